@@ -1,0 +1,80 @@
+"""What a source of GPU readings must offer, and how it says that it cannot."""
+
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
+
+
+class BackendUnavailable(Exception):
+    """
+    The backend does not answer (no driver yet, driver gone); the agent goes on and tries again.
+
+    `reason` is a short closed word for labels, the message says what happened and what cures it.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class BackendBroken(BackendUnavailable):
+    """Only a new process can cure this (the driver was replaced under us): exit for the supervisor."""
+
+
+class GenerationEnded(Exception):
+    """The driver was reloaded: every handle is void and the backend must be opened again."""
+
+
+class GpuFailure(Exception):
+    """
+    One GPU could not be read; the others are not concerned.
+
+    `state` is what the GPU is now, `reason` a short closed word for labels.
+    """
+
+    def __init__(self, state: Literal["lost", "error"], reason: str, message: str) -> None:
+        super().__init__(message)
+        self.state: Literal["lost", "error"] = state
+        self.reason = reason
+
+
+class Device(Protocol):
+    """
+    One GPU of a driver generation. Every method may block, and is called on the GPU's own lane only.
+
+    Raises GpuFailure when this GPU fails and GenerationEnded when the driver went away.
+    """
+
+    @property
+    def info(self) -> GpuInfo: ...
+
+    def read(self) -> GpuReading: ...
+
+    def read_slow(self) -> GpuSlowReading: ...
+
+
+class Generation(Struct, frozen=True):
+    """One life of the driver: its versions and its GPUs; `unidentified` GPUs are there but dead."""
+
+    driver_version: str
+    nvml_version: str
+    devices: tuple[Device, ...]
+    unidentified: int = 0
+
+
+class Backend(Protocol):
+    """
+    A source of GPU readings. `open` and `close` may block and are called on one lane only.
+
+    `open` starts a new generation and raises BackendUnavailable or BackendBroken; `close` ends it
+    and must not be called while any device call is in flight. `name` is nvml, simulated or replay.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def open(self) -> Generation: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,64 @@
+"""What one sweep brought in, before any accounting: the unit of recording and replay."""
+
+from msgspec import Struct
+
+from perwatt_agent.snapshot import (
+    BackendStatus,
+    CollectorHealth,
+    EngineCounts,
+    GpuInfo,
+    GpuReading,
+    GpuSlowReading,
+    GpuState,
+    WorkloadInfo,
+)
+
+
+class GpuSample(Struct, frozen=True, omit_defaults=True):
+    """One GPU in one sweep: a reading when `state` is "ok", else none. `slow` comes when it is due."""
+
+    info: GpuInfo
+    state: GpuState
+    reading: GpuReading | None = None
+    slow: GpuSlowReading | None = None
+
+
+class EngineSample(Struct, frozen=True, omit_defaults=True):
+    """
+    One fetch of one workload's engine page: its counts at `monotonic_seconds`, or None if it failed.
+
+    `gpus` are the UUIDs that the workload holds.
+    """
+
+    info: WorkloadInfo
+    gpus: tuple[str, ...]
+    monotonic_seconds: float
+    unix_seconds: float
+    counts: EngineCounts | None = None
+    failure: str = ""
+
+
+class MeterSample(Struct, frozen=True, omit_defaults=True):
+    """One reading of a meter of the whole node at the wall."""
+
+    source: str
+    monotonic_seconds: float
+    power_watts: float
+
+
+class Readings(Struct, frozen=True, omit_defaults=True):
+    """
+    All that one sweep brought: what recordings hold and what the account is made from.
+
+    `generation` counts the driver's lives: counters of different generations need not continue.
+    """
+
+    monotonic_seconds: float
+    unix_seconds: float
+    backend: BackendStatus
+    generation: int = 0
+    gpus: tuple[GpuSample, ...] = ()
+    engines: tuple[EngineSample, ...] = ()
+    meters: tuple[MeterSample, ...] = ()
+    collectors: tuple[CollectorHealth, ...] = ()
+    unidentified_gpus: int = 0

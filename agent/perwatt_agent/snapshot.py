@@ -1,0 +1,193 @@
+"""
+The facts that one agent publishes: frozen structs on the ground floor, in base units.
+
+Data stand apart from health: what could not be read is None and its owner's `state` says why.
+Nothing here is ever changed after it was built, which is what makes lock-free reads safe.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+GpuState = Literal["ok", "lost", "hung", "error"]
+GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
+
+EnergySource = Literal["counter", "integrated", "module", "simulated"]
+Role = Literal["mixed", "prefill", "decode", "router", "trainer"]
+
+
+class GpuInfo(Struct, frozen=True):
+    """What a GPU is; read once a driver generation. Strings a driver does not give are empty."""
+
+    uuid: str
+    index: int
+    name: str
+    pci_bus_id: str = ""
+    architecture: str = ""
+    serial: str = ""
+    vbios_version: str = ""
+
+
+class GpuReading(Struct, frozen=True, omit_defaults=True):
+    """
+    One fast-tier read of one GPU; every fact that the GPU does not give is None.
+
+    `monotonic_seconds` is the instant of the energy and power read. `power_is_mean` tells a
+    one-second mean (True) from an instantaneous value (False). `energy_joules` is the driver's
+    own cumulative counter, unaltered, and `energy_source` says what it counts.
+    """
+
+    monotonic_seconds: float
+    energy_joules: float | None = None
+    energy_source: EnergySource = "counter"
+    power_watts: float | None = None
+    power_is_mean: bool = True
+    utilization_ratio: float | None = None
+    memory_used_bytes: int | None = None
+    memory_reserved_bytes: int | None = None
+    memory_total_bytes: int | None = None
+    temperature_core_celsius: float | None = None
+    temperature_memory_celsius: float | None = None
+    clock_graphics_hertz: float | None = None
+    clock_sm_hertz: float | None = None
+    clock_memory_hertz: float | None = None
+
+
+class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
+    """One slow-tier read (every 10-15 s) of one GPU: limits, and how many processes hold it."""
+
+    monotonic_seconds: float
+    power_limit_watts: float | None = None
+    power_limit_default_watts: float | None = None
+    power_limit_min_watts: float | None = None
+    power_limit_max_watts: float | None = None
+    compute_processes: int | None = None
+
+
+class GpuEnergy(Struct, frozen=True):
+    """
+    The accounted energy of one GPU.
+
+    `joules` is what `perwatt_gpu_energy_joules_total` shows for `source`; `accepted_joules` is the
+    sum of all believed increments since the agent's account of this GPU began, free of resets.
+    """
+
+    source: EnergySource
+    joules: float
+    accepted_joules: float
+    covered_seconds: float
+    busy_seconds: float | None
+    divergence_ratio: float | None
+
+
+class GpuSnapshot(Struct, frozen=True):
+    """One GPU at one sweep. When `state` is not "ok", all that was measured is None."""
+
+    info: GpuInfo
+    state: GpuState
+    reading: GpuReading | None = None
+    slow: GpuSlowReading | None = None
+    energy: GpuEnergy | None = None
+    calibration_ratio: float | None = None
+    unallocated_joules: float | None = None
+    unknown_joules: float | None = None
+
+
+class EngineCounts(Struct, frozen=True, omit_defaults=True):
+    """
+    What one page of an inference engine says: cumulative counts since the engine started.
+
+    None is what the engine cannot tell. `process_start_unix_seconds` tells a restart apart from
+    a page that was merely out of reach.
+    """
+
+    model: str
+    output_tokens: float | None = None
+    prompt_computed_tokens: float | None = None
+    prompt_cached_tokens: float | None = None
+    effective_output_tokens: float | None = None
+    requests_ok: float | None = None
+    requests_aborted: float | None = None
+    requests_error: float | None = None
+    requests_running: float | None = None
+    requests_waiting: float | None = None
+    process_start_unix_seconds: float | None = None
+
+
+class WorkloadInfo(Struct, frozen=True):
+    """Who a workload is; immutable once exported. Unknown labels are empty."""
+
+    workload: str
+    group: str = ""
+    role: Role = "mixed"
+    engine: str = ""
+    k8s_namespace: str = ""
+    k8s_pod: str = ""
+    k8s_container: str = ""
+    slurm_job: str = ""
+    systemd_unit: str = ""
+
+
+class WorkloadGpuEnergy(Struct, frozen=True):
+    """Board joules of one GPU that belong to one workload, by the workload's state."""
+
+    gpu: str
+    active_joules: float
+    idle_joules: float
+    loading_joules: float
+
+
+class WorkloadSnapshot(Struct, frozen=True):
+    """
+    One workload at the instant up to which its tokens and joules were settled together.
+
+    `counts` is None until an engine page was settled; `up` is False while the page is out of reach.
+    """
+
+    info: WorkloadInfo
+    up: bool
+    counts: EngineCounts | None = None
+    energy: tuple[WorkloadGpuEnergy, ...] = ()
+    covered_seconds: float = 0.0
+
+
+class NodeMeterSnapshot(Struct, frozen=True):
+    """A meter of this whole node at the wall (AC); `source` as in the metric contract."""
+
+    source: str
+    energy_joules: float
+    covered_seconds: float
+    power_watts: float | None = None
+
+
+class BackendStatus(Struct, frozen=True):
+    """The GPU backend: what it is and whether it answers; `reason` says why it does not."""
+
+    name: str
+    up: bool
+    driver_version: str = ""
+    nvml_version: str = ""
+    reason: str = ""
+
+
+class CollectorHealth(Struct, frozen=True):
+    """How one collector fares: explicit booleans and counts, never inferred from data."""
+
+    name: str
+    success: bool
+    last_success_unix_seconds: float | None = None
+    duration_seconds: float | None = None
+    failures: tuple[tuple[str, int], ...] = ()
+
+
+class Snapshot(Struct, frozen=True):
+    """All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID."""
+
+    unix_seconds: float
+    monotonic_seconds: float
+    backend: BackendStatus
+    gpus: tuple[GpuSnapshot, ...] = ()
+    collectors: tuple[CollectorHealth, ...] = ()
+    workloads: tuple[WorkloadSnapshot, ...] = ()
+    node_meters: tuple[NodeMeterSnapshot, ...] = ()
+    unidentified_gpus: int = 0

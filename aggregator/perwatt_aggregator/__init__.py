@@ -1,0 +1,1 @@
+"""Join tokens with joules over windows and boundaries, and answer over HTTP."""

@@ -1,0 +1,1 @@
+"""The `perwatt` command: the one place that names concrete classes."""

@@ -1,0 +1,1 @@
+"""Show a Snapshot to Prometheus: metric families, the page, health."""
