@@ -1,0 +1,165 @@
+"""
+Read Prometheus text and OpenMetrics pages fast: what a line is about is worked out once, ever.
+
+Pages repeat the same `name{labels}` bytes scrape after scrape, so those are the key of a cache and only
+the number is read anew. Samples are returned as they stand: judging a NaN is the caller's part.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Collection
+
+from msgspec import Struct
+
+PAGE_REASONS = ("html", "json", "binary", "not_metrics", "too_many_lines")
+
+_LABEL = rb'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*'
+_ANY_LABEL = _LABEL.replace(b"([", b"(?:[")
+_NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*"
+_LABEL_PAIR = re.compile(_LABEL)
+_LINE = re.compile(
+    rb"[ \t]*"
+    rb"(" + _NAME + rb"(?:(?=[ \t])|[ \t]*\{(?:" + _ANY_LABEL + rb"(?:,|(?=\})))*[ \t]*\}))"  # the series
+    rb"[ \t]*([^ \t\r#]+)"  # its value
+    rb"(?:[ \t]+[-+0-9.eE]+)?"  # a timestamp, which we have no use for
+    rb"[ \t]*(?:#[ \t]*\{.*)?\r?"  # an exemplar, likewise
+)
+_ESCAPE = re.compile(r"\\([\\n\"])")
+_COMMENT = ord("#")
+_MAX_LINE_BYTES = 64 * 1024
+_KEY_OVERHEAD_BYTES = 128
+
+
+class PageError(Exception):
+    """The page as a whole is no page of metrics; `reason` is one of PAGE_REASONS."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Series(Struct, frozen=True, cache_hash=True):
+    """A metric name with its labels, sorted by label name."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def label(self, name: str) -> str:
+        """Return the value of the label *name*; an absent label is an empty one, as in Prometheus."""
+        for key, value in self.labels:
+            if key == name:
+                return value
+        return ""
+
+
+class PageParser:
+    """
+    Parse pages, of one source or of several alike, and keep only the metric names that are *wanted*.
+
+    The cache has two generations of about *cache_bytes* of keys each. A key still in use moves to the
+    young one and the rest are forgotten: pages whose labels churn cost time, but not memory.
+    """
+
+    def __init__(
+        self,
+        wanted: Callable[[str], bool] | Collection[str],
+        *,
+        cache_bytes: int = 1024 * 1024,
+        max_lines: int = 200_000,
+    ) -> None:
+        self._wants = wanted if callable(wanted) else frozenset(wanted).__contains__
+        self._cache_bytes = cache_bytes
+        self._max_lines = max_lines
+        # Keys to their series, or to None where nobody wants them.
+        self._young: dict[bytes, Series | None] = {}
+        self._old: dict[bytes, Series | None] = {}
+        self._young_bytes = 0
+        self.malformed_lines = 0
+
+    def parse(self, page: bytes) -> list[tuple[Series, float]]:
+        """
+        Return the wanted samples of *page* in its order, duplicates included.
+
+        Lines that cannot be read are skipped and added to `malformed_lines`, which counts since the
+        parser was made. Raises PageError when they are the majority, or *page* is of another kind.
+        """
+        self._refuse_other_kinds(page)
+        samples: list[tuple[Series, float]] = []
+        good = bad = 0
+        for line in page.split(b"\n"):
+            if not line or line[0] == _COMMENT:
+                continue
+            # A key that is known was once matched in full, so all that follows it is the value.
+            key, _, number = line.rpartition(b" ")
+            try:
+                series = self._young[key]
+                value = 0.0 if series is None else _float(number)
+            except (KeyError, ValueError):
+                try:
+                    series, value = self._read(line)
+                except ValueError:
+                    bad += bool(line.strip())
+                    continue
+            good += 1
+            if series is not None:
+                samples.append((series, value))
+        self.malformed_lines += bad
+        if bad > good:
+            raise PageError("not_metrics", f"{bad} of {bad + good} lines are no samples")
+        return samples
+
+    def _refuse_other_kinds(self, page: bytes) -> None:
+        start = page[:64].lstrip()
+        if start.startswith(b"<"):
+            raise PageError("html", "the page is HTML, not metrics; is this the right path?")
+        if start.startswith((b"{", b"[")):
+            raise PageError("json", "the page is JSON, not metrics; is this the right path?")
+        if b"\0" in page:
+            raise PageError("binary", "the page is binary, not text")
+        if page.count(b"\n") > self._max_lines:
+            raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
+
+    def _read(self, line: bytes) -> tuple[Series | None, float]:
+        """Read a line whose series is new, or that has more than a series and a value."""
+        if line.lstrip().startswith(b"#"):
+            return None, 0.0
+        match = _LINE.fullmatch(line) if len(line) <= _MAX_LINE_BYTES else None
+        if match is None:
+            raise ValueError(line)
+        key, number = match.groups()
+        value = _float(number)
+        return self._series(key), value
+
+    def _series(self, key: bytes) -> Series | None:
+        if key in self._young:
+            return self._young[key]
+        series = self._old[key] if key in self._old else self._make_series(key)
+        if self._young_bytes > self._cache_bytes:
+            self._old, self._young, self._young_bytes = self._young, {}, 0
+        self._young[key] = series
+        self._young_bytes += len(key) + _KEY_OVERHEAD_BYTES
+        return series
+
+    def _make_series(self, key: bytes) -> Series | None:
+        brace = key.find(b"{")
+        name = (key if brace < 0 else key[:brace].rstrip()).decode()
+        if not self._wants(name):
+            return None
+        pairs = _LABEL_PAIR.findall(key, brace) if brace >= 0 else []
+        labels = sorted((sys.intern(label.decode()), sys.intern(_unescape(text))) for label, text in pairs)
+        if len(dict(labels)) < len(labels):
+            raise ValueError(key)
+        return Series(sys.intern(name), tuple(labels))
+
+
+def _float(number: bytes) -> float:
+    if b"_" in number:  # a number to Python, not to Prometheus
+        raise ValueError(number)
+    return float(number)
+
+
+def _unescape(text: bytes) -> str:
+    decoded = text.decode()
+    if "\\" not in decoded:
+        return decoded
+    return _ESCAPE.sub(lambda match: "\n" if match[1] == "n" else match[1], decoded)
