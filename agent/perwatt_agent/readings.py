@@ -17,7 +17,7 @@ from perwatt_agent.snapshot import (
 class GpuSample(Struct, frozen=True, omit_defaults=True):
     """One GPU in one sweep: a reading when `state` is "ok", else none. `slow` comes when it is due."""
 
-    info: GpuInfo
+    uuid: str
     state: GpuState
     reading: GpuReading | None = None
     slow: GpuSlowReading | None = None
@@ -50,6 +50,7 @@ class Readings(Struct, frozen=True, omit_defaults=True):
     """
     All that one sweep brought: what recordings hold and what the account is made from.
 
+    `known` are the GPUs ever seen, in the driver's order; every one has a sample in `gpus`.
     `generation` counts the driver's lives: counters of different generations need not continue.
     """
 
@@ -57,6 +58,7 @@ class Readings(Struct, frozen=True, omit_defaults=True):
     unix_seconds: float
     backend: BackendStatus
     generation: int = 0
+    known: tuple[GpuInfo, ...] = ()
     gpus: tuple[GpuSample, ...] = ()
     engines: tuple[EngineSample, ...] = ()
     meters: tuple[MeterSample, ...] = ()

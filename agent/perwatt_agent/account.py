@@ -1,0 +1,133 @@
+"""From the readings of a sweep to the Snapshot that is published: pure accounting, no input or output."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from perwatt_agent.attribution import Attribution, AttributionState
+from perwatt_agent.energy import EnergyAccount, EnergyState
+from perwatt_agent.integrate import Integrator
+from perwatt_agent.readings import GpuSample, MeterSample, Readings
+from perwatt_agent.snapshot import GpuInfo, GpuSlowReading, GpuSnapshot, NodeMeterSnapshot, Snapshot
+
+# Integrated power bridges gaps of up to this many sampling periods.
+MAX_GAP_PERIODS = 3.0
+# A slow reading is shown for two of its tier's periods of 10 s, with a second to spare for the sweep.
+SLOW_VALID_SECONDS = 21.0
+
+
+class AccountState(Struct):
+    """All that outlives a restart of the agent."""
+
+    energy: dict[str, EnergyState]
+    attribution: AttributionState
+
+
+class _Meter:
+    def __init__(self, max_gap_seconds: float) -> None:
+        self._integrator = Integrator(max_gap_seconds)
+        self._joules = 0.0
+        self._covered_seconds = 0.0
+
+    def add(self, sample: MeterSample) -> NodeMeterSnapshot:
+        added = self._integrator.add(sample.monotonic_seconds, sample.power_watts, is_mean=False)
+        self._joules += added.joules
+        self._covered_seconds += added.seconds
+        return NodeMeterSnapshot(sample.source, self._joules, self._covered_seconds, sample.power_watts)
+
+
+class Account:
+    """
+    Keep the books of one node over its sweeps, `interval_seconds` apart.
+
+    `calibration` gives per-UUID factors that are shown beside the counters, never applied to them.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float,
+        *,
+        calibration: Mapping[str, float] | None = None,
+        state: AccountState | None = None,
+    ) -> None:
+        self._max_gap_seconds = MAX_GAP_PERIODS * interval_seconds
+        self._calibration = calibration or {}
+        remembered = state.energy if state else {}
+        self._energy = {
+            uuid: EnergyAccount(self._max_gap_seconds, energy) for uuid, energy in remembered.items()
+        }
+        self._attribution = Attribution(state.attribution if state else None)
+        self._slow: dict[str, GpuSlowReading] = {}
+        self._meters: dict[str, _Meter] = {}
+
+    def advance(self, readings: Readings) -> Snapshot:
+        """Account for one sweep and return what is to be published."""
+        samples = {sample.uuid: sample for sample in readings.gpus}
+        pairs = [(info, samples[info.uuid]) for info in readings.known]
+        gpus = [self._gpu(info, sample, readings) for info, sample in pairs]
+        self._attribution.hear(readings.engines)
+        self._attribution.settle(readings.monotonic_seconds)
+        return Snapshot(
+            unix_seconds=readings.unix_seconds,
+            monotonic_seconds=readings.monotonic_seconds,
+            backend=readings.backend,
+            gpus=tuple(self._with_rest(gpu) for gpu in gpus),
+            collectors=readings.collectors,
+            workloads=self._attribution.workloads(),
+            node_meters=tuple(self._meter(sample) for sample in readings.meters),
+            unidentified_gpus=readings.unidentified_gpus,
+        )
+
+    def waiting_joules(self, gpu: str) -> float:
+        """The GPU's joules that wait for the next page of the workloads that hold it."""
+        return self._attribution.waiting_joules(gpu)
+
+    def state(self) -> AccountState:
+        return AccountState(
+            {uuid: account.state for uuid, account in self._energy.items()}, self._attribution.state()
+        )
+
+    def _gpu(self, info: GpuInfo, sample: GpuSample, readings: Readings) -> GpuSnapshot:
+        calibration = self._calibration.get(info.uuid)
+        reading = sample.reading
+        if sample.slow is not None:
+            self._slow[info.uuid] = sample.slow
+        if sample.state != "ok" or reading is None:
+            return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
+        slow = self._fresh_slow(info.uuid, reading.monotonic_seconds)
+        account = self._energy.setdefault(info.uuid, EnergyAccount(self._max_gap_seconds))
+        energy = account.add(reading, _most_watts(slow), readings.generation)
+        if energy is not None:
+            self._attribution.board(info.uuid, energy.accepted_joules, energy.covered_seconds, reading, slow)
+        return GpuSnapshot(info, "ok", reading, slow, energy, calibration)
+
+    def _fresh_slow(self, uuid: str, now: float) -> GpuSlowReading | None:
+        slow = self._slow.get(uuid)
+        return slow if slow is not None and now - slow.monotonic_seconds <= SLOW_VALID_SECONDS else None
+
+    def _with_rest(self, gpu: GpuSnapshot) -> GpuSnapshot:
+        if gpu.energy is None:
+            return gpu
+        unallocated, unknown = self._attribution.unattributed(gpu.info.uuid)
+        return GpuSnapshot(
+            gpu.info,
+            gpu.state,
+            gpu.reading,
+            gpu.slow,
+            gpu.energy,
+            gpu.calibration_ratio,
+            unallocated,
+            unknown,
+        )
+
+    def _meter(self, sample: MeterSample) -> NodeMeterSnapshot:
+        return self._meters.setdefault(sample.source, _Meter(self._max_gap_seconds)).add(sample)
+
+
+def _most_watts(slow: GpuSlowReading | None) -> float | None:
+    # The highest limit that may have been in force since the last reading, so that lowering one makes
+    # no honest joule look implausible.
+    if slow is None:
+        return None
+    limits = (slow.power_limit_watts, slow.power_limit_max_watts, slow.power_limit_default_watts)
+    return max((limit for limit in limits if limit is not None), default=None)

@@ -1,0 +1,37 @@
+"""Joules out of power readings, for what has no energy counter and to cross-check what has one."""
+
+from msgspec import Struct
+
+
+class Increment(Struct, frozen=True):
+    """Joules, and the seconds that they cover; nothing was covered when `seconds` is 0."""
+
+    joules: float
+    seconds: float
+
+
+NOTHING = Increment(0.0, 0.0)
+
+
+class Integrator:
+    """
+    Integrate one power signal over monotonic time.
+
+    A reading that is a mean over the last second counts for the whole interval since the one before
+    (reading x interval); instantaneous readings are joined by straight lines (trapezoid). A gap of
+    more than `max_gap_seconds` is not bridged: it adds nothing and covers nothing.
+    """
+
+    def __init__(self, max_gap_seconds: float) -> None:
+        self._max_gap_seconds = max_gap_seconds
+        self._last: tuple[float, float] | None = None
+
+    def add(self, monotonic_seconds: float, power_watts: float, *, is_mean: bool) -> Increment:
+        last, self._last = self._last, (monotonic_seconds, power_watts)
+        if last is None:
+            return NOTHING
+        seconds = monotonic_seconds - last[0]
+        if not 0.0 < seconds <= self._max_gap_seconds:
+            return NOTHING
+        mean_watts = power_watts if is_mean else (power_watts + last[1]) / 2
+        return Increment(mean_watts * seconds, seconds)

@@ -1,0 +1,95 @@
+"""What an engine was doing between two of its pages: serving, idle, loading, or nobody knows."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from perwatt_agent.snapshot import EngineCounts
+
+Doing = Literal["active", "idle", "loading", "unknown"]
+
+# Engines tell their start to the second or better; a clock step of less is no restart.
+START_TOLERANCE_SECONDS = 2.0
+_CUMULATIVE = (
+    "output_tokens",
+    "prompt_computed_tokens",
+    "prompt_cached_tokens",
+    "effective_output_tokens",
+    "requests_ok",
+)
+
+
+class Phase(Struct, frozen=True):
+    """One stretch of monotonic time and what the engine did in it."""
+
+    start: float
+    end: float
+    doing: Doing
+
+
+class Page(Struct, frozen=True):
+    """
+    One engine page as the account sees it.
+
+    `born` is when its process started and `refused_at` when it was last asked in vain since the page
+    before, both in monotonic seconds.
+    """
+
+    monotonic_seconds: float
+    counts: EngineCounts
+    born: float | None = None
+    refused_at: float | None = None
+
+
+def restarted(before: EngineCounts, after: EngineCounts) -> bool:
+    """Whether *after* comes from another process: another start, another model, or a count that fell."""
+    if before.model != after.model:
+        return True
+    starts = (before.process_start_unix_seconds, after.process_start_unix_seconds)
+    if None not in starts and abs(starts[1] - starts[0]) > START_TOLERANCE_SECONDS:  # type: ignore[operator]
+        return True
+    return any(_fell(getattr(before, name), getattr(after, name)) for name in _CUMULATIVE)
+
+
+def phases(since: float, before: EngineCounts | None, page: Page) -> tuple[Phase, ...]:
+    """
+    Divide the time from *since* to *page* by what the engine did; *before* is its last page, if any.
+
+    An engine that went on was active when tokens moved or requests ran, else idle. One that is new
+    was loading from its birth until it stopped refusing; what came before its birth is unknown.
+    """
+    end = page.monotonic_seconds
+    if before is not None and not restarted(before, page.counts):
+        return (Phase(since, end, _doing(before, page.counts)),) if end > since else ()
+    refused_at = _within(since, page.refused_at, end)
+    if page.born is None:
+        ready, born = (refused_at if refused_at is not None else since), None
+    else:
+        born = min(max(page.born, since), end)
+        ready = max(born, refused_at) if refused_at is not None else born
+    was_there_before = page.born is not None and page.born <= since and refused_at is None
+    serving: Doing = "active" if _has_served(page.counts, was_there_before) else "idle"
+    cuts: list[Phase] = [
+        Phase(since, ready if born is None else born, "unknown"),
+        Phase(ready if born is None else born, ready, "loading"),
+        Phase(ready, end, serving),
+    ]
+    return tuple(phase for phase in cuts if phase.end > phase.start)
+
+
+def _fell(before: float | None, after: float | None) -> bool:
+    return before is not None and after is not None and after < before
+
+
+def _within(start: float, instant: float | None, end: float) -> float | None:
+    return instant if instant is not None and start < instant < end else None
+
+
+def _doing(before: EngineCounts, after: EngineCounts) -> Doing:
+    moved = any(getattr(before, name) != getattr(after, name) for name in _CUMULATIVE)
+    return "active" if moved or before.requests_running or after.requests_running else "idle"
+
+
+def _has_served(counts: EngineCounts, was_there_before: bool) -> bool:
+    # The counts of an engine that was there before us say nothing about the time since we came.
+    return bool(counts.requests_running) or (not was_there_before and bool(counts.output_tokens))

@@ -1,0 +1,71 @@
+"""What the agent remembers over its own restarts, in one small file that dies with the machine's boot."""
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from perwatt_agent.account import AccountState
+
+logger = logging.getLogger(__name__)
+
+_VERSION = 1
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class _File(msgspec.Struct):
+    version: int
+    boot_id: str
+    account: AccountState
+
+
+class StateFile:
+    """
+    Load and save the account's state.
+
+    Monotonic times in it mean something within one boot only, so a file of another boot is ignored. A
+    folder that cannot be written costs the memory, never the agent: that is logged once.
+    """
+
+    def __init__(self, folder: Path, boot_id: str | None = None) -> None:
+        self._path = folder / "state.json"
+        self._boot_id = _read_boot_id() if boot_id is None else boot_id
+        self._encoder = msgspec.json.Encoder()
+        self._writable = True
+
+    def load(self) -> AccountState | None:
+        try:
+            content = self._path.read_bytes()
+            file = msgspec.json.decode(content, type=_File)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError) as error:
+            logger.warning("starting without memory: %s cannot be read (%s); delete it", self._path, error)
+            return None
+        if file.version != _VERSION or file.boot_id != self._boot_id:
+            return None
+        return file.account
+
+    def save(self, account: AccountState) -> None:
+        """Replace the file as a whole, so that a crash leaves the old or the new one, never a part."""
+        if not self._writable:
+            return
+        partial = self._path.with_suffix(".part")
+        try:
+            partial.write_bytes(self._encoder.encode(_File(_VERSION, self._boot_id, account)))
+            partial.replace(self._path)
+        except OSError as error:
+            self._writable = False
+            logger.warning(
+                "workload energy will restart at 0 with the agent: cannot write %s (%s); "
+                "create the folder or set state_dir",
+                self._path,
+                error.strerror,
+            )
+
+
+def _read_boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
