@@ -1,0 +1,238 @@
+"""
+Fetch one page over HTTP, bounded in time and size: what the agent needs of a client and no more.
+
+Built on asyncio streams and httptools' parser. No redirect is followed, nothing is retried.
+"""
+
+import asyncio
+import socket
+import ssl
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import lru_cache
+from urllib.parse import urlsplit
+
+import httptools
+from msgspec import Struct
+
+FETCH_REASONS = (
+    "resolve",
+    "refused",
+    "tls",
+    "timeout",
+    "redirect",
+    "status",
+    "too_large",
+    "protocol",
+)
+
+_READ_BYTES = 256 * 1024
+_MAX_HEAD_BYTES = 64 * 1024
+_FRAMING_BYTES = 1024 * 1024  # chunk sizes and trailers, beyond the body itself
+_PORTS = {"http": 80, "https": 443}
+
+
+class FetchError(Exception):
+    """The page could not be had; `reason` is one of FETCH_REASONS."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Target(Struct, frozen=True):
+    """Where a page is: the parts of an http or https URL."""
+
+    tls: bool
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def of(cls, url: str) -> "Target":
+        """Take *url* apart. Raises ValueError if it is none that can be fetched."""
+        parts = urlsplit(url)
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError(f"{url!r} is no http:// or https:// URL")
+        if parts.username is not None:
+            raise ValueError("credentials do not belong in a URL; use a bearer token file")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if not path.isascii() or " " in path:
+            raise ValueError(f"{url!r} has characters that must be percent-encoded")
+        return cls(parts.scheme == "https", parts.hostname, parts.port or _PORTS[parts.scheme], path)
+
+    @property
+    def authority(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _PORTS["https" if self.tls else "http"] else f"{host}:{self.port}"
+
+
+async def fetch(
+    target: Target | str,
+    *,
+    timeout_seconds: float,
+    max_bytes: int = 8 * 1024 * 1024,
+    headers: Mapping[str, str] | None = None,
+    bearer_token: str | None = None,
+    tls_context: ssl.SSLContext | None = None,
+) -> bytes:
+    """
+    Return the body of a 200 answer to GET, inflated where the server compressed it.
+
+    *timeout_seconds* covers everything from the look-up of the name to the last byte, *max_bytes*
+    bounds the body before and after inflation, *tls_context* is by default the system's trust.
+    Raises FetchError, and ValueError for a bad URL or header. The connection is closed in any case.
+    """
+    target = Target.of(target) if isinstance(target, str) else target
+    request = _request(target, headers or {}, bearer_token)
+    try:
+        return await asyncio.wait_for(_exchange(target, request, max_bytes, tls_context), timeout_seconds)
+    except asyncio.TimeoutError:
+        raise FetchError("timeout", f"no complete answer within {timeout_seconds:g} s") from None
+
+
+def _request(target: Target, headers: Mapping[str, str], bearer_token: str | None) -> bytes:
+    fields = {
+        "Host": target.authority,
+        "Accept": "text/plain;version=0.0.4,*/*;q=0.1",
+        "Accept-Encoding": "identity",  # the pages come from this host: inflating costs more than copying
+        "Connection": "close",
+        **headers,
+    }
+    if bearer_token is not None:
+        fields["Authorization"] = f"Bearer {bearer_token}"
+    lines = [f"{name}: {value}" for name, value in fields.items()]
+    if not all(line.isprintable() for line in lines):
+        raise ValueError("a header has a character that is not printable")
+    return "\r\n".join([f"GET {target.path} HTTP/1.1", *lines, "", ""]).encode("latin-1")
+
+
+async def _exchange(
+    target: Target, request: bytes, max_bytes: int, tls_context: ssl.SSLContext | None
+) -> bytes:
+    reader, writer = await _connect(target, tls_context)
+    try:
+        writer.write(request)
+        return await _Response(max_bytes).read_from(reader)
+    except ssl.SSLError as error:
+        raise FetchError("tls", str(error)) from error
+    except OSError as error:
+        raise FetchError("protocol", f"the connection broke: {error}") from error
+    finally:
+        # Not close(): over TLS that would wait for the peer's goodbye, and a peer may never say it.
+        writer.transport.abort()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _connect(
+    target: Target, tls_context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    context = (tls_context or _system_trust()) if target.tls else None
+    try:
+        return await asyncio.open_connection(target.host, target.port, ssl=context, limit=_READ_BYTES)
+    except socket.gaierror as error:
+        raise FetchError("resolve", f"{target.host}: {error}") from error
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise FetchError("tls", str(error)) from error
+    except OSError as error:
+        raise FetchError("refused", f"no connection to {target.authority}: {error}") from error
+
+
+@lru_cache(maxsize=1)
+def _system_trust() -> ssl.SSLContext:
+    """Loading the certificates takes tens of milliseconds: once, and only where TLS is used."""
+    return ssl.create_default_context()
+
+
+class _Response:
+    """One answer while it comes in. The `on_` methods are called by httptools."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._parser = httptools.HttpResponseParser(self)
+        self._body = bytearray()
+        self._status = 0  # until the head is complete
+        self._complete = False
+        self._has_length = False
+        self._encoding = b""
+
+    async def read_from(self, reader: asyncio.StreamReader) -> bytes:
+        received = 0
+        while not self._complete:
+            data = await reader.read(_READ_BYTES)
+            if not data:
+                self._end_of_stream()
+                break
+            received += len(data)
+            self._feed(data)
+            self._check_bounds(received)
+        return self._inflated()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise FetchError("protocol", f"the answer is not HTTP: {error}") from error
+        if self._status:
+            self._check_status()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if self._status:
+            return  # a trailer, or the head of an answer that nobody asked for
+        if name == b"content-encoding":
+            self._encoding = value.strip().lower()
+        elif name in (b"content-length", b"transfer-encoding"):
+            self._has_length = True
+
+    def on_headers_complete(self) -> None:
+        self._status = self._status or self._parser.get_status_code()
+
+    def on_body(self, data: bytes) -> None:
+        if not self._complete:  # or it belongs to an answer that nobody asked for
+            self._body += data
+
+    def on_message_complete(self) -> None:
+        self._complete = True
+
+    def _check_status(self) -> None:
+        if 300 <= self._status < 400:
+            raise FetchError("redirect", f"HTTP {self._status} is not followed: give the final URL")
+        if self._status != 200:
+            raise FetchError("status", f"HTTP {self._status}")
+
+    def _check_bounds(self, received: int) -> None:
+        if not self._status and received > _MAX_HEAD_BYTES:
+            raise FetchError("protocol", "the head of the answer does not end")
+        if len(self._body) > self._max_bytes or received > self._max_bytes + _FRAMING_BYTES:
+            raise FetchError("too_large", f"the page is larger than {self._max_bytes} bytes")
+
+    def _end_of_stream(self) -> None:
+        # Without a length only the end of the connection tells the end of the page, and a server that
+        # died tells the same: a last line without its end may be half a number.
+        # Gzip has an end mark of its own.
+        whole = self._status and not self._has_length and (self._encoding or self._body.endswith(b"\n"))
+        if not whole:
+            raise FetchError("protocol", "the connection ended before the answer did")
+
+    def _inflated(self) -> bytes:
+        if self._encoding in (b"", b"identity"):
+            return bytes(self._body)
+        if self._encoding not in (b"gzip", b"x-gzip"):
+            raise FetchError("protocol", f"unknown content encoding {self._encoding.decode('latin-1')!r}")
+        return _gunzip(bytes(self._body), self._max_bytes)
+
+
+def _gunzip(body: bytes, max_bytes: int) -> bytes:
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        page = inflater.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise FetchError("protocol", f"the answer is not gzip: {error}") from error
+    if len(page) > max_bytes:
+        raise FetchError("too_large", f"the page inflates to more than {max_bytes} bytes")
+    if not inflater.eof:
+        raise FetchError("protocol", "the gzip stream is cut")
+    return page
