@@ -1,0 +1,181 @@
+"""What an operator may say to the agent. The annotations are the reference: keys, kinds, defaults, help."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Struct, field
+
+from perwatt_agent.configfile import Flags, Key, Sound, load
+from perwatt_agent.configfile.kinds import (
+    ADDRESS,
+    BOOLEAN,
+    PATH,
+    READABLE_FILE,
+    TEXT,
+    URL,
+    Kind,
+    duration,
+    matching,
+    number,
+    one_of,
+)
+from perwatt_agent.snapshot import Role
+
+REPLAY_PREFIX = "replay:"
+
+GpuClaim = Literal["all"] | tuple[int | str, ...]
+"""The GPUs of an endpoint: every one of the machine, or those of these indices and UUIDs."""
+
+
+def _read_backend(text: str) -> str:
+    if text.startswith(REPLAY_PREFIX):
+        try:
+            READABLE_FILE.read(text[len(REPLAY_PREFIX) :])
+        except ValueError as error:
+            raise ValueError(f"after replay: {error}") from None
+    elif text not in ("nvml", "simulated"):
+        raise ValueError("nvml, simulated or replay:FILE")
+    return text
+
+
+def _read_speed(text: str) -> float:
+    if text == "max":
+        return math.inf
+    try:
+        return float(number(0.001, 1e6).read(text))
+    except ValueError:
+        raise ValueError("1, max or another number from 0.001 to 1e6") from None
+
+
+def _read_gpus(text: str) -> GpuClaim:
+    if text == "all":
+        return "all"
+    claims: list[int | str] = []
+    for part in text.split("+") if text else ():
+        if not re.fullmatch(r"\d{1,4}|(GPU|MIG|SIM)-\S+", part):
+            raise ValueError("all, or a list of GPU indices or UUIDs")
+        claims.append(int(part) if part.isdigit() else part)
+    return tuple(claims)
+
+
+def _show_gpus(gpus: GpuClaim) -> str:
+    return gpus if isinstance(gpus, str) else "+".join(map(str, gpus))
+
+
+BACKEND = Kind(_read_backend)
+SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
+GPUS = Kind(_read_gpus, _show_gpus, joined="+")
+ENGINE = matching(r"[a-z][a-z0-9_-]*", "auto or the name of an engine, such as vllm")
+ROLE = one_of("mixed", "prefill", "decode", "router", "trainer")
+
+
+class AgentWebConfig(Struct, frozen=True):
+    """Where the agent serves its page."""
+
+    listen_address: Annotated[str, Key("where to serve `/metrics`", ADDRESS)] = "0.0.0.0:9836"
+
+
+class EndpointConfig(Struct, frozen=True):
+    """One engine that reports tokens, and the GPUs that it holds. A follower has a group and no URL."""
+
+    url: Annotated[str | None, Key("the engine's own metrics page; absent only on followers", URL)] = None
+    engine: Annotated[str, Key("which engine it is; `auto` asks its page", ENGINE)] = "auto"
+    workload: Annotated[str | None, Key("the name in every figure", TEXT)] = None
+    model: Annotated[str | None, Key("the model, for engines that do not say", TEXT)] = None
+    gpus: Annotated[GpuClaim, Key("`all`, or a list of indices or UUIDs", GPUS)] = "all"
+    shared: Annotated[bool, Key("other endpoints may claim the same GPUs", BOOLEAN)] = False
+    group: Annotated[str | None, Key("the multi-node engine that this is a member of", TEXT)] = None
+    role: Annotated[Role, Key("mixed, prefill, decode, router or trainer", ROLE)] = "mixed"
+    bearer_token_file: Annotated[Path | None, Key("the page's bearer token", READABLE_FILE)] = None
+
+
+class EnginesConfig(Struct, frozen=True):
+    """Where tokens come from."""
+
+    discover: Annotated[bool, Key("look for engines on this machine (in a later release)", BOOLEAN)] = True
+    interval: Annotated[float, Key("how often each page is read", duration(1.0, 3600.0))] = 5.0
+    endpoints: Annotated[tuple[EndpointConfig, ...], Key("the engines of this machine", flag="engine")] = ()
+
+
+class ReplayConfig(Struct, frozen=True):
+    """How a recording is played; `speed` is infinite for as fast as possible."""
+
+    speed: Annotated[float, Key("`1`, `max`, or how many times faster", SPEED)] = 1.0
+
+
+class AgentConfig(Struct, frozen=True):
+    """All that the agent is told. Times are in seconds."""
+
+    backend: Annotated[str, Key("`nvml`, `simulated` or `replay:FILE`", BACKEND)] = "nvml"
+    sample_interval: Annotated[float, Key("how often GPUs are read", duration(0.1, 60.0))] = 1.0
+    state_dir: Annotated[Path, Key("what outlives a restart of the agent", PATH)] = Path("/run/perwatt")
+    web: AgentWebConfig = field(default_factory=AgentWebConfig)
+    engines: EnginesConfig = field(default_factory=EnginesConfig)
+    calibration: Annotated[
+        dict[str, float], Key("true joules per counted joule, by GPU UUID", number(0.5, 1.5), "calibration")
+    ] = field(default_factory=dict)
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
+
+    @property
+    def replay_file(self) -> Path | None:
+        """The recording to play, if the backend is one."""
+        if not self.backend.startswith(REPLAY_PREFIX):
+            return None
+        return Path(self.backend[len(REPLAY_PREFIX) :])
+
+
+def load_agent_config(path: Path | None, environ: Mapping[str, str], flags: Flags) -> AgentConfig:
+    """
+    Read the agent's configuration: flags over environment over file over defaults.
+
+    Raises ConfigError naming every error.
+    """
+    return load(AgentConfig, path, environ, flags, check_agent)
+
+
+def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+    """What must hold between keys; an endpoint with an error of its own is left out."""
+    for uuid in config.calibration:
+        if not uuid.startswith(("GPU-", "SIM-")):
+            yield f"calibration.{uuid}", "expected a GPU's UUID as key, such as GPU-8f6d..."
+    endpoints = {
+        path: endpoint
+        for index, endpoint in enumerate(config.engines.endpoints)
+        if sound(path := f"engines.endpoints[{index}]")
+    }
+    for path, endpoint in endpoints.items():
+        if endpoint.url is None and endpoint.group is None:
+            yield f"{path}.url", "expected a URL; it may be absent only where a group is given"
+        earlier = {other: endpoints[other] for other in list(endpoints)[: list(endpoints).index(path)]}
+        yield from _check_against_earlier(path, endpoint, earlier)
+
+
+def _check_against_earlier(
+    path: str, endpoint: EndpointConfig, earlier: Mapping[str, EndpointConfig]
+) -> Iterator[tuple[str, str]]:
+    for other_path, other in earlier.items():
+        if endpoint.workload is not None and endpoint.workload == other.workload:
+            yield f"{path}.workload", f"expected a name of its own, {other_path} is {other.workload!r} too"
+        claimed = _claimed_by_both(endpoint.gpus, other.gpus)
+        if claimed and not (endpoint.shared and other.shared):
+            yield (
+                f"{path}.gpus",
+                f"expected GPUs of its own, or `shared: true` on both: {other_path} claims {claimed} too",
+            )
+
+
+def _claimed_by_both(one: GpuClaim, other: GpuClaim) -> str:
+    """
+    What two claims have in common, in words; empty when nothing is known to be.
+
+    Whether an index and a UUID are the same GPU shows only once the driver has named its GPUs.
+    """
+    if one == () or other == ():
+        return ""
+    if isinstance(one, str):
+        return "all GPUs" if isinstance(other, str) else f"GPU {other[0]}"
+    common = one if isinstance(other, str) else [gpu for gpu in one if gpu in other]
+    return f"GPU {common[0]}" if common else ""

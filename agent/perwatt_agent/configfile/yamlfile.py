@@ -1,0 +1,116 @@
+"""The file's layer: YAML read strictly, with the line of every key."""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+from msgspec import Struct
+
+from perwatt_agent.configfile.layers import ConfigError, Layers, Origin
+from perwatt_agent.configfile.settings import Setting, join, settings_of
+
+
+def compose(path: Path) -> yaml.Node | None:
+    """
+    The node tree of a YAML file; None when it is empty.
+
+    Raises ConfigError when the file cannot be read or is not YAML.
+    """
+    try:
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([f"{path}:1: file: expected YAML in UTF-8"]) from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigError([f"{path}:{line}: file: expected YAML, but {error.problem}"]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([f"{path}:1: file: expected YAML, but {str(error).splitlines()[0]}"]) from None
+
+
+def read_file(path: Path, config: type[Struct], layers: Layers) -> None:
+    """Bring a file into the layers, refusing what `config` does not know."""
+    root = compose(path)
+    if root is not None and not _is_null(root):
+        _File(str(path), layers).section(root, config, "", Origin(0, 1, f"{path}:1"))
+
+
+def unknown_key(name: str, known: list[str]) -> str:
+    """What to say of a key that is not known."""
+    near = get_close_matches(name, known, 1)
+    return f"unknown key, expected {near[0] if near else 'one of ' + ', '.join(known)}"
+
+
+class _File:
+    """A walk over the nodes of one file, along the shape of the configuration struct."""
+
+    def __init__(self, name: str, layers: Layers) -> None:
+        self._name = name
+        self._layers = layers
+
+    def section(self, node: yaml.Node, config: type[Struct], path: str, at: Origin) -> None:
+        settings = {setting.name: setting for setting in settings_of(config)}
+        for name, value, here in self._pairs(node, path, at):
+            where = join(path, name)
+            if name not in settings:
+                self._layers.refuse(where, unknown_key(name, list(settings)), here)
+            elif not _is_null(value):
+                self._value(value, settings[name], where, here)
+
+    def _value(self, node: yaml.Node, setting: Setting, path: str, at: Origin) -> None:
+        if setting.shape == "section" and setting.section is not None:
+            self.section(node, setting.section, path, at)
+        elif setting.shape == "map":
+            for name, value, here in self._pairs(node, path, at):
+                self._scalar(value, join(path, name), here)
+        elif setting.shape == "scalar":
+            self._scalar(node, path, at, setting.kind.joined if setting.kind else "")
+        else:
+            self._list(node, setting, path, at)
+
+    def _scalar(self, node: yaml.Node, path: str, at: Origin, joined: str = "") -> None:
+        if isinstance(node, yaml.ScalarNode):
+            self._layers.give(path, node.value, at)
+        elif joined and isinstance(node, yaml.SequenceNode) and _all_scalars(node):
+            self._layers.give(path, joined.join(item.value for item in node.value), at)
+        else:
+            self._layers.refuse(path, f"expected a single value{' or a list of them' if joined else ''}", at)
+
+    def _list(self, node: yaml.Node, setting: Setting, path: str, at: Origin) -> None:
+        if not isinstance(node, yaml.SequenceNode):
+            self._layers.refuse(path, "expected a list", at)
+            return
+        self._layers.give(path, None, at)
+        for index, item in enumerate(node.value):
+            where, here = f"{path}[{index}]", self._origin(item)
+            if setting.section is None:
+                self._scalar(item, where, here)
+            else:
+                self.section(item, setting.section, where, here)
+
+    def _pairs(self, node: yaml.Node, path: str, at: Origin) -> list[tuple[str, yaml.Node, Origin]]:
+        """The keys of a mapping, each once, with their values and lines."""
+        if not isinstance(node, yaml.MappingNode):
+            self._layers.refuse(path or "file", "expected a mapping of keys to values", at)
+            return []
+        self._layers.give(path, None, at)
+        pairs: dict[str, tuple[str, yaml.Node, Origin]] = {}
+        for key, value in node.value:
+            name, here = str(key.value), self._origin(key)
+            if name in pairs:
+                self._layers.refuse(join(path, name), "expected once, but given again", here)
+            pairs.setdefault(name, (name, value, here))
+        return list(pairs.values())
+
+    def _origin(self, node: yaml.Node) -> Origin:
+        line = node.start_mark.line + 1
+        return Origin(0, line, f"{self._name}:{line}")
+
+
+def _is_null(node: yaml.Node) -> bool:
+    return node.tag == "tag:yaml.org,2002:null"
+
+
+def _all_scalars(node: yaml.SequenceNode) -> bool:
+    return all(isinstance(item, yaml.ScalarNode) for item in node.value)
