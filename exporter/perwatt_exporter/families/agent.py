@@ -1,0 +1,115 @@
+"""The agent itself: what it is, whether its backend answers, and how each of its collectors fares."""
+
+from collections.abc import Callable, Iterator
+
+from perwatt_agent import __version__
+from perwatt_agent.snapshot import GPU_STATES, CollectorHealth, Snapshot
+from perwatt_exporter.family import Family, Sample
+
+
+def _build_info(_: Snapshot) -> Iterator[Sample]:
+    yield (__version__,), 1
+
+
+def _backend_info(snapshot: Snapshot) -> Iterator[Sample]:
+    backend = snapshot.backend
+    yield (backend.name, backend.driver_version, backend.nvml_version), 1
+
+
+def _backend_up(snapshot: Snapshot) -> Iterator[Sample]:
+    yield (), snapshot.backend.up
+
+
+def _snapshot_timestamp(snapshot: Snapshot) -> Iterator[Sample]:
+    yield (), snapshot.unix_seconds
+
+
+def _gpus(snapshot: Snapshot) -> Iterator[Sample]:
+    states = [gpu.state for gpu in snapshot.gpus]
+    for state in GPU_STATES:
+        unidentified = snapshot.unidentified_gpus if state == "lost" else 0
+        yield (state,), states.count(state) + unidentified
+
+
+def _collector(
+    name: str, help_text: str, value: Callable[[CollectorHealth], float | None]
+) -> Family[Snapshot]:
+    """A gauge of every collector."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for collector in snapshot.collectors:
+            if (amount := value(collector)) is not None:
+                yield (collector.name,), amount
+
+    return Family(name, "gauge", help_text, ("collector",), read)
+
+
+def _collector_failures(snapshot: Snapshot) -> Iterator[Sample]:
+    for collector in snapshot.collectors:
+        for reason, count in collector.failures:
+            yield (collector.name, reason), count
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    Family(
+        "perwatt_build_info",
+        "info",
+        "The version of perwatt that wrote this page.",
+        ("version",),
+        _build_info,
+    ),
+    Family(
+        "perwatt_backend_info",
+        "info",
+        "Where GPU readings come from: nvml is a real driver, simulated is invented, replay is a recording. "
+        "Versions are empty while the driver does not answer.",
+        ("backend", "driver_version", "nvml_version"),
+        _backend_info,
+        {"backend": ("nvml", "simulated", "replay")},
+    ),
+    Family(
+        "perwatt_backend_up",
+        "gauge",
+        "1 while the GPU backend answers, 0 while it does not; then every measured GPU series is absent.",
+        (),
+        _backend_up,
+    ),
+    Family(
+        "perwatt_snapshot_timestamp_seconds",
+        "gauge",
+        "When the facts on this page were read, in Unix time. Age is time() minus this.",
+        (),
+        _snapshot_timestamp,
+    ),
+    Family(
+        "perwatt_gpus",
+        "gauge",
+        "GPUs by state. A GPU once seen stays counted: lost does not answer any more, hung keeps a driver "
+        "call waiting, error answers with a failure.",
+        ("state",),
+        _gpus,
+        {"state": GPU_STATES},
+    ),
+    _collector(
+        "perwatt_collector_success",
+        "1 if the collector's latest attempt succeeded, else 0.",
+        lambda collector: collector.success,
+    ),
+    _collector(
+        "perwatt_collector_last_success_timestamp_seconds",
+        "When the collector last succeeded, in Unix time; absent until it does.",
+        lambda collector: collector.last_success_unix_seconds,
+    ),
+    _collector(
+        "perwatt_collector_duration_seconds",
+        "How long the collector's latest attempt took, in seconds; absent until one ended.",
+        lambda collector: collector.duration_seconds,
+    ),
+    Family(
+        "perwatt_collector_failures_total",
+        "counter",
+        "Failed attempts of the collector since the agent started, by reason.",
+        ("collector", "reason"),
+        _collector_failures,
+    ),
+)

@@ -1,0 +1,153 @@
+"""Each workload: who it is, the work it did, and the board energy it took, settled to the same instant."""
+
+from collections.abc import Callable, Iterator
+from typing import get_args
+
+from perwatt_agent.snapshot import EngineCounts, Role, Snapshot
+from perwatt_exporter.family import Family, Sample
+
+Count = Callable[[EngineCounts], float | None]
+
+
+def _info(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        info = workload.info
+        yield (
+            (
+                info.workload,
+                info.group,
+                info.role,
+                info.engine,
+                info.k8s_namespace,
+                info.k8s_pod,
+                info.k8s_container,
+                info.slurm_job,
+                info.systemd_unit,
+            ),
+            1,
+        )
+
+
+def _up(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        yield (workload.info.workload,), workload.up
+
+
+def _count(name: str, help_text: str, count: Count) -> Family[Snapshot]:
+    """A counter of the engine's own."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for workload in snapshot.workloads:
+            counts = workload.counts
+            if counts is not None and (amount := count(counts)) is not None:
+                yield (workload.info.workload, counts.model), amount
+
+    return Family(name, "counter", help_text, ("workload", "model"), read)
+
+
+def _counts(name: str, help_text: str, label: str, parts: dict[str, Count]) -> Family[Snapshot]:
+    """A counter of the engine's own in several parts, told apart by `label`."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for workload in snapshot.workloads:
+            counts = workload.counts
+            if counts is None:
+                continue
+            for part, count in parts.items():
+                if (amount := count(counts)) is not None:
+                    yield (workload.info.workload, counts.model, part), amount
+
+    return Family(name, "counter", help_text, ("workload", "model", label), read, {label: tuple(parts)})
+
+
+def _energy(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        name = workload.info.workload
+        model = "" if workload.counts is None else workload.counts.model
+        for energy in workload.energy:
+            yield (name, model, energy.gpu, "active"), energy.active_joules
+            yield (name, model, energy.gpu, "idle"), energy.idle_joules
+            yield (name, model, energy.gpu, "loading"), energy.loading_joules
+
+
+def _covered(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        yield (workload.info.workload,), workload.covered_seconds
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    Family(
+        "perwatt_workload_info",
+        "info",
+        "Who the workload is; joined to its other series by `workload`. Members of one engine that spans "
+        "several nodes share a group. What is not known is empty.",
+        (
+            "workload",
+            "group",
+            "role",
+            "engine",
+            "k8s_namespace",
+            "k8s_pod",
+            "k8s_container",
+            "slurm_job",
+            "systemd_unit",
+        ),
+        _info,
+        {"role": get_args(Role)},
+    ),
+    Family(
+        "perwatt_workload_up",
+        "gauge",
+        "1 while the workload's engine answers, 0 while it does not; its counters then stand still.",
+        ("workload",),
+        _up,
+    ),
+    _count(
+        "perwatt_output_tokens_total",
+        "Tokens that the engine generated, as the engine counts them: a fall is a restart of the engine.",
+        lambda counts: counts.output_tokens,
+    ),
+    _counts(
+        "perwatt_prompt_tokens_total",
+        "Prompt tokens by how they were served: computed, or taken from the engine's cache. The two add up "
+        "to all prompt tokens; what the engine cannot tell is absent.",
+        "source",
+        {
+            "computed": lambda counts: counts.prompt_computed_tokens,
+            "cached": lambda counts: counts.prompt_cached_tokens,
+        },
+    ),
+    _count(
+        "perwatt_effective_output_tokens_total",
+        "Output tokens of requests that ended well, by stop or by length. Absent where the engine cannot "
+        "tell them apart.",
+        lambda counts: counts.effective_output_tokens,
+    ),
+    _counts(
+        "perwatt_requests_total",
+        "Ended requests by outcome; an outcome that the engine cannot tell is absent.",
+        "outcome",
+        {
+            "ok": lambda counts: counts.requests_ok,
+            "aborted": lambda counts: counts.requests_aborted,
+            "error": lambda counts: counts.requests_error,
+        },
+    ),
+    Family(
+        "perwatt_workload_energy_joules_total",
+        "counter",
+        "Board energy in joules that the workload took on each GPU: active while it served, idle while it "
+        "held the GPU without a request, loading before it served. It advances together with the workload's "
+        "tokens, so that both describe the same moment. The model is empty until the engine named it.",
+        ("workload", "model", "gpu", "state"),
+        _energy,
+        {"state": ("active", "idle", "loading")},
+    ),
+    Family(
+        "perwatt_workload_covered_seconds_total",
+        "counter",
+        "Seconds of time that both the workload's tokens and its joules cover.",
+        ("workload",),
+        _covered,
+    ),
+)

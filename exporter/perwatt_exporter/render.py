@@ -1,0 +1,112 @@
+"""
+Samples to bytes: Prometheus's text format 0.0.4 and OpenMetrics 1.0.
+
+The lines of the samples are the same in both; only what stands above and below them differs.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from perwatt_exporter.family import Collected, Family, Sample
+from perwatt_exporter.negotiate import Format
+
+SPARE_PREFIXES = 64
+
+
+def format_value(value: float) -> str:
+    """
+    Write a number as Prometheus's Python client does.
+
+    Like Go, it turns to exponents at a million, but for positive numbers only.
+    """
+    value = float(value)
+    if not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+    text = repr(value)
+    if value < 1e6:
+        return text
+    digits, dot, fraction = text.partition(".")
+    if not dot or len(digits) == 1:  # repr has used an exponent already
+        return text
+    mantissa = f"{digits[0]}.{digits[1:]}{fraction}".rstrip("0").rstrip(".")
+    return f"{mantissa}e+{len(digits) - 1:02d}"
+
+
+class Block(Struct, frozen=True):
+    """One family's part of a page: its heads in both formats, and the lines of its samples."""
+
+    text_head: str
+    openmetrics_head: str
+    lines: str
+
+
+class Renderer:
+    """Renders families, and remembers each series' `name{labels} ` from page to page."""
+
+    def __init__(self) -> None:
+        self._writers: dict[str, _FamilyWriter] = {}
+
+    def blocks(self, collected: Iterable[Collected[Any]]) -> tuple[Block, ...]:
+        """Render what was collected; a family without samples does not appear."""
+        written = (self._writer(family).write(samples) for family, samples in collected)
+        return tuple(block for block in written if block.lines)
+
+    def _writer(self, family: Family[Any]) -> "_FamilyWriter":
+        writer = self._writers.get(family.name)
+        if writer is None:
+            writer = self._writers[family.name] = _FamilyWriter(family)
+        return writer
+
+
+class _FamilyWriter:
+    """What of one family stays the same from page to page."""
+
+    def __init__(self, family: Family[Any]) -> None:
+        self._name = family.name
+        self._labels = family.labels
+        self._text_head = _head(family.name, "gauge" if family.kind == "info" else family.kind, family.help)
+        self._openmetrics_head = _head(family.stem, family.kind, family.help, quotes=True)
+        self._prefixes: dict[tuple[str, ...], str] = {}
+
+    def write(self, samples: Iterable[Sample]) -> Block:
+        prefixes = self._prefixes
+        lines = []
+        for values, value in samples:
+            prefix = prefixes.get(values)
+            if prefix is None:
+                prefix = prefixes[values] = _prefix(self._name, self._labels, values)
+            lines.append(f"{prefix}{format_value(value)}\n")
+        # Series come and go with workloads and reasons: forget all rather than keep the dead for ever.
+        if len(prefixes) > 2 * len(lines) + SPARE_PREFIXES:
+            prefixes.clear()
+        return Block(self._text_head, self._openmetrics_head, "".join(lines))
+
+
+def _head(name: str, kind: str, help_text: str, *, quotes: bool = False) -> str:
+    escaped = help_text.replace("\\", r"\\").replace("\n", r"\n")
+    if quotes:
+        escaped = escaped.replace('"', r"\"")
+    return f"# HELP {name} {escaped}\n# TYPE {name} {kind}\n"
+
+
+def _prefix(name: str, labels: Sequence[str], values: Sequence[str]) -> str:
+    pairs = sorted(zip(labels, values, strict=True))
+    inside = ",".join(f'{label}="{_escape(value)}"' for label, value in pairs)
+    return f"{name}{{{inside}}} " if inside else f"{name} "
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def page(blocks: Iterable[Block], form: Format) -> bytes:
+    """Put a page together. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
+    if form == "openmetrics":
+        parts = [part for block in blocks for part in (block.openmetrics_head, block.lines)]
+        parts.append("# EOF\n")
+    else:
+        parts = [part for block in blocks for part in (block.text_head, block.lines)]
+    return "".join(parts).encode("utf-8", "replace")

@@ -1,0 +1,139 @@
+"""The renderer against prometheus_client, which is its oracle."""
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client.utils import floatToGoString
+from support.pages import SAMPLES, collect, oracle, rendered
+
+from perwatt_exporter.families import ALL
+from perwatt_exporter.family import Family
+from perwatt_exporter.negotiate import Format
+from perwatt_exporter.process import ProcessMetrics
+from perwatt_exporter.render import SPARE_PREFIXES, Renderer, format_value, page
+
+FORMATS: tuple[Format, ...] = ("text", "openmetrics")
+ODD = Family("perwatt_odd", "gauge", 'a "help" \\ of\ntwo lines', ("zebra", "ape"), lambda _: ())
+
+
+class TestFormatValue:
+    @given(st.floats() | st.integers(-(2**80), 2**80))
+    def test_any_number(self, value: float) -> None:
+        """Every number is written exactly as prometheus_client writes it."""
+        assert floatToGoString(value) == format_value(value)
+
+    @given(st.integers(0, 2**64 - 1))
+    def test_any_bits(self, bits: int) -> None:
+        """The same holds for every pattern of bits that a float can have."""
+        (value,) = struct.unpack("d", struct.pack("Q", bits))
+
+        assert floatToGoString(value) == format_value(value)
+
+    @pytest.mark.parametrize(
+        ("expected", "value"),
+        [
+            ("1.0", 1),
+            ("999999.0", 999_999),
+            ("1e+06", 1_000_000),
+            ("1.2345678e+07", 12_345_678),
+            ("-1000000.0", -1_000_000),
+            ("1e+16", 1e16),
+            ("+Inf", float("inf")),
+        ],
+    )
+    def test_known(self, expected: str, value: float) -> None:
+        """Positive numbers turn to exponents at a million."""
+        assert expected == format_value(value)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+class TestAgainstOracle:
+    @pytest.mark.parametrize("name", SAMPLES)
+    def test_samples(self, name: str, form: Format) -> None:
+        """A page is byte for byte what prometheus_client writes for the same families."""
+        collected = collect(ALL, SAMPLES[name]())
+
+        assert oracle(collected, form) == rendered(collected, form)
+
+    def test_process(self, form: Format) -> None:
+        """The process's own metrics come out as prometheus_client would write them."""
+        collected = [(family, list(samples)) for family, samples in ProcessMetrics()()]
+
+        assert oracle(collected, form) == rendered(collected, form)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.tuples(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))),
+                st.floats(),
+            )
+        )
+    )
+    def test_odd_labels(self, form: Format, samples: list[tuple[tuple[str, str], float]]) -> None:
+        """Help and label values are escaped, and labels sorted, as prometheus_client does it."""
+        collected = [(ODD, samples)]
+
+        assert oracle(collected, form) == rendered(collected, form)
+
+
+class TestParsers:
+    @pytest.mark.parametrize("name", SAMPLES)
+    def test_strict_openmetrics(self, name: str) -> None:
+        """The strict OpenMetrics parser reads every sample of the page."""
+        collected = [*collect(ALL, SAMPLES[name]()), *((f, list(s)) for f, s in ProcessMetrics()())]
+        text = rendered(collected, "openmetrics").decode()
+
+        families = {family.name: family for family in parse_openmetrics(text)}
+
+        assert {f.stem: f.kind for f, samples in collected if samples} == {
+            name: family.type for name, family in families.items()
+        }
+        assert sum(len(samples) for _, samples in collected) == sum(len(f.samples) for f in families.values())
+
+    @pytest.mark.parametrize("name", SAMPLES)
+    def test_text(self, name: str) -> None:
+        """The text parser gives back exactly the series that were collected."""
+        collected = collect(ALL, SAMPLES[name]())
+        expected = {
+            (family.name, *sorted(zip(family.labels, values, strict=True))): float(value)
+            for family, samples in collected
+            for values, value in samples
+        }
+
+        parsed = {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in parse_text(rendered(collected, "text").decode())
+            for sample in family.samples
+        }
+
+        assert expected == parsed
+
+
+class TestRenderer:
+    def test_family_without_samples(self) -> None:
+        """A family without samples leaves no trace, and an empty page is a page."""
+        assert b"" == rendered([(ODD, ())], "text")
+        assert b"# EOF\n" == rendered([(ODD, ())], "openmetrics")
+
+    def test_lone_surrogate(self) -> None:
+        """A name that is no valid Unicode costs its own characters, not the page."""
+        assert b'perwatt_odd{ape="",zebra="a?b"} 1.0\n' in rendered([(ODD, [(("a\udc80b", ""), 1)])], "text")
+
+    def test_wrong_number_of_label_values(self) -> None:
+        """A row whose values do not fit its labels is a mistake that is not passed over."""
+        with pytest.raises(ValueError, match="zip"):
+            rendered([(ODD, [(("alone",), 1)])], "text")
+
+    def test_prefixes_are_bounded(self) -> None:
+        """However label values churn, the renderer keeps prefixes in proportion to the page."""
+        renderer = Renderer()
+        for turn in range(50):
+            samples = [((str(turn), str(n)), 1.0) for n in range(20)]
+            assert oracle([(ODD, samples)], "text") == page(renderer.blocks([(ODD, samples)]), "text")
+
+            kept = sum(len(writer._prefixes) for writer in renderer._writers.values())
+            assert 2 * len(samples) + SPARE_PREFIXES >= kept

@@ -1,0 +1,229 @@
+"""Sample snapshots, invented for tests, and the oracle that renders them in prometheus_client's way."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import prometheus_client.openmetrics.exposition as openmetrics
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from perwatt_agent.snapshot import (
+    BackendStatus,
+    CollectorHealth,
+    EngineCounts,
+    GpuEnergy,
+    GpuInfo,
+    GpuReading,
+    GpuSlowReading,
+    GpuSnapshot,
+    GpuState,
+    NodeMeterSnapshot,
+    Snapshot,
+    WorkloadGpuEnergy,
+    WorkloadInfo,
+    WorkloadSnapshot,
+)
+from perwatt_exporter.family import Collected, Family
+from perwatt_exporter.negotiate import Format
+from perwatt_exporter.render import Renderer, page
+
+UNIX_SECONDS = 1_800_000_000.25
+MONOTONIC_SECONDS = 86_400.5
+NVML = BackendStatus("nvml", up=True, driver_version="570.86.15", nvml_version="12.570.86.15")
+MIB = 1024 * 1024
+
+
+def gpu_info(index: int) -> GpuInfo:
+    return GpuInfo(
+        uuid=f"GPU-00000000-0000-4000-8000-{index:012d}",
+        index=index,
+        name="NVIDIA H100 80GB HBM3",
+        pci_bus_id=f"00000000:{0x18 + index:02X}:00.0",
+        architecture="hopper",
+        serial=f"16500230{index:05d}",
+        vbios_version="96.00.A5.00.01",
+    )
+
+
+def reading(index: int) -> GpuReading:
+    return GpuReading(
+        monotonic_seconds=MONOTONIC_SECONDS,
+        energy_joules=123_456_789.012 + index,
+        power_watts=431.25 + index,
+        utilization_ratio=0.97,
+        memory_used_bytes=(61_440 + index) * MIB,
+        memory_reserved_bytes=551 * MIB,
+        memory_total_bytes=81_559 * MIB,
+        temperature_core_celsius=54 + index,
+        temperature_memory_celsius=63 + index,
+        clock_graphics_hertz=1_980e6,
+        clock_sm_hertz=1_980e6,
+        clock_memory_hertz=2_619e6,
+    )
+
+
+SLOW = GpuSlowReading(
+    monotonic_seconds=MONOTONIC_SECONDS,
+    power_limit_watts=700,
+    power_limit_default_watts=700,
+    power_limit_min_watts=200,
+    power_limit_max_watts=700,
+    compute_processes=1,
+)
+
+
+def energy(index: int) -> GpuEnergy:
+    return GpuEnergy(
+        source="counter",
+        joules=123_456_789.012 + index,
+        accepted_joules=345_678.5,
+        covered_seconds=3_600.5,
+        busy_seconds=3_492.485,
+        divergence_ratio=-0.0023,
+    )
+
+
+def healthy_gpu(index: int) -> GpuSnapshot:
+    return GpuSnapshot(
+        info=gpu_info(index),
+        state="ok",
+        reading=reading(index),
+        slow=SLOW,
+        energy=energy(index),
+        calibration_ratio=1.012 if index == 0 else None,
+        unallocated_joules=1_200.5,
+        unknown_joules=0.0,
+    )
+
+
+def sick_gpu(index: int, state: GpuState) -> GpuSnapshot:
+    return GpuSnapshot(info=gpu_info(index), state=state)
+
+
+def collector(name: str, **failures: int) -> CollectorHealth:
+    return CollectorHealth(
+        name,
+        success=not failures,
+        last_success_unix_seconds=UNIX_SECONDS - (40 if failures else 0),
+        duration_seconds=0.00125,
+        failures=tuple(failures.items()),
+    )
+
+
+def workload(name: str, gpus: Iterable[GpuSnapshot]) -> WorkloadSnapshot:
+    return WorkloadSnapshot(
+        info=WorkloadInfo(workload=name, engine="vllm", systemd_unit=f"{name}.service"),
+        up=True,
+        counts=EngineCounts(
+            model="meta-llama/Llama-3.1-70B-Instruct",
+            output_tokens=4_585,
+            prompt_computed_tokens=12_044,
+            prompt_cached_tokens=2_048,
+            effective_output_tokens=4_503,
+            requests_ok=64,
+            requests_aborted=6,
+            requests_running=3,
+            process_start_unix_seconds=UNIX_SECONDS - 7_200,
+        ),
+        energy=tuple(WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0) for gpu in gpus),
+        covered_seconds=3_598.0,
+    )
+
+
+def node(gpus: tuple[GpuSnapshot, ...], **facts: Any) -> Snapshot:
+    """A snapshot of a node with these GPUs; `facts` replace what a healthy node would show."""
+    healthy: dict[str, Any] = {"backend": NVML, "collectors": (collector("gpu"), collector("gpu_slow"))}
+    return Snapshot(UNIX_SECONDS, MONOTONIC_SECONDS, gpus=gpus, **(healthy | facts))
+
+
+def healthy_8_gpus() -> Snapshot:
+    gpus = tuple(map(healthy_gpu, range(8)))
+    meters = (
+        NodeMeterSnapshot("redfish", 45_678_901.5, 3_600.0),
+        NodeMeterSnapshot("ipmi", 45_600_000.0, 3_590.0),
+    )
+    return node(gpus, workloads=(workload("chat", gpus[:4]), workload("code", gpus[4:])), node_meters=meters)
+
+
+def one_lost() -> Snapshot:
+    collectors = (collector("gpu", lost=3), collector("gpu_slow"))
+    return node((healthy_gpu(0), sick_gpu(1, "lost")), collectors=collectors, unidentified_gpus=1)
+
+
+def one_hung() -> Snapshot:
+    collectors = (collector("gpu", timeout=2, error=1), collector("gpu_slow", timeout=1))
+    return node((sick_gpu(0, "hung"), healthy_gpu(1), sick_gpu(2, "error")), collectors=collectors)
+
+
+def no_driver() -> Snapshot:
+    backend = BackendStatus("nvml", up=False, reason="library_not_found")
+    health = CollectorHealth("backend", success=False, failures=(("library_not_found", 7),))
+    return node((), backend=backend, collectors=(health,))
+
+
+def zero_gpus() -> Snapshot:
+    return node(())
+
+
+def simulated_with_workload() -> Snapshot:
+    info = GpuInfo(uuid="SIM-node-0", index=0, name="Simulated H100")
+    account = GpuEnergy("simulated", 5_000.5, 5_000.5, 60.0, 31.5, None)
+    gpu = GpuSnapshot(info, "ok", reading(0), SLOW, account, unallocated_joules=0.0, unknown_joules=0.0)
+    starting = WorkloadSnapshot(
+        WorkloadInfo("embed", group="pair", role="prefill", engine="vllm"),
+        up=False,
+        energy=(WorkloadGpuEnergy("SIM-node-0", 0.0, 0.0, 12.5),),
+    )
+    return node(
+        (gpu,), backend=BackendStatus("simulated", up=True), workloads=(workload("chat", (gpu,)), starting)
+    )
+
+
+def pre_volta_integrated() -> Snapshot:
+    """A card without an energy counter, memory sensor or reserved memory, and with an odd name."""
+    info = GpuInfo(uuid="GPU-0badcafe-0000-4000-8000-000000000000", index=0, name='Tesla "P40" \\ 24 GB\n')
+    facts = GpuReading(MONOTONIC_SECONDS, power_watts=249.9, power_is_mean=False, temperature_core_celsius=81)
+    account = GpuEnergy("integrated", 1e15 / 3, 1e15 / 3, 3_600.0, None, None)
+    return node((GpuSnapshot(info, "ok", facts, None, account),))
+
+
+SAMPLES: dict[str, Callable[[], Snapshot]] = {
+    sample.__name__: sample
+    for sample in (
+        healthy_8_gpus,
+        one_lost,
+        one_hung,
+        no_driver,
+        zero_gpus,
+        simulated_with_workload,
+        pre_volta_integrated,
+    )
+}
+
+
+def collect(families: Iterable[Family[Any]], snapshot: object) -> list[Collected[Any]]:
+    return [(family, list(family.read(snapshot))) for family in families]
+
+
+def rendered(collected: Iterable[Collected[Any]], form: Format) -> bytes:
+    return page(Renderer().blocks(collected), form)
+
+
+class _Oracle(Collector):
+    def __init__(self, collected: Iterable[Collected[Any]]) -> None:
+        self._collected = list(collected)
+
+    def collect(self) -> Iterator[Metric]:
+        for family, samples in self._collected:
+            metric = Metric(family.stem, family.help, family.kind)
+            for values, value in samples:
+                metric.add_sample(family.name, dict(zip(family.labels, values, strict=True)), value)
+            if metric.samples:
+                yield metric
+
+
+def oracle(collected: Iterable[Collected[Any]], form: Format) -> bytes:
+    """What prometheus_client writes for the same families."""
+    generate = openmetrics.generate_latest if form == "openmetrics" else generate_latest
+    return generate(_Oracle(collected))
