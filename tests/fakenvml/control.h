@@ -1,0 +1,141 @@
+/*
+ * The shared control block of the fake driver: one file, mapped by the tests that write it and by every
+ * process that loads the fake library. tests/support/fakenvml_layout.py mirrors it field by field.
+ *
+ * Units are in the names. Driver time starts at 0 when the driver was first loaded.
+ */
+#ifndef FAKENVML_CONTROL_H
+#define FAKENVML_CONTROL_H
+
+#define NVML_NO_UNVERSIONED_FUNC_DEFS
+#include <nvml.h>
+#include <stdint.h>
+
+#define FAKE_MAGIC 0x50574e31
+#define FAKE_MAX_GPUS 16
+#define FAKE_MAX_SEGMENTS 1024
+#define FAKE_MAX_FAULTS 64
+#define FAKE_MAX_FUNCTIONS 512
+#define FAKE_MAX_PROCESSES 8
+#define FAKE_ANY_GPU (-1)
+#define FAKE_NO_GPU FAKE_MAX_GPUS /* where calls that concern no GPU are counted */
+
+typedef enum { FAKE_CONSTANT, FAKE_SQUARE, FAKE_RAMP, FAKE_SINE } fake_kind_t;
+
+/* A waveform from start_seconds until the next segment starts; parameters by kind, see physics.c. */
+typedef struct {
+    double start_seconds;
+    double parameters[5];
+    int64_t kind;
+} fake_segment_t;
+
+typedef struct {
+    char name[96];
+    char uuid[80];
+    char serial[32];
+    char vbios[32];
+    char pci_bus_id[32];
+    uint32_t architecture;
+    uint32_t compute_major;
+    uint32_t compute_minor;
+    uint32_t pci_bus;
+    /* What the sensor sees: a mean over each window, taken at every refresh; 0 is "not supported". */
+    double refresh_seconds;
+    double usage_window_seconds;
+    double average_window_seconds;
+    double instant_window_seconds;
+    double module_extra_watts;
+    uint32_t has_energy;
+    uint32_t has_gpu_scope;
+    uint32_t has_module_scope;
+    uint32_t has_memory_temperature;
+    double limit_watts;
+    double limit_default_watts;
+    double limit_min_watts;
+    double limit_max_watts;
+    uint64_t memory_total_bytes;
+    uint64_t memory_reserved_bytes;
+    uint64_t memory_used_bytes;
+    uint32_t utilization_percent;
+    uint32_t memory_utilization_percent;
+    uint32_t temperature_core_celsius;
+    uint32_t temperature_memory_celsius;
+    uint32_t clock_mhz[NVML_CLOCK_COUNT];
+    uint32_t clock_max_mhz[NVML_CLOCK_COUNT];
+    uint32_t process_count;
+    uint32_t process_pid[FAKE_MAX_PROCESSES];
+    uint32_t segment_count;
+    uint64_t process_bytes[FAKE_MAX_PROCESSES];
+    /* The energy counter: zero at energy_zero_seconds, plus an offset, plus a glitch for some reads. */
+    double energy_zero_seconds;
+    double energy_offset_joules;
+    double energy_glitch_joules;
+    int64_t energy_glitch_reads;
+    fake_segment_t segments[FAKE_MAX_SEGMENTS];
+} fake_gpu_t;
+
+/* What happens to a function ("*" is every function of the GPU, "field:83" one field of a batch). */
+typedef struct {
+    char function[64];
+    int32_t gpu;
+    int32_t active;
+    int32_t code;
+    int32_t remaining; /* calls it still hits; negative is for ever */
+    int32_t hang;
+    int32_t hanging; /* threads that hang in it now */
+    double latency_seconds;
+} fake_fault_t;
+
+typedef struct {
+    char name[64];
+    uint64_t calls[FAKE_MAX_GPUS + 1];
+} fake_function_t;
+
+typedef struct {
+    uint32_t magic;
+    uint32_t gpu_count;
+    uint32_t generation;
+    uint32_t manual_time;
+    double now_seconds;   /* driver time when manual_time is set */
+    double epoch_seconds; /* else driver time is CLOCK_MONOTONIC less this */
+    char driver_version[32];
+    char nvml_version[32];
+    uint32_t cuda_version;
+    uint32_t fault_count;
+    uint32_t function_count;
+    uint32_t function_lock;
+    fake_fault_t faults[FAKE_MAX_FAULTS];
+    fake_function_t functions[FAKE_MAX_FUNCTIONS];
+    fake_gpu_t gpus[FAKE_MAX_GPUS];
+} fake_control_t;
+
+/* control.c */
+fake_control_t *fake_control(void);
+double fake_now(void);
+nvmlReturn_t fake_fault(const char *function, int gpu);
+nvmlReturn_t fake_enter(const char *function, int gpu);
+nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_gpu_t **gpu);
+nvmlReturn_t fake_start(void);
+nvmlReturn_t fake_stop(void);
+nvmlDevice_t fake_handle(int gpu);
+int fake_index(nvmlDevice_t device);
+
+/* physics.c; windows and instants in seconds of driver time */
+double fake_window_watts(const fake_gpu_t *gpu, double window_seconds);
+double fake_energy_joules(fake_gpu_t *gpu, double extra_watts);
+
+/* The first line of every entry point: count the call, suffer what was injected, check the state. */
+#define SYSTEM_CALL(gpu_index)                                    \
+    do {                                                          \
+        nvmlReturn_t entered = fake_enter(__func__, (gpu_index)); \
+        if (entered != NVML_SUCCESS) return entered;              \
+    } while (0)
+
+#define DEVICE_CALL(device)                                              \
+    fake_gpu_t *gpu;                                                     \
+    do {                                                                 \
+        nvmlReturn_t entered = fake_enter_device(__func__, device, &gpu); \
+        if (entered != NVML_SUCCESS) return entered;                     \
+    } while (0)
+
+#endif

@@ -1,0 +1,107 @@
+/* nvmlDeviceGetFieldValues: one table row per field id that the fake knows. */
+#include "control.h"
+
+#include <stdio.h>
+
+typedef nvmlReturn_t (*fake_field_t)(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value);
+
+static int has_scope(const fake_gpu_t *gpu, unsigned int scope) {
+    if (scope == NVML_POWER_SCOPE_GPU) return gpu->has_gpu_scope != 0;
+    return scope == NVML_POWER_SCOPE_MODULE && gpu->has_module_scope;
+}
+
+static double extra_watts(const fake_gpu_t *gpu, unsigned int scope) {
+    return scope == NVML_POWER_SCOPE_MODULE ? gpu->module_extra_watts : 0;
+}
+
+static nvmlReturn_t milliwatts(nvmlValue_t *value, double watts) {
+    value->uiVal = (unsigned int)(watts * 1000 + 0.5);
+    return NVML_SUCCESS;
+}
+
+static nvmlReturn_t energy(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    if (!gpu->has_energy || !has_scope(gpu, scope)) return NVML_ERROR_NOT_SUPPORTED;
+    value->ullVal = (unsigned long long)(fake_energy_joules(gpu, extra_watts(gpu, scope)) * 1000 + 0.5);
+    return NVML_SUCCESS;
+}
+
+static nvmlReturn_t total_energy(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    (void)scope; /* the older id knows no scopes */
+    return energy(gpu, NVML_POWER_SCOPE_GPU, value);
+}
+
+static nvmlReturn_t window(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value, double window_seconds) {
+    if (window_seconds <= 0 || !has_scope(gpu, scope)) return NVML_ERROR_NOT_SUPPORTED;
+    return milliwatts(value, fake_window_watts(gpu, window_seconds) + extra_watts(gpu, scope));
+}
+
+static nvmlReturn_t power_average(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return window(gpu, scope, value, gpu->average_window_seconds);
+}
+
+static nvmlReturn_t power_instant(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return window(gpu, scope, value, gpu->instant_window_seconds);
+}
+
+static nvmlReturn_t limit(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value, double watts) {
+    if (!has_scope(gpu, scope)) return NVML_ERROR_NOT_SUPPORTED;
+    return milliwatts(value, watts + extra_watts(gpu, scope));
+}
+
+static nvmlReturn_t limit_min(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return limit(gpu, scope, value, gpu->limit_min_watts);
+}
+
+static nvmlReturn_t limit_max(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return limit(gpu, scope, value, gpu->limit_max_watts);
+}
+
+static nvmlReturn_t limit_default(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return limit(gpu, scope, value, gpu->limit_default_watts);
+}
+
+static nvmlReturn_t limit_current(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    return limit(gpu, scope, value, gpu->limit_watts);
+}
+
+static nvmlReturn_t memory_temperature(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    (void)scope;
+    if (!gpu->has_memory_temperature) return NVML_ERROR_NOT_SUPPORTED;
+    value->uiVal = gpu->temperature_memory_celsius;
+    return NVML_SUCCESS;
+}
+
+static const struct {
+    unsigned int id;
+    nvmlValueType_t type;
+    fake_field_t read;
+} FIELDS[] = {
+    {NVML_FI_DEV_MEMORY_TEMP, NVML_VALUE_TYPE_UNSIGNED_INT, memory_temperature},
+    {NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, total_energy},
+    {NVML_FI_DEV_ENERGY, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, energy},
+    {NVML_FI_DEV_POWER_AVERAGE, NVML_VALUE_TYPE_UNSIGNED_INT, power_average},
+    {NVML_FI_DEV_POWER_INSTANT, NVML_VALUE_TYPE_UNSIGNED_INT, power_instant},
+    {NVML_FI_DEV_POWER_MIN_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_min},
+    {NVML_FI_DEV_POWER_MAX_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_max},
+    {NVML_FI_DEV_POWER_DEFAULT_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_default},
+    {NVML_FI_DEV_POWER_CURRENT_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_current},
+};
+
+static nvmlReturn_t read_field(fake_gpu_t *gpu, int index, nvmlFieldValue_t *field) {
+    char name[32];
+    snprintf(name, sizeof name, "field:%u", field->fieldId);
+    nvmlReturn_t injected = fake_fault(name, index);
+    if (injected != NVML_SUCCESS) return injected;
+    for (unsigned int i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++)
+        if (FIELDS[i].id == field->fieldId) {
+            field->valueType = FIELDS[i].type;
+            return FIELDS[i].read(gpu, field->scopeId, &field->value);
+        }
+    return NVML_ERROR_NOT_SUPPORTED;
+}
+
+nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *values) {
+    DEVICE_CALL(device);
+    for (int i = 0; i < count; i++) values[i].nvmlReturn = read_field(gpu, fake_index(device), &values[i]);
+    return NVML_SUCCESS;
+}

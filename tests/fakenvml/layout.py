@@ -1,0 +1,115 @@
+"""The control block of control.h, field by field, for ctypes. A test compares the sizes."""
+
+from ctypes import Structure, c_char, c_double, c_int32, c_int64, c_uint32, c_uint64
+from typing import Any
+
+MAGIC = 0x50574E31
+MAX_GPUS = 16
+MAX_SEGMENTS = 1024
+MAX_FAULTS = 64
+MAX_FUNCTIONS = 512
+MAX_PROCESSES = 8
+CLOCKS = 4  # NVML_CLOCK_COUNT: graphics, SM, memory, video
+ANY_GPU = -1
+
+
+class Segment(Structure):
+    _fields_ = [("start_seconds", c_double), ("parameters", c_double * 5), ("kind", c_int64)]
+
+
+class Gpu(Structure):
+    _fields_ = [
+        ("name", c_char * 96),
+        ("uuid", c_char * 80),
+        ("serial", c_char * 32),
+        ("vbios", c_char * 32),
+        ("pci_bus_id", c_char * 32),
+        ("architecture", c_uint32),
+        ("compute_major", c_uint32),
+        ("compute_minor", c_uint32),
+        ("pci_bus", c_uint32),
+        ("refresh_seconds", c_double),
+        ("usage_window_seconds", c_double),
+        ("average_window_seconds", c_double),
+        ("instant_window_seconds", c_double),
+        ("module_extra_watts", c_double),
+        ("has_energy", c_uint32),
+        ("has_gpu_scope", c_uint32),
+        ("has_module_scope", c_uint32),
+        ("has_memory_temperature", c_uint32),
+        ("limit_watts", c_double),
+        ("limit_default_watts", c_double),
+        ("limit_min_watts", c_double),
+        ("limit_max_watts", c_double),
+        ("memory_total_bytes", c_uint64),
+        ("memory_reserved_bytes", c_uint64),
+        ("memory_used_bytes", c_uint64),
+        ("utilization_percent", c_uint32),
+        ("memory_utilization_percent", c_uint32),
+        ("temperature_core_celsius", c_uint32),
+        ("temperature_memory_celsius", c_uint32),
+        ("clock_mhz", c_uint32 * CLOCKS),
+        ("clock_max_mhz", c_uint32 * CLOCKS),
+        ("process_count", c_uint32),
+        ("process_pid", c_uint32 * MAX_PROCESSES),
+        ("segment_count", c_uint32),
+        ("process_bytes", c_uint64 * MAX_PROCESSES),
+        ("energy_zero_seconds", c_double),
+        ("energy_offset_joules", c_double),
+        ("energy_glitch_joules", c_double),
+        ("energy_glitch_reads", c_int64),
+        ("segments", Segment * MAX_SEGMENTS),
+    ]
+
+
+class Fault(Structure):
+    _fields_ = [
+        ("function", c_char * 64),
+        ("gpu", c_int32),
+        ("active", c_int32),
+        ("code", c_int32),
+        ("remaining", c_int32),
+        ("hang", c_int32),
+        ("hanging", c_int32),
+        ("latency_seconds", c_double),
+    ]
+
+
+class Function(Structure):
+    _fields_ = [("name", c_char * 64), ("calls", c_uint64 * (MAX_GPUS + 1))]
+
+
+class Control(Structure):
+    _fields_ = [
+        ("magic", c_uint32),
+        ("gpu_count", c_uint32),
+        ("generation", c_uint32),
+        ("manual_time", c_uint32),
+        ("now_seconds", c_double),
+        ("epoch_seconds", c_double),
+        ("driver_version", c_char * 32),
+        ("nvml_version", c_char * 32),
+        ("cuda_version", c_uint32),
+        ("fault_count", c_uint32),
+        ("function_count", c_uint32),
+        ("function_lock", c_uint32),
+        ("faults", Fault * MAX_FAULTS),
+        ("functions", Function * MAX_FUNCTIONS),
+        ("gpus", Gpu * MAX_GPUS),
+    ]
+
+
+SETTABLE = frozenset(name for name, *_ in Gpu._fields_ if name not in {"segments", "segment_count"})
+
+
+def assign(structure: Structure, **values: Any) -> None:
+    """Set fields by name: text as str, arrays as sequences."""
+    for name, value in values.items():
+        if name not in SETTABLE:
+            raise AttributeError(f"a fake GPU has no {name}")
+        if isinstance(value, str):
+            setattr(structure, name, value.encode())
+        elif isinstance(value, (tuple, list)):
+            getattr(structure, name)[: len(value)] = value
+        else:
+            setattr(structure, name, value)

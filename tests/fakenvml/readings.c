@@ -1,0 +1,117 @@
+/* Entry points for what a GPU does now: power, energy, memory, load, clocks, temperature, processes. */
+#include "control.h"
+
+static unsigned int milli(double value) { return (unsigned int)(value * 1000 + 0.5); }
+
+nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned int *milliwatts) {
+    DEVICE_CALL(device);
+    if (gpu->usage_window_seconds <= 0) return NVML_ERROR_NOT_SUPPORTED;
+    *milliwatts = milli(fake_window_watts(gpu, gpu->usage_window_seconds));
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *millijoules) {
+    DEVICE_CALL(device);
+    if (!gpu->has_energy || !gpu->has_gpu_scope) return NVML_ERROR_NOT_SUPPORTED;
+    *millijoules = (unsigned long long)(fake_energy_joules(gpu, 0) * 1000 + 0.5);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetEnforcedPowerLimit(nvmlDevice_t device, unsigned int *milliwatts) {
+    DEVICE_CALL(device);
+    *milliwatts = milli(gpu->limit_watts);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetPowerManagementLimit(nvmlDevice_t device, unsigned int *milliwatts) {
+    DEVICE_CALL(device);
+    *milliwatts = milli(gpu->limit_watts);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetPowerManagementDefaultLimit(nvmlDevice_t device, unsigned int *milliwatts) {
+    DEVICE_CALL(device);
+    *milliwatts = milli(gpu->limit_default_watts);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, unsigned int *minimum,
+                                                          unsigned int *maximum) {
+    DEVICE_CALL(device);
+    *minimum = milli(gpu->limit_min_watts);
+    *maximum = milli(gpu->limit_max_watts);
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization) {
+    DEVICE_CALL(device);
+    utilization->gpu = gpu->utilization_percent;
+    utilization->memory = gpu->memory_utilization_percent;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) {
+    DEVICE_CALL(device);
+    memory->total = gpu->memory_total_bytes;
+    memory->used = gpu->memory_used_bytes + gpu->memory_reserved_bytes; /* as the first version does */
+    memory->free = memory->total - memory->used;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
+    DEVICE_CALL(device);
+    if (memory->version != nvmlMemory_v2) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    memory->total = gpu->memory_total_bytes;
+    memory->reserved = gpu->memory_reserved_bytes;
+    memory->used = gpu->memory_used_bytes;
+    memory->free = memory->total - memory->reserved - memory->used;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensors_t sensor, unsigned int *celsius) {
+    DEVICE_CALL(device);
+    if (sensor != NVML_TEMPERATURE_GPU) return NVML_ERROR_INVALID_ARGUMENT;
+    *celsius = gpu->temperature_core_celsius;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_t *temperature) {
+    DEVICE_CALL(device);
+    if (temperature->version != nvmlTemperature_v1) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    if (temperature->sensorType != NVML_TEMPERATURE_GPU) return NVML_ERROR_INVALID_ARGUMENT;
+    temperature->temperature = (int)gpu->temperature_core_celsius;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *megahertz) {
+    DEVICE_CALL(device);
+    if ((unsigned int)type >= NVML_CLOCK_COUNT) return NVML_ERROR_INVALID_ARGUMENT;
+    *megahertz = gpu->clock_mhz[type];
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *megahertz) {
+    DEVICE_CALL(device);
+    if ((unsigned int)type >= NVML_CLOCK_COUNT) return NVML_ERROR_INVALID_ARGUMENT;
+    *megahertz = gpu->clock_max_mhz[type];
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
+                                                     nvmlProcessInfo_t *processes) {
+    DEVICE_CALL(device);
+    unsigned int room = *count;
+    *count = gpu->process_count;
+    if (room < gpu->process_count) return NVML_ERROR_INSUFFICIENT_SIZE;
+    for (unsigned int i = 0; i < gpu->process_count; i++)
+        processes[i] = (nvmlProcessInfo_t){gpu->process_pid[i], gpu->process_bytes[i], 0xffffffff, 0xffffffff};
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
+                                                      nvmlProcessInfo_t *processes) {
+    DEVICE_CALL(device);
+    (void)processes;
+    *count = 0;
+    return NVML_SUCCESS;
+}

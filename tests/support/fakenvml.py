@@ -1,0 +1,275 @@
+"""
+A fake NVIDIA driver under the unmodified nvidia-ml-py, controlled from Python.
+
+    driver = FakeDriver.create(tmp_path, gpus=8, architecture="hopper").install()
+    driver.set_waveform(0, Square(90, 650, period_seconds=0.1, duty=0.33))
+    driver.advance(60.0)
+    driver.exact_energy_joules(0, 0.0, 60.0)
+
+Time is in seconds of driver time, which starts at 0. The control file is shared: a subprocess that runs with
+`driver.environment()` sees every change at once, and its calls are counted here.
+"""
+
+import ctypes
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pynvml
+from fakenvml.build import library
+from fakenvml.layout import ANY_GPU, MAGIC, MAX_FAULTS, MAX_GPUS, MAX_SEGMENTS, Control, Fault, assign
+from fakenvml.profiles import PROFILES
+from fakenvml.waveforms import Constant, Ramp, Sine, Square, Track, Waveform
+
+__all__ = ["Constant", "FakeDriver", "Injection", "Ramp", "Sine", "Square", "Waveform"]
+
+FOREVER = -1
+SUCCESS = 0
+GPU_IS_LOST = 15
+
+
+class Injection:
+    """Something injected into the driver; `release` takes it out again and lets hanging calls return."""
+
+    def __init__(self, fault: Fault) -> None:
+        self._fault = fault
+
+    def release(self) -> None:
+        self._fault.active = 0
+
+    @property
+    def hanging(self) -> int:
+        """How many threads hang in it at this moment."""
+        return int(self._fault.hanging)
+
+    def wait_until_hanging(self, timeout_seconds: float = 30.0) -> None:
+        """Block until a thread hangs in it; raises TimeoutError."""
+        deadline = time.monotonic() + timeout_seconds
+        while not self.hanging:
+            if time.monotonic() > deadline:
+                raise TimeoutError("no thread entered the hanging call")
+            time.sleep(0.001)
+
+
+class FakeDriver:
+    """
+    One fake driver with `gpus` boards of one architecture (a key of PROFILES); make it with `create`.
+
+    Its clock stands still until `advance`, or runs in real time. `gpu=None` means every GPU. Close it, or use
+    it as a context manager: that releases all hangs and gives pynvml its own library back.
+    """
+
+    def __init__(self, path: Path, control: Control) -> None:
+        self._path = path
+        self._control = control
+        self._tracks = [Track() for _ in range(MAX_GPUS)]
+        self._installed = False
+
+    @classmethod
+    def create(
+        cls, folder: Path, *, gpus: int = 8, architecture: str = "hopper", real_time: bool = False
+    ) -> "FakeDriver":
+        """A driver whose control file lies in `folder`; every GPU draws a constant 100 W, GPU 0 .. n-1."""
+        path = folder / "fakenvml.control"
+        with path.open("w+b") as file:
+            file.truncate(ctypes.sizeof(Control))
+            control = Control.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(Control)))
+        driver = cls(path, control)
+        control.generation = 1
+        control.manual_time = not real_time
+        control.epoch_seconds = time.monotonic()
+        control.driver_version = b"580.95.05"
+        control.nvml_version = b"13.580.95.05"
+        control.cuda_version = 13000
+        for gpu in range(MAX_GPUS):
+            driver.set(gpu, **PROFILES[architecture], **_identity(gpu))
+            driver.set_waveform(gpu, Constant(100.0))
+        driver.set_gpu_count(gpus)
+        control.magic = MAGIC  # last: only now may a process use the file
+        return driver
+
+    # Time
+
+    @property
+    def now(self) -> float:
+        if self._control.manual_time:
+            return float(self._control.now_seconds)
+        return time.monotonic() - float(self._control.epoch_seconds)
+
+    def advance(self, seconds: float) -> None:
+        """Move the driver's clock; only when it is driven by hand."""
+        if not self._control.manual_time:
+            raise RuntimeError("this driver runs in real time")
+        self._control.now_seconds += seconds
+
+    # What the GPUs draw and show
+
+    def set_waveform(self, gpu: int, waveform: Waveform, at_seconds: float | None = None) -> None:
+        """From now, or a later instant, on draw `waveform`, whose own time starts then."""
+        track = self._tracks[gpu]
+        track.append(self.now if at_seconds is None and track.segments else at_seconds or 0.0, waveform)
+        count = len(track.segments)
+        if count > MAX_SEGMENTS:
+            raise ValueError(f"a GPU has at most {MAX_SEGMENTS} waveforms")
+        start, waveform = track.segments[-1]
+        shared = self._control.gpus[gpu]
+        segment = shared.segments[count - 1]
+        segment.kind, segment.start_seconds = waveform.kind, start
+        segment.parameters[: len(waveform.parameters)] = waveform.parameters
+        shared.segment_count = count
+
+    def set_steps(self, gpu: int, steps: list[tuple[float, float]]) -> None:
+        """Draw a list of (seconds from now, watts), each held until the next."""
+        now = self.now
+        for seconds, watts in steps:
+            self.set_waveform(gpu, Constant(watts), at_seconds=now + seconds)
+
+    def exact_energy_joules(self, gpu: int, begin_seconds: float, end_seconds: float) -> float:
+        """What the GPU drew between two instants: the exact integral of its waveforms."""
+        return self._tracks[gpu].joules(begin_seconds, end_seconds)
+
+    def set(self, gpu: int | None = None, **values: Any) -> None:
+        """Set facts by their names in control.h, such as `utilization_percent` or `clock_mhz`."""
+        for index in self._each(gpu):
+            assign(self._control.gpus[index], **values)
+
+    def get(self, gpu: int, name: str) -> Any:
+        value = getattr(self._control.gpus[gpu], name)
+        return value.decode() if isinstance(value, bytes) else value
+
+    def uuid(self, gpu: int) -> str:
+        return str(self.get(gpu, "uuid"))
+
+    def set_processes(self, gpu: int, processes: list[tuple[int, int]]) -> None:
+        """The compute processes of a GPU as (pid, bytes)."""
+        pids, sizes = [pid for pid, _ in processes], [size for _, size in processes]
+        self.set(gpu, process_pid=pids, process_bytes=sizes, process_count=len(processes))
+
+    def set_gpu_count(self, gpus: int) -> None:
+        if not 0 <= gpus <= MAX_GPUS:
+            raise ValueError(f"a fake driver has 0 to {MAX_GPUS} GPUs")
+        self._control.gpu_count = gpus
+
+    # What the energy counter does wrong
+
+    def shift_energy(self, gpu: int, joules: float) -> None:
+        """Let the counter leap (or, negative, fall) once and stay there."""
+        self._control.gpus[gpu].energy_offset_joules += joules
+
+    def glitch_energy(self, gpu: int, joules: float, reads: int = 1) -> None:
+        """Let the counter be off for the next reads only."""
+        self.set(gpu, energy_glitch_joules=joules, energy_glitch_reads=reads)
+
+    def reset_energy(self, gpu: int | None = None) -> None:
+        """Let the counter start again at 0."""
+        self.set(gpu, energy_zero_seconds=self.now, energy_offset_joules=0.0, energy_glitch_reads=0)
+
+    # What the driver does wrong
+
+    def fail(self, function: str, gpu: int | None = None, code: int = 999, times: int = FOREVER) -> Injection:
+        """
+        Let an entry point return `code`, `times` times or for ever.
+
+        The name is the symbol's ("nvmlInitWithFlags", "nvmlDeviceGetMemoryInfo_v2"), "*" for all calls on one
+        GPU, or "field:83" for one field of every batch.
+        """
+        return self._inject(function, gpu, code=code, remaining=times)
+
+    def hang(self, function: str, gpu: int | None = None) -> Injection:
+        """Let an entry point never return until it is released."""
+        return self._inject(function, gpu, hang=1, remaining=FOREVER)
+
+    def latency(self, function: str, seconds: float, gpu: int | None = None) -> Injection:
+        """Let an entry point take real time."""
+        return self._inject(function, gpu, latency_seconds=seconds, remaining=FOREVER)
+
+    def lose(self, gpu: int) -> Injection:
+        """Let a GPU fall off the bus."""
+        return self.fail("*", gpu, GPU_IS_LOST)
+
+    def release(self) -> None:
+        """Take out everything that was injected."""
+        for fault in self._control.faults:
+            fault.active = 0
+
+    def reload_driver(self) -> None:
+        """Unload and load the driver: every process must start again, every counter is at 0."""
+        self.reset_energy()
+        self._control.generation += 1
+
+    # How it is used
+
+    def calls(self, function: str | None = None, gpu: int | None = None) -> int:
+        """How often an entry point (default: any) was called, for one GPU or in all."""
+        return sum(count for name, count in self._counts(gpu).items() if function in (None, name))
+
+    def calls_by_function(self, gpu: int | None = None) -> dict[str, int]:
+        return {name: count for name, count in self._counts(gpu).items() if count}
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, changed so that a subprocess loads the fake driver."""
+        return {**os.environ, "LD_LIBRARY_PATH": str(library().parent), "FAKENVML_CONTROL": str(self._path)}
+
+    def install(self) -> "FakeDriver":
+        """Put the fake under pynvml in this very process."""
+        loaded = ctypes.CDLL(str(library()))
+        if loaded.fakenvml_attach(str(self._path).encode()) != 0:
+            raise RuntimeError("the fake library cannot use this control file")
+        _put_under_pynvml(loaded)
+        self._installed = True
+        return self
+
+    def close(self) -> None:
+        self.release()
+        if self._installed:
+            _put_under_pynvml(None)
+            self._installed = False
+
+    def __enter__(self) -> "FakeDriver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _each(self, gpu: int | None) -> range:
+        return range(MAX_GPUS) if gpu is None else range(gpu, gpu + 1)
+
+    def _counts(self, gpu: int | None) -> dict[str, int]:
+        functions = self._control.functions[: self._control.function_count]
+        return {row.name.decode(): sum(row.calls) if gpu is None else row.calls[gpu] for row in functions}
+
+    def _inject(self, function: str, gpu: int | None, **what: Any) -> Injection:
+        index = self._free_fault()
+        fault = self._control.faults[index]
+        ctypes.memset(ctypes.byref(fault), 0, ctypes.sizeof(fault))
+        fault.function = function.encode()
+        fault.gpu = ANY_GPU if gpu is None else gpu
+        for name, value in what.items():
+            setattr(fault, name, value)
+        fault.active = 1
+        self._control.fault_count = max(self._control.fault_count, index + 1)
+        return Injection(fault)
+
+    def _free_fault(self) -> int:
+        for index, fault in enumerate(self._control.faults):
+            if not fault.active and not fault.hanging:
+                return index
+        raise RuntimeError(f"more than {MAX_FAULTS} injections at once")
+
+
+def _identity(gpu: int) -> dict[str, Any]:
+    bus = 0x18 + 8 * gpu
+    return {
+        "uuid": f"GPU-{gpu:08x}-fa4e-4000-8000-0000000000{gpu:02x}",
+        "serial": f"16529240{gpu:05d}",
+        "pci_bus": bus,
+        "pci_bus_id": f"00000000:{bus:02X}:00.0",
+    }
+
+
+def _put_under_pynvml(loaded: ctypes.CDLL | None) -> None:
+    """The binding keeps its library and its functions in module variables; these are the two."""
+    pynvml.nvmlLib = loaded
+    pynvml._nvmlGetFunctionPointer_cache.clear()
