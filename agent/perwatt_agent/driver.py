@@ -1,0 +1,123 @@
+"""The life of a GPU backend: opened, ended, opened again, on a lane of its own."""
+
+import asyncio
+import logging
+
+from perwatt_agent.backend import Backend, BackendUnavailable, Generation
+from perwatt_agent.clock import Clock
+from perwatt_agent.health import Health
+from perwatt_agent.lane import Lane
+from perwatt_agent.snapshot import BackendStatus
+
+logger = logging.getLogger(__name__)
+
+# Waits between attempts to open the backend; the last one repeats.
+REOPEN_SECONDS = (1.0, 2.0, 4.0, 8.0, 10.0)
+
+
+class Driver:
+    """
+    Keep a backend open. `generation` is None while there is none to read from.
+
+    A driver that is absent, comes late, shows no GPU, or goes away is tried again; each change is
+    logged once. Raises BackendBroken when only a new process can help.
+    """
+
+    def __init__(self, backend: Backend, clock: Clock, hung_seconds: float) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._hung_seconds = hung_seconds
+        self._lane = Lane("backend", clock)
+        self._opening: asyncio.Future[Generation] | None = None
+        self._reopen_at = 0.0
+        self._attempts = 0
+        self.generation: Generation | None = None
+        self.generations = 0
+        self.health = Health("backend")
+        self.status = BackendStatus(backend.name, up=False, reason="starting")
+
+    async def attend(self, wait_seconds: float) -> bool:
+        """Open the backend where that is due; True when a new generation has begun."""
+        if self.generation is not None and not self._is_empty():
+            return False
+        if self._opening is None and not self._start_opening():
+            return False
+        assert self._opening is not None
+        started = self._clock.monotonic()
+        done, _ = await asyncio.wait([self._opening], timeout=wait_seconds)
+        if not done:
+            self._note_hung_opening()
+            return False
+        opening, self._opening = self._opening, None
+        try:
+            self._begin(opening.result())
+        except BackendUnavailable as error:
+            if type(error) is not BackendUnavailable:
+                raise
+            self._fail(error.reason, str(error))
+        self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
+        return self.generation is not None
+
+    def end(self, reason: str, message: str, *, may_close: bool) -> None:
+        """End this generation; the driver is shut down only when no call hangs in it (`may_close`)."""
+        self.close(may_close=may_close)
+        self._fail(reason, message)
+        self.health.attempted(self._clock.unix(), 0.0)
+
+    def close(self, *, may_close: bool) -> None:
+        if self.generation is not None and may_close and self._lane.busy_since is None:
+            self._lane.submit(self._backend.close).add_done_callback(_forget)
+        self.generation = None
+
+    def _is_empty(self) -> bool:
+        return self.generation is not None and not self.generation.devices
+
+    def _start_opening(self) -> bool:
+        if self._lane.busy_since is not None or self._clock.monotonic() < self._reopen_at:
+            return False
+        if self.generation is not None:
+            self.close(may_close=True)
+            return False
+        self._opening = self._lane.submit(self._backend.open)
+        return True
+
+    def _begin(self, generation: Generation) -> None:
+        self.generations += 1
+        self.generation = generation
+        reason = "" if generation.devices else "no_gpus"
+        if reason:
+            self._back_off()
+            self.health.failed(reason)
+            if self.status.reason != reason:
+                logger.warning("the driver answers but shows no GPU: check the devices given to this machine")
+        else:
+            self._attempts = 0
+            logger.info("driver %s shows %d GPUs", generation.driver_version, len(generation.devices))
+        self.status = BackendStatus(
+            self._backend.name, True, generation.driver_version, generation.nvml_version, reason
+        )
+
+    def _fail(self, reason: str, message: str) -> None:
+        self._back_off()
+        self.health.failed(reason)
+        self._say_down(reason, message)
+
+    def _back_off(self) -> None:
+        wait_seconds = REOPEN_SECONDS[min(self._attempts, len(REOPEN_SECONDS) - 1)]
+        self._reopen_at = self._clock.monotonic() + wait_seconds
+        self._attempts += 1
+
+    def _note_hung_opening(self) -> None:
+        since = self._lane.busy_since
+        if since is not None and self._clock.monotonic() - since > self._hung_seconds:
+            self._say_down("hung", "the driver's initialisation does not return")
+
+    def _say_down(self, reason: str, message: str) -> None:
+        if self.status.reason != reason:
+            logger.warning("no GPU readings (%s): %s; will keep trying", reason, message)
+        self.status = BackendStatus(self._backend.name, up=False, reason=reason)
+
+
+def _forget(closed: "asyncio.Future[None]") -> None:
+    # A failure to shut down leaves nothing to mend: the next opening starts afresh.
+    closed.exception()

@@ -1,0 +1,195 @@
+"""Read all GPUs of the machine, each on its own lane, through every life of the driver."""
+
+import asyncio
+import logging
+
+from msgspec import Struct
+
+from perwatt_agent.backend import Device, GenerationEnded, GpuFailure
+from perwatt_agent.clock import Clock
+from perwatt_agent.driver import Driver
+from perwatt_agent.health import Health
+from perwatt_agent.lane import Lane
+from perwatt_agent.readings import GpuSample
+from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
+
+logger = logging.getLogger(__name__)
+
+Read = tuple[GpuReading, GpuSlowReading | None]
+
+
+class Timing(Struct, frozen=True):
+    """
+    How long a sweep waits for its lanes, when a busy lane is hung, and the tiers' periods, in seconds.
+    """
+
+    wait_seconds: float
+    hung_seconds: float = 2.0
+    slow_period_seconds: float = 10.0
+    lost_retry_seconds: float = 5.0
+
+    @staticmethod
+    def for_interval(interval_seconds: float) -> "Timing":
+        """A late GPU may take most of an interval, and never delays the others' next values."""
+        return Timing(wait_seconds=min(2.0, 0.6 * interval_seconds))
+
+
+class _Gpu:
+    """One GPU over all driver generations: its lane, its device of now, and how it fares."""
+
+    def __init__(self, device: Device, clock: Clock, timing: Timing) -> None:
+        self._clock = clock
+        self._timing = timing
+        self._lane = Lane(f"gpu-{device.info.index}", clock)
+        self._read: asyncio.Future[Read] | None = None
+        self._reason = ""
+        self._retry_at = 0.0
+        self._slow_due_at = 0.0
+        self.state: GpuState = "ok"
+        self.sample: GpuSample = GpuSample(device.info.uuid, "error")
+        self.renew(device)
+
+    @property
+    def busy(self) -> bool:
+        return self._lane.busy_since is not None
+
+    def renew(self, device: Device) -> None:
+        """Go on with the GPU's device of a new driver generation."""
+        self.info = device.info
+        self._device = device
+        self._retry_at = self._slow_due_at = 0.0
+
+    def start(self) -> "asyncio.Future[Read] | None":
+        """Submit a read where the lane is free and one is due; None when there is nothing to wait for."""
+        now = self._clock.monotonic()
+        self._read = None
+        if self._lane.busy_since is None and now >= self._retry_at:
+            with_slow = now >= self._slow_due_at
+            if with_slow:
+                self._slow_due_at = now + self._timing.slow_period_seconds
+            device = self._device
+            self._read = self._lane.submit(lambda: _read(device, with_slow=with_slow))
+        return self._read
+
+    def finish(self, health: Health) -> None:
+        """Freeze what this sweep brought; raises GenerationEnded when the driver went away."""
+        self.sample = GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
+        if self._read is not None and self._read.done():
+            self._take(self._read, health)
+        elif self.busy:
+            if self._read is not None:
+                self._read.cancel()  # a result that comes later only frees the lane
+            self._note_busy(health)
+        else:
+            health.failed(self._reason)  # waiting to be tried again
+
+    def fail(self, state: GpuState, reason: str, message: str, health: Health) -> None:
+        health.failed(reason)
+        if (state, reason) != (self.state, self._reason):
+            logger.warning(
+                "GPU %s (%s) is %s (%s): %s", self.info.index, self.info.uuid, state, reason, message
+            )
+        self.state, self._reason = state, reason
+        self.sample = GpuSample(self.info.uuid, state)
+        if state == "lost":
+            self._retry_at = self._clock.monotonic() + self._timing.lost_retry_seconds
+
+    def _take(self, read: "asyncio.Future[Read]", health: Health) -> None:
+        try:
+            reading, slow = read.result()
+        except GpuFailure as failure:
+            self.fail(failure.state, failure.reason, str(failure), health)
+            return
+        except GenerationEnded:
+            raise
+        except Exception as error:  # noqa: BLE001 - one GPU's surprise must not take the others along
+            self.fail("error", "unexpected", repr(error), health)
+            return
+        if self.state != "ok":
+            logger.info("GPU %s (%s) answers again", self.info.index, self.info.uuid)
+        self.state, self._reason = "ok", ""
+        self.sample = GpuSample(self.info.uuid, "ok", reading, slow)
+
+    def _note_busy(self, health: Health) -> None:
+        since = self._lane.busy_since
+        if since is not None and self._clock.monotonic() - since >= self._timing.hung_seconds:
+            self.fail("hung", "hung", "a call into the driver does not return", health)
+        else:
+            self.fail("error", "late", "it did not answer within the sweep", health)
+
+
+class GpuSweeper:
+    """Sweep the GPUs of a driver. Every call into it happens on a lane, so no sweep can hang."""
+
+    def __init__(self, driver: Driver, clock: Clock, timing: Timing) -> None:
+        self._driver = driver
+        self._clock = clock
+        self._timing = timing
+        self._gpus: dict[str, _Gpu] = {}
+        self.health = Health("gpu")
+
+    @property
+    def known(self) -> tuple[GpuInfo, ...]:
+        """Every GPU ever seen, in the driver's order."""
+        return tuple(sorted((gpu.info for gpu in self._gpus.values()), key=lambda info: info.index))
+
+    async def sweep(self) -> tuple[GpuSample, ...]:
+        """Read every GPU once; what does not answer in time is absent from this sweep."""
+        started = self._clock.monotonic()
+        if await self._driver.attend(self._timing.wait_seconds):
+            self._meet()
+        if self._driver.generation is None:
+            return tuple(GpuSample(info.uuid, self._state_without_driver(info)) for info in self.known)
+        await self._read_all()
+        self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
+        return tuple(self._gpus[info.uuid].sample for info in self.known)
+
+    def close(self) -> None:
+        self._driver.close(may_close=not self._any_busy())
+
+    async def _read_all(self) -> None:
+        present = self._present()
+        reads = [read for gpu in present if (read := gpu.start()) is not None]
+        if reads:
+            await asyncio.wait(reads, timeout=self._timing.wait_seconds)
+        ended: GenerationEnded | None = None
+        for gpu in present:
+            try:
+                gpu.finish(self.health)
+            except GenerationEnded as raised:
+                ended = raised
+        if ended is not None:
+            self._driver.end("driver_reloaded", str(ended), may_close=not self._any_busy())
+
+    def _present(self) -> list[_Gpu]:
+        generation = self._driver.generation
+        uuids = {device.info.uuid for device in generation.devices} if generation else set()
+        return [gpu for uuid, gpu in self._gpus.items() if uuid in uuids]
+
+    def _meet(self) -> None:
+        """Take over the devices of a new generation; a GPU that it does not list is lost."""
+        assert self._driver.generation is not None
+        listed = {device.info.uuid: device for device in self._driver.generation.devices}
+        for uuid, device in listed.items():
+            if uuid in self._gpus:
+                self._gpus[uuid].renew(device)
+            else:
+                self._gpus[uuid] = _Gpu(device, self._clock, self._timing)
+        for uuid in self._gpus.keys() - listed.keys():
+            self._gpus[uuid].fail("lost", "gone", "the driver no longer lists it", self.health)
+
+    def _state_without_driver(self, info: GpuInfo) -> GpuState:
+        return "hung" if self._gpus[info.uuid].state == "hung" else "lost"
+
+    def _any_busy(self) -> bool:
+        return any(gpu.busy for gpu in self._gpus.values())
+
+
+def _read(device: Device, *, with_slow: bool) -> Read:
+    reading = device.read()
+    if not with_slow:
+        return reading, None
+    try:
+        return reading, device.read_slow()
+    except GpuFailure:
+        return reading, None  # the slow facts are absent until their next turn; the fast ones stand

@@ -1,0 +1,39 @@
+"""The running health of one collector."""
+
+from collections import Counter
+
+from perwatt_agent.snapshot import CollectorHealth
+
+
+class Health:
+    """
+    Count how a collector fares. `failed` may be called several times within one attempt (one reason a
+    GPU); `attempted` closes the attempt.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._failures: Counter[str] = Counter()
+        self._success = False
+        self._failing = False
+        self._last_success: float | None = None
+        self._duration_seconds: float | None = None
+
+    def failed(self, reason: str) -> None:
+        self._failures[reason] += 1
+        self._failing = True
+
+    def attempted(self, unix_seconds: float, duration_seconds: float) -> None:
+        self._success, self._failing = not self._failing, False
+        self._duration_seconds = duration_seconds
+        if self._success:
+            self._last_success = unix_seconds
+
+    def snapshot(self) -> CollectorHealth:
+        return CollectorHealth(
+            self._name,
+            self._success,
+            self._last_success,
+            self._duration_seconds,
+            tuple(sorted(self._failures.items())),
+        )
