@@ -1,0 +1,110 @@
+"""Poll the engines' pages, each at its own pace, off the sampling path."""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.health import Health
+from perwatt_agent.readings import EngineSample
+from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo
+
+logger = logging.getLogger(__name__)
+
+# A page costs the engine's own serving process as long as it takes: ask for at most 1 % of its time
+# once a page takes more than this.
+SLOW_PAGE_SECONDS = 0.05
+WAIT_PER_PAGE = 100.0
+
+GpuSelector = Literal["all"] | tuple[int | str, ...]
+
+
+class EngineFailure(Exception):
+    """An engine's page could not be had or read; `reason` is a short closed word for labels."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CountsReader(Protocol):
+    """Where an engine's counts come from. Raises EngineFailure."""
+
+    async def read(self) -> EngineCounts: ...
+
+
+class Endpoint(Struct, frozen=True):
+    """One engine page: whose it is, which GPUs it holds, and how it is read."""
+
+    info: WorkloadInfo
+    gpus: GpuSelector
+    reader: CountsReader
+
+
+def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]:
+    """The UUIDs, among the GPUs known so far, that *selector* names by index or UUID."""
+    if selector == "all":
+        return tuple(info.uuid for info in known)
+    return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
+
+
+class EndpointPoller:
+    """Read one endpoint every `interval_seconds`, slower while its page takes long."""
+
+    def __init__(self, endpoint: Endpoint, clock: Clock, interval_seconds: float) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._claimed: tuple[str, ...] | None = None
+        self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
+        self._failure = ""
+        self.health = Health("engine")
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            started = self._clock.monotonic()
+            await self.poll()
+            took_seconds = self._clock.monotonic() - started
+            wait_seconds = self._interval_seconds
+            if took_seconds > SLOW_PAGE_SECONDS:
+                wait_seconds = max(wait_seconds, WAIT_PER_PAGE * took_seconds)
+            await self._clock.sleep_until(started + wait_seconds)
+
+    async def poll(self) -> None:
+        """Fetch once. The counts are taken to hold at the middle of the fetch."""
+        started = self._clock.monotonic()
+        counts, failure = None, ""
+        try:
+            counts = await self._endpoint.reader.read()
+        except EngineFailure as error:
+            failure = error.reason
+            self._log_once(error)
+        ended = self._clock.monotonic()
+        middle = (started + ended) / 2
+        self._heard.append((middle, self._clock.unix() - (ended - middle), counts, failure))
+        if failure:
+            self.health.failed(failure)
+        elif self._failure:
+            logger.info("workload %s: its engine's page answers again", self._endpoint.info.workload)
+        self._failure = failure
+        self.health.attempted(self._clock.unix(), ended - started)
+
+    def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
+        """What was heard since the last call, and the claim on GPUs where it has changed."""
+        gpus = selected(self._endpoint.gpus, known)
+        heard, self._heard = self._heard, []
+        if gpus != self._claimed and not heard:
+            heard = [(self._clock.monotonic(), self._clock.unix(), None, "")]
+        self._claimed = gpus
+        return [
+            EngineSample(self._endpoint.info, gpus, monotonic, unix, counts, failure)
+            for monotonic, unix, counts, failure in heard
+        ]
+
+    def _log_once(self, error: EngineFailure) -> None:
+        if error.reason != self._failure:
+            workload = self._endpoint.info.workload
+            logger.warning("workload %s: no tokens (%s): %s", workload, error.reason, error)
