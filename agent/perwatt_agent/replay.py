@@ -16,11 +16,11 @@ class ReplaySource:
     """
     A Source that plays a recording's readings, dated so that the first one is now.
 
-    At speed 1 they come as they were taken; at "max" (None) without waiting, in the recording's own
+    At speed 1 they come as they were taken; at an infinite speed without waiting, in the recording's own
     time. When it ends, the backend is down for that reason and nothing stale stays on the page.
     """
 
-    def __init__(self, recording: Recording, clock: Clock, speed: float | None = 1.0) -> None:
+    def __init__(self, recording: Recording, clock: Clock, speed: float = 1.0) -> None:
         self._header = recording.header
         self._sweeps: Iterator[Readings] = recording.sweeps()
         self._clock = clock
@@ -35,9 +35,8 @@ class ReplaySource:
         if readings is None:
             return self._ended()
         self._first = self._first or readings
-        if self._speed is not None:
-            elapsed = (readings.monotonic_seconds - self._first.monotonic_seconds) / self._speed
-            await self._clock.sleep_until(self._started[0] + elapsed)
+        elapsed = (readings.monotonic_seconds - self._first.monotonic_seconds) / self._speed
+        await self._clock.sleep_until(self._started[0] + elapsed)
         self._last = self._moved(readings)
         self.status = self._last.backend
         return self._last
