@@ -36,6 +36,12 @@ def read_file(path: Path, config: type[Struct], layers: Layers) -> None:
         _File(str(path), layers).section(root, config, "", Origin(0, 1, f"{path}:1"))
 
 
+def top_level_keys(path: Path) -> list[str]:
+    """The keys by which one tells whose file it is. Raises ConfigError as `compose` does."""
+    root = compose(path)
+    return [str(key.value) for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
+
+
 def unknown_key(name: str, known: list[str]) -> str:
     """What to say of a key that is not known."""
     near = get_close_matches(name, known, 1)

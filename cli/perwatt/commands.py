@@ -1,0 +1,136 @@
+"""Each command: the arguments that it takes, and what it runs. Whatever is heavy is imported when it runs."""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import Struct
+
+from perwatt import options
+from perwatt.logs import set_up_logging
+from perwatt_agent.configfile.kinds import URL, duration, number
+
+TOPICS = ("efficiency", "nodes", "gpus", "workloads")
+GROUPS = ("model", "engine", "node", "gpu", "workload", "group")
+BOUNDARIES = ("gpu_board", "node", "facility")
+LONGEST_WINDOW_SECONDS = 366 * 86400.0
+
+
+class Command(Struct, frozen=True):
+    """How a command's arguments are declared, and what runs it; `run` returns the exit code."""
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+
+
+def _add_agent(parser: argparse.ArgumentParser) -> None:
+    options.add_file_argument(parser, "--config", "the agent's YAML file")
+    options.add_agent_flags(parser)
+    options.add_log_flags(parser)
+
+
+def _add_aggregator(parser: argparse.ArgumentParser) -> None:
+    options.add_file_argument(parser, "--config", "the aggregator's YAML file")
+    options.add_aggregator_flags(parser)
+    options.add_log_flags(parser)
+
+
+def _add_up(parser: argparse.ArgumentParser) -> None:
+    options.add_file_argument(parser, "--aggregator.config", "the aggregator's YAML file")
+    _add_agent(parser)
+    options.add_aggregator_flags(parser, in_up=True)
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE", required=True, help="the file to write")
+    _add_agent(parser)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="an agent's or an aggregator's YAML file")
+
+
+def _add_query(parser: argparse.ArgumentParser) -> None:
+    window = options.argument(duration(1.0, LONGEST_WINDOW_SECONDS))
+    parser.add_argument("topic", choices=TOPICS, help="what to ask for")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    boundaries = options.words(BOUNDARIES)
+    parser.add_argument("--boundary", type=boundaries, metavar="A,B", help=f"of {', '.join(BOUNDARIES)}")
+    live = parser.add_argument_group("of an aggregator")
+    live.add_argument("--url", type=options.argument(URL), help="where it is [http://127.0.0.1:9837]")
+    live.add_argument("--window", type=window, metavar="DURATION", help="how far back [60s]")
+    live.add_argument("--by", type=options.words(GROUPS), metavar="A,B", help=f"of {', '.join(GROUPS)}")
+    past = parser.add_argument_group("of a recording")
+    past.add_argument("--recording", type=Path, metavar="FILE", help="JSON lines, or CSV t_unix_s,watts")
+    past.add_argument("--from", type=options.instant, metavar="TIME", help="RFC 3339 or Unix seconds")
+    past.add_argument("--to", type=options.instant, metavar="TIME", help="RFC 3339 or Unix seconds")
+    past.add_argument("--pue", type=options.argument(number(1.0)), metavar="RATIO", help="of the facility")
+    rate = options.argument(number(0.0))
+    past.add_argument("--tokens-per-second", type=rate, metavar="X", help="where the recording has none")
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    agent = options.agent_config(arguments, os.environ)
+    aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
+    set_up_logging(options.log_config(arguments, os.environ))
+    from perwatt.daemons import run_up
+
+    return run_up(agent, aggregator)
+
+
+def _agent(arguments: argparse.Namespace) -> int:
+    config = options.agent_config(arguments, os.environ)
+    set_up_logging(options.log_config(arguments, os.environ))
+    from perwatt.daemons import run_agent
+
+    return run_agent(config)
+
+
+def _aggregator(arguments: argparse.Namespace) -> int:
+    config = options.aggregator_config(arguments, os.environ)
+    set_up_logging(options.log_config(arguments, os.environ))
+    from perwatt.daemons import run_aggregator
+
+    return run_aggregator(config)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    config = options.agent_config(arguments, os.environ)
+    set_up_logging(options.log_config(arguments, os.environ))
+    from perwatt.record import run_record
+
+    return run_record(config, arguments.output)
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    from perwatt.query import run_query, usage_error
+
+    if wrong := usage_error(arguments):
+        arguments.refuse(wrong)
+    return run_query(arguments)
+
+
+def _check_config(arguments: argparse.Namespace) -> int:
+    from perwatt.check import check_config
+
+    print(check_config(arguments.file))
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from perwatt import doctor
+    from perwatt_agent.nvml import NvmlBackend
+
+    return doctor.report(doctor.examine(options.agent_config(arguments, os.environ), NvmlBackend))
+
+
+COMMANDS = {
+    "up": Command(_add_up, _up),
+    "agent": Command(_add_agent, _agent),
+    "aggregator": Command(_add_aggregator, _aggregator),
+    "query": Command(_add_query, _query),
+    "check-config": Command(_add_check, _check_config),
+    "doctor": Command(_add_agent, _doctor),
+    "record": Command(_add_record, _record),
+}

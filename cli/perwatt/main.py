@@ -1,0 +1,84 @@
+"""The command line: what was asked, and the exit code of having done it."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from perwatt.commands import COMMANDS
+from perwatt.errors import CommandError
+from perwatt.helptext import COMMANDS as HELP
+from perwatt.helptext import PERWATT, PERWATT_EPILOG
+from perwatt_agent import __version__
+from perwatt_agent.configfile import ConfigError
+
+FAILED = 1
+USAGE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as every shell expects
+
+_HELP = argparse.RawDescriptionHelpFormatter
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Errors are one line each on standard error: 2 for usage, 1 for all others."""
+    try:
+        arguments = build_parser().parse_args(argv)
+    except SystemExit as end:  # help or a usage error, already printed
+        return int(end.code or 0)
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        code = COMMANDS[arguments.command].run(arguments)
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:
+        return int(end.code or 0)
+    except ConfigError as error:
+        print("\n".join(error.lines), file=sys.stderr)
+        return USAGE if error.usage else FAILED
+    except BrokenPipeError:
+        # Whoever read us is gone: leave Python nothing to flush, and to complain about, at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (CommandError, OSError) as error:
+        print(f"perwatt {arguments.command}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, whose help keeps its lines, and which takes no abbreviations."""
+
+    def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
+        usage = f"{prog} {usage}"
+        super().__init__(prog, usage, description, epilog, formatter_class=_HELP, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its flags. Nothing heavy is imported before a command runs."""
+    parser = _Parser("perwatt", "COMMAND [FLAGS]", PERWATT, PERWATT_EPILOG)
+    parser.add_argument("--version", action="version", version=f"perwatt {__version__}")
+    choices = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, dest="command", prog="perwatt"
+    )
+    for name, command in COMMANDS.items():
+        text = HELP[name]
+        description = f"{text.summary[0].upper()}{text.summary[1:]}.\n\n{text.description}"
+        epilog = f"examples:\n{text.examples}"
+        inner = choices.add_parser(
+            name, help=text.summary, usage=text.usage, description=description, epilog=epilog
+        )
+        inner.set_defaults(refuse=inner.error)
+        command.add_arguments(inner)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

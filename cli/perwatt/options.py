@@ -1,0 +1,147 @@
+"""Flags made from the configuration structs, and configurations made from the flags that were given."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from perwatt.logs import LogConfig, LogOptions
+from perwatt_agent.config import AgentConfig, load_agent_config
+from perwatt_agent.configfile import Flags, Setting, flag_name, load, variable_name, walk
+from perwatt_agent.configfile.kinds import Kind
+from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
+
+IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
+"""What the aggregator's keys are called where the agent, in the same process, has keys of the same name."""
+
+FORMS = {"engine": "url=URL,workload=NAME,gpus=0+1", "agent": "URL", "calibration": "UUID=RATIO"}
+"""What follows a repeatable flag."""
+
+_NOT_IN_UP = {"sources.agents"}  # `up` always asks the agent beside it, and no other
+
+
+def add_file_argument(parser: argparse.ArgumentParser, flag: str, says: str) -> None:
+    parser.add_argument(flag, dest=flag.lstrip("-"), type=Path, metavar="FILE", help=says)
+
+
+def add_agent_flags(parser: argparse.ArgumentParser) -> None:
+    _add_flags(parser, "the agent's keys", AgentConfig)
+
+
+def add_aggregator_flags(parser: argparse.ArgumentParser, *, in_up: bool = False) -> None:
+    _add_flags(parser, "the aggregator's keys", AggregatorConfig, IN_UP if in_up else {}, in_up=in_up)
+
+
+def add_log_flags(parser: argparse.ArgumentParser) -> None:
+    _add_flags(parser, "logging", LogOptions)
+
+
+def agent_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AgentConfig:
+    """Raises ConfigError naming every error."""
+    return load_agent_config(arguments.config, environ, _flags(AgentConfig, arguments))
+
+
+def aggregator_config(
+    arguments: argparse.Namespace, environ: Mapping[str, str], *, in_up: bool = False
+) -> AggregatorConfig:
+    """Raises ConfigError naming every error."""
+    path: Path | None = getattr(arguments, "aggregator.config") if in_up else arguments.config
+    renamed = IN_UP if in_up else {}
+    return load_aggregator_config(path, environ, _flags(AggregatorConfig, arguments, renamed), renamed)
+
+
+def log_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> LogConfig:
+    """Raises ConfigError naming every error."""
+    return load(LogOptions, None, environ, _flags(LogOptions, arguments)).log
+
+
+def argument(kind: Kind) -> Any:
+    """A kind of configuration value as the type of a command-line argument."""
+
+    def read(text: str) -> Any:
+        try:
+            return kind.read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"expected {error}, not {text!r}") from None
+
+    return read
+
+
+def instant(text: str) -> float:
+    """Unix seconds from a number or an RFC 3339 time; for argparse."""
+    try:
+        return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else _rfc3339(text)
+    except ValueError:
+        expected = "an RFC 3339 time such as 2026-11-21T10:00:00Z, or Unix seconds"
+        raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}") from None
+
+
+def words(known: Sequence[str]) -> Callable[[str], str]:
+    """A comma-separated list of known words; for argparse."""
+
+    def read(text: str) -> str:
+        if not text or set(text.split(",")) - set(known):
+            raise argparse.ArgumentTypeError(
+                f"expected {', '.join(known)} or several with commas, not {text!r}"
+            )
+        return text
+
+    return read
+
+
+def _rfc3339(text: str) -> float:
+    # Python 3.10 reads neither `Z` nor a fraction of other than three or six digits.
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", text)
+    if match is None:
+        raise ValueError(text)
+    date, time, fraction, offset = match.groups()
+    offset = "+00:00" if offset in "Zz" else offset
+    return datetime.fromisoformat(f"{date}T{time}{offset}").timestamp() + float(f"0{fraction or ''}")
+
+
+def default_text(setting: Setting) -> str:
+    """The default of a key as one would write it; empty where there is none."""
+    if setting.required or setting.default is None or not setting.kind:
+        return ""
+    if setting.shape == "scalar":
+        return setting.kind.show(setting.default)
+    return ", ".join(setting.kind.show(value) for value in setting.default)
+
+
+def _add_flags(
+    parser: argparse.ArgumentParser,
+    title: str,
+    config: type[Struct],
+    renamed: Mapping[str, str] | None = None,
+    *,
+    in_up: bool = False,
+) -> None:
+    group = parser.add_argument_group(title)
+    for path, setting in walk(config):
+        if in_up and path in _NOT_IN_UP:
+            continue
+        outer = (renamed or {}).get(path, path)
+        default = f", default: {text}" if (text := default_text(setting)) else ""
+        if setting.shape == "scalar":
+            says = f"{setting.help} [{variable_name(outer)}{default}]"
+            group.add_argument(flag_name(outer), dest=outer, metavar="VALUE", help=_plain(says))
+        else:
+            says = f"{setting.help} [repeatable{default}]"
+            form = FORMS[setting.flag]
+            group.add_argument(
+                f"--{setting.flag}", dest=outer, metavar=form, action="append", help=_plain(says)
+            )
+
+
+def _plain(text: str) -> str:
+    return text.replace("`", "").replace("%", "%%")
+
+
+def _flags(
+    config: type[Struct], arguments: argparse.Namespace, renamed: Mapping[str, str] | None = None
+) -> Flags:
+    return {path: getattr(arguments, (renamed or {}).get(path, path), None) for path, _ in walk(config)}
