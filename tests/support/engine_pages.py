@@ -1,5 +1,9 @@
-"""Pages of real engines, as they were recorded: vLLM 0.32.0 with a tiny model on a CPU."""
+"""Pages of a real engine, as recorded (vLLM 0.32.0, a tiny model on a CPU), and ways to bend them."""
 
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 ENGINE_PAGES = Path(__file__).parent.parent / "data" / "engines"
@@ -12,3 +16,60 @@ def engine_page(name: str) -> bytes:
 
 def all_engine_pages() -> list[Path]:
     return sorted(ENGINE_PAGES.glob("*.prom"))
+
+
+def without(page: bytes, *names: str) -> bytes:
+    """Return *page* less the samples of the metrics *names*."""
+    pattern = "|".join(re.escape(name) for name in names)
+    return re.sub(rf"^(?:{pattern})[{{ ].*\n".encode(), b"", page, flags=re.MULTILINE)
+
+
+def changed(page: bytes, series: str, value: str) -> bytes:
+    """Return *page* with *value* for the one sample whose line begins with *series*."""
+    pattern = rb"^(" + re.escape(series.encode()) + rb"(?:\{.*\})? ).*$"
+    page, times = re.subn(pattern, rb"\g<1>" + value.encode(), page, flags=re.MULTILINE)
+    assert times == 1, f"{series} is there {times} times"
+    return page
+
+
+def like_vllm_0_9(page: bytes) -> bytes:
+    """
+    Return *page* with the names that vLLM 0.9.2 had: no prompt tokens by source, prefix cache hits under
+    their older name, three reasons to finish.
+    """
+    page = without(
+        page,
+        "vllm:prompt_tokens_by_source_total",
+        "vllm:prompt_tokens_cached_total",
+        "vllm:prompt_tokens_cached_by_source_total",
+    )
+    page = re.sub(
+        rb'^vllm:request_success_total\{.*"(?:error|repetition)".*\n', b"", page, flags=re.MULTILINE
+    )
+    return page.replace(b"vllm:prefix_cache_", b"vllm:gpu_prefix_cache_")
+
+
+class PageServer:
+    """Serves `page`, as it is at the moment, to whoever asks on loopback."""
+
+    def __init__(self) -> None:
+        self.page = b""
+        self.requests: list[bytes] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self.page) + self.page)
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def page_server(page: bytes = b"") -> AsyncIterator[PageServer]:
+    server = PageServer()
+    server.page = page
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/metrics"
+    yield server
+    listener.close()
+    await listener.wait_closed()

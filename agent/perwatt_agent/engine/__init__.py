@@ -1,0 +1,1 @@
+"""Read what inference engines say about their tokens and requests."""
