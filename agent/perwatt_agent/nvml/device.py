@@ -1,0 +1,84 @@
+"""One GPU of a driver generation: finds it, reads it, and says what became of it."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pynvml
+
+from perwatt_agent.backend import GenerationEnded, GpuFailure
+from perwatt_agent.clock import Clock
+from perwatt_agent.nvml.errors import GPU_NOT_FOUND, INVALID_ARGUMENT, NOT_FOUND, GpuMissing, raise_failure
+from perwatt_agent.nvml.facts import Asker
+from perwatt_agent.nvml.fast import FastReader
+from perwatt_agent.nvml.slow import SlowReader
+from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
+
+R = TypeVar("R", GpuReading, GpuSlowReading)
+
+_NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
+
+
+class Roll:
+    """Which GPUs of a generation the driver still knows; shared by their lanes."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._missing: set[str] = set()
+
+    def present(self, uuid: str) -> None:
+        self._known.add(uuid)
+        self._missing.discard(uuid)
+
+    def missing(self, uuid: str) -> None:
+        """Raises GenerationEnded when the driver knows none of them any more."""
+        self._missing.add(uuid)
+        if self._missing >= self._known:
+            raise GenerationEnded("the driver knows none of its GPUs any more")
+
+
+class NvmlDevice:
+    """
+    A GPU by its UUID; the handle is only how it was last found.
+
+    After any failure the next read finds the GPU anew, because a GPU that was reset has a new handle.
+    """
+
+    def __init__(self, info: GpuInfo, handle: Any, clock: Clock, roll: Roll, *, usage_is_mean: bool) -> None:
+        self._info = info
+        self._handle = handle
+        self._roll = roll
+        asker = Asker(info.uuid, clock)
+        self._fast = FastReader(asker, clock, usage_is_mean=usage_is_mean)
+        self._slow = SlowReader(asker, clock)
+        roll.present(info.uuid)
+
+    @property
+    def info(self) -> GpuInfo:
+        return self._info
+
+    def read(self) -> GpuReading:
+        return self._attempt(self._fast.read)
+
+    def read_slow(self) -> GpuSlowReading:
+        return self._attempt(self._slow.read)
+
+    def _attempt(self, read: Callable[[Any], R]) -> R:
+        try:
+            if self._handle is None:
+                self._handle = _find(self._info.uuid)
+            reading = read(self._handle)
+        except GpuFailure as failure:
+            self._handle = None
+            if isinstance(failure, GpuMissing):
+                self._roll.missing(self._info.uuid)
+            raise
+        self._roll.present(self._info.uuid)
+        return reading
+
+
+def _find(uuid: str) -> Any:
+    try:
+        return pynvml.nvmlDeviceGetHandleByUUID(uuid)
+    except pynvml.NVMLError as error:
+        code = int(error.value)
+    return raise_failure(GPU_NOT_FOUND if code in _NO_SUCH_GPU else code, "nvmlDeviceGetHandleByUUID")

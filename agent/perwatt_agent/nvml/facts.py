@@ -1,0 +1,65 @@
+"""Facts that take a driver call each: asked of one GPU, and not again where it does not give them."""
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import pynvml
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.nvml.errors import Meaning, describe, raise_failure, raise_if_fatal
+
+logger = logging.getLogger(__name__)
+
+Facts: TypeAlias = dict[str, Any]
+"""Fields of a reading by name; what is not there was not given."""
+
+Call: TypeAlias = Callable[[Any], Facts]
+"""One driver call on a handle; raises NVMLError."""
+
+FORBIDDEN_RETRY_SECONDS = 60.0
+
+
+class Asker:
+    """Asks one GPU, and remembers for the driver's generation what it does not give."""
+
+    def __init__(self, uuid: str, clock: Clock) -> None:
+        self._uuid = uuid
+        self._clock = clock
+        self._not_before: dict[Call, float] = {}
+
+    def ask(self, handle: Any, alternatives: Iterable[Call], *, vital: bool = False) -> Facts:
+        """
+        The first answer among calls for the same fact, best first; empty when none comes now.
+
+        Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
+        """
+        for call in alternatives:
+            if self._clock.monotonic() < self._not_before.get(call, -math.inf):
+                continue
+            try:
+                return call(handle)
+            except pynvml.NVMLError as error:
+                code = int(error.value)
+            raise_if_fatal(code, call.__name__)
+            if not self._put_off(call, code):
+                if vital:
+                    raise_failure(code, call.__name__)
+                break
+        return {}
+
+    def _put_off(self, call: Call, code: int) -> bool:
+        """Whether the call need not be made again for now, so that another may take its place."""
+        meaning = describe(code).meaning
+        if meaning is Meaning.ABSENT:
+            self._not_before[call] = math.inf
+        elif meaning is Meaning.FORBIDDEN:
+            if call not in self._not_before:
+                logger.warning(
+                    "GPU %s: %s is not permitted, so it is absent; give perwatt more rights to have it",
+                    self._uuid,
+                    call.__name__,
+                )
+            self._not_before[call] = self._clock.monotonic() + FORBIDDEN_RETRY_SECONDS
+        return meaning in (Meaning.ABSENT, Meaning.FORBIDDEN)

@@ -1,0 +1,178 @@
+"""
+NVML's numbered fields: many facts in one driver call.
+
+A batch is called through the binding's own function pointer with one array that is made once, because the
+binding builds a new one each time (12 times dearer). Ids above 250 were renumbered between drivers and are
+not used.
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import pynvml
+from msgspec import Struct
+
+from perwatt_agent.nvml import values
+from perwatt_agent.nvml.errors import (
+    INVALID_ARGUMENT,
+    SUCCESS,
+    Meaning,
+    describe,
+    raise_failure,
+    raise_if_fatal,
+)
+
+GPU, MODULE = 0, 1  # scopes: the GPU alone; CPU and GPU together, on Grace
+
+
+class Field(Struct, frozen=True):
+    """One numbered field in one scope, and how its raw number becomes base units."""
+
+    id: int
+    convert: Callable[[float], float | None]
+    scope: int = GPU
+
+
+# fact -> the fields that can give it, best first. Energy 191 is 83 with scopes; power 185 is the mean of one
+# second where the board has it, 186 is what the sensor sees now.
+FAST_FIELDS: dict[str, tuple[Field, ...]] = {
+    "energy_joules": (Field(83, values.joules), Field(191, values.joules, MODULE)),
+    "power_watts": (
+        Field(185, values.watts),
+        Field(186, values.watts),
+        Field(185, values.watts, MODULE),
+        Field(186, values.watts, MODULE),
+    ),
+    "temperature_memory_celsius": (Field(82, values.memory_celsius),),
+}
+SLOW_FIELDS: dict[str, tuple[Field, ...]] = {
+    "power_limit_watts": (Field(190, values.limit_watts), Field(190, values.limit_watts, MODULE)),
+    "power_limit_default_watts": (Field(189, values.limit_watts), Field(189, values.limit_watts, MODULE)),
+    "power_limit_min_watts": (Field(187, values.limit_watts), Field(187, values.limit_watts, MODULE)),
+    "power_limit_max_watts": (Field(188, values.limit_watts), Field(188, values.limit_watts, MODULE)),
+}
+POWER_AVERAGE = 185
+
+# nvmlFieldValue_t: id, scope, timestamp, latency, type of the value, return code, value.
+_ENTRY = struct.Struct("=IIqqii8s")
+
+# nvmlValueType_t -> how to read the eight bytes of the value.
+_VALUES = dict(enumerate(map(struct.Struct, ("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))))
+
+Reply: TypeAlias = tuple[int, float]
+"""One field's return code and its raw number."""
+
+
+class FieldBatch:
+    """One call for a fixed list of fields."""
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self._fields = tuple(fields)
+        self._array = (pynvml.c_nvmlFieldValue_t * len(self._fields))()
+        for entry, field in zip(self._array, self._fields, strict=True):
+            entry.fieldId, entry.scopeId, entry.nvmlReturn = field.id, field.scope, pynvml.NVML_ERROR_UNKNOWN
+        self._blank = bytes(self._array)
+        self._count = ctypes.c_int(len(self._fields))
+
+    def read(self, handle: Any) -> tuple[int, dict[Field, Reply]]:
+        """The call's return code, and each field's own code and raw number."""
+        ctypes.memmove(self._array, self._blank, len(self._blank))
+        try:
+            function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
+        except pynvml.NVMLError as error:
+            return error.value, {}
+        code = function(handle, self._count, self._array)
+        entries = _ENTRY.iter_unpack(self._array) if code == SUCCESS else ()
+        return code, {field: _decode(*entry) for field, entry in zip(self._fields, entries, strict=False)}
+
+
+def _decode(_id: int, _scope: int, _time: int, _latency: int, kind: int, code: int, raw: bytes) -> Reply:
+    if code != SUCCESS:
+        return code, 0
+    if kind not in _VALUES:
+        return INVALID_ARGUMENT, 0  # a type that this code cannot read, so the fact is as good as absent
+    return code, _VALUES[kind].unpack(raw)[0]
+
+
+class FieldFacts:
+    """
+    The facts that one GPU gives by field.
+
+    It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
+    """
+
+    def __init__(self, table: Mapping[str, tuple[Field, ...]]) -> None:
+        self._candidates: dict[str, tuple[Field, ...]] = dict(table)
+        self._batch = self._new_batch()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the GPU gives none of the facts by field, so that the batch is not called at all."""
+        return not any(self._candidates.values())
+
+    def chosen(self, fact: str) -> Field | None:
+        """The best field that may still give the fact."""
+        return next(iter(self._candidates[fact]), None)
+
+    def read(self, handle: Any) -> dict[str, float]:
+        """
+        The facts that came, in base units; what the GPU does not give is not there.
+
+        Raises GpuFailure when no field could be read, and GenerationEnded.
+        """
+        if self.exhausted:
+            return {}
+        code, replies = self._batch.read(handle)
+        if code != SUCCESS:
+            self._give_up_or_raise(code)
+            return {}
+        self._raise_if_dead(replies)
+        self._settle(replies)
+        return self._facts(replies)
+
+    def _give_up_or_raise(self, code: int) -> None:
+        if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
+            raise_failure(code, "nvmlDeviceGetFieldValues")
+        self._candidates = dict.fromkeys(self._candidates, ())
+
+    def _raise_if_dead(self, replies: Mapping[Field, Reply]) -> None:
+        failed = [code for code, _ in replies.values() if code != SUCCESS]
+        for code in failed:
+            raise_if_fatal(code, "nvmlDeviceGetFieldValues")
+        transient = [code for code in failed if describe(code).meaning is Meaning.TRANSIENT]
+        if transient and len(failed) == len(replies):
+            raise_failure(transient[0], "nvmlDeviceGetFieldValues")
+
+    def _settle(self, replies: Mapping[Field, Reply]) -> None:
+        settled = {fact: _possible(fields, replies) for fact, fields in self._candidates.items()}
+        energy = settled.get("energy_joules")
+        if energy and energy[0].scope == MODULE:
+            # Power of the same scope, so that the two can be held against each other.
+            settled["power_watts"] = (
+                tuple(f for f in settled["power_watts"] if f.scope == MODULE) or settled["power_watts"]
+            )
+        if settled != self._candidates:
+            self._candidates = settled
+            self._batch = self._new_batch()
+
+    def _facts(self, replies: Mapping[Field, Reply]) -> dict[str, float]:
+        facts = {}
+        for fact in self._candidates:
+            field = self.chosen(fact)
+            if field is None or replies[field][0] != SUCCESS:
+                continue
+            value = field.convert(replies[field][1])
+            if value is not None:
+                facts[fact] = value
+        return facts
+
+    def _new_batch(self) -> FieldBatch:
+        return FieldBatch(field for fields in self._candidates.values() for field in fields)
+
+
+def _possible(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
+    """The candidates that are left: the best alone as soon as it came, without those that never come."""
+    left = tuple(field for field in fields if describe(replies[field][0]).meaning is not Meaning.ABSENT)
+    return left[:1] if left and replies[left[0]][0] == SUCCESS else left

@@ -1,0 +1,112 @@
+"""The driver's library: starts it, names its versions, and finds the GPUs of one generation."""
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from perwatt_agent.backend import Generation
+from perwatt_agent.clock import Clock
+from perwatt_agent.nvml.device import NvmlDevice, Roll
+from perwatt_agent.nvml.errors import Meaning, describe, unavailable
+from perwatt_agent.snapshot import GpuInfo
+
+logger = logging.getLogger(__name__)
+
+# nvmlDeviceArchitecture_t -> label; what is newer than this table has no name, and is taken for the newest.
+ARCHITECTURES = {
+    2: "kepler",
+    3: "maxwell",
+    4: "pascal",
+    5: "volta",
+    6: "turing",
+    7: "ampere",
+    8: "ada",
+    9: "hopper",
+    10: "blackwell",
+    13: "rubin",
+}
+_AMPERE = 7
+_COMPUTE_GA100 = (8, 0)
+
+
+def start(clock: Clock) -> Generation:
+    """Begin a generation; raises BackendUnavailable or BackendBroken, and then nothing is left open."""
+    _checked("nvmlInit", pynvml.nvmlInit)
+    try:
+        return _enumerate(clock)
+    except BaseException:
+        stop()
+        raise
+
+
+def stop() -> None:
+    """End the generation. A driver that is gone already cannot be shut down, which is just as well."""
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlShutdown()
+
+
+def _enumerate(clock: Clock) -> Generation:
+    driver_version = _checked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion)
+    nvml_version = _checked("nvmlSystemGetNVMLVersion", pynvml.nvmlSystemGetNVMLVersion)
+    count = _checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
+    roll = Roll()
+    found = [_identify(index, clock, roll) for index in range(count)]
+    devices = tuple(device for device in found if device is not None)
+    return Generation(driver_version, nvml_version, devices, unidentified=count - len(devices))
+
+
+def _checked(name: str, call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except pynvml.NVMLError as error:
+        code = int(error.value)
+    raise unavailable(code, name)
+
+
+def _identify(index: int, clock: Clock, roll: Roll) -> NvmlDevice | None:
+    """The GPU at this index, or None when it is there but cannot be told from others."""
+    try:
+        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+        uuid = pynvml.nvmlDeviceGetUUID(handle)
+    except pynvml.NVMLError as error:
+        code = int(error.value)
+    else:
+        info, usage_is_mean = _describe(handle, uuid, index)
+        return NvmlDevice(info, handle, clock, roll, usage_is_mean=usage_is_mean)
+    known = describe(code)
+    if known.meaning is Meaning.ENDED:
+        raise unavailable(code, "nvmlDeviceGetHandleByIndex")
+    logger.warning("GPU %d has no identity (%s, NVML code %d): it may need a reset", index, known.word, code)
+    return None
+
+
+def _describe(handle: Any, uuid: str, index: int) -> tuple[GpuInfo, bool]:
+    architecture = _given(pynvml.nvmlDeviceGetArchitecture, handle, 0)
+    compute = _given(pynvml.nvmlDeviceGetCudaComputeCapability, handle, (0, 0))
+    info = GpuInfo(
+        uuid=uuid,
+        index=index,
+        name=_given(pynvml.nvmlDeviceGetName, handle, ""),
+        pci_bus_id=_given(_pci_bus_id, handle, ""),
+        architecture=ARCHITECTURES.get(architecture, ""),
+        serial=_given(pynvml.nvmlDeviceGetSerial, handle, ""),
+        vbios_version=_given(pynvml.nvmlDeviceGetVbiosVersion, handle, ""),
+    )
+    # nvml.h: the mean of one second "on Ampere (except GA100) or newer", else instantaneous.
+    return info, architecture >= _AMPERE and compute != _COMPUTE_GA100
+
+
+def _given(call: Callable[[Any], Any], handle: Any, otherwise: Any) -> Any:
+    """A fact that a GPU may lack; a board's own memory may also hold text that is none."""
+    try:
+        return call(handle)
+    except (pynvml.NVMLError, UnicodeDecodeError):
+        return otherwise
+
+
+def _pci_bus_id(handle: Any) -> str:
+    bus_id = pynvml.nvmlDeviceGetPciInfo(handle).busId
+    return bus_id.decode() if isinstance(bus_id, bytes) else str(bus_id)
