@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
@@ -30,15 +31,24 @@ class EngineFailure(Exception):
 
 
 class CountsReader(Protocol):
-    """Where an engine's counts come from. Raises EngineFailure."""
+    """Where an engine's counts come from; `engine` is its name, empty until it was recognised."""
 
+    @property
+    def engine(self) -> str: ...
+
+    # Raises EngineFailure.
     async def read(self) -> EngineCounts: ...
 
 
 class Endpoint(Struct, frozen=True):
-    """One engine page: whose it is, which GPUs it holds, and how it is read."""
+    """
+    One engine page: whose it is, which GPUs it holds, and how it is read.
+
+    Where `info` names no workload, it is called after the engine and `port`, once that is recognised.
+    """
 
     info: WorkloadInfo
+    port: int
     gpus: GpuSelector
     reader: CountsReader
 
@@ -60,6 +70,7 @@ class EndpointPoller:
         self._claimed: tuple[str, ...] | None = None
         self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
         self._failure = ""
+        self._name = endpoint.info.workload or f"the engine at port {endpoint.port}"
         self.health = Health("engine")
 
     async def run(self) -> None:
@@ -88,23 +99,30 @@ class EndpointPoller:
         if failure:
             self.health.failed(failure)
         elif self._failure:
-            logger.info("workload %s: its engine's page answers again", self._endpoint.info.workload)
+            logger.info("%s: the engine's page answers again", self._name)
         self._failure = failure
         self.health.attempted(self._clock.unix(), ended - started)
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """What was heard since the last call, and the claim on GPUs where it has changed."""
+        info = self._info()
+        if not info.workload:
+            return []
         gpus = selected(self._endpoint.gpus, known)
         heard, self._heard = self._heard, []
         if gpus != self._claimed and not heard:
             heard = [(self._clock.monotonic(), self._clock.unix(), None, "")]
         self._claimed = gpus
         return [
-            EngineSample(self._endpoint.info, gpus, monotonic, unix, counts, failure)
+            EngineSample(info, gpus, monotonic, unix, counts, failure)
             for monotonic, unix, counts, failure in heard
         ]
 
+    def _info(self) -> WorkloadInfo:
+        engine = self._endpoint.reader.engine
+        workload = self._endpoint.info.workload or (f"{engine}-{self._endpoint.port}" if engine else "")
+        return msgspec.structs.replace(self._endpoint.info, engine=engine, workload=workload)
+
     def _log_once(self, error: EngineFailure) -> None:
         if error.reason != self._failure:
-            workload = self._endpoint.info.workload
-            logger.warning("workload %s: no tokens (%s): %s", workload, error.reason, error)
+            logger.warning("%s: no tokens (%s): %s", self._name, error.reason, error)

@@ -142,10 +142,12 @@ class WorkloadSnapshot(Struct, frozen=True):
     One workload at the instant up to which its tokens and joules were settled together.
 
     `counts` is None until an engine page was settled; `up` is False while the page is out of reach.
+    `info` is not to be shown before it is final, and never changes after.
     """
 
     info: WorkloadInfo
     up: bool
+    info_is_final: bool = True
     counts: EngineCounts | None = None
     energy: tuple[WorkloadGpuEnergy, ...] = ()
     covered_seconds: float = 0.0

@@ -12,6 +12,8 @@ from perwatt_agent.track import EnergyTrack
 
 # A GPU that has not been read for this long no longer holds back the others of its workload.
 MISSING_SECONDS = 60.0
+# What a workload is called is shown once it is known, or once this long was spent on finding out.
+LOOK_UP_SECONDS = 30.0
 
 
 class ModelAccount(Struct):
@@ -55,10 +57,12 @@ class WorkloadAccount:
         self._pages: deque[Page] = deque()
         self._refused_at: float | None = None
         self._up = False
+        self._info_is_final = False
+        self._first_heard = 0.0
 
     def hear(self, sample: EngineSample) -> None:
         """Take note of a fetch; a sample with neither counts nor failure is only a claim on GPUs."""
-        self.info = sample.info
+        self._learn(sample)
         if sample.counts is None:
             if sample.failure:
                 self._up = False
@@ -99,6 +103,7 @@ class WorkloadAccount:
         return WorkloadSnapshot(
             info=self.info,
             up=self._up,
+            info_is_final=self._info_is_final,
             counts=counts,
             energy=tuple(
                 WorkloadGpuEnergy(gpu, joules["active"], joules["idle"], joules["loading"])
@@ -106,6 +111,15 @@ class WorkloadAccount:
             ),
             covered_seconds=model.covered_seconds if model else 0.0,
         )
+
+    def _learn(self, sample: EngineSample) -> None:
+        """Take over what is said of the workload until its engine is known or look-ups took too long."""
+        if self._info_is_final:
+            return
+        self.info = sample.info
+        self._first_heard = self._first_heard or sample.monotonic_seconds
+        took_seconds = sample.monotonic_seconds - self._first_heard
+        self._info_is_final = bool(sample.info.engine) or took_seconds >= LOOK_UP_SECONDS
 
     def _can_settle(self, page: Page, tracks: Mapping[str, EnergyTrack], now: float) -> bool:
         for gpu in self.shares:

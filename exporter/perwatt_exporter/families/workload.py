@@ -11,6 +11,8 @@ Count = Callable[[EngineCounts], float | None]
 
 def _info(snapshot: Snapshot) -> Iterator[Sample]:
     for workload in snapshot.workloads:
+        if not workload.info_is_final:
+            continue
         info = workload.info
         yield (
             (

@@ -1,0 +1,111 @@
+"""Put the agent together: the one place that names concrete classes."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from perwatt.errors import CommandError
+from perwatt_agent.account import Account
+from perwatt_agent.backend import Backend
+from perwatt_agent.clock import Clock
+from perwatt_agent.config import AgentConfig, EndpointConfig
+from perwatt_agent.driver import Driver
+from perwatt_agent.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.gpus import GpuSweeper, Timing
+from perwatt_agent.readings import Readings
+from perwatt_agent.recording import Recording, RecordingError
+from perwatt_agent.replay import ReplaySource
+from perwatt_agent.sampler import Sampler
+from perwatt_agent.snapshot import Snapshot, WorkloadInfo
+from perwatt_agent.source import LiveSource, Source
+from perwatt_agent.state import StateFile
+
+logger = logging.getLogger(__name__)
+
+
+def build_backend(config: AgentConfig, clock: Clock) -> Backend:
+    """The GPU backend that the configuration names; pynvml is imported only for a real one."""
+    if config.backend == "simulated":
+        from perwatt_agent.simulation.backend import SimulatedBackend
+
+        return SimulatedBackend(clock)
+    from perwatt_agent.nvml import NvmlBackend
+
+    return NvmlBackend(clock)
+
+
+def build_source(
+    config: AgentConfig, clock: Clock, *, backend: Backend | None = None, endpoints: Sequence[Endpoint] = ()
+) -> tuple[Source, float]:
+    """
+    The source of readings and the seconds between them.
+
+    `backend` replaces the configured one, `endpoints` add to the configured ones.
+    """
+    if config.replay_file is not None:
+        recording = open_recording(config.replay_file)
+        return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
+    timing = Timing.for_interval(config.sample_interval)
+    driver = Driver(backend or build_backend(config, clock), clock, timing.hung_seconds)
+    pollers = [
+        EndpointPoller(endpoint, clock, config.engines.interval)
+        for endpoint in (*configured_endpoints(config), *endpoints)
+    ]
+    sweeper = GpuSweeper(driver, clock, timing)
+    return LiveSource(driver, sweeper, pollers, clock, config.sample_interval), config.sample_interval
+
+
+def build_sampler(
+    config: AgentConfig, clock: Clock, *, backend: Backend | None = None, endpoints: Sequence[Endpoint] = ()
+) -> Sampler:
+    """The agent's loop, which remembers its account in the state folder unless it plays a recording."""
+    source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints)
+    if config.replay_file is not None:
+        return Sampler(source, Account(interval_seconds, calibration=config.calibration), clock)
+    state_file = StateFile(config.state_dir)
+    account = Account(interval_seconds, calibration=config.calibration, state=state_file.load())
+
+    def remember(readings: Readings, snapshot: Snapshot) -> None:
+        state_file.save(account.state())
+
+    return Sampler(source, account, clock, (remember,))
+
+
+def open_recording(path: Path) -> Recording:
+    """Raises CommandError when the file is no whole recording."""
+    try:
+        return Recording(path)
+    except RecordingError as error:
+        raise CommandError(str(error)) from None
+
+
+def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
+    """The endpoints that have a page; what follows another node's engine has none."""
+    endpoints = []
+    for endpoint in config.engines.endpoints:
+        if endpoint.url is None:
+            logger.warning(
+                "a follower of group %s has no page: its joules stay unattributed in this release",
+                endpoint.group,
+            )
+        else:
+            endpoints.append(_endpoint(endpoint, endpoint.url))
+    return endpoints
+
+
+def _endpoint(config: EndpointConfig, url: str) -> Endpoint:
+    parts = urlsplit(url)
+    try:
+        reader = EngineReader(
+            url, engine=config.engine, model=config.model, bearer_token_file=config.bearer_token_file
+        )
+    except ValueError as error:
+        raise CommandError(f"endpoint {url}: {error}") from None
+    return Endpoint(
+        WorkloadInfo(workload=config.workload or "", group=config.group or "", role=config.role),
+        parts.port or (443 if parts.scheme == "https" else 80),
+        config.gpus,
+        reader,
+    )

@@ -1,0 +1,61 @@
+"""Run coroutines as a daemon does: until a signal, and then to an end whatever hangs."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from threading import Timer
+
+import uvloop
+
+# A stop takes at most this long: by then the process goes, whatever still hangs.
+STOP_SECONDS = 4.0
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run *main* with an event that SIGTERM and SIGINT set; return its exit code."""
+    return uvloop.run(_until_stopped(main))
+
+
+async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def begin_to_stop() -> None:
+        stop.set()
+        watchdog = Timer(STOP_SECONDS, os._exit, (0,))
+        watchdog.daemon = True
+        watchdog.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, begin_to_stop)
+    return await main(stop)
+
+
+async def together(stop: asyncio.Event, *work: Awaitable[None]) -> None:
+    """
+    Run all of *work* to its end; the first failure sets *stop* and is raised.
+
+    Each piece must end by itself soon after *stop* is set; what does not is cancelled.
+    """
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        stop.set()
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS - 1.0)
+        for task in late:
+            task.cancel()
+
+
+async def cancelled_by(stop: asyncio.Event, work: Awaitable[None]) -> None:
+    """Run *work* to its end, or until *stop* is set, which cancels it."""
+    task = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([task, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if task.done():
+        task.result()
+        return
+    task.cancel()
+    await asyncio.wait([task])
