@@ -24,9 +24,9 @@ def compose(path: Path) -> yaml.Node | None:
         raise ConfigError([f"{path}:1: file: expected YAML in UTF-8"]) from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError([f"{path}:{line}: file: expected YAML, but {error.problem}"]) from None
+        raise ConfigError([f"{path}:{line}: file: expected YAML ({error.problem})"]) from None
     except yaml.YAMLError as error:
-        raise ConfigError([f"{path}:1: file: expected YAML, but {str(error).splitlines()[0]}"]) from None
+        raise ConfigError([f"{path}:1: file: expected YAML ({str(error).splitlines()[0]})"]) from None
 
 
 def read_file(path: Path, config: type[Struct], layers: Layers) -> None:

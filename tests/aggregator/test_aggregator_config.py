@@ -1,0 +1,142 @@
+"""The aggregator's configuration, by the same rules as the agent's."""
+
+from pathlib import Path
+
+import pytest
+
+from perwatt_agent.configfile import ConfigError
+from perwatt_aggregator.config import (
+    AggregatorConfig,
+    AggregatorWebConfig,
+    CarbonConfig,
+    FacilityConfig,
+    NodeOverheadConfig,
+    PriceConfig,
+    PueConfig,
+    SourcesConfig,
+    load_aggregator_config,
+)
+
+EXAMPLE = """\
+sources:
+  agents: ["http://127.0.0.1:9836/metrics"]   # later file_sd, http_sd,
+                                              #   prometheus: {url: "http://prometheus:9090"}
+scrape_interval: 5s
+facility:
+  pue: {kind: static, ratio: 1.25}
+  node_overhead: {ratio: 1.8}    # only where no node meter exists
+  price: {currency: USD, per_kwh: 0.10}
+  carbon: {grams_co2e_per_kwh: 400, kind: average}
+web: {listen_address: "0.0.0.0:9837"}
+"""
+
+
+def load_text(tmp_path: Path, text: str) -> AggregatorConfig:
+    path = tmp_path / "aggregator.yaml"
+    path.write_text(text)
+    return load_aggregator_config(path, {}, {})
+
+
+def test_the_documented_example_loads(tmp_path: Path) -> None:
+    """The example of the design loads verbatim."""
+    facility = FacilityConfig(
+        pue=PueConfig(1.25),
+        node_overhead=NodeOverheadConfig(1.8),
+        price=PriceConfig("USD", 0.1),
+        carbon=CarbonConfig(400.0),
+    )
+
+    assert AggregatorConfig(facility=facility) == load_text(tmp_path, EXAMPLE)
+
+
+def test_what_is_not_known_of_the_facility_is_none() -> None:
+    """No PUE, price or carbon is assumed; the agent beside is."""
+    config = load_aggregator_config(None, {}, {})
+
+    assert FacilityConfig("default", None, None, None, None) == config.facility
+    assert ("http://127.0.0.1:9836/metrics",) == config.sources.agents
+
+
+def test_flags_over_environment_over_file(tmp_path: Path) -> None:
+    """A variable alone opens a section, a flag goes over it, and `--agent` replaces the list."""
+    path = tmp_path / "aggregator.yaml"
+    path.write_text(EXAMPLE)
+    environ = {"PERWATT_FACILITY_PUE_RATIO": "1.5", "PERWATT_FACILITY_NODE_OVERHEAD_RATIO": "2"}
+    flags = {"facility.pue.ratio": "1.6", "sources.agents": ["http://a/metrics", "http://b/metrics"]}
+
+    over_file = load_aggregator_config(path, environ, flags)
+    alone = load_aggregator_config(None, environ, {})
+
+    assert (1.6, NodeOverheadConfig(2.0)) == (over_file.facility.pue.ratio, over_file.facility.node_overhead)
+    assert SourcesConfig(("http://a/metrics", "http://b/metrics")) == over_file.sources
+    assert PueConfig(1.5) == alone.facility.pue
+
+
+def test_a_renamed_key_goes_by_its_other_name_only() -> None:
+    """In one process with the agent, the aggregator's address has a name of its own."""
+    environ = {"PERWATT_WEB_LISTEN_ADDRESS": ":1", "PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS": ":2"}
+    renamed = {"web.listen_address": "aggregator.web.listen_address"}
+
+    assert AggregatorWebConfig(":1") == load_aggregator_config(None, environ, {}).web
+    assert AggregatorWebConfig(":2") == load_aggregator_config(None, environ, {}, renamed).web
+
+
+WRONG = [
+    ("facility:\n  pue: {ratio: 0.9}", "2: facility.pue.ratio: expected a number of at least 1, not '0.9'"),
+    ("facility:\n  pue: {}", "2: facility.pue.ratio: expected a number of at least 1, but it is missing"),
+    (
+        "facility: {pue: {kind: live, ratio: 1.2}}",
+        "1: facility.pue.kind: expected static, not 'live'",
+    ),
+    (
+        "facility:\n  price:\n    per_kwh: 1",
+        "2: facility.price.currency: expected three letters of ISO 4217, such as USD, but it is missing",
+    ),
+    (
+        "facility: {price: {currency: usd, per_kwh: 1}}",
+        "1: facility.price.currency: expected three letters of ISO 4217, such as USD, not 'usd'",
+    ),
+    (
+        "facility: {price: {currency: USD, per_kwh: -1}}",
+        "1: facility.price.per_kwh: expected a number of at least 0, not '-1'",
+    ),
+    (
+        "facility: {carbon: {grams_co2e_per_kwh: 4, kind: mean}}",
+        "1: facility.carbon.kind: expected one of average, marginal, not 'mean'",
+    ),
+    ("sources: {agents: []}", "1: sources.agents: expected at least one agent's URL"),
+    ("sources: {agents: http://a}", "1: sources.agents: expected a list"),
+    (
+        "sources:\n  agents:\n  - http://a\n  - b",
+        "4: sources.agents[1]: expected a URL such as http://127.0.0.1:8000/metrics, not 'b'",
+    ),
+    (
+        "sources:\n  agents:\n  - http://a\n  - http://a",
+        "4: sources.agents[1]: expected each agent once, or its joules would count twice",
+    ),
+    ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
+    ("backend: nvml", "1: backend: unknown key, expected one of sources, scrape_interval, facility, web"),
+    (
+        "scrape_interval: 5",
+        "1: scrape_interval: expected a duration from 100ms to 5m with its unit, "
+        "such as 250ms, 1s, 5m or 1h, not '5'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "line"), WRONG, ids=[line.split(": ")[1] for _, line in WRONG])
+def test_one_error_one_line(tmp_path: Path, text: str, line: str) -> None:
+    """Every error is one line, `FILE:LINE: key: what was expected`."""
+    with pytest.raises(ConfigError) as caught:
+        load_text(tmp_path, text + "\n")
+
+    assert (f"{tmp_path}/aggregator.yaml:{line}",) == caught.value.lines
+
+
+def test_a_section_that_a_flag_opened_is_the_flags_fault() -> None:
+    """What is missing beside a flag is told at that flag."""
+    with pytest.raises(ConfigError) as caught:
+        load_aggregator_config(None, {}, {"facility.price.per_kwh": "0.1"})
+
+    assert caught.value.usage
+    assert caught.value.lines[0].startswith("--facility.price.per-kwh: facility.price.currency: expected")
