@@ -1,0 +1,71 @@
+"""The systemd units: accepted by systemd itself, tightly confined, and true to the agent's contract."""
+
+import configparser
+import subprocess
+from pathlib import Path
+
+import pytest
+
+UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
+EXPOSURE_LIMIT = 20  # tenths of systemd's score of 0 to 10
+
+
+def complaints(unit: Path, directory: Path, typo: tuple[str, str] = ("", "")) -> str:
+    """What `systemd-analyze verify` says, with a program in place of the one that is not installed here."""
+    copy = directory / unit.name
+    copy.write_text(unit.read_text().replace("/opt/perwatt/bin/perwatt", "/bin/true").replace(*typo))
+    command = ["systemd-analyze", "verify", "--man=no", str(copy)]
+
+    return subprocess.run(command, capture_output=True, text=True, check=False).stderr
+
+
+def sections(unit: Path) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read(unit)
+    return parser
+
+
+def test_there_is_a_unit_for_each_daemon() -> None:
+    """Both daemons have their unit."""
+    assert ["perwatt-agent.service", "perwatt-aggregator.service"] == [unit.name for unit in UNITS]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
+    """systemd knows every key and value; that it would say so if it did not is tried with a typing error."""
+    assert unit.name not in complaints(unit, tmp_path)
+    assert unit.name in complaints(unit, tmp_path, typo=("UMask=", "UMmask="))
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_exposure_is_low(unit: Path) -> None:
+    """systemd's own exposure score stays below the limit."""
+    command = ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_LIMIT}", str(unit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert 0 == result.returncode, result.stdout
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_daemons_come_back(unit: Path) -> None:
+    """However a daemon ends, its supervisor starts it again, without a limit, and never as root."""
+    service = sections(unit)
+
+    assert "always" == service["Service"]["Restart"]
+    assert "0" == service["Unit"]["StartLimitIntervalSec"]
+    assert "yes" == service["Service"]["DynamicUser"]
+
+
+def test_agent_keeps_its_state_and_reaches_the_driver() -> None:
+    """Workload joules survive a restart of the agent, and NVIDIA's nodes are the only devices it may open."""
+    text = UNITS[0].read_text()
+    service = sections(UNITS[0])["Service"]
+    devices = [
+        line.removeprefix("DeviceAllow=") for line in text.splitlines() if line.startswith("DeviceAllow=")
+    ]
+
+    assert ("perwatt", "restart") == (service["RuntimeDirectory"], service["RuntimeDirectoryPreserve"])
+    assert "closed" == service["DevicePolicy"]
+    assert {"char-nvidia* rw", "/dev/char/195:255 rw", "/dev/char/195:0 rw"} <= set(devices)
+    assert [] == [device for device in devices if "nvidia" not in device and "/195:" not in device]
