@@ -18,10 +18,10 @@ from perwatt_agent.configfile.kinds import (
     URL,
     Kind,
     duration,
-    matching,
     number,
     one_of,
 )
+from perwatt_agent.engine.kinds import ENGINES
 from perwatt_agent.snapshot import Role
 
 REPLAY_PREFIX = "replay:"
@@ -68,7 +68,7 @@ def _show_gpus(gpus: GpuClaim) -> str:
 BACKEND = Kind(_read_backend)
 SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
 GPUS = Kind(_read_gpus, _show_gpus, joined="+")
-ENGINE = matching(r"[a-z][a-z0-9_-]*", "auto or the name of an engine, such as vllm")
+ENGINE = one_of("auto", *(kind.name for kind in ENGINES))
 ROLE = one_of("mixed", "prefill", "decode", "router", "trainer")
 
 

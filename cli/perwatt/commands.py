@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from perwatt import options
 from perwatt.logs import set_up_logging
+from perwatt_agent.clock import SystemClock
 from perwatt_agent.configfile.kinds import URL, duration, number
 
 TOPICS = ("efficiency", "nodes", "gpus", "workloads")
@@ -122,7 +123,8 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from perwatt import doctor
     from perwatt_agent.nvml import NvmlBackend
 
-    return doctor.report(doctor.examine(options.agent_config(arguments, os.environ), NvmlBackend))
+    config = options.agent_config(arguments, os.environ)
+    return doctor.report(doctor.examine(config, NvmlBackend(SystemClock())))
 
 
 COMMANDS = {

@@ -3,12 +3,11 @@
 import os
 import platform
 import queue
-import socket
 import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,12 +20,13 @@ from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generatio
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
 from perwatt_agent.snapshot import GpuReading
+from perwatt_exporter.listen import ListenError, bind
 
 POWERCAP = Path("/sys/class/powercap")
 DRIVER_SECONDS = 20.0
 PAGE_SECONDS = 3.0
 
-NO_DRIVER_CURE = "install NVIDIA's driver (a container: --gpus all); until then `perwatt up` simulates"
+NO_DRIVER_CURE = "where there is no NVIDIA GPU, `perwatt up` shows simulated ones"
 
 LIBRARIES = (
     "nvidia-ml-py", "msgspec", "PyYAML", "prometheus-client", "psutil",
@@ -54,13 +54,11 @@ class Finding(Struct, frozen=True):
     blocks: bool = False
 
 
-def examine(
-    config: AgentConfig, open_nvml: Callable[[], Backend], powercap: Path = POWERCAP
-) -> Iterator[Finding]:
+def examine(config: AgentConfig, nvml: Backend, powercap: Path = POWERCAP) -> Iterator[Finding]:
     """Every finding, as it is made; no check can stop the next."""
     yield from check_python()
     yield check_host()
-    yield from check_gpus(open_nvml)
+    yield from check_gpus(nvml)
     yield check_rapl(powercap)
     yield check_state_dir(config.state_dir)
     yield check_address(config.web.listen_address)
@@ -116,10 +114,10 @@ def check_host() -> Finding:
     )
 
 
-def check_gpus(open_nvml: Callable[[], Backend]) -> Iterator[Finding]:
+def check_gpus(nvml: Backend) -> Iterator[Finding]:
     """The driver, and what each GPU gives. The driver may hang: it is asked on a thread of its own."""
     answers: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
-    threading.Thread(target=lambda: answers.put(_ask_driver(open_nvml)), daemon=True).start()
+    threading.Thread(target=lambda: answers.put(_ask_driver(nvml)), daemon=True).start()
     try:
         yield from answers.get(timeout=DRIVER_SECONDS)
     except queue.Empty:
@@ -128,9 +126,9 @@ def check_gpus(open_nvml: Callable[[], Backend]) -> Iterator[Finding]:
         )
 
 
-def _ask_driver(open_nvml: Callable[[], Backend]) -> list[Finding]:
+def _ask_driver(nvml: Backend) -> list[Finding]:
     try:
-        generation = open_nvml().open()
+        generation = nvml.open()
     except BackendUnavailable as error:
         return [Finding("missing", "nvidia", str(error), NO_DRIVER_CURE)]
     except Exception as error:  # noqa: BLE001 - whatever a broken driver does, the other checks must follow
@@ -166,9 +164,7 @@ def check_rapl(powercap: Path) -> Finding:
     """Whether the CPUs' energy counters can be read; a hint only, no figure needs them yet."""
     counters = sorted(powercap.glob("*/energy_uj"))
     if not counters:
-        return Finding(
-            "hint", "rapl", "this host has no RAPL counters", "none needed: GPU figures do without"
-        )
+        return Finding("hint", "rapl", "this host has no CPU energy counters; GPU figures do without")
     try:
         for counter in counters:
             int(counter.read_text())
@@ -190,17 +186,11 @@ def check_state_dir(path: Path) -> Finding:
 
 def check_address(address: str) -> Finding:
     """Whether the agent could listen, else who does."""
-    host, port = host_and_port(address)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((host, port))
-    except OSError as error:
-        cure = "stop it, or choose another address with --web.listen-address"
-        return Finding(
-            "missing", "port", f"{address}: {error.strerror or error}{_holder(port)}", cure, blocks=True
-        )
+        bind(address).close()
+    except ListenError as error:
+        cure = "or listen elsewhere with --web.listen-address"
+        return Finding("missing", "port", f"{error}{_holder(host_and_port(address)[1])}", cure, blocks=True)
     return Finding("ok", "port", f"{address} is free")
 
 
@@ -208,7 +198,7 @@ def _holder(port: int) -> str:
     try:
         for each in psutil.net_connections("tcp"):
             if each.status == psutil.CONN_LISTEN and each.pid and each.laddr and each.laddr.port == port:
-                return f", held by {psutil.Process(each.pid).name()} (process {each.pid})"
+                return f" (it is {psutil.Process(each.pid).name()}, process {each.pid})"
     except psutil.Error:
         pass
     return ""

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from perwatt.errors import CommandError
-from perwatt.tables import Item, efficiency_table, plain_table
+from perwatt.tables import Item, answer_text
 from perwatt_agent.configfile.kinds import show_duration
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -22,8 +22,7 @@ def run_query(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        table = efficiency_table if arguments.topic == "efficiency" else plain_table
-        print(table(answer["items"]))
+        print(answer_text(arguments.topic, answer["items"]))
     return 0
 
 

@@ -11,9 +11,42 @@ from perwatt_agent.configfile import Setting, flag_name, settings_of, variable_n
 from perwatt_aggregator.config import AggregatorConfig
 
 
+PROSE = """\
+# Configuration
+
+<!-- Generated from the configuration structs by `make docs`; do not edit. -->
+
+The agent and the aggregator each read one YAML file, the environment and flags. **Flags go over the
+environment, and that over the file**; what none of them says has the default below. Every key that holds a
+single value can be given in all three ways: `web.listen_address` in the file is
+`PERWATT_WEB_LISTEN_ADDRESS` and `--web.listen-address`.
+
+    perwatt agent --config agent.yaml
+    perwatt check-config agent.yaml
+
+- A file is read strictly. An unknown key, a key given twice, a duration without its unit are errors, each told
+  as `FILE:LINE: key: what was expected`, all at once, with exit code 1. A wrong flag is a usage error: 2.
+- Durations have a unit: `250ms`, `1s`, `5m`, `1h`. Booleans are `true` and `false`. `null` leaves the default.
+- Lists have repeatable flags, which replace the list of the file as a whole; `--calibration` goes over single
+  entries. An empty variable counts as none, and unknown `PERWATT_` variables are let be, for Kubernetes sets
+  some for every service of that name.
+- `engines.discover` is read but does nothing yet: finding engines by itself comes with a later release. Until
+  then, name each engine under `engines.endpoints` or with `--engine`.
+- A GPU that two endpoints claim needs `shared: true` on both. Whether an index and a UUID name the same GPU
+  cannot be told before the driver answers, so claim GPUs by one or the other throughout.
+- A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and
+  no `url`. A router holds no GPU: `gpus: []`.
+- A `calibration` ratio multiplies the joules of one GPU in rules and in the aggregator, never its counter.
+- In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` and
+  `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.
+- No secret stands in a file, a flag or a variable: `bearer_token_file` names a file that holds it.
+"""
+
+
 def configuration_reference() -> str:
-    """Markdown tables of every key: flag, variable, default, meaning."""
+    """The page docs/configuration.md: the rules, then every key with flag, variable, default and meaning."""
     chapters = (
+        PROSE.rstrip(),
         *_chapter("The agent", AgentConfig),
         *_chapter("The aggregator", AggregatorConfig),
         *_chapter("Logging of both (not in the files)", LogOptions),
@@ -22,11 +55,11 @@ def configuration_reference() -> str:
 
 
 def _chapter(title: str, config: type[Struct]) -> Iterator[str]:
-    yield f"### {title}"
+    yield f"## {title}"
     yield _table(("key", "flag", "variable", "default", "meaning"), [_row(*row) for row in walk(config)])
     for path, setting in walk(config):
         if setting.section is not None:
-            yield f"#### Each of `{path}`"
+            yield f"### Each of `{path}`"
             inner = settings_of(setting.section)
             rows = [(_code(each.name), _code(default_text(each)), each.help) for each in inner]
             yield _table(("key", "default", "meaning"), rows)
@@ -37,7 +70,7 @@ def _row(path: str, setting: Setting) -> tuple[str, ...]:
         flag, variable = flag_name(path), variable_name(path)
     else:
         flag, variable = f"--{setting.flag} {FORMS[setting.flag]}", ""
-    default = "required with its section" if setting.required else _code(default_text(setting))
+    default = "required in its section" if setting.required else _code(default_text(setting))
     return _code(path), _code(flag), _code(variable), default, setting.help
 
 

@@ -1,42 +1,33 @@
 """Answers of the aggregator as text for a terminal: aligned, at most three significant digits."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+
+from perwatt_aggregator.reasons import TABLE as REASONS
 
 Item = Mapping[str, Any]
 Column = tuple[str, Callable[[Item], str]]
 
 SIMULATED = "SIMULATED: these figures come from simulated GPUs and say nothing about a real machine."
-
 ABSENT = "-"
 
 
-def significant(value: object) -> str:
-    """A number with at most three significant digits and no exponent; `-` for what is absent."""
-    if value is None:
-        return ABSENT
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return str(value)
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:.0f}" if abs(rounded) >= 100 else f"{rounded:.12f}".rstrip("0").rstrip(".")
-
-
-def efficiency_table(items: Sequence[Item]) -> str:
-    """The items of `/v1/efficiency`: what was asked first, then the figures, then whether to trust them."""
-    names = dict.fromkeys(name for item in items for name in item["group"])
-    groups: list[Column] = [(name, _group(name)) for name in names]
-    return _answer(items, [*groups, *EFFICIENCY])
-
-
-def plain_table(items: Sequence[Item]) -> str:
-    """Any other list of items: every fact is a column, nested facts by their path."""
-    flat = [dict(_flatten(item)) for item in items]
-    names = dict.fromkeys(name for item in flat for name in item)
-    return _answer(flat, [(name, _fact(name)) for name in names])
+def answer_text(topic: str, items: Sequence[Item]) -> str:
+    """What `/v1/<topic>` answered: a table, then what its reasons mean."""
+    if not items:
+        return "nothing is known yet"
+    columns = list(COLUMNS[topic])
+    if topic == "efficiency":
+        names = dict.fromkeys(name for item in items for name in item["group"])
+        columns = [(name, _fact("group", name)) for name in names] + columns
+    rows = [[read(item) for _, read in columns] for item in items]
+    parts = [SIMULATED] if any(map(_simulated, items)) else []
+    parts += [aligned([title for title, _ in columns], rows), *_explained(items)]
+    return "\n".join(parts)
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, numbers to the right."""
+    """Columns two spaces apart, those with numbers to the right."""
     columns = list(zip(header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     right = [any(map(_is_number, column[1:])) for column in columns]
@@ -44,18 +35,21 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def _answer(items: Sequence[Item], columns: Sequence[Column]) -> str:
-    if not items:
-        return "nothing is known yet"
-    rows = [[read(item) for _, read in columns] for item in items]
-    table = aligned([title for title, _ in columns], rows)
-    return f"{SIMULATED}\n{table}" if any(map(_simulated, items)) else table
+def significant(value: float) -> str:
+    """At most three significant digits, and no exponent."""
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:.0f}" if abs(rounded) >= 100 else f"{rounded:.15f}".rstrip("0").rstrip(".")
+
+
+def _explained(items: Sequence[Item]) -> Iterator[str]:
+    named = {reason for item in items for reason in item.get("reasons", ())}
+    for reason in REASONS:
+        if reason.name in named:
+            yield f"{reason.name}: {reason.meaning} {reason.cure}"
 
 
 def _simulated(item: Item) -> bool:
-    return any(
-        "simulated" in str(item.get(key, "")) for key in ("provenance", "source", "sources", "backend")
-    )
+    return item.get("simulated") is True or "simulated" in item.get("provenance", ())
 
 
 def _pad(text: str, width: int, right: bool) -> str:
@@ -63,14 +57,12 @@ def _pad(text: str, width: int, right: bool) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text.lstrip("-").replace(".", "", 1).isdigit()
-
-
-def _group(name: str) -> Callable[[Item], str]:
-    return lambda item: _text(item["group"].get(name))
+    return text.replace(".", "", 1).isdigit()
 
 
 def _fact(*path: str) -> Callable[[Item], str]:
+    """A column that shows what stands at a path."""
+
     def read(item: Item) -> str:
         value: Any = item
         for name in path:
@@ -81,40 +73,81 @@ def _fact(*path: str) -> Callable[[Item], str]:
 
 
 def _text(value: object) -> str:
+    """A value for a cell; what is absent or empty is `-`."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        return significant(value)
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}:{_text(count)}" for name, count in value.items() if count) or ABSENT
     if isinstance(value, (list, tuple)):
-        return ",".join(map(str, value)) or ABSENT
-    return significant(value)
+        return ",".join(map(_text, value)) or ABSENT
+    return ABSENT if value is None else str(value)
 
 
 def _window(item: Item) -> str:
-    window = item["window"]
-    end = str(window["end"] or "").partition("T")[2] or ABSENT
-    return f"{significant(window['seconds'])}s to {end}"
+    window = item.get("window")
+    if window is None:
+        return ABSENT
+    return f"{significant(window['seconds'])}s to {window['end'].partition('T')[2]}"
 
 
-def _flatten(item: Item, prefix: str = "") -> Iterable[tuple[str, object]]:
-    for name, value in item.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-EFFICIENCY: tuple[Column, ...] = (
-    ("boundary", _fact("boundary")),
-    ("tokens/J", _fact("tokens_per_joule")),
-    ("J/token", _fact("joules_per_token")),
-    ("active tokens/J", _fact("tokens_per_joule_active")),
-    ("Wh/Mtoken", _fact("watt_hours_per_million_tokens")),
-    ("W", _fact("power_watts")),
-    ("tokens/s", _fact("output_tokens_per_second")),
-    ("PUE", _fact("pue", "ratio")),
-    ("window", _window),
-    ("coverage", _fact("coverage_ratio")),
-    ("explained", _fact("explained_ratio")),
-    ("provenance", _fact("provenance")),
-    ("valid", _fact("valid")),
-    ("reasons", _fact("reasons")),
-)
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    "efficiency": (
+        ("boundary", _fact("boundary")),
+        ("tokens/J", _fact("tokens_per_joule")),
+        ("J/token", _fact("joules_per_token")),
+        ("active tokens/J", _fact("tokens_per_joule_active")),
+        ("Wh/Mtoken", _fact("watt_hours_per_million_tokens")),
+        ("W", _fact("power_watts")),
+        ("tokens/s", _fact("output_tokens_per_second")),
+        ("PUE", _fact("pue", "ratio")),
+        ("window", _window),
+        ("coverage", _fact("coverage_ratio")),
+        ("explained", _fact("explained_ratio")),
+        ("provenance", _fact("provenance")),
+        ("valid", _fact("valid")),
+        ("reasons", _fact("reasons")),
+    ),
+    "nodes": (
+        ("node", _fact("node")),
+        ("up", _fact("up")),
+        ("backend", _fact("backend")),
+        ("GPUs", _fact("gpus")),
+        ("workloads", _fact("workloads")),
+        ("GPU W", _fact("gpu_power_watts")),
+        ("node W", _fact("node_power_watts")),
+        ("window", _window),
+        ("age s", _fact("age_seconds")),
+        ("failure", _fact("failure")),
+    ),
+    "gpus": (
+        ("gpu", _fact("gpu")),
+        ("index", _fact("index")),
+        ("name", _fact("name")),
+        ("node", _fact("node")),
+        ("state", _fact("state")),
+        ("W", _fact("power_watts")),
+        ("utilization", _fact("utilization_ratio")),
+        ("J", _fact("energy_joules")),
+        ("unattributed J", _fact("unattributed_joules")),
+        ("window", _window),
+        ("provenance", _fact("provenance")),
+        ("workloads", _fact("workloads")),
+    ),
+    "workloads": (
+        ("workload", _fact("workload")),
+        ("node", _fact("node")),
+        ("model", _fact("model")),
+        ("group", _fact("group")),
+        ("up", _fact("up")),
+        ("tokens/s", _fact("output_tokens_per_second")),
+        ("W", _fact("power_watts")),
+        ("active J", _fact("energy_active_joules")),
+        ("idle J", _fact("energy_idle_joules")),
+        ("loading J", _fact("energy_loading_joules")),
+        ("window", _window),
+        ("provenance", _fact("provenance")),
+        ("reasons", _fact("reasons")),
+    ),
+}

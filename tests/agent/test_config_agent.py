@@ -210,8 +210,8 @@ WRONG = [
         "3: engines.endpoints[0].role: expected one of mixed, prefill, decode, router, trainer, not 'boss'",
     ),
     (
-        "engines:\n  endpoints:\n  - {url: http://a, engine: ''}",
-        "3: engines.endpoints[0].engine: expected auto or the name of an engine, such as vllm, not ''",
+        "engines:\n  endpoints:\n  - {url: http://a, engine: vlmm}",
+        "3: engines.endpoints[0].engine: expected one of auto, vllm, not 'vlmm'",
     ),
     (
         "engines:\n  endpoints:\n  - url: http://a\n    bearer_token_file: absent",

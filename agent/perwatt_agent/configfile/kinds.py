@@ -115,7 +115,7 @@ def host_and_port(address: str) -> tuple[str, int]:
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]\s/]*)):(\d{1,5})", address)
     if match is None or int(match[3]) > 65535:
         raise ValueError("HOST:PORT, such as 0.0.0.0:9836")
-    return match[1] or match[2] or "0.0.0.0", int(match[3])
+    return match[1] or match[2], int(match[3])
 
 
 def _read_address(text: str) -> str:
