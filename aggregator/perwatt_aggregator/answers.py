@@ -1,0 +1,223 @@
+"""The answers of the API, as frozen structs: their JSON and its schema are both made from these."""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from perwatt_aggregator.boundary import Boundary
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Dimension = Literal["model", "engine", "node", "gpu", "workload", "group"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+Provenance = Literal["counter", "estimated", "integrated", "module", "replay", "simulated"]
+PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
+
+Instant = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Reasons = Annotated[tuple[str, ...], Meta(description="All that apply, from docs/validity.md.")]
+
+
+class Window(Struct, frozen=True):
+    """
+    From the first to the last reading that counted. Where several sources contribute, each with its
+    own readings, the mean of their first and of their last ones.
+    """
+
+    start: Instant
+    end: Instant
+    seconds: Amount
+
+
+class Tokens(Struct, frozen=True):
+    """Tokens of the window by kind; null is what not every engine tells."""
+
+    output: Count | None
+    prompt_computed: Count | None
+    prompt_cached: Count | None
+    effective_output: Count | None
+
+
+class Requests(Struct, frozen=True):
+    """Requests that ended in the window by outcome; null is what not every engine tells."""
+
+    ok: Count | None
+    aborted: Count | None
+    error: Count | None
+
+
+class Pue(Struct, frozen=True):
+    """The PUE in use: facility joules per joule at the nodes. A static one has no age."""
+
+    ratio: Annotated[float, Meta(ge=1)]
+    kind: Literal["static", "interim", "live", "category"]
+    age_seconds: Amount | None
+
+
+class Cost(Struct, frozen=True):
+    """What the window's energy costs at the facility's meter."""
+
+    currency: str
+    amount: Amount
+    per_million_output_tokens: Amount | None
+
+
+class Carbon(Struct, frozen=True):
+    """What the window's energy emits; kind says by which carbon intensity."""
+
+    grams_co2e: Amount
+    kind: Literal["average", "marginal"]
+    per_million_output_tokens: Amount | None
+
+
+class EfficiencyItem(Struct, frozen=True):
+    """
+    One group at one boundary: work over energy of the same window, with all that qualifies it.
+
+    `energy_joules` holds all joules, `energy_idle_joules` those in which no workload served (idle,
+    loading, held by nobody). Cost and carbon stand at the facility alone, where energy is paid for.
+    """
+
+    group: dict[str, str | None]
+    boundary: Boundary
+    window: Window | None
+    tokens: Tokens
+    requests: Requests
+    work: dict[str, Amount]
+    energy_joules: Amount | None
+    energy_idle_joules: Amount | None
+    power_watts: Amount | None
+    output_tokens_per_second: Amount | None
+    tokens_per_joule: Amount | None
+    joules_per_token: Amount | None
+    effective_tokens_per_joule: Amount | None
+    tokens_per_joule_active: Amount | None
+    watt_hours_per_million_tokens: Amount | None
+    joules_per_request: Amount | None
+    pue: Pue | None
+    cost: Cost | None
+    carbon: Carbon | None
+    coverage_ratio: Ratio
+    explained_ratio: Ratio | None
+    largest_gap_seconds: Amount | None
+    age_seconds: Amount | None
+    provenance: tuple[Provenance, ...]
+    valid: bool
+    reasons: Reasons
+
+
+class Efficiency(Struct, frozen=True, kw_only=True):
+    """How many tokens a joule bought: one item for each group and boundary."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    by: tuple[Dimension, ...]
+    items: tuple[EfficiencyItem, ...]
+
+
+class NodeItem(Struct, frozen=True):
+    """One configured agent: whether it answers, why not, and what it last showed."""
+
+    node: str
+    url: str
+    up: bool
+    failure: Annotated[str | None, Meta(description="Why the latest scrape failed.")]
+    simulated: bool
+    backend: str | None
+    backend_up: bool | None
+    last_success: Instant | None
+    age_seconds: Amount | None
+    scrape_seconds: Amount | None
+    window: Window | None
+    largest_gap_seconds: Amount | None
+    gpus: dict[str, Count]
+    workloads: Count
+    gpu_power_watts: Amount | None
+    gpu_energy_joules: Amount | None
+    node_power_watts: Amount | None
+    node_energy_joules: Amount | None
+
+
+class Nodes(Struct, frozen=True, kw_only=True):
+    """Every configured agent."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[NodeItem, ...]
+
+
+class GpuItem(Struct, frozen=True):
+    """One GPU: its latest reading, and its energy in the window."""
+
+    gpu: str
+    index: Count | None
+    name: str
+    node: str
+    state: Literal["ok", "lost", "hung", "error", "unknown"]
+    power_watts: Amount | None
+    utilization_ratio: Ratio | None
+    memory_used_bytes: Count | None
+    memory_total_bytes: Count | None
+    window: Window | None
+    energy_joules: Amount | None
+    unattributed_joules: Amount | None
+    provenance: tuple[Provenance, ...]
+    workloads: tuple[str, ...]
+    age_seconds: Amount
+
+
+class Gpus(Struct, frozen=True, kw_only=True):
+    """Every GPU that an agent has shown."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[GpuItem, ...]
+
+
+class WorkloadItem(Struct, frozen=True):
+    """One workload on one node: its work, and its board joules by what it was doing."""
+
+    workload: str
+    node: str
+    model: str | None
+    engine: str | None
+    group: str | None
+    role: str | None
+    up: bool
+    gpus: tuple[str, ...]
+    window: Window | None
+    covered_seconds: Amount
+    tokens: Tokens
+    requests: Requests
+    work: dict[str, Amount]
+    output_tokens_per_second: Amount | None
+    energy_active_joules: Amount | None
+    energy_idle_joules: Amount | None
+    energy_loading_joules: Amount | None
+    power_watts: Amount | None
+    provenance: tuple[Provenance, ...]
+    age_seconds: Amount
+    reasons: Reasons
+
+
+class Workloads(Struct, frozen=True, kw_only=True):
+    """Every workload that an agent has shown."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[WorkloadItem, ...]
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """What went wrong, as RFC 9457 says it."""
+
+    title: str
+    status: Annotated[int, Meta(ge=400, le=599)]
+    detail: str
+    type: str = "about:blank"
+    errors: tuple["FieldProblem", ...] = ()
+
+
+class FieldProblem(Struct, frozen=True):
+    """One parameter, and what is wrong with it."""
+
+    parameter: str
+    detail: str

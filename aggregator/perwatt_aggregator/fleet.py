@@ -1,0 +1,133 @@
+"""All nodes side by side, and their parts gathered into groups."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from perwatt_aggregator.answers import Dimension
+from perwatt_aggregator.parts import NodeParts, Part, unreachable
+
+# What belongs to no workload still has a place: its node and its GPU.
+_PLACES: frozenset[Dimension] = frozenset(("node", "gpu"))
+
+
+class NodeView(Struct, frozen=True):
+    """
+    One node as it is seen now. `parts` is None when it gave no window.
+
+    `fresh_ratio` is the share of the window that is not hidden by the age of its newest reading, and
+    `gpus` the number that it last had.
+    """
+
+    node: str
+    parts: NodeParts | None = None
+    age_seconds: float | None = None
+    fresh_ratio: float = 1.0
+    stale: bool = False
+    gpus: int = 0
+
+    @property
+    def factor_reasons(self) -> tuple[str, ...]:
+        return self.parts.factor.reasons if self.parts else ()
+
+    @property
+    def factor_provenance(self) -> tuple[str, ...]:
+        return self.parts.factor.provenance if self.parts else ()
+
+
+class Group(Struct, frozen=True):
+    """
+    Parts that go by the same labels.
+
+    `is_rest` when none of them is anybody's work; `has_whole_groups` when no engine that spans
+    several workloads has a member outside.
+    """
+
+    labels: dict[str, str | None]
+    parts: tuple[Part, ...]
+    is_rest: bool
+    has_whole_groups: bool
+
+
+class GroupFacts(Struct, frozen=True):
+    """What the nodes of a group have in common: the worst of each."""
+
+    largest_gap_seconds: float | None
+    age_seconds: float | None
+    reasons: frozenset[str]
+
+
+class Fleet:
+    """The parts of all nodes, grouped by the dimensions in *by*."""
+
+    def __init__(self, views: Iterable[NodeView], by: Sequence[Dimension]) -> None:
+        self.views = {view.node: view for view in views}
+        self._by = by
+        self._parts = [part for view in self.views.values() for part in self._of(view)]
+        self._members: dict[str, int] = {}
+        models: dict[str, set[str]] = {}
+        known: set[str] = set()
+        for part in self._parts:
+            if part.group:
+                self._members[part.group] = self._members.get(part.group, 0) + 1
+                if part.model:
+                    models.setdefault(part.group, set()).add(part.model)
+                if part.known:
+                    known.add(part.group)
+        self._models = {group: names.pop() for group, names in models.items() if len(names) == 1}
+        self._known_groups = known
+
+    def is_known(self, part: Part) -> bool:
+        """Whether it is known what was done with the part's joules, by itself or by its group."""
+        return part.known or part.group in self._known_groups
+
+    def groups(self) -> tuple[Group, ...]:
+        """The groups in order of their labels, what has none at the end."""
+        gathered: dict[tuple[str, ...], list[Part]] = {}
+        for part in self._parts:
+            if part.workload or _PLACES.issuperset(self._by) or part.joules or part.meter_joules:
+                gathered.setdefault(self._key(part), []).append(part)
+        keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
+        return tuple(self._group(key, gathered[key]) for key in keys)
+
+    def facts(self, group: Group) -> GroupFacts:
+        views = [self.views[node] for node in {part.node for part in group.parts}]
+        reached = [view.parts for view in views if view.parts is not None]
+        notes = set()
+        if any(view.stale for view in views):
+            notes.add("stale")
+        if not all(parts.filled for parts in reached):
+            notes.add("window_not_filled")
+        return GroupFacts(
+            max((parts.largest_gap_seconds for parts in reached), default=None),
+            max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
+            frozenset(notes),
+        )
+
+    def _of(self, view: NodeView) -> tuple[Part, ...]:
+        if view.parts is not None:
+            return view.parts.by_gpu if "gpu" in self._by else view.parts.whole
+        # A node that is out of reach is missed by the whole and by itself; whose work it did is unknown.
+        return (unreachable(view.node, view.gpus),) if {"node"}.issuperset(self._by) else ()
+
+    def _key(self, part: Part) -> tuple[str, ...]:
+        return tuple(self._label(part, dimension) for dimension in self._by)
+
+    def _label(self, part: Part, dimension: Dimension) -> str:
+        if dimension == "model" and not part.model:
+            # The followers of an engine over several nodes have no page that names the model.
+            return self._models.get(part.group, "")
+        label: str = getattr(part, dimension)
+        return label
+
+    def _group(self, key: tuple[str, ...], parts: list[Part]) -> Group:
+        members: dict[str, int] = {}
+        for part in parts:
+            if part.group:
+                members[part.group] = members.get(part.group, 0) + 1
+        return Group(
+            labels={dimension: value or None for dimension, value in zip(self._by, key, strict=True)},
+            parts=tuple(parts),
+            is_rest=not _PLACES.issuperset(self._by) and not any(part.workload for part in parts),
+            has_whole_groups=all(self._members[group] == count for group, count in members.items()),
+        )

@@ -1,0 +1,104 @@
+"""One configured agent: how its scrapes fare, and what its readings say over a window."""
+
+from collections import Counter as Tally
+
+from msgspec import Struct
+
+from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.fleet import NodeView
+from perwatt_aggregator.measure import node_window
+from perwatt_aggregator.parts import NodeParts, node_parts
+from perwatt_aggregator.ring import NodeRing
+from perwatt_aggregator.sample import NodeSample
+from perwatt_aggregator.window import NodeWindow
+
+_KEPT_WINDOWS = 8
+
+
+class Target(Struct, frozen=True):
+    """Where an agent shows its page, and the name of its node: host and port, as Prometheus has it."""
+
+    node: str
+    url: str
+
+
+class _Kept(Struct, frozen=True):
+    row: int
+    window: NodeWindow | None
+    parts: NodeParts | None
+
+
+class Node:
+    """
+    What is known of one agent. Times are monotonic seconds of the aggregator's clock, unless named unix.
+
+    Windows are worked out once for each new reading, and kept.
+    """
+
+    def __init__(self, target: Target, ring: NodeRing, facility: FacilityConfig) -> None:
+        self.target = target
+        self.ring = ring
+        self.up = False
+        self.failure: str | None = None
+        self.failures: Tally[str] = Tally()
+        self.last_success_unix: float | None = None
+        self.scrape_seconds: float | None = None
+        self._facility = facility
+        self._kept: dict[float, _Kept] = {}
+
+    @property
+    def sample(self) -> NodeSample | None:
+        """The newest reading."""
+        return self.ring.sample
+
+    def hear(self, sample: NodeSample, unix_seconds: float) -> None:
+        """Take in a reading that was fetched now. Raises TooManySeries."""
+        self.ring.add(sample)
+        self.up = True
+        self.failure = None
+        self.last_success_unix = unix_seconds
+
+    def fail(self, reason: str) -> None:
+        self.up = False
+        self.failure = reason
+        self.failures[reason] += 1
+
+    def age_seconds(self, now: float) -> float | None:
+        """How old the newest reading is. The agent's clock and ours need not agree."""
+        return None if self.sample is None else max(0.0, now - self.sample.monotonic_seconds)
+
+    def is_stale(self, now: float) -> bool:
+        age = self.age_seconds(now)
+        return age is None or age > self.ring.gap_seconds
+
+    def window(self, seconds: float, now: float) -> NodeWindow | None:
+        """The last *seconds* of readings; None when the newest is older than that."""
+        age = self.age_seconds(now)
+        return None if age is None or age >= seconds else self._at(seconds).window
+
+    def view(self, seconds: float, now: float) -> NodeView:
+        """How the node looks over the last *seconds*."""
+        age = self.age_seconds(now)
+        gpus = len(self.sample.gpus) if self.sample else 0
+        if age is None or age >= seconds:
+            return NodeView(self.target.node, age_seconds=age, stale=True, gpus=gpus)
+        hidden_seconds = max(0.0, age - self.ring.gap_seconds)
+        return NodeView(
+            node=self.target.node,
+            parts=self._at(seconds).parts,
+            age_seconds=age,
+            fresh_ratio=1.0 - hidden_seconds / seconds,
+            stale=self.is_stale(now),
+            gpus=gpus,
+        )
+
+    def _at(self, seconds: float) -> _Kept:
+        kept = self._kept.get(seconds)
+        if kept is None or kept.row != self.ring.last_row:
+            window = node_window(self.ring, seconds)
+            parts = None if window is None else node_parts(self.target.node, window, self._facility)
+            kept = _Kept(self.ring.last_row, window, parts)
+            if len(self._kept) >= _KEPT_WINDOWS:
+                self._kept.clear()
+            self._kept[seconds] = kept
+        return kept

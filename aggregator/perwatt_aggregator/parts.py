@@ -1,0 +1,208 @@
+"""
+A node's window cut into parts: each has one owner, and all of them together are the node.
+
+Parts are what items are summed from, so that any grouping has the same joules and the same tokens.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt_aggregator.boundary import NodeFactor, node_factor
+from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
+
+MIN_READINGS = 4
+# Agents sweep at least about once a second; coverage cannot be told finer than one sweep.
+SWEEP_SECONDS = 1.0
+
+
+class Part(Struct, frozen=True):
+    """
+    Joules, and the work that was done with them, of one owner.
+
+    `joules` is None where nothing was measured, and so is `counts` where the part is nobody's work.
+    `active_joules` is the part of `joules` in which a workload served. `meter_joules` are those at
+    the wall of a node that shows no boards at all. `known` says that it is known what was done,
+    `seconds` is the time that the rates divide by, `weight` the number of GPUs that stand behind it.
+    """
+
+    node: str
+    gpu: str
+    workload: str
+    model: str
+    engine: str
+    group: str
+    joules: float | None
+    active_joules: float | None
+    meter_joules: float | None
+    known: bool
+    counts: Counts | None
+    start_unix: float
+    end_unix: float
+    seconds: float
+    coverage_ratio: float
+    weight: float
+    few_readings: bool
+    provenance: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+class NodeParts(Struct, frozen=True):
+    """All parts of one node; in `by_gpu` those on several GPUs are split, at the price of their tokens."""
+
+    whole: tuple[Part, ...]
+    by_gpu: tuple[Part, ...]
+    factor: NodeFactor
+    backend: str
+    seconds: float
+    largest_gap_seconds: float
+    filled: bool
+
+
+def node_parts(node: str, window: NodeWindow, facility: FacilityConfig) -> NodeParts:
+    """Cut *window* of *node* into parts, and work out what its board joules mean at the node."""
+    cutter = _Cutter(node, window)
+    rest = tuple(cutter.rest())
+    return NodeParts(
+        whole=tuple(cutter.works()) + rest,
+        by_gpu=tuple(cutter.works_by_gpu()) + rest,
+        factor=node_factor(window, facility),
+        backend=window.backend,
+        seconds=window.seconds,
+        largest_gap_seconds=window.largest_gap_seconds,
+        filled=window.filled,
+    )
+
+
+class _Cutter:
+    def __init__(self, node: str, window: NodeWindow) -> None:
+        self._node = node
+        self._window = window
+        self._few = window.readings < MIN_READINGS
+        self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
+        self._held = {gpu for work in window.works for gpu in work.joules}
+        self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
+        # A node that shows a meter and no boards: all that it takes is its workloads', in equal parts.
+        self._meter_only = window.meter is not None and not window.gpus
+
+    def works(self) -> Iterator[Part]:
+        for work in self._window.works:
+            gpus = tuple(work.joules)
+            yield self._work(work, gpus[0] if len(gpus) == 1 else "", gpus, work.counts, work.reasons)
+
+    def works_by_gpu(self) -> Iterator[Part]:
+        for work in self._window.works:
+            gpus = tuple(work.joules)
+            if len(gpus) < 2:
+                yield self._work(work, gpus[0] if gpus else "", gpus, work.counts, work.reasons)
+                continue
+            for gpu in gpus:
+                yield self._work(work, gpu, (gpu,), None, (*work.reasons, "tokens_span_gpus"))
+
+    def rest(self) -> Iterator[Part]:
+        for gpu in self._window.gpus:
+            yield self._rest(gpu)
+        if self._meter_only and not self._window.works:
+            yield self._part(
+                meter_joules=self._meter_share(1), coverage_ratio=1.0, weight=1.0, reasons=("no_energy",)
+            )
+
+    def _work(
+        self,
+        work: WorkWindow,
+        gpu: str,
+        gpus: tuple[str, ...],
+        counts: Counts | None,
+        reasons: tuple[str, ...],
+    ) -> Part:
+        joules = [work.joules.get(one, StateJoules()) for one in gpus]
+        covered = work.covered_seconds + work.slack_seconds
+        return self._part(
+            gpu=gpu,
+            workload=work.workload,
+            model=work.model,
+            engine=work.engine,
+            group=work.group,
+            joules=sum(one.active + one.idle + one.loading for one in joules) if gpus else None,
+            active_joules=sum(one.active for one in joules) if gpus else None,
+            meter_joules=self._meter_share(len(self._window.works)) if self._meter_only else None,
+            known=work.counts.known,
+            counts=counts,
+            start_unix=work.start_unix,
+            end_unix=work.end_unix,
+            seconds=work.covered_seconds,
+            coverage_ratio=min(1.0, covered / self._window.nominal_seconds),
+            weight=float(max(1, len(gpus))),
+            provenance=self._provenance(gpus),
+            few_readings=self._few or work.settlements < MIN_READINGS - 1,
+            reasons=reasons,
+        )
+
+    def _rest(self, gpu: GpuWindow) -> Part:
+        measured = gpu.energy_joules is not None
+        covered = gpu.covered_seconds + (SWEEP_SECONDS if "integrated" in gpu.sources else 0.0)
+        return self._part(
+            gpu=gpu.gpu,
+            joules=gpu.unattributed_joules + gpu.waiting_joules if measured else None,
+            active_joules=0.0 if measured else None,
+            coverage_ratio=min(1.0, covered / self._window.nominal_seconds),
+            weight=0.0 if gpu.gpu in self._held else 1.0,
+            provenance=self._provenance((gpu.gpu,)),
+            reasons=("counter_reset",) if gpu.reset else (),
+        )
+
+    def _part(self, **facts: object) -> Part:
+        window = self._window
+        blank: dict[str, object] = {
+            "node": self._node,
+            "gpu": "",
+            "workload": "",
+            "model": "",
+            "engine": "",
+            "group": "",
+            "joules": None,
+            "active_joules": None,
+            "meter_joules": None,
+            "known": False,
+            "counts": None,
+            "start_unix": window.start_unix,
+            "end_unix": window.end_unix,
+            "seconds": window.seconds,
+            "few_readings": self._few,
+            "provenance": self._label,
+        }
+        return Part(**(blank | facts))  # type: ignore[arg-type]  # the keys are Part's own
+
+    def _provenance(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        sources = {source for gpu in gpus for source in self._sources.get(gpu, ())}
+        return tuple(sorted(sources.union(self._label)))
+
+    def _meter_share(self, owners: int) -> float | None:
+        meter = self._window.meter
+        return None if meter is None else meter.energy_joules / owners
+
+
+def unreachable(node: str, gpus: int) -> Part:
+    """What stands for a node that gave no reading: nothing, as wide as the GPUs that it last had."""
+    return Part(
+        node=node,
+        gpu="",
+        workload="",
+        model="",
+        engine="",
+        group="",
+        joules=None,
+        active_joules=None,
+        meter_joules=None,
+        known=False,
+        counts=None,
+        start_unix=0.0,
+        end_unix=0.0,
+        seconds=0.0,
+        coverage_ratio=0.0,
+        weight=float(max(1, gpus)),
+        few_readings=False,
+        provenance=(),
+        reasons=("node_unreachable",),
+    )

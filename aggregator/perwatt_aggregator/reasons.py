@@ -1,0 +1,195 @@
+"""Why a figure is not valid, or what a reader must know about one that is: the one list of reasons."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+
+class Reason(Struct, frozen=True):
+    """A reason: whether it makes the figure invalid, what it means, and what cures it."""
+
+    name: str
+    invalidates: bool
+    meaning: str
+    cure: str
+
+
+TABLE: tuple[Reason, ...] = (
+    # What the figure lacks altogether.
+    Reason(
+        "no_energy",
+        True,
+        "No board energy was measured in the window.",
+        "See in /v1/gpus whether the GPUs are up, and in `perwatt doctor` what the driver can measure.",
+    ),
+    Reason(
+        "no_joules",
+        True,
+        "The measured energy did not move, so nothing can be divided by it.",
+        "Take a longer window; a counter that never moves is a matter for `perwatt doctor`.",
+    ),
+    Reason(
+        "no_token_source",
+        True,
+        "No engine told how many output tokens it made.",
+        "Name the engine's page under `engines` in the agent's configuration.",
+    ),
+    Reason(
+        "no_node_meter",
+        True,
+        "At least one node has no meter at the wall, so its joules at the node are unknown.",
+        "Give the node a meter, or state `facility.node_overhead` and get an estimate.",
+    ),
+    Reason(
+        "no_pue",
+        True,
+        "The facility's PUE is not configured.",
+        "Set `facility.pue` in the aggregator's configuration.",
+    ),
+    Reason(
+        "unattributed",
+        True,
+        "These joules belong to no workload: GPUs that nobody held, or work that nobody explained.",
+        "Name the engines that use these GPUs, or free the GPUs.",
+    ),
+    # What makes the figure doubtful.
+    Reason(
+        "coverage_low",
+        True,
+        "Readings cover less than 95 % of the window.",
+        "Wait until the window is filled; else look at `failure` in /v1/nodes.",
+    ),
+    Reason(
+        "too_few_readings",
+        True,
+        "Fewer than 4 readings fall into the window.",
+        "Take a longer window, or shorten `scrape_interval` or the agent's `engines.interval`.",
+    ),
+    Reason(
+        "too_few_meter_refreshes",
+        True,
+        "The meter was refreshed fewer than 10 times in the window.",
+        "Take a longer window.",
+    ),
+    Reason(
+        "unexplained",
+        True,
+        "Less than 95 % of the joules belong to known work, so the ratio says little about that work.",
+        "Name the missing engines; group by model to see the known work alone.",
+    ),
+    Reason(
+        "gpus_missing",
+        True,
+        "A GPU that belongs to the work does not answer, so its joules are missing.",
+        "See which one in /v1/gpus.",
+    ),
+    Reason(
+        "shared_group",
+        True,
+        "The item holds some members of an engine that spans several; only all of them can be divided.",
+        "Group by `group` or by `model`.",
+    ),
+    Reason(
+        "tokens_span_gpus",
+        True,
+        "The work ran on several GPUs at once, and its tokens cannot be told apart by GPU.",
+        "Group by `workload`.",
+    ),
+    Reason(
+        "node_meter_below_boards",
+        True,
+        "The node's meter shows less than its GPU boards alone: it does not measure the whole node.",
+        "Check what the meter feeds, its unit and its factor.",
+    ),
+    # What is good to know; the figure stands by itself.
+    Reason(
+        "window_not_filled",
+        False,
+        "The readings do not reach back to the start of the window yet.",
+        "Wait.",
+    ),
+    Reason(
+        "stale",
+        False,
+        "The newest reading is older than three scrape intervals.",
+        "Look at `failure` in /v1/nodes.",
+    ),
+    Reason(
+        "node_unreachable",
+        False,
+        "A configured node gave no reading in the window; it counts as not covered.",
+        "Look at `failure` in /v1/nodes.",
+    ),
+    Reason(
+        "engine_unreachable",
+        False,
+        "An engine's page is out of reach; its tokens and joules wait for it.",
+        "Look at `up` in /v1/workloads, then at the engine.",
+    ),
+    Reason(
+        "counter_reset",
+        False,
+        "A counter started anew within the window; what it counted since then is included.",
+        "Nothing: a driver, an engine or an agent was restarted.",
+    ),
+    Reason(
+        "tokens_uncovered",
+        False,
+        "Tokens of a time without joules were left out.",
+        "Nothing: the agent was away while the engine went on.",
+    ),
+    Reason(
+        "no_effective_tokens",
+        False,
+        "Not every engine tells tokens of requests that ended well from others.",
+        "Nothing: such engines cannot tell.",
+    ),
+    Reason(
+        "no_output_tokens",
+        False,
+        "No output token was made in the window, so there is no energy per token.",
+        "Take a longer window, or send work.",
+    ),
+    Reason(
+        "no_requests",
+        False,
+        "No request is known to have ended well in the window, so there is no energy per request.",
+        "Take a longer window, or send work.",
+    ),
+)
+
+NAMES: tuple[str, ...] = tuple(reason.name for reason in TABLE)
+_INVALIDATING = frozenset(reason.name for reason in TABLE if reason.invalidates)
+_ORDER = {name: place for place, name in enumerate(NAMES)}
+
+
+def ordered(names: Iterable[str]) -> tuple[str, ...]:
+    """Each of *names* once, in the table's order. Raises KeyError for a name that is not in it."""
+    return tuple(sorted(set(names), key=_ORDER.__getitem__))
+
+
+def is_valid(names: Iterable[str]) -> bool:
+    """Whether a figure with these reasons may be taken at its word."""
+    return _INVALIDATING.isdisjoint(names)
+
+
+def document() -> str:
+    """The list as a page of Markdown."""
+    lines = [
+        "# When a figure is valid",
+        "",
+        "<!-- Generated from perwatt_aggregator/reasons.py by `make docs`; do not edit. -->",
+        "",
+        "Every figure of the aggregator carries `valid` and `reasons`, all that apply. One of those marked",
+        "*not valid* is enough to make it so: a value that is still shown is then the best there is, and",
+        "neither the page at `/` nor `/metrics` gives it as a headline. What cannot be had is null, and a",
+        "reason says why; it is never Inf, NaN or a 0 that nobody measured.",
+        "",
+        "| reason | figure | meaning | cure |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{one.name}` | {'not valid' if one.invalidates else 'stands'} | {one.meaning} | {one.cure} |"
+        for one in TABLE
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,224 @@
+"""
+What one look at one agent said: the counters and the facts that the answers are made from.
+
+A page of metrics and a Snapshot take the same road from series to sample, so both say the same.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from perwatt_agent.promparse import PageParser, Series
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families import ALL
+
+GPU_ENERGY = "perwatt_gpu_energy_joules_total"
+GPU_COVERED = "perwatt_gpu_energy_covered_seconds_total"
+UNATTRIBUTED = "perwatt_gpu_unattributed_energy_joules_total"
+WORKLOAD_ENERGY = "perwatt_workload_energy_joules_total"
+WORKLOAD_COVERED = "perwatt_workload_covered_seconds_total"
+OUTPUT_TOKENS = "perwatt_output_tokens_total"
+PROMPT_TOKENS = "perwatt_prompt_tokens_total"
+EFFECTIVE_TOKENS = "perwatt_effective_output_tokens_total"
+REQUESTS = "perwatt_requests_total"
+WORK = "perwatt_work_total"
+NODE_ENERGY = "perwatt_node_energy_joules_total"
+NODE_COVERED = "perwatt_node_energy_covered_seconds_total"
+
+COUNTERS: dict[str, str] = {
+    GPU_ENERGY: "source",
+    GPU_COVERED: "",
+    UNATTRIBUTED: "cause",
+    WORKLOAD_ENERGY: "state",
+    WORKLOAD_COVERED: "",
+    OUTPUT_TOKENS: "",
+    PROMPT_TOKENS: "source",
+    EFFECTIVE_TOKENS: "",
+    REQUESTS: "outcome",
+    WORK: "unit",
+    NODE_ENERGY: "source",
+    NODE_COVERED: "source",
+}
+"""The counters that are kept, and the label that tells the parts of each apart."""
+
+_TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
+_BACKEND_INFO = "perwatt_backend_info"
+_BACKEND_UP = "perwatt_backend_up"
+_GPUS = "perwatt_gpus"
+_GPU_INFO = "perwatt_gpu_info"
+_WORKLOAD_INFO = "perwatt_workload_info"
+_WORKLOAD_UP = "perwatt_workload_up"
+_GPU_GAUGES = {
+    "perwatt_gpu_up": "up",
+    "perwatt_gpu_power_watts": "power_watts",
+    "perwatt_gpu_utilization_ratio": "utilization_ratio",
+    "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
+    "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
+    "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
+}
+_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO, _WORKLOAD_INFO, _WORKLOAD_UP)
+WANTED = frozenset((*COUNTERS, *_FACTS, *_GPU_GAUGES))
+
+
+class NotAnAgent(Exception):
+    """The page is one of metrics, but no perwatt agent wrote it."""
+
+
+class Counter(NamedTuple):
+    """Which cumulative series; what does not apply is empty. `part` is a source, state, outcome, ..."""
+
+    name: str
+    gpu: str = ""
+    workload: str = ""
+    model: str = ""
+    part: str = ""
+
+
+class GpuFacts(Struct, frozen=True):
+    """One GPU as its agent last saw it; what is not known is None."""
+
+    gpu: str
+    index: int | None = None
+    name: str = ""
+    up: bool = False
+    power_watts: float | None = None
+    utilization_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    calibration_ratio: float | None = None
+
+
+class WorkloadFacts(Struct, frozen=True):
+    """One workload as its agent last saw it."""
+
+    workload: str
+    group: str = ""
+    role: str = ""
+    engine: str = ""
+    up: bool = False
+
+
+class NodeSample(Struct, frozen=True):
+    """
+    One agent at one instant of its own clock, `unix_seconds`.
+
+    `monotonic_seconds` is when it was fetched, by the clock of whoever fetched it.
+    """
+
+    unix_seconds: float
+    monotonic_seconds: float
+    backend: str
+    backend_up: bool
+    gpu_states: dict[str, int]
+    gpus: dict[str, GpuFacts]
+    workloads: dict[str, WorkloadFacts]
+    counters: dict[Counter, float]
+
+
+class PageReader:
+    """Read the pages of one agent."""
+
+    def __init__(self) -> None:
+        self._parser = PageParser(WANTED)
+
+    def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
+        """Return what *page* says. Raises PageError or NotAnAgent."""
+        return _assemble(self._parser.parse(page), monotonic_seconds)
+
+
+def sample_of_snapshot(snapshot: Snapshot) -> NodeSample:
+    """Return what the agent's page of this snapshot says, without a page between."""
+    series = (
+        (Series(family.name, tuple(sorted(zip(family.labels, values, strict=True)))), float(value))
+        for family in ALL
+        if family.name in WANTED
+        for values, value in family.read(snapshot)
+    )
+    return _assemble(series, snapshot.monotonic_seconds)
+
+
+def _assemble(series: Iterable[tuple[Series, float]], monotonic_seconds: float) -> NodeSample:
+    counters: dict[Counter, float] = {}
+    facts: dict[str, list[tuple[Series, float]]] = {}
+    for one, value in series:
+        if not math.isfinite(value):
+            continue
+        if one.name in COUNTERS:
+            if value >= 0.0:
+                counters[_counter(one)] = value
+        else:
+            facts.setdefault(one.name, []).append((one, value))
+    if _TIMESTAMP not in facts:
+        raise NotAnAgent(f"no {_TIMESTAMP} on the page; is this the address of a perwatt agent?")
+    return NodeSample(
+        unix_seconds=facts[_TIMESTAMP][-1][1],
+        monotonic_seconds=monotonic_seconds,
+        backend=next((one.label("backend") for one, _ in facts.get(_BACKEND_INFO, ())), ""),
+        backend_up=any(value == 1.0 for _, value in facts.get(_BACKEND_UP, ())),
+        gpu_states={one.label("state"): int(value) for one, value in facts.get(_GPUS, ())},
+        gpus=_gpus(facts),
+        workloads=_workloads(facts),
+        counters=counters,
+    )
+
+
+_counters: dict[Series, Counter] = {}
+_MAX_COUNTERS = 100_000
+
+
+def _counter(series: Series) -> Counter:
+    """Return the identity of a series; worked out once, since pages repeat it every few seconds."""
+    counter = _counters.get(series)
+    if counter is None:
+        labels = dict(series.labels)
+        counter = Counter(
+            series.name,
+            labels.get("gpu", ""),
+            labels.get("workload", ""),
+            labels.get("model", ""),
+            labels.get(COUNTERS[series.name], ""),
+        )
+        if len(_counters) >= _MAX_COUNTERS:
+            _counters.clear()
+        _counters[series] = counter
+    return counter
+
+
+def _gpus(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, GpuFacts]:
+    known: dict[str, dict[str, float]] = {}
+    for name, field in _GPU_GAUGES.items():
+        for one, value in facts.get(name, ()):
+            known.setdefault(one.label("gpu"), {})[field] = value
+    infos = {one.label("gpu"): one for one, _ in facts.get(_GPU_INFO, ())}
+    return {gpu: _gpu(gpu, infos.get(gpu), known.get(gpu, {})) for gpu in infos.keys() | known.keys()}
+
+
+def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
+    index = info.label("index") if info else ""
+    return GpuFacts(
+        gpu=gpu,
+        index=int(index) if index.isdecimal() else None,
+        name=info.label("name") if info else "",
+        up=gauges.get("up") == 1.0,
+        power_watts=gauges.get("power_watts"),
+        utilization_ratio=gauges.get("utilization_ratio"),
+        memory_used_bytes=gauges.get("memory_used_bytes"),
+        memory_total_bytes=gauges.get("memory_total_bytes"),
+        calibration_ratio=gauges.get("calibration_ratio"),
+    )
+
+
+def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, WorkloadFacts]:
+    up = {one.label("workload") for one, value in facts.get(_WORKLOAD_UP, ()) if value == 1.0}
+    return {
+        one.label("workload"): WorkloadFacts(
+            workload=one.label("workload"),
+            group=one.label("group"),
+            role=one.label("role"),
+            engine=one.label("engine"),
+            up=one.label("workload") in up,
+        )
+        for one, _ in facts.get(_WORKLOAD_INFO, ())
+    }

@@ -1,0 +1,197 @@
+"""Sums over parts: their energy at a boundary, their work, the time they cover."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+
+from msgspec import Struct
+
+from perwatt_aggregator.answers import Requests, Tokens, Window
+from perwatt_aggregator.fleet import Fleet, NodeView
+from perwatt_aggregator.parts import Part
+from perwatt_aggregator.window import Counts
+
+# A part with too few readings spoils a sum only from this share of it on.
+SPOILING_RATIO = 0.05
+
+
+class Energy(Struct, frozen=True):
+    """Joules at one boundary; those while work was served are None where that is not known."""
+
+    joules: float
+    active_joules: float | None
+    known_joules: float
+    power_watts: float
+
+    @property
+    def idle_joules(self) -> float | None:
+        return None if self.active_joules is None else max(0.0, self.joules - self.active_joules)
+
+    def times(self, ratio: float) -> "Energy":
+        active = None if self.active_joules is None else ratio * self.active_joules
+        return Energy(ratio * self.joules, active, ratio * self.known_joules, ratio * self.power_watts)
+
+
+def energy_at(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy | None:
+    """
+    Sum the parts' joules at their boards, or at their nodes.
+
+    None when nothing was measured, and when any of them cannot be had at that boundary: a sum that
+    silently lacks one is another quantity.
+    """
+    joules = known = power = 0.0
+    active: float | None = 0.0
+    found = False
+    for part in parts:
+        ratio = _ratio(part, fleet.views[part.node]) if at_node else 1.0
+        own = None if part.joules is None or ratio is None else part.joules * ratio
+        if at_node and own is None:
+            own = part.meter_joules
+            active = None if own is not None else active
+        if own is None:
+            if at_node and part.joules is not None:
+                return None
+            continue
+        found = True
+        joules += own
+        known += own if fleet.is_known(part) else 0.0
+        power += own / part.seconds if part.seconds > 0.0 else 0.0
+        if active is not None and part.active_joules is not None and ratio is not None:
+            active += part.active_joules * ratio
+    return Energy(joules, active, known, power) if found else None
+
+
+def _ratio(part: Part, view: NodeView) -> float | None:
+    if view.parts is None:
+        return None
+    return view.parts.factor.ratio
+
+
+class Work(Struct, frozen=True):
+    """
+    What was done in several parts together; None is what not all of those that tell anything tell.
+
+    `spans_gpus` when tokens were made on more GPUs than these parts stand for.
+    """
+
+    output: float | None
+    prompt_computed: float | None
+    prompt_cached: float | None
+    effective_output: float | None
+    requests_ok: float | None
+    requests_aborted: float | None
+    requests_error: float | None
+    units: dict[str, float]
+    output_per_second: float | None
+    spans_gpus: bool
+
+    def tokens(self) -> Tokens:
+        return Tokens(
+            _whole(self.output),
+            _whole(self.prompt_computed),
+            _whole(self.prompt_cached),
+            _whole(self.effective_output),
+        )
+
+    def requests(self) -> Requests:
+        return Requests(_whole(self.requests_ok), _whole(self.requests_aborted), _whole(self.requests_error))
+
+    def reasons(self) -> set[str]:
+        """Why ratios over this work are null."""
+        found = set()
+        if self.output is None:
+            found.add("no_token_source")
+        elif self.output == 0.0:
+            found.add("no_output_tokens")
+        if self.output is not None and self.effective_output is None:
+            found.add("no_effective_tokens")
+        if not self.requests_ok:
+            found.add("no_requests")
+        return found
+
+
+def work_of(parts: Iterable[Part]) -> Work:
+    """Sum the work of *parts*."""
+    parts = tuple(parts)
+    spans = any("tokens_span_gpus" in part.reasons for part in parts)
+    telling = [] if spans else [(part, part.counts) for part in parts if part.counts and part.known]
+    counts = [count for _, count in telling]
+    outputs = [(part, count.output) for part, count in telling if count.output is not None]
+    return Work(
+        output=sum(output for _, output in outputs) if outputs else None,
+        prompt_computed=_all([count.prompt_computed for count in counts]),
+        prompt_cached=_all([count.prompt_cached for count in counts]),
+        effective_output=_all([count.effective_output for count in counts if count.output is not None]),
+        requests_ok=_all([count.requests.get("ok") for count in counts]),
+        requests_aborted=_all([count.requests.get("aborted") for count in counts]),
+        requests_error=_all([count.requests.get("error") for count in counts]),
+        units=_units(counts),
+        output_per_second=sum(_rate(part, output) for part, output in outputs) if outputs else None,
+        spans_gpus=spans,
+    )
+
+
+def coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
+    """The share of the window that readings cover: the mean over the GPUs behind the parts."""
+    covered = total = 0.0
+    for part in parts:
+        view = views[part.node]
+        ratio = part.coverage_ratio
+        if at_node and view.parts is not None:
+            ratio = min(ratio, view.parts.factor.coverage_ratio)
+        covered += part.weight * ratio * view.fresh_ratio
+        total += part.weight
+    return covered / total if total else 0.0
+
+
+def few_readings(parts: Iterable[Part]) -> bool:
+    """Whether parts with too few readings are more than a small share."""
+    few = total = 0.0
+    for part in parts:
+        total += part.weight
+        few += part.weight if part.few_readings else 0.0
+    return few > SPOILING_RATIO * total
+
+
+def mean_window(parts: Iterable[Part]) -> Window | None:
+    """The window of several parts: the mean of their first and of their last readings."""
+    read = [part for part in parts if part.end_unix > 0.0]
+    if not read:
+        return None
+    weights = [part.weight for part in read]
+    if not sum(weights):
+        weights = [1.0] * len(read)
+    total = sum(weights)
+    start = sum(weight * part.start_unix for weight, part in zip(weights, read, strict=True)) / total
+    end = sum(weight * part.end_unix for weight, part in zip(weights, read, strict=True)) / total
+    return window(start, end)
+
+
+def window(start_unix: float, end_unix: float) -> Window:
+    return Window(instant(start_unix), instant(end_unix), end_unix - start_unix)
+
+
+def instant(unix_seconds: float) -> str:
+    """Write an instant as RFC 3339 has it, in UTC to the millisecond."""
+    moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rate(part: Part, amount: float) -> float:
+    return amount / part.seconds if part.seconds > 0.0 else 0.0
+
+
+def _all(amounts: Sequence[float | None]) -> float | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known and len(known) == len(amounts) else None
+
+
+def _units(counts: Iterable[Counts]) -> dict[str, float]:
+    units: dict[str, float] = {}
+    for count in counts:
+        for unit, amount in count.work.items():
+            units[unit] = units.get(unit, 0.0) + amount
+    return units
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else round(amount)

@@ -1,0 +1,110 @@
+"""
+What happened on one node within one window: differences between real readings, and what they cover.
+
+Joules here are board joules, calibrated GPU by GPU. Nothing is divided yet.
+"""
+
+from msgspec import Struct
+
+
+class StateJoules(Struct, frozen=True):
+    """Joules of one workload on one GPU by what the workload was doing."""
+
+    active: float = 0.0
+    idle: float = 0.0
+    loading: float = 0.0
+
+
+class Counts(Struct, frozen=True):
+    """
+    Work that was done; what the engine cannot tell is None.
+
+    `requests` are by outcome, `work` by unit.
+    """
+
+    output: float | None = None
+    prompt_computed: float | None = None
+    prompt_cached: float | None = None
+    effective_output: float | None = None
+    requests: dict[str, float] = {}
+    work: dict[str, float] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether anything of the work is known."""
+        return self.output is not None or self.prompt_computed is not None or bool(self.work)
+
+
+class GpuWindow(Struct, frozen=True):
+    """
+    One GPU: all its joules, those that no workload was given, and the seconds that they cover.
+
+    `waiting_joules` wait for an engine that is out of reach for longer than a gap. Joules are None
+    where nothing was measured.
+    """
+
+    gpu: str
+    up: bool
+    sources: tuple[str, ...]
+    energy_joules: float | None
+    unattributed_joules: float
+    waiting_joules: float
+    covered_seconds: float
+    reset: bool
+
+
+class WorkWindow(Struct, frozen=True):
+    """
+    One workload and one of its models: counts and joules between the same two settlements.
+
+    `covered_seconds` is the time that both cover, and `slack_seconds` the part of a gap that is but
+    the phase between two clocks.
+    """
+
+    workload: str
+    model: str
+    engine: str
+    group: str
+    up: bool
+    start_unix: float
+    end_unix: float
+    covered_seconds: float
+    slack_seconds: float
+    settlements: int
+    counts: Counts
+    joules: dict[str, StateJoules]
+    reasons: tuple[str, ...]
+
+
+class MeterWindow(Struct, frozen=True):
+    """The node's own meter at the wall."""
+
+    sources: tuple[str, ...]
+    energy_joules: float
+    covered_seconds: float
+    slack_seconds: float
+    too_few_refreshes: bool
+
+
+class NodeWindow(Struct, frozen=True):
+    """
+    One node between two of its readings.
+
+    `nominal_seconds` is what coverage is measured against: the length of the window, or what was
+    asked for while the readings do not reach back that far.
+    """
+
+    backend: str
+    start_unix: float
+    end_unix: float
+    nominal_seconds: float
+    filled: bool
+    readings: int
+    largest_gap_seconds: float
+    gpus: tuple[GpuWindow, ...]
+    works: tuple[WorkWindow, ...]
+    meter: MeterWindow | None
+
+    @property
+    def seconds(self) -> float:
+        return self.end_unix - self.start_unix
