@@ -9,8 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import perwatt_dashboard
 import pytest
-from support import prometheus
+from support import prometheus, promql
 from support.prometheus import Prometheus
+
+from perwatt_exporter import families
 
 WINDOW = "10s"
 SCRAPES = 13  # one a second: the window is full
@@ -99,6 +101,21 @@ def page() -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_the_page_is_of_the_contract() -> None:
+    """What the panels are tried on has the very labels that the agent's families have."""
+    contract = {family.name: set(family.labels) for family in families.ALL}
+    page = {
+        selector.name: {matcher.name for matcher in selector.matchers.matchers}
+        for series in GAUGES | COUNTERS
+        for selector in promql.selectors(series)
+    }
+
+    assert set() == page.keys() - promql.METRICS
+    assert {name: contract[name] for name in page if name in contract} == {
+        name: labels for name, labels in page.items() if name in contract
+    }
 
 
 @pytest.fixture(scope="module")
