@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 START_SECONDS = 60.0
 _open = build_opener(ProxyHandler({})).open
@@ -23,8 +23,8 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def get(url: str, timeout_seconds: float = 10.0) -> str:
-    with _open(url, timeout=timeout_seconds) as response:
+def get(url: str, headers: Mapping[str, str] | None = None) -> str:
+    with _open(Request(url, headers=dict(headers or {})), timeout=10.0) as response:
         return str(response.read().decode())
 
 
