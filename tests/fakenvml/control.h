@@ -122,7 +122,7 @@ int fake_index(nvmlDevice_t device);
 
 /* physics.c; windows and instants in seconds of driver time */
 double fake_window_watts(const fake_gpu_t *gpu, double window_seconds);
-double fake_energy_joules(fake_gpu_t *gpu, double extra_watts);
+unsigned long long fake_energy_millijoules(fake_gpu_t *gpu, double extra_watts);
 
 /* The first line of every entry point: count the call, suffer what was injected, check the state. */
 #define SYSTEM_CALL(gpu_index)                                    \

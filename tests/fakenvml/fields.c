@@ -21,7 +21,7 @@ static nvmlReturn_t milliwatts(nvmlValue_t *value, double watts) {
 
 static nvmlReturn_t energy(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
     if (!gpu->has_energy || !has_scope(gpu, scope)) return NVML_ERROR_NOT_SUPPORTED;
-    value->ullVal = (unsigned long long)(fake_energy_joules(gpu, extra_watts(gpu, scope)) * 1000 + 0.5);
+    value->ullVal = fake_energy_millijoules(gpu, extra_watts(gpu, scope));
     return NVML_SUCCESS;
 }
 

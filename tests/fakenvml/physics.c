@@ -59,9 +59,10 @@ static double glitch_joules(fake_gpu_t *gpu) {
 }
 
 /* The counter as it stood at the last refresh; extra_watts is what a wider scope adds. */
-double fake_energy_joules(fake_gpu_t *gpu, double extra_watts) {
+unsigned long long fake_energy_millijoules(fake_gpu_t *gpu, double extra_watts) {
     double zero = gpu->energy_zero_seconds;
     double end = fmax(last_refresh(gpu, fake_now()), zero);
     double counted = joules_until(gpu, end) - joules_until(gpu, zero) + extra_watts * (end - zero);
-    return fmax(counted + gpu->energy_offset_joules + glitch_joules(gpu), 0);
+    double joules = fmax(counted + gpu->energy_offset_joules + glitch_joules(gpu), 0);
+    return joules * 1000 < (double)UINT64_MAX ? (unsigned long long)(joules * 1000 + 0.5) : UINT64_MAX;
 }

@@ -13,7 +13,7 @@ nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned int *milliwat
 nvmlReturn_t nvmlDeviceGetTotalEnergyConsumption(nvmlDevice_t device, unsigned long long *millijoules) {
     DEVICE_CALL(device);
     if (!gpu->has_energy || !gpu->has_gpu_scope) return NVML_ERROR_NOT_SUPPORTED;
-    *millijoules = (unsigned long long)(fake_energy_joules(gpu, 0) * 1000 + 0.5);
+    *millijoules = fake_energy_millijoules(gpu, 0);
     return NVML_SUCCESS;
 }
 

@@ -13,6 +13,7 @@ Time is in seconds of driver time, which starts at 0. The control file is shared
 import ctypes
 import mmap
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,10 @@ class FakeDriver:
         cls, folder: Path, *, gpus: int = 8, architecture: str = "hopper", real_time: bool = False
     ) -> "FakeDriver":
         """A driver whose control file lies in `folder`; every GPU draws a constant 100 W, GPU 0 .. n-1."""
-        path = folder / "fakenvml.control"
-        with path.open("w+b") as file:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="fakenvml-", delete=False) as file:
             file.truncate(ctypes.sizeof(Control))
             control = Control.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(Control)))
-        driver = cls(path, control)
+        driver = cls(Path(file.name), control)
         control.generation = 1
         control.manual_time = not real_time
         control.epoch_seconds = time.monotonic()

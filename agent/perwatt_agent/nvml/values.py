@@ -6,7 +6,6 @@ _UNKNOWN_U64 = 0xFFFF_FFFF_FFFF_FFFF
 # Wider than any board, narrower than any sentinel.
 _MAX_WATTS = 1_000_000
 _MAX_CELSIUS = 200
-_MIN_CELSIUS = -60
 _MAX_MEGAHERTZ = 100_000
 
 
@@ -24,7 +23,8 @@ def limit_watts(milliwatts: float) -> float | None:
 
 
 def core_celsius(celsius: float) -> float | None:
-    return float(celsius) if _MIN_CELSIUS <= celsius <= _MAX_CELSIUS else None
+    """A running board is never below freezing, but drivers say -1 for "not available"."""
+    return float(celsius) if 0 <= celsius <= _MAX_CELSIUS else None
 
 
 def memory_celsius(celsius: float) -> float | None:

@@ -1,0 +1,103 @@
+"""What the NVML backend reads of a GPU every 10 to 15 seconds."""
+
+from pathlib import Path
+
+import pytest
+from support.fakenvml import FakeDriver
+
+from perwatt_agent.backend import GenerationEnded, GpuFailure
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.snapshot import GpuSlowReading
+
+LIMITS = {
+    "power_limit_watts": 650.0,
+    "power_limit_default_watts": 700.0,
+    "power_limit_min_watts": 200.0,
+    "power_limit_max_watts": 700.0,
+}
+LIMIT_FIELDS = (187, 188, 189, 190)
+
+
+@pytest.fixture
+def driver(tmp_path: Path):
+    with FakeDriver.create(tmp_path, gpus=2).install() as driver:
+        limits = {"limit_watts": 650.0, "limit_default_watts": 700.0}
+        driver.set(None, **limits, limit_min_watts=200.0, limit_max_watts=700.0)
+        yield driver
+
+
+@pytest.fixture
+def devices(driver: FakeDriver, clock: ManualClock):
+    backend = NvmlBackend(clock)
+    yield backend.open().devices
+    backend.close()
+
+
+def limits(reading: GpuSlowReading) -> dict[str, float | None]:
+    return {name: getattr(reading, name) for name in LIMITS}
+
+
+def test_limits_and_processes(driver: FakeDriver, devices, clock: ManualClock):
+    """The enforced limit, the default, the range, and how many processes compute."""
+    driver.set_processes(0, [(4711, 1 << 30), (4712, 1 << 31)])
+
+    assert devices[0].read_slow() == GpuSlowReading(
+        monotonic_seconds=clock.monotonic(), compute_processes=2, **LIMITS
+    )
+    assert 0 == devices[1].read_slow().compute_processes
+
+
+def test_three_calls(driver: FakeDriver, devices):
+    """One batch, and the list of processes, which takes two when there are any."""
+    driver.set_processes(0, [(4711, 1 << 30)])
+    devices[0].read_slow()
+    before = driver.calls(gpu=0)
+    devices[0].read_slow()
+
+    assert 3 == driver.calls(gpu=0) - before
+
+
+def test_older_drivers_have_calls_for_the_limits(driver: FakeDriver, devices):
+    """Limits that the batch does not give come by calls of their own."""
+    driver.fail("nvmlDeviceGetFieldValues", 0, code=13)
+    for field in LIMIT_FIELDS:
+        driver.fail(f"field:{field}", 1, code=2)
+
+    assert [LIMITS, LIMITS] == [limits(device.read_slow()) for device in devices]
+
+
+def test_a_module_has_the_limits_of_the_module(tmp_path: Path, clock: ManualClock):
+    """Where energy and power are the module's, so is the limit that they are held against."""
+    with FakeDriver.create(tmp_path, architecture="gh200").install():
+        assert 1020.0 == NvmlBackend(clock).open().devices[0].read_slow().power_limit_watts
+
+
+@pytest.mark.parametrize("watts", [0.0, 4_294_967.295])
+def test_no_limit_is_not_a_number(driver: FakeDriver, devices, watts: float):
+    """A limit of 0, or of all ones, is how a board says that it has none."""
+    driver.set(0, limit_watts=watts)
+
+    assert None is devices[0].read_slow().power_limit_watts
+
+
+@pytest.mark.parametrize("code", [3, 4, 13, 999, 777])
+def test_processes_may_be_absent(driver: FakeDriver, devices, code: int):
+    """Unsupported, forbidden or failed: the count is absent, not 0, and the limits stay."""
+    driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code)
+    reading = devices[0].read_slow()
+
+    assert None is reading.compute_processes
+    assert LIMITS == limits(reading)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"), [(15, GpuFailure), (999, GpuFailure), (1, GenerationEnded), (9, GenerationEnded)]
+)
+def test_fails_as_the_fast_read_does(driver: FakeDriver, devices, code: int, outcome: type[Exception]):
+    """A GPU or a driver that is gone is noticed here too."""
+    driver.fail("nvmlDeviceGetFieldValues", 0, code)
+
+    with pytest.raises(outcome):
+        devices[0].read_slow()
+    assert LIMITS == limits(devices[1].read_slow())
