@@ -14,23 +14,17 @@ from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.scrape import Scraper
 
 HISTORY_SECONDS = 900.0
+"""What is kept of each node, and so the longest window that can be asked for."""
 DEFAULT_WINDOW_SECONDS = 60.0
 
 
 class Aggregator:
-    """
-    Follows the agents in *config*; answers at any time, from what it has by then.
+    """Follows the agents in *config*; answers at any time, from what it has by then."""
 
-    `history_seconds` is the longest window that can be asked for.
-    """
-
-    def __init__(
-        self, config: AggregatorConfig, clock: Clock, *, history_seconds: float = HISTORY_SECONDS
-    ) -> None:
+    def __init__(self, config: AggregatorConfig, clock: Clock) -> None:
         self.facility = config.facility
-        self.history_seconds = history_seconds
         self.nodes = tuple(
-            Node(target, NodeRing(history_seconds, config.scrape_interval), config.facility)
+            Node(target, NodeRing(HISTORY_SECONDS, config.scrape_interval), config.facility)
             for target in map(target_of, config.sources.agents)
         )
         self._clock = clock

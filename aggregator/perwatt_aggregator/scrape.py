@@ -112,7 +112,8 @@ class Scraper:
             node.fail("too_many_series")
             if before != "too_many_series":
                 logger.warning("no reading of %s: %s", node.target.url, failed)
-        except Exception:  # noqa: BLE001 - one node's trouble must not end its own task, nor go unseen
+        except Exception:
+            # One node must not end its own task, nor fail unseen.
             node.fail("internal")
             logger.exception("scraping %s failed; please report this", node.target.url)
         else:
@@ -129,7 +130,7 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
                 _refuse_status(response)
             body = await _body(response)
             return _unpack(body) if response.headers.get("Content-Encoding") == "gzip" else body
-    except TimeoutError as error:
+    except asyncio.TimeoutError as error:
         raise ScrapeFailed("timeout", "no whole answer in time; is the agent overloaded?") from error
     except aiohttp.ClientConnectorError as error:
         raise ScrapeFailed("unreachable", f"{error}; is the agent running there?") from error

@@ -1,0 +1,142 @@
+"""The aggregator's own page: the headline by model, what the facility is taken to be, and its targets."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
+from perwatt_aggregator.answers import EfficiencyItem
+from perwatt_aggregator.boundary import BOUNDARIES
+from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.node import Node
+from perwatt_aggregator.scrape import FAILURES
+from perwatt_exporter.family import Family, Sample
+
+JOULES_PER_KILOWATT_HOUR = 3.6e6
+WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
+
+
+class State(Struct, frozen=True):
+    """What one page is made from."""
+
+    by_model: tuple[EfficiencyItem, ...]
+    facility: FacilityConfig
+    nodes: tuple[Node, ...]
+
+
+def state_of(aggregator: Aggregator) -> State:
+    """Answer for the default window, now."""
+    answer = aggregator.efficiency(by=("model",))
+    return State(answer.items, aggregator.facility, aggregator.nodes)
+
+
+def _tokens_per_joule(state: State) -> Iterator[Sample]:
+    for item in state.by_model:
+        model = item.group["model"]
+        if item.valid and item.tokens_per_joule is not None and model is not None:
+            yield (model, item.boundary, WINDOW, "+".join(item.provenance)), item.tokens_per_joule
+
+
+def _pue_ratio(state: State) -> Iterator[Sample]:
+    if state.facility.pue is not None:
+        yield (state.facility.name,), state.facility.pue.ratio
+
+
+def _pue_info(state: State) -> Iterator[Sample]:
+    if state.facility.pue is not None:
+        yield (state.facility.name, state.facility.pue.kind), 1
+
+
+def _price(state: State) -> Iterator[Sample]:
+    price = state.facility.price
+    if price is not None:
+        yield (state.facility.name, price.currency), price.per_kwh / JOULES_PER_KILOWATT_HOUR
+
+
+def _carbon(state: State) -> Iterator[Sample]:
+    carbon = state.facility.carbon
+    if carbon is not None:
+        yield (state.facility.name, carbon.kind), carbon.grams_co2e_per_kwh / JOULES_PER_KILOWATT_HOUR
+
+
+def _target_up(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        yield (node.target.node,), node.up
+
+
+def _target_seconds(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        if node.scrape_seconds is not None:
+            yield (node.target.node,), node.scrape_seconds
+
+
+def _target_failures(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        for reason in FAILURES:
+            if node.failures[reason]:
+                yield (node.target.node, reason), node.failures[reason]
+
+
+FAMILIES: tuple[Family[State], ...] = (
+    Family(
+        "perwatt_output_tokens_per_joule",
+        "gauge",
+        "Output tokens per joule of the window, idle time included, as /v1/efficiency?by=model answers. "
+        "Absent while that figure is not valid.",
+        ("model", "boundary", "window", "provenance"),
+        _tokens_per_joule,
+        {"boundary": BOUNDARIES, "window": (WINDOW,)},
+    ),
+    Family(
+        "perwatt_facility_pue_ratio",
+        "gauge",
+        "Power usage effectiveness in use: facility joules per joule at the nodes.",
+        ("facility",),
+        _pue_ratio,
+    ),
+    Family(
+        "perwatt_facility_pue_info",
+        "info",
+        "How the PUE in use is known.",
+        ("facility", "kind"),
+        _pue_info,
+        {"kind": ("static", "interim", "live", "category")},
+    ),
+    Family(
+        "perwatt_facility_energy_price_per_joule",
+        "gauge",
+        "Price of a joule at the facility's meter, in the currency of the label.",
+        ("facility", "currency"),
+        _price,
+    ),
+    Family(
+        "perwatt_facility_carbon_grams_per_joule",
+        "gauge",
+        "Grams of CO2 equivalent for a joule at the facility's meter.",
+        ("facility", "kind"),
+        _carbon,
+        {"kind": ("average", "marginal")},
+    ),
+    Family(
+        "perwatt_aggregator_target_up",
+        "gauge",
+        "1 if the latest scrape of this agent brought a reading, else 0.",
+        ("node",),
+        _target_up,
+    ),
+    Family(
+        "perwatt_aggregator_target_scrape_duration_seconds",
+        "gauge",
+        "How long the latest scrape of this agent took, in seconds.",
+        ("node",),
+        _target_seconds,
+    ),
+    Family(
+        "perwatt_aggregator_target_failures_total",
+        "counter",
+        "Failed scrapes of this agent since the aggregator started, by reason.",
+        ("node", "reason"),
+        _target_failures,
+        {"reason": FAILURES},
+    ),
+)
