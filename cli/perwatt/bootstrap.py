@@ -14,6 +14,7 @@ from perwatt_agent.driver import Driver
 from perwatt_agent.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.gpus import GpuSweeper, Timing
+from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError
 from perwatt_agent.replay import ReplaySource
@@ -25,30 +26,19 @@ from perwatt_agent.state import StateFile
 logger = logging.getLogger(__name__)
 
 
-def build_backend(config: AgentConfig, clock: Clock) -> Backend:
-    """The GPU backend that the configuration names; pynvml is imported only for a real one."""
-    if config.backend == "simulated":
-        from perwatt_agent.simulation.backend import SimulatedBackend
-
-        return SimulatedBackend(clock)
-    from perwatt_agent.nvml import NvmlBackend
-
-    return NvmlBackend(clock)
-
-
 def build_source(
     config: AgentConfig, clock: Clock, *, backend: Backend | None = None, endpoints: Sequence[Endpoint] = ()
 ) -> tuple[Source, float]:
     """
     The source of readings and the seconds between them.
 
-    `backend` replaces the configured one, `endpoints` add to the configured ones.
+    `backend` stands in for the NVIDIA driver's, `endpoints` add to the configured ones.
     """
     if config.replay_file is not None:
         recording = open_recording(config.replay_file)
         return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
     timing = Timing.for_interval(config.sample_interval)
-    driver = Driver(backend or build_backend(config, clock), clock, timing.hung_seconds)
+    driver = Driver(backend or NvmlBackend(clock), clock, timing.hung_seconds)
     pollers = [
         EndpointPoller(endpoint, clock, config.engines.interval)
         for endpoint in (*configured_endpoints(config), *endpoints)

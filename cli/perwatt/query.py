@@ -101,13 +101,12 @@ def _from_recording(arguments: argparse.Namespace) -> dict[str, Any]:
     from perwatt.offline import efficiency_of_recording
 
     start, end = getattr(arguments, "from"), arguments.to
-    items: list[Item] = efficiency_of_recording(
+    items = efficiency_of_recording(
         arguments.recording,
         start_unix=start,
         end_unix=end,
         pue=arguments.pue,
         tokens_per_second=arguments.tokens_per_second,
-        window_label="whole recording" if start is None and end is None else "part of the recording",
     )
     wanted = arguments.boundary.split(",") if arguments.boundary else None
     kept = [item for item in items if wanted is None or item["boundary"] in wanted]

@@ -3,11 +3,13 @@
 import asyncio
 import platform
 from pathlib import Path
+from typing import BinaryIO
 
 from perwatt.bootstrap import build_source
 from perwatt.daemons import run_daemon
 from perwatt.errors import CommandError
 from perwatt.running import cancelled_by
+from perwatt.simulated import simulated_parts
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.recording import RecordingWriter
@@ -18,23 +20,30 @@ def run_record(config: AgentConfig, output: Path) -> int:
     """Write what the configured source reads to *output*, which must not exist yet."""
     if config.replay_file is not None:
         raise CommandError("a replay is a recording already: copy the file instead")
+    file = _create(output)
 
     async def main(stop: asyncio.Event) -> int:
-        source, interval_seconds = build_source(config, SystemClock())
-        try:
-            with output.open("xb") as file:
+        clock = SystemClock()
+        async with simulated_parts(config, clock) as (backend, endpoints):
+            source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints)
+            with file:
                 writer = RecordingWriter(file, platform.node(), interval_seconds)
                 print(f"recording to {output}; Ctrl-C ends it", flush=True)
                 await cancelled_by(stop, _record(source, writer))
                 writer.close()
-        except FileExistsError:
-            raise CommandError(f"{output} exists already; name another file") from None
-        except OSError as error:
-            raise CommandError(f"cannot write {output}: {error.strerror}") from None
         print(f"{output}: {writer.sweeps} sweeps")
         return 0
 
     return run_daemon(main)
+
+
+def _create(output: Path) -> BinaryIO:
+    try:
+        return output.open("xb")
+    except FileExistsError:
+        raise CommandError(f"{output} exists already; name another file") from None
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error.strerror}") from None
 
 
 async def _record(source: Source, writer: RecordingWriter) -> None:

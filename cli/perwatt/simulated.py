@@ -1,0 +1,63 @@
+"""A simulated machine in place of a real one: GPUs and an engine that follow one load."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from perwatt_agent.backend import Backend, BackendUnavailable
+from perwatt_agent.clock import Clock
+from perwatt_agent.config import AgentConfig
+from perwatt_agent.endpoints import Endpoint
+from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.lane import Lane
+from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.simulation.backend import SimulatedBackend
+from perwatt_agent.simulation.engine import SimulatedEngine
+from perwatt_agent.simulation.load import Load
+from perwatt_agent.snapshot import WorkloadInfo
+
+PROBE_SECONDS = 5.0
+WORKLOAD = "simulated-chat"
+
+Parts = tuple[Backend | None, tuple[Endpoint, ...]]
+
+
+@asynccontextmanager
+async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Parts]:
+    """
+    The backend and the endpoints of a simulated machine where the configuration asks for one.
+
+    Its engine serves only while no other is configured.
+    """
+    if config.backend != "simulated":
+        yield None, ()
+        return
+    load = Load(clock)
+    backend = SimulatedBackend(clock, load=load)
+    if config.engines.endpoints:
+        yield backend, ()
+        return
+    engine = SimulatedEngine(load)
+    await engine.start()
+    try:
+        port = urlsplit(engine.url).port or 0
+        yield backend, (Endpoint(WorkloadInfo(WORKLOAD), port, "all", EngineReader(engine.url)),)
+    finally:
+        await engine.close()
+
+
+async def has_driver(clock: Clock) -> bool:
+    """Whether this machine has an NVIDIA driver; one that does not answer is one too."""
+    backend = NvmlBackend(clock)
+    lane = Lane("probe", clock)
+    opening = lane.submit(backend.open)
+    done, _ = await asyncio.wait([opening], timeout=PROBE_SECONDS)
+    if not done:
+        return True
+    try:
+        opening.result()
+    except BackendUnavailable:
+        return False
+    await lane.submit(backend.close)
+    return True

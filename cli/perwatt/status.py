@@ -1,0 +1,41 @@
+"""The status line of `perwatt up`: what a joule buys right now."""
+
+import asyncio
+import sys
+
+from perwatt.tables import significant
+from perwatt_aggregator.aggregator import Aggregator
+from perwatt_aggregator.answers import EfficiencyItem
+
+PERIOD_SECONDS = 1.0
+
+
+async def show(aggregator: Aggregator) -> None:
+    """Write one line a second, over the last one where there is a terminal, until cancelled."""
+    on_terminal = sys.stdout.isatty()
+    try:
+        while True:
+            await asyncio.sleep(PERIOD_SECONDS)
+            (item,) = aggregator.efficiency(boundaries=("gpu_board",)).items
+            line = status_line(item)
+            print(f"\r\x1b[K{line}" if on_terminal else line, end="" if on_terminal else "\n", flush=True)
+    finally:
+        if on_terminal:
+            print()
+
+
+def status_line(item: EfficiencyItem) -> str:
+    """One fleet figure in words, never without its boundary, window and validity."""
+    parts = ["SIMULATED"] if "simulated" in item.provenance else []
+    parts += [
+        f"{_amount(item.power_watts)} W",
+        f"{_amount(item.output_tokens_per_second)} tokens/s",
+        f"{_amount(item.tokens_per_joule)} tokens/J at the GPU boards",
+        f"over {item.window.seconds:.0f} s" if item.window else "no window yet",
+        "valid" if item.valid else f"not valid: {', '.join(item.reasons)}",
+    ]
+    return "  ".join(parts)
+
+
+def _amount(value: float | None) -> str:
+    return "-" if value is None else significant(value)
