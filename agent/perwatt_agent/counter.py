@@ -10,6 +10,7 @@ driver starts a new generation.
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.integrate import NOTHING, Increment
 
@@ -24,12 +25,17 @@ HOLD_SECONDS = 60.0
 
 
 class CounterState(Struct, frozen=True):
-    """What is remembered of a counter: the last good reading, and since when it is held or broken."""
+    """
+    What is remembered of a counter: the last good reading, and since when it is held or broken.
+
+    `seen_joules` is what a broken counter said last.
+    """
 
     joules: float
     monotonic_seconds: float
     held_since: float | None = None
     broken_since: float | None = None
+    seen_joules: float | None = None
 
 
 class Judgement(Struct, frozen=True):
@@ -52,37 +58,58 @@ def judge(
     fresh = CounterState(joules, monotonic_seconds)
     if state is None:
         return Judgement("first", NOTHING, fresh)
+    if state.broken_since is not None:
+        return Judgement("broken", NOTHING, replace(state, seen_joules=joules))
     limit = limit_watts or FALLBACK_LIMIT_WATTS
     seconds = monotonic_seconds - state.monotonic_seconds
-    plausible_as_restart = joules < state.joules and joules <= limit * seconds
-    if plausible_as_restart:
-        # Also how a broken counter comes back: it has restarted, so the driver has.
-        verdict: Verdict = "reset" if state.broken_since is None else "first"
-        return Judgement(verdict, Increment(joules, 0.0) if verdict == "reset" else NOTHING, fresh)
-    if state.broken_since is not None:
-        return Judgement("broken", NOTHING, state)
     if joules < state.joules:
-        return _hold(state, monotonic_seconds)
+        if joules <= limit * seconds:
+            return Judgement("reset", Increment(joules, 0.0), fresh)
+        return _hold(state, joules, monotonic_seconds)
     if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
-        return _broken(state, monotonic_seconds)
+        return _broken(state, joules, monotonic_seconds)
     return Judgement("good", Increment(joules - state.joules, seconds), fresh)
 
 
 def miss(state: CounterState, monotonic_seconds: float) -> CounterState:
     """Remember that a counter which used to be there did not answer; give it up when that lasts."""
-    if state.broken_since is None and monotonic_seconds - state.monotonic_seconds > HOLD_SECONDS:
-        return _broken(state, monotonic_seconds).state
-    return state
+    if state.broken_since is not None:
+        return state
+    return _hold(state, state.joules, monotonic_seconds).state
 
 
-def _hold(state: CounterState, monotonic_seconds: float) -> Judgement:
+def resume(
+    state: CounterState,
+    joules: float,
+    monotonic_seconds: float,
+    limit_watts: float | None,
+    accounted_until: float,
+) -> Judgement:
+    """
+    Judge a broken counter by its first reading in a new driver generation.
+
+    Its series goes on from the value shown last, so it is believed again only if the growth that a
+    reader then sees (all of it, after a fall) is no more than the board can have used since
+    *accounted_until*, up to when its energy was integrated.
+    """
+    growth = joules - state.joules if joules >= state.joules else joules
+    if growth <= (limit_watts or FALLBACK_LIMIT_WATTS) * (monotonic_seconds - accounted_until):
+        return Judgement("reset", Increment(growth, 0.0), CounterState(joules, monotonic_seconds))
+    return judge(state, joules, monotonic_seconds, limit_watts)
+
+
+def seems_restarted(state: CounterState, joules: float) -> bool:
+    """Whether a counter that was out of sight has restarted: it says less than it said last."""
+    return joules < (state.joules if state.seen_joules is None else state.seen_joules)
+
+
+def _hold(state: CounterState, joules: float, monotonic_seconds: float) -> Judgement:
     held_since = monotonic_seconds if state.held_since is None else state.held_since
     if monotonic_seconds - held_since > HOLD_SECONDS:
-        return _broken(state, monotonic_seconds)
-    held = CounterState(state.joules, state.monotonic_seconds, held_since=held_since)
-    return Judgement("held", NOTHING, held)
+        return _broken(state, joules, monotonic_seconds)
+    return Judgement("held", NOTHING, replace(state, held_since=held_since))
 
 
-def _broken(state: CounterState, monotonic_seconds: float) -> Judgement:
-    broken = CounterState(state.joules, state.monotonic_seconds, broken_since=monotonic_seconds)
+def _broken(state: CounterState, joules: float, monotonic_seconds: float) -> Judgement:
+    broken = replace(state, held_since=None, broken_since=monotonic_seconds, seen_joules=joules)
     return Judgement("broken", NOTHING, broken)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.counter import CounterState, judge, miss
+from perwatt_agent.counter import CounterState, judge, miss, resume, seems_restarted
 from perwatt_agent.integrate import NOTHING, Increment, Integrator
 from perwatt_agent.snapshot import EnergySource, GpuEnergy, GpuReading
 
@@ -11,10 +11,14 @@ DIVERGENCE_SECONDS = 60.0
 
 
 class EnergyState(Struct, frozen=True):
-    """What outlives a restart of the agent, so that no joule is lost, repeated or invented."""
+    """
+    What outlives a restart of the agent, so that no joule is lost, repeated or invented.
+
+    `accounted_until` is the monotonic instant of the last reading that gave energy.
+    """
 
     counter: CounterState | None = None
-    generation: int = 0
+    accounted_until: float = 0.0
     integrated_joules: float = 0.0
     accepted_joules: float = 0.0
     covered_seconds: float = 0.0
@@ -25,8 +29,8 @@ class EnergyAccount:
     """
     Turn the readings of one GPU into its published energy.
 
-    `accepted_joules` grows by exactly what the published series grows by: a switch of source starts a
-    new series at its own baseline and adds nothing.
+    `accepted_joules` grows by exactly what the published series grow by: a switch to another source
+    starts a new series at its own baseline and adds nothing.
     """
 
     def __init__(self, max_gap_seconds: float, state: EnergyState | None = None) -> None:
@@ -34,6 +38,7 @@ class EnergyAccount:
         self._max_gap_seconds = max_gap_seconds
         self._state = state or EnergyState()
         self._source: EnergySource | None = None
+        self._generation: int | None = None
         self._last_seconds: float | None = None
         self._common_counter_joules = 0.0
         self._common_integrated = NOTHING
@@ -44,28 +49,31 @@ class EnergyAccount:
 
     def add(self, reading: GpuReading, limit_watts: float | None, generation: int) -> GpuEnergy | None:
         """Account for one reading; None when this reading gives no energy."""
-        integrated = self._integrate(reading)
-        busy_seconds = self._busy_seconds(reading)
-        counter, counted = self._judge(reading, limit_watts, generation)
-        believed = counter is not None and counter.broken_since is None
-        if (reading.energy_joules if believed else reading.power_watts) is None:
-            return None
-        source: EnergySource = reading.energy_source if believed else "integrated"
-        self._compare(counted, integrated)
-        increment = counted if believed else integrated
-        if self._source not in (None, source):
-            increment = NOTHING
-        self._source = source
         old = self._state
+        integrated = self._integrate(reading)
+        counter, counted = self._judge(reading, limit_watts, generation)
+        self._compare(counted, integrated)
+        believed = counter is not None and counter.broken_since is None
+        source: EnergySource = reading.energy_source if believed else "integrated"
+        increment = self._shown(source, counted if believed else integrated)
+        given = (reading.energy_joules if believed else reading.power_watts) is not None
         self._state = EnergyState(
             counter=counter,
-            generation=generation,
+            accounted_until=reading.monotonic_seconds if given else old.accounted_until,
             integrated_joules=old.integrated_joules + (0.0 if believed else increment.joules),
             accepted_joules=old.accepted_joules + increment.joules,
             covered_seconds=old.covered_seconds + increment.seconds,
-            busy_seconds=busy_seconds,
+            busy_seconds=self._busy_seconds(reading),
         )
+        if not given:
+            return None
+        self._source = source
         return self._published(source)
+
+    def _shown(self, source: EnergySource, increment: Increment) -> Increment:
+        """What of an increment the series of *source* shows; a broken counter's series can go on later."""
+        goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
+        return increment if goes_on else NOTHING
 
     def _integrate(self, reading: GpuReading) -> Increment:
         if reading.power_watts is None:
@@ -77,15 +85,22 @@ class EnergyAccount:
     def _judge(
         self, reading: GpuReading, limit_watts: float | None, generation: int
     ) -> tuple[CounterState | None, Increment]:
-        remembered = self._state.counter
-        if reading.energy_joules is None:
-            missed = None if remembered is None else miss(remembered, reading.monotonic_seconds)
-            return missed, NOTHING
-        new_generation = self._last_seconds is not None and generation != self._state.generation
-        if new_generation and remembered is not None and remembered.broken_since is not None:
-            remembered = None
-        judgement = judge(remembered, reading.energy_joules, reading.monotonic_seconds, limit_watts)
+        remembered, joules, now = self._state.counter, reading.energy_joules, reading.monotonic_seconds
+        if joules is None:
+            return (None if remembered is None else miss(remembered, now)), NOTHING
+        if remembered is not None and self._may_resume(remembered, joules, generation):
+            judgement = resume(remembered, joules, now, limit_watts, self._state.accounted_until)
+        else:
+            judgement = judge(remembered, joules, now, limit_watts)
+        self._generation = generation
         return judgement.state, judgement.increment
+
+    def _may_resume(self, remembered: CounterState, joules: float, generation: int) -> bool:
+        if remembered.broken_since is None:
+            return False
+        if self._generation is None:  # generations are counted anew in each run of the agent
+            return seems_restarted(remembered, joules)
+        return generation != self._generation
 
     def _busy_seconds(self, reading: GpuReading) -> float | None:
         last, self._last_seconds = self._last_seconds, reading.monotonic_seconds
@@ -124,5 +139,5 @@ class EnergyAccount:
             accepted_joules=state.accepted_joules,
             covered_seconds=state.covered_seconds,
             busy_seconds=state.busy_seconds,
-            divergence_ratio=self._divergence_ratio(),
+            divergence_ratio=None if source == "integrated" else self._divergence_ratio(),
         )
