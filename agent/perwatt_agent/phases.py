@@ -86,7 +86,8 @@ def _within(start: float, instant: float | None, end: float) -> float | None:
 
 
 def _doing(before: EngineCounts, after: EngineCounts) -> Doing:
-    moved = any(getattr(before, name) != getattr(after, name) for name in _CUMULATIVE)
+    # A count that shows up late was 0 before: some engines show a counter from its first use on.
+    moved = any((getattr(before, name) or 0) != (getattr(after, name) or 0) for name in _CUMULATIVE)
     return "active" if moved or before.requests_running or after.requests_running else "idle"
 
 

@@ -11,13 +11,15 @@ class TrackPoint(Struct, frozen=True):
     """
     Cumulative account of one GPU at one instant.
 
-    `busy_joules` is the part of `accepted_joules` that was used while something ran on the GPU.
+    `busy_joules` is the part of `accepted_joules` that was used while something ran on the GPU, and
+    `share_joules` what came to each of its holders, equally among those of the moment.
     """
 
     monotonic_seconds: float
     accepted_joules: float
     covered_seconds: float
-    busy_joules: float
+    busy_joules: float = 0.0
+    share_joules: float = 0.0
 
     def minus(self, earlier: "TrackPoint") -> "TrackPoint":
         return TrackPoint(
@@ -25,6 +27,7 @@ class TrackPoint(Struct, frozen=True):
             self.accepted_joules - earlier.accepted_joules,
             self.covered_seconds - earlier.covered_seconds,
             self.busy_joules - earlier.busy_joules,
+            self.share_joules - earlier.share_joules,
         )
 
 
@@ -49,17 +52,30 @@ class EnergyTrack:
         return self._points[0].monotonic_seconds
 
     def add(
-        self, monotonic_seconds: float, accepted_joules: float, covered_seconds: float, *, busy: bool
+        self,
+        monotonic_seconds: float,
+        accepted_joules: float,
+        covered_seconds: float,
+        *,
+        busy: bool,
+        holders: int,
     ) -> None:
+        """Add a point; *busy* and *holders* hold since the last one. One that is not later is left out."""
         last = self.last
         if last is None:
-            self._points.append(TrackPoint(monotonic_seconds, accepted_joules, covered_seconds, 0.0))
+            self._points.append(TrackPoint(monotonic_seconds, accepted_joules, covered_seconds))
             return
         if monotonic_seconds <= last.monotonic_seconds:
             return
-        used = accepted_joules - last.accepted_joules if busy else 0.0
+        used = accepted_joules - last.accepted_joules
         self._points.append(
-            TrackPoint(monotonic_seconds, accepted_joules, covered_seconds, last.busy_joules + used)
+            TrackPoint(
+                monotonic_seconds,
+                accepted_joules,
+                covered_seconds,
+                last.busy_joules + (used if busy else 0.0),
+                last.share_joules + (used / holders if holders else 0.0),
+            )
         )
 
     def at(self, monotonic_seconds: float) -> TrackPoint:
@@ -79,12 +95,11 @@ class EnergyTrack:
 
 def _between(earlier: TrackPoint, later: TrackPoint, monotonic_seconds: float) -> TrackPoint:
     span = later.minus(earlier)
-    if span.monotonic_seconds <= 0.0:
-        return later
     share = (monotonic_seconds - earlier.monotonic_seconds) / span.monotonic_seconds
     return TrackPoint(
         monotonic_seconds,
         earlier.accepted_joules + share * span.accepted_joules,
         earlier.covered_seconds + share * span.covered_seconds,
         earlier.busy_joules + share * span.busy_joules,
+        earlier.share_joules + share * span.share_joules,
     )

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from perwatt_agent.ledger import GpuLedger
 from perwatt_agent.phases import Page, phases
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
-from perwatt_agent.track import EnergyTrack
 
-# A GPU that has not been read for this long no longer holds back the others of its workload.
+# A page waits this long for a GPU that is not read; the next ones do not until it is read again.
 MISSING_SECONDS = 60.0
 # What a workload is called is shown once it is known, or once this long was spent on finding out.
 LOOK_UP_SECONDS = 30.0
@@ -28,32 +28,25 @@ class ModelAccount(Struct):
 
 
 class WorkloadState(Struct):
-    """What outlives a restart of the agent. `cursors` tell up to when each GPU's joules are settled."""
+    """What outlives a restart of the agent."""
 
-    cursors: dict[str, float]
     models: dict[str, ModelAccount]
     counts: EngineCounts | None = None
 
 
-class Unknown(Struct, frozen=True):
-    """Joules of a GPU that were this workload's to explain and that it cannot explain."""
-
-    gpu: str
-    joules: float
-
-
 class WorkloadAccount:
     """
-    Settle one workload's pages against the energy tracks of the GPUs that it holds.
+    Settle one workload's pages against the ledgers of the GPUs that it holds.
 
     A page waits until every one of its GPUs has been read at or after the page's instant, so that
-    tokens and joules advance together.
+    tokens and joules advance together. `heard_at` is the instant of the newest page in this run.
     """
 
     def __init__(self, info: WorkloadInfo, state: WorkloadState | None = None) -> None:
         self.info = info
-        self.state = state or WorkloadState(cursors={}, models={})
-        self.shares: dict[str, float] = {}
+        self.state = state or WorkloadState(models={})
+        self.heard_at = float("-inf")
+        self._settled_at = float("-inf")
         self._pages: deque[Page] = deque()
         self._refused_at: float | None = None
         self._up = False
@@ -71,31 +64,14 @@ class WorkloadAccount:
         started = sample.counts.process_start_unix_seconds
         born = None if started is None else sample.monotonic_seconds - (sample.unix_seconds - started)
         self._pages.append(Page(sample.monotonic_seconds, sample.counts, born, self._refused_at))
+        self.heard_at = sample.monotonic_seconds
         self._refused_at = None
         self._up = True
 
-    def settle(self, tracks: Mapping[str, EnergyTrack], now: float) -> list[Unknown]:
-        """Settle all pages that can be settled at monotonic time *now*; return what stays unexplained."""
-        unknown: list[Unknown] = []
-        while self._pages and self._can_settle(self._pages[0], tracks, now):
-            unknown += self._settle(self._pages.popleft(), tracks)
-        return unknown
-
-    def claim(self, gpu: str, share: float, since: float) -> None:
-        """Hold *share* of a GPU's joules, from *since* unless it was held and settled further before."""
-        self.shares[gpu] = share
-        self.state.cursors.setdefault(gpu, since)
-
-    def release(self, gpu: str, until: float) -> None:
-        """Give up this GPU's joules up to an instant."""
-        self.state.cursors[gpu] = max(self.state.cursors[gpu], until)
-
-    def waiting_joules(self, gpu: str, track: EnergyTrack) -> float:
-        last = track.last
-        if last is None:
-            return 0.0
-        settled = track.at(self.state.cursors[gpu]).accepted_joules
-        return self.shares[gpu] * (last.accepted_joules - settled)
+    def settle(self, ledgers: Mapping[str, GpuLedger], now: float) -> None:
+        """Settle all pages that can be settled at monotonic time *now*; *ledgers* are those that it holds."""
+        while self._pages and self._can_settle(self._pages[0], ledgers, now):
+            self._settle(self._pages.popleft(), ledgers)
 
     def snapshot(self) -> WorkloadSnapshot:
         counts = self.state.counts
@@ -121,45 +97,36 @@ class WorkloadAccount:
         took_seconds = sample.monotonic_seconds - self._first_heard
         self._info_is_final = bool(sample.info.engine) or took_seconds >= LOOK_UP_SECONDS
 
-    def _can_settle(self, page: Page, tracks: Mapping[str, EnergyTrack], now: float) -> bool:
-        for gpu in self.shares:
-            last = tracks[gpu].last if gpu in tracks else None
-            read_at = last.monotonic_seconds if last else float("-inf")
-            if (
-                read_at < page.monotonic_seconds
-                and now - max(read_at, page.monotonic_seconds) < MISSING_SECONDS
-            ):
-                return False
-        return True
+    def _can_settle(self, page: Page, ledgers: Mapping[str, GpuLedger], now: float) -> bool:
+        return not any(self._must_wait(page, ledger.read_at, now) for ledger in ledgers.values())
 
-    def _settle(self, page: Page, tracks: Mapping[str, EnergyTrack]) -> list[Unknown]:
+    def _must_wait(self, page: Page, read_at: float, now: float) -> bool:
+        was_left_out = read_at < self._settled_at  # once waited for in vain, until it is read again
+        waited_seconds = now - max(read_at, page.monotonic_seconds)
+        return read_at < page.monotonic_seconds and not was_left_out and waited_seconds < MISSING_SECONDS
+
+    def _settle(self, page: Page, ledgers: Mapping[str, GpuLedger]) -> None:
         account = self.state.models.setdefault(page.counts.model, ModelAccount(joules={}))
-        unknown: list[Unknown] = []
         covered: list[float] = []
-        for gpu in self.shares:
+        for gpu, ledger in ledgers.items():
             account.add(gpu, "idle", 0.0)
-            track = tracks.get(gpu)
-            if track is None or track.last is None or track.last.monotonic_seconds < page.monotonic_seconds:
-                covered.append(0.0)  # missing: its joules stay behind until it is read again
-                continue
-            covered.append(self._settle_gpu(gpu, track, page, account, unknown))
+            # A missing GPU's joules stay behind until it is read again.
+            is_missing = ledger.read_at < page.monotonic_seconds
+            covered.append(0.0 if is_missing else self._settle_gpu(gpu, ledger, page, account))
         account.covered_seconds += min(covered, default=0.0)
         self.state.counts = page.counts
-        return unknown
+        self._settled_at = page.monotonic_seconds
 
-    def _settle_gpu(
-        self, gpu: str, track: EnergyTrack, page: Page, account: ModelAccount, unknown: list[Unknown]
-    ) -> float:
+    def _settle_gpu(self, gpu: str, ledger: GpuLedger, page: Page, account: ModelAccount) -> float:
         """Hand out one GPU's joules up to the page's instant; return the seconds that they cover."""
         covered_seconds = 0.0
-        since = max(self.state.cursors[gpu], track.start)
+        name = self.info.workload
+        since = max(ledger.cursors[name], ledger.track.start)
         for phase in phases(since, self.state.counts, page):
-            used = track.at(phase.end).minus(track.at(phase.start))
-            joules = self.shares[gpu] * used.accepted_joules
+            used = ledger.take(name, phase.start, phase.end)
             if phase.doing == "unknown":
-                unknown.append(Unknown(gpu, joules))
+                ledger.unknown_joules += used.share_joules
             else:
-                account.add(gpu, phase.doing, joules)
+                account.add(gpu, phase.doing, used.share_joules)
                 covered_seconds += used.covered_seconds
-        self.state.cursors[gpu] = max(since, page.monotonic_seconds)
         return covered_seconds

@@ -1,0 +1,106 @@
+"""One GPU's joules and whose they are: its holders', nobody's, or still waiting for a holder's page."""
+
+from msgspec import Struct
+
+from perwatt_agent.track import EnergyTrack, TrackPoint
+
+
+class LedgerState(Struct, frozen=True):
+    """
+    What outlives a restart of the agent.
+
+    `points` has one for every instant up to which a holder is settled, so that nothing is interpolated
+    anew, and the newest; the ledger goes on from there.
+    """
+
+    points: tuple[TrackPoint, ...]
+    cursors: dict[str, float]
+    unallocated_joules: float
+    unknown_joules: float
+
+
+class GpuLedger:
+    """
+    Keep one GPU's joules apart by owner.
+
+    At every instant: what was taken by holders + unallocated + unknown + waiting = the GPU's accepted
+    joules. `cursors` tell up to when each holder is settled. Holders join and leave at the instant of
+    the last reading, and share equally what the board uses while they hold it.
+    """
+
+    def __init__(self, state: LedgerState | None = None) -> None:
+        self.track = EnergyTrack(state.points if state else ())
+        self.cursors = dict(state.cursors) if state else {}
+        self.unallocated_joules = state.unallocated_joules if state else 0.0
+        self.unknown_joules = state.unknown_joules if state else 0.0
+        self.seen_at: float | None = None
+        """When the GPU was first read in this run of the agent."""
+
+    @property
+    def read_at(self) -> float:
+        """When the GPU was last read; before all time if never."""
+        last = self.track.last
+        return float("-inf") if last is None else last.monotonic_seconds
+
+    def read(
+        self, monotonic_seconds: float, accepted_joules: float, covered_seconds: float, *, busy: bool
+    ) -> None:
+        """Add the GPU's accounted energy at the instant of a reading; what nobody holds is booked at once."""
+        self.seen_at = monotonic_seconds if self.seen_at is None else self.seen_at
+        before = self.track.last
+        self.track.add(
+            monotonic_seconds, accepted_joules, covered_seconds, busy=busy, holders=len(self.cursors)
+        )
+        if before is not None and not self.cursors:
+            used = self.track.at(monotonic_seconds).minus(before)
+            self._book(used, used.accepted_joules)
+
+    def join(self, name: str) -> None:
+        """Let a workload hold the GPU from the last reading on, unless it does already."""
+        self.cursors.setdefault(name, max(self.read_at, 0.0))
+
+    def leave(self, name: str) -> None:
+        """Let a workload go; what waited for its page stays unexplained."""
+        self.give_up(name, self.read_at)
+        del self.cursors[name]
+
+    def take(self, name: str, start: float, end: float) -> TrackPoint:
+        """Settle a holder up to *end*, which a reading has passed; return what it is to account for."""
+        self.cursors[name] = max(self.cursors[name], end)
+        return self.track.at(end).minus(self.track.at(start))
+
+    def give_up(self, name: str, until: float) -> None:
+        """Book a holder's joules up to *until*, as far as they were read, as unexplained."""
+        until = min(until, self.read_at)
+        if until > self.cursors[name]:
+            used = self.take(name, self.cursors[name], until)
+            self._book(used, used.share_joules)
+
+    def waiting_joules(self) -> float:
+        last = self.track.last
+        if last is None:
+            return 0.0
+        return sum(last.share_joules - self.track.at(cursor).share_joules for cursor in self.cursors.values())
+
+    def forget(self) -> None:
+        """Drop the past that no holder waits for."""
+        self.track.forget(min(self.cursors.values(), default=self.read_at))
+
+    def state(self) -> LedgerState | None:
+        last = self.track.last
+        if last is None:
+            return None
+        points = {point.monotonic_seconds: point for point in map(self.track.at, self.cursors.values())}
+        points[last.monotonic_seconds] = last
+        return LedgerState(
+            tuple(points[instant] for instant in sorted(points)),
+            dict(self.cursors),
+            self.unallocated_joules,
+            self.unknown_joules,
+        )
+
+    def _book(self, used: TrackPoint, joules: float) -> None:
+        # What ran and whose it was is unknown; what was used while nothing ran was allocated to nobody.
+        busy_share = used.busy_joules / used.accepted_joules if used.accepted_joules > 0.0 else 0.0
+        self.unknown_joules += joules * busy_share
+        self.unallocated_joules += joules * (1.0 - busy_share)
