@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from perwatt import options
 from perwatt.logs import set_up_logging
-from perwatt_agent.clock import SystemClock
 from perwatt_agent.configfile.kinds import URL, duration, number
 
 TOPICS = ("efficiency", "nodes", "gpus", "workloads")
@@ -121,6 +120,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from perwatt import doctor
+    from perwatt_agent.clock import SystemClock
     from perwatt_agent.nvml import NvmlBackend
 
     config = options.agent_config(arguments, os.environ)

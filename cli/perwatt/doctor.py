@@ -114,15 +114,15 @@ def check_host() -> Finding:
     )
 
 
-def check_gpus(nvml: Backend) -> Iterator[Finding]:
+def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Iterator[Finding]:
     """The driver, and what each GPU gives. The driver may hang: it is asked on a thread of its own."""
     answers: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
     threading.Thread(target=lambda: answers.put(_ask_driver(nvml)), daemon=True).start()
     try:
-        yield from answers.get(timeout=DRIVER_SECONDS)
+        yield from answers.get(timeout=deadline_seconds)
     except queue.Empty:
         yield Finding(
-            "missing", "nvidia", f"the driver has not answered for {DRIVER_SECONDS:g} s", "see dmesg"
+            "missing", "nvidia", f"the driver has not answered for {deadline_seconds:g} s", "see dmesg"
         )
 
 

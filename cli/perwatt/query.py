@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from perwatt.errors import CommandError
-from perwatt.tables import Item, answer_text
+from perwatt.tables import answer_text
 from perwatt_agent.configfile.kinds import show_duration
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

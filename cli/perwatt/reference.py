@@ -10,7 +10,6 @@ from perwatt_agent.config import AgentConfig
 from perwatt_agent.configfile import Setting, flag_name, settings_of, variable_name, walk
 from perwatt_aggregator.config import AggregatorConfig
 
-
 PROSE = """\
 # Configuration
 
@@ -24,9 +23,10 @@ single value can be given in all three ways: `web.listen_address` in the file is
     perwatt agent --config agent.yaml
     perwatt check-config agent.yaml
 
-- A file is read strictly. An unknown key, a key given twice, a duration without its unit are errors, each told
-  as `FILE:LINE: key: what was expected`, all at once, with exit code 1. A wrong flag is a usage error: 2.
-- Durations have a unit: `250ms`, `1s`, `5m`, `1h`. Booleans are `true` and `false`. `null` leaves the default.
+- A file is read strictly. An unknown key, a key given twice, a duration without its unit are errors, each
+  told as `FILE:LINE: key: what was expected`, all at once, with exit code 1. A wrong flag exits with 2.
+- Durations have a unit: `250ms`, `1s`, `5m`, `1h`. Booleans are `true` and `false`. `null` leaves the
+  default.
 - Lists have repeatable flags, which replace the list of the file as a whole; `--calibration` goes over single
   entries. An empty variable counts as none, and unknown `PERWATT_` variables are let be, for Kubernetes sets
   some for every service of that name.

@@ -1,6 +1,7 @@
 """Answers of the aggregator as text for a terminal: aligned, at most three significant digits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from perwatt_aggregator.reasons import TABLE as REASONS
@@ -8,7 +9,12 @@ from perwatt_aggregator.reasons import TABLE as REASONS
 Item = Mapping[str, Any]
 Column = tuple[str, Callable[[Item], str]]
 
-SIMULATED = "SIMULATED: these figures come from simulated GPUs and say nothing about a real machine."
+BANNERS = {
+    "simulated": "SIMULATED: these figures come from simulated GPUs and say nothing about a real machine.",
+    "replay": "REPLAYED: these figures come from a recording, not from what runs now.",
+}
+"""What stands above any answer that holds a figure of this provenance."""
+
 ABSENT = "-"
 
 
@@ -21,9 +27,8 @@ def answer_text(topic: str, items: Sequence[Item]) -> str:
         names = dict.fromkeys(name for item in items for name in item["group"])
         columns = [(name, _fact("group", name)) for name in names] + columns
     rows = [[read(item) for _, read in columns] for item in items]
-    parts = [SIMULATED] if any(map(_simulated, items)) else []
-    parts += [aligned([title for title, _ in columns], rows), *_explained(items)]
-    return "\n".join(parts)
+    table = aligned([title for title, _ in columns], rows)
+    return "\n".join([*_banners(items), table, *_explained(items)])
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -37,8 +42,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def significant(value: float) -> str:
     """At most three significant digits, and no exponent."""
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:.0f}" if abs(rounded) >= 100 else f"{rounded:.15f}".rstrip("0").rstrip(".")
+    return f"{Decimal(f'{value:.3g}'):f}"
 
 
 def _explained(items: Sequence[Item]) -> Iterator[str]:
@@ -48,8 +52,10 @@ def _explained(items: Sequence[Item]) -> Iterator[str]:
             yield f"{reason.name}: {reason.meaning} {reason.cure}"
 
 
-def _simulated(item: Item) -> bool:
-    return item.get("simulated") is True or "simulated" in item.get("provenance", ())
+def _banners(items: Sequence[Item]) -> Iterator[str]:
+    for provenance, banner in BANNERS.items():
+        if any(provenance in (item.get("backend"), *item.get("provenance", ())) for item in items):
+            yield banner
 
 
 def _pad(text: str, width: int, right: bool) -> str:

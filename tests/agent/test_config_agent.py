@@ -233,6 +233,12 @@ WRONG = [
         "4: engines.endpoints[1].gpus: expected GPUs of its own, or `shared: true` on both: "
         "engines.endpoints[0] claims all GPUs too",
     ),
+    (
+        "[a]: b",
+        "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
+        "calibration, replay",
+    ),
+    ("[" * 5000, "1: file: expected YAML (nested less deeply)"),
     ("web: {", "2: file: expected YAML (expected the node content, but found '<stream end>')"),
     ("a: 1\n--- \nb: 2", "2: file: expected YAML (but found another document)"),
 ]

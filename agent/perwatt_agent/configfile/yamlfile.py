@@ -25,6 +25,8 @@ def compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError([f"{path}:{line}: file: expected YAML ({error.problem})"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}:1: file: expected YAML (nested less deeply)"]) from None
     except yaml.YAMLError as error:
         raise ConfigError([f"{path}:1: file: expected YAML ({str(error).splitlines()[0]})"]) from None
 
@@ -103,7 +105,7 @@ class _File:
         self._layers.give(path, None, at)
         pairs: dict[str, tuple[str, yaml.Node, Origin]] = {}
         for key, value in node.value:
-            name, here = str(key.value), self._origin(key)
+            name, here = key.value if isinstance(key, yaml.ScalarNode) else "?", self._origin(key)
             if name in pairs:
                 self._layers.refuse(join(path, name), "expected once, but given again", here)
             pairs.setdefault(name, (name, value, here))
