@@ -35,7 +35,7 @@ single value can be given in all three ways: `web.listen_address` in the file is
 - A GPU that two endpoints claim needs `shared: true` on both. Whether an index and a UUID name the same GPU
   cannot be told before the driver answers, so claim GPUs by one or the other throughout.
 - A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and
-  no `url`. A router holds no GPU: `gpus: []`.
+  no `url`; in this release its joules stay unattributed. A router holds no GPU: `gpus: []`.
 - A `calibration` ratio multiplies the joules of one GPU in rules and in the aggregator, never its counter.
 - In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` and
   `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.

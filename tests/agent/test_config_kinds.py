@@ -93,10 +93,11 @@ class TestAddress:
 
 class TestOthers:
     @pytest.mark.parametrize(
-        "text", ["127.0.0.1:8000", "ftp://h/", "http://", "http://h:port/", "http://a b/", ""]
+        "text",
+        ["127.0.0.1:8000", "ftp://h/", "http://", "http://h:port/", "http://a b/", "http://me:pw@h/", ""],
     )
     def test_url_refused(self, text: str) -> None:
-        """A URL has a scheme that can be fetched, and a host."""
+        """A URL has a scheme that can be fetched and a host, and holds no password."""
         with pytest.raises(ValueError, match="a URL such as"):
             URL.read(text)
 

@@ -99,6 +99,9 @@ def _read_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        sound = (
+            sound and parts.username is None
+        )  # a URL is shown in logs and answers: no place for a password
     except ValueError:
         sound = False
     if not sound or not text.isprintable() or " " in text:

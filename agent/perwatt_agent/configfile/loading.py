@@ -41,12 +41,12 @@ def load(
     _read_environment(config, environ, renamed or {}, layers)
     _read_flags(config, flags, renamed or {}, layers)
     values = _section(config, "", layers)
-    if values is None:
-        layers.raise_if_refused()
-    built = config(**values or {})
-    for where, message in checks(built, layers.sound):
-        layers.refuse(where, message)
+    built = None if values is None else config(**values)
+    if built is not None:
+        for where, message in checks(built, layers.sound):
+            layers.refuse(where, message)
     layers.raise_if_refused()
+    assert built is not None, "what cannot be built was refused"
     return built
 
 
