@@ -62,6 +62,7 @@ typedef struct {
     uint32_t temperature_memory_celsius;
     uint32_t clock_mhz[NVML_CLOCK_COUNT];
     uint32_t clock_max_mhz[NVML_CLOCK_COUNT];
+    uint32_t nvlink_count;
     uint32_t process_count;
     uint32_t process_pid[FAKE_MAX_PROCESSES];
     uint32_t segment_count;

@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include <stdio.h>
+#include <time.h>
 
 typedef nvmlReturn_t (*fake_field_t)(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value);
 
@@ -71,6 +72,19 @@ static nvmlReturn_t memory_temperature(fake_gpu_t *gpu, unsigned int scope, nvml
     return NVML_SUCCESS;
 }
 
+static nvmlReturn_t link_count(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    (void)scope;
+    if (gpu->nvlink_count == 0) return NVML_ERROR_NOT_SUPPORTED;
+    value->uiVal = gpu->nvlink_count;
+    return NVML_SUCCESS;
+}
+
+static nvmlReturn_t link_kibibytes(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value) {
+    if (link >= gpu->nvlink_count) return NVML_ERROR_NOT_SUPPORTED;
+    value->ullVal = (unsigned long long)(fake_now() * 1024 * gpu->utilization_percent);
+    return NVML_SUCCESS;
+}
+
 static const struct {
     unsigned int id;
     nvmlValueType_t type;
@@ -78,6 +92,9 @@ static const struct {
 } FIELDS[] = {
     {NVML_FI_DEV_MEMORY_TEMP, NVML_VALUE_TYPE_UNSIGNED_INT, memory_temperature},
     {NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, total_energy},
+    {NVML_FI_DEV_NVLINK_LINK_COUNT, NVML_VALUE_TYPE_UNSIGNED_INT, link_count},
+    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, link_kibibytes},
+    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, link_kibibytes},
     {NVML_FI_DEV_ENERGY, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, energy},
     {NVML_FI_DEV_POWER_AVERAGE, NVML_VALUE_TYPE_UNSIGNED_INT, power_average},
     {NVML_FI_DEV_POWER_INSTANT, NVML_VALUE_TYPE_UNSIGNED_INT, power_instant},
@@ -100,8 +117,18 @@ static nvmlReturn_t read_field(fake_gpu_t *gpu, int index, nvmlFieldValue_t *fie
     return NVML_ERROR_NOT_SUPPORTED;
 }
 
+static long long microseconds_since_1970(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
+}
+
 nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlFieldValue_t *values) {
     DEVICE_CALL(device);
-    for (int i = 0; i < count; i++) values[i].nvmlReturn = read_field(gpu, fake_index(device), &values[i]);
+    for (int i = 0; i < count; i++) {
+        values[i].timestamp = microseconds_since_1970();
+        values[i].latencyUsec = 0;
+        values[i].nvmlReturn = read_field(gpu, fake_index(device), &values[i]);
+    }
     return NVML_SUCCESS;
 }

@@ -50,6 +50,7 @@ class Gpu(Structure):
         ("temperature_memory_celsius", c_uint32),
         ("clock_mhz", c_uint32 * CLOCKS),
         ("clock_max_mhz", c_uint32 * CLOCKS),
+        ("nvlink_count", c_uint32),
         ("process_count", c_uint32),
         ("process_pid", c_uint32 * MAX_PROCESSES),
         ("segment_count", c_uint32),

@@ -58,7 +58,12 @@ def _clocks(graphics: int, memory: int) -> dict[str, tuple[int, ...]]:
     return {"clock_mhz": clocks, "clock_max_mhz": clocks}
 
 
-_HOPPER = {**_windows(1.0, 1.0, 0.025), **_clocks(1980, 2619), "has_memory_temperature": 1}
+_HOPPER = {
+    **_windows(1.0, 1.0, 0.025),
+    **_clocks(1980, 2619),
+    "has_memory_temperature": 1,
+    "nvlink_count": 18,
+}
 # Grace Hopper answers for the module (CPU and GPU together) where it does not for the GPU alone.
 _MODULE_ONLY = {
     "usage_window_seconds": 0.0,

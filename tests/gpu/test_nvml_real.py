@@ -1,0 +1,150 @@
+"""
+The NVML backend on a real GPU; run by `make test-gpu`.
+
+Besides passing or failing it prints what this board and driver do: run with -s and keep the output.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from statistics import median
+
+import pytest
+
+from perwatt_agent.clock import SystemClock
+from perwatt_agent.nvml import NvmlBackend, fast, slow
+from perwatt_agent.nvml.device import NvmlDevice
+from perwatt_agent.nvml.fields import FAST_FIELDS, SLOW_FIELDS, FieldBatch
+from perwatt_agent.snapshot import GpuReading
+
+pytestmark = pytest.mark.gpu
+
+CROSS_CHECK_SECONDS = 20.0
+REPEATS = 50
+
+
+@pytest.fixture(scope="module")
+def devices() -> Iterator[tuple[NvmlDevice, ...]]:
+    backend = NvmlBackend(SystemClock())
+    generation = backend.open()
+    print(f"\ndriver {generation.driver_version}, NVML {generation.nvml_version}")
+    yield generation.devices
+    backend.close()
+
+
+def microseconds(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1e6
+
+
+def latencies(name: str, call: Callable[[], object]) -> None:
+    took = sorted(microseconds(call) for _ in range(REPEATS))
+    print(f"  {name:42} median {median(took):9.1f} us   worst {took[-1]:9.1f} us")
+
+
+def read_for(device: NvmlDevice, seconds: float, interval_seconds: float) -> list[GpuReading]:
+    readings, begun = [], time.monotonic()
+    while time.monotonic() - begun < seconds:
+        readings.append(device.read())
+        time.sleep(interval_seconds)
+    return readings
+
+
+def trapezoid_joules(sooner: GpuReading, later: GpuReading) -> float:
+    seconds = later.monotonic_seconds - sooner.monotonic_seconds
+    return seconds * (later.power_watts + sooner.power_watts) / 2
+
+
+def test_identity(devices: tuple[NvmlDevice, ...]):
+    """There is a GPU, and each has a UUID of its own."""
+    for device in devices:
+        print(f"  {device.info}")
+
+    assert devices
+    assert len(devices) == len({device.info.uuid for device in devices})
+
+
+def test_readings_are_plausible(devices: tuple[NvmlDevice, ...]):
+    """Every fact that a GPU gives lies where a GPU can be."""
+    for device in devices:
+        reading, slow_reading = device.read(), device.read_slow()
+        print(f"  {reading}\n  {slow_reading}")
+
+        assert reading.power_watts is not None
+        assert 1.0 < reading.power_watts < 2500.0
+        if reading.memory_used_bytes is not None and reading.memory_total_bytes is not None:
+            assert 0 <= reading.memory_used_bytes <= reading.memory_total_bytes
+        for celsius in (reading.temperature_core_celsius, reading.temperature_memory_celsius):
+            assert celsius is None or 5.0 < celsius < 120.0
+        if slow_reading.power_limit_watts is not None:
+            assert 10.0 < slow_reading.power_limit_watts < 2500.0
+
+
+def test_latencies(devices: tuple[NvmlDevice, ...]):
+    """Print what each driver call costs here; nothing about time is asserted."""
+    for device in devices:
+        print(f"  {device.info.name} {device.info.uuid}")
+        handle = device._handle
+        latencies("a fast read", device.read)
+        latencies("a slow read", device.read_slow)
+        for table in (FAST_FIELDS, SLOW_FIELDS):
+            batch = FieldBatch(field for fields in table.values() for field in fields)
+            latencies(f"batch of {len(batch.read(handle)[1])} fields", partial(batch.read, handle))
+        calls = [call for alternatives in fast.SINGLE_CALLS for call in alternatives[:1]]
+        for call in [*calls, fast.power_usage, slow.limit_enforced, slow.compute_processes]:
+            try:
+                latencies(call.__name__, partial(call, handle))
+            except Exception as error:  # noqa: BLE001 - printed: what a board refuses is a finding
+                print(f"  {call.__name__:42} {type(error).__name__}")
+
+        assert device.read().monotonic_seconds <= time.monotonic()
+
+
+def test_fields_and_scopes(devices: tuple[NvmlDevice, ...]):
+    """Print each field's code and raw number, so that a surprising board can be understood from a log."""
+    fields = [field for table in (FAST_FIELDS, SLOW_FIELDS) for fields in table.values() for field in fields]
+    for device in devices:
+        code, replies = FieldBatch(fields).read(device._handle)
+        for field, (field_code, number) in replies.items():
+            print(f"  field {field.id} scope {field.scope}: code {field_code}, {number}")
+
+        assert 0 == code
+
+
+def test_counter_agrees_with_integrated_power(devices: tuple[NvmlDevice, ...]):
+    """
+    Over 20 s the counter's joules and the integral of power agree within a tenth.
+
+    The bound is wide because a window of 20 s has its edges: the mean of one second lags behind the counter.
+    """
+    for device in devices:
+        readings = read_for(device, CROSS_CHECK_SECONDS, 0.2)
+        if readings[0].energy_joules is None:
+            pytest.skip(f"{device.info.name} counts no energy")
+        counted = readings[-1].energy_joules - readings[0].energy_joules
+        integrated = sum(trapezoid_joules(*pair) for pair in pairwise(readings))
+        moved = sum(later.energy_joules != sooner.energy_joules for sooner, later in pairwise(readings))
+        print(
+            f"  {device.info.name}: counter {counted:.1f} J, integral of power {integrated:.1f} J,", end=" "
+        )
+        print(f"ratio {counted / integrated:.4f}; the counter moved in {moved} of {len(readings) - 1} reads")
+
+        assert integrated == pytest.approx(counted, rel=0.1)
+
+
+def test_counter_never_falls(devices: tuple[NvmlDevice, ...]):
+    """Read as fast as it goes, the counter stands or grows; print how often it is refreshed."""
+    for device in devices:
+        readings = read_for(device, 2.0, 0.0)
+        steps = [
+            later.monotonic_seconds
+            for sooner, later in pairwise(readings)
+            if later.energy_joules != sooner.energy_joules
+        ]
+        gaps = [(later - sooner) * 1000 for sooner, later in pairwise(steps)]
+        print(f"  {len(readings)} reads, refresh about every {median(gaps) if gaps else 0:.1f} ms")
+        joules = [reading.energy_joules for reading in readings if reading.energy_joules is not None]
+
+        assert sorted(joules) == joules
