@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 
 from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.window import NodeWindow
+from perwatt_aggregator.window import MeterWindow, NodeWindow
 
 Boundary = Literal["gpu_board", "node", "facility"]
 BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
@@ -33,25 +33,25 @@ class NodeFactor(Struct, frozen=True):
 def node_factor(window: NodeWindow, facility: FacilityConfig) -> NodeFactor:
     """Measured where the node has a meter, else the configured overhead as an estimate, else nothing."""
     if window.meter is not None:
-        return _measured(window)
+        return _measured(window.meter, window)
     if facility.node_overhead is not None:
         return NodeFactor(facility.node_overhead.ratio, ("estimated",))
     return NodeFactor(None, reasons=("no_node_meter",))
 
 
-def _measured(window: NodeWindow) -> NodeFactor:
-    meter = window.meter
-    assert meter is not None  # its only caller looked
-    boards = sum(gpu.energy_joules or 0.0 for gpu in window.gpus)
+def _measured(meter: MeterWindow, window: NodeWindow) -> NodeFactor:
+    boards = meter.board_joules
     reasons = ["too_few_meter_refreshes"] if meter.too_few_refreshes else []
     if meter.energy_joules < boards:
         reasons.append("node_meter_below_boards")
-    coverage = min(1.0, (meter.covered_seconds + meter.slack_seconds) / window.nominal_seconds)
+    if not boards and window.gpus:
+        reasons.append("no_energy")
     # A power meter's joules are integrated; a model is no meter.
     provenance = {"estimated" if source == "model" else "integrated" for source in meter.sources}
+    covered = meter.covered_seconds + meter.slack_seconds
     return NodeFactor(
-        meter.energy_joules / boards if boards > 0.0 else None,
+        meter.energy_joules / boards if boards else None,
         tuple(sorted(provenance)),
-        tuple(reasons) if boards > 0.0 or not window.gpus else (*reasons, "no_energy"),
-        coverage,
+        tuple(reasons),
+        min(1.0, covered / window.nominal_seconds),
     )

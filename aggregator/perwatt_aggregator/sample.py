@@ -211,14 +211,13 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
 
 
 def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, WorkloadFacts]:
-    up = {one.label("workload") for one, value in facts.get(_WORKLOAD_UP, ()) if value == 1.0}
-    return {
-        one.label("workload"): WorkloadFacts(
-            workload=one.label("workload"),
-            group=one.label("group"),
-            role=one.label("role"),
-            engine=one.label("engine"),
-            up=one.label("workload") in up,
-        )
-        for one, _ in facts.get(_WORKLOAD_INFO, ())
-    }
+    # A workload counts from the first; who it is may be told later.
+    up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
+    infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
+    return {name: _workload(name, infos.get(name), up.get(name, False)) for name in up.keys() | infos.keys()}
+
+
+def _workload(name: str, info: Series | None, up: bool) -> WorkloadFacts:
+    if info is None:
+        return WorkloadFacts(name, up=up)
+    return WorkloadFacts(name, info.label("group"), info.label("role"), info.label("engine"), up)

@@ -77,10 +77,11 @@ class WorkWindow(Struct, frozen=True):
 
 
 class MeterWindow(Struct, frozen=True):
-    """The node's own meter at the wall."""
+    """The node's own meter at the wall, and the joules of all boards between the same readings."""
 
     sources: tuple[str, ...]
     energy_joules: float
+    board_joules: float
     covered_seconds: float
     slack_seconds: float
     too_few_refreshes: bool

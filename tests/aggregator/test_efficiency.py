@@ -1,0 +1,329 @@
+"""The arithmetic: what a joule bought, at which boundary, and when that may not be said."""
+
+import pytest
+from support.agents import Gpu, Machine, Workload, serving_machine
+from support.fleets import BARE, FACILITY, Followed
+
+from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_aggregator.config import FacilityConfig, PueConfig
+
+
+def steady(machine: Machine | None = None, facility: FacilityConfig = FACILITY, **rates: float) -> Followed:
+    fleet = Followed([machine or serving_machine()], facility)
+    fleet.look()
+    fleet.run(60.0, **rates)
+    return fleet
+
+
+class TestGoldenChain:
+    """MLPerf v4.1, 8 x H200, Llama-2-70B Offline: 6152.984435173 W at the wall, 25262.1 tokens/s."""
+
+    @staticmethod
+    def chain(pue: float) -> Followed:
+        machine = Machine([Gpu(f"GPU-{index}") for index in range(8)])
+        engine = Workload("mlperf", model="llama-2-70b")
+        for gpu in machine.gpus:
+            engine.take(gpu.uuid, active=1.0)
+        machine.workloads.append(engine)
+        return steady(
+            machine,
+            FacilityConfig(pue=PueConfig(pue)),
+            watts=450.0,
+            tokens_per_second=25262.1,
+            node_watts=6152.984435173,
+        )
+
+    def test_node(self) -> None:
+        """The published run, at the wall."""
+        item = self.chain(1.1).item(boundary="node")
+
+        assert 0.243566 == pytest.approx(item.joules_per_token, abs=5e-7)
+        assert 4.105666 == pytest.approx(item.tokens_per_joule, abs=5e-7)
+        assert 67.6572 == pytest.approx(item.watt_hours_per_million_tokens, abs=5e-5)
+        assert 6152.984435173 == pytest.approx(item.power_watts, rel=1e-9)
+        assert (True, ()) == (item.valid, item.reasons)
+
+    @pytest.mark.parametrize(
+        ("pue", "joules_per_token", "kwh_per_mtok"),
+        [
+            (1.10, 0.267922, None),
+            (1.15, 0.280101, 0.0778058),
+            (1.5, 0.365349, 0.1014859),
+            (1.88, 0.457904, 0.1271955),
+        ],
+    )
+    def test_facility(self, pue: float, joules_per_token: float, kwh_per_mtok: float | None) -> None:
+        """PUE multiplies the joules at the node, once."""
+        item = self.chain(pue).item(boundary="facility")
+
+        assert joules_per_token == pytest.approx(item.joules_per_token, abs=5.1e-7)
+        if kwh_per_mtok is not None:
+            assert kwh_per_mtok * 1000.0 == pytest.approx(item.watt_hours_per_million_tokens, rel=2e-6)
+
+    def test_boards_take_no_pue(self) -> None:
+        """The board boundary stays what the boards measured."""
+        assert 8 * 450.0 == pytest.approx(self.chain(1.88).item(boundary="gpu_board").power_watts)
+
+
+class TestBoundaries:
+    def test_no_meter_is_said(self) -> None:
+        """Without a meter or a stated overhead there is no node figure, and no facility figure."""
+        fleet = steady(facility=BARE)
+        node, facility = fleet.item(boundary="node"), fleet.item(boundary="facility")
+
+        assert (None, None, False) == (node.energy_joules, node.tokens_per_joule, node.valid)
+        assert ("no_node_meter",) == node.reasons
+        assert ("no_node_meter", "no_pue") == tuple(sorted(facility.reasons))
+
+    def test_overhead_is_an_estimate(self) -> None:
+        """A stated overhead builds the node from its boards, and is called estimated."""
+        fleet = steady()
+        board, node = fleet.item(), fleet.item(boundary="node")
+
+        assert 1.8 * (board.energy_joules or 0.0) == pytest.approx(node.energy_joules)
+        assert (("counter",), ("counter", "estimated")) == (board.provenance, node.provenance)
+
+    def test_a_meter_beats_the_overhead(self) -> None:
+        """What is measured is never replaced by an estimate."""
+        node = steady(node_watts=700.0).item(boundary="node")
+
+        assert 700.0 == pytest.approx(node.power_watts)
+        assert ("counter", "integrated") == node.provenance
+
+    def test_rest_of_the_node_goes_by_board_joules(self) -> None:
+        """Two GPUs of equal joules carry half of the node each, whoever holds them."""
+        fleet = steady(serving_machine(gpus=2), node_watts=1000.0)
+        halves = fleet.items("gpu", boundary="node")
+
+        assert [500.0, 500.0] == [pytest.approx(item.power_watts) for item in halves]
+
+    def test_node_without_boards(self) -> None:
+        """A meter alone carries the node: all that it read belongs to the work that is known."""
+        machine = Machine([], [Workload("mlperf")])
+        machine.meter = NodeMeterSnapshot("csv", 0.0, 0.0)
+        fleet = steady(machine, node_watts=1000.0)
+        node = fleet.item(boundary="node")
+
+        assert 1000.0 == pytest.approx(node.power_watts)
+        assert 0.1 == pytest.approx(node.tokens_per_joule)
+        assert (True, ("integrated",)) == (node.valid, node.provenance)
+        assert "no_energy" in fleet.item(boundary="gpu_board").reasons
+
+    def test_meter_below_boards(self) -> None:
+        """A meter that shows less than the boards does not feed the whole node."""
+        assert "node_meter_below_boards" in steady(node_watts=200.0).item(boundary="node").reasons
+
+    def test_price_and_carbon(self) -> None:
+        """Money and carbon are those of the facility's joules, and stand there alone."""
+        fleet = steady()
+        item = fleet.item(boundary="facility")
+        kwh = 300.0 * 60.0 * 1.8 * 1.25 / 3.6e6
+
+        assert item.cost is not None
+        assert item.carbon is not None
+        assert (kwh * 0.10, kwh * 400.0) == (
+            pytest.approx(item.cost.amount),
+            pytest.approx(item.carbon.grams_co2e),
+        )
+        assert kwh * 0.10 / 6000.0 * 1e6 == pytest.approx(item.cost.per_million_output_tokens)
+        assert fleet.item(boundary="node").cost is None
+
+
+class TestWorkAndEnergy:
+    def test_item_of_the_contract(self) -> None:
+        """Every figure of one plain item."""
+        item = steady().item("model")
+
+        assert {"model": "llama"} == item.group
+        assert (6000, 12000, 3000, 5400) == tuple(
+            getattr(item.tokens, name) for name in item.tokens.__struct_fields__
+        )
+        assert (60, 0, 0) == (item.requests.ok, item.requests.aborted, item.requests.error)
+        assert (18000.0, 0.0, 300.0) == (item.energy_joules, item.energy_idle_joules, item.power_watts)
+        assert 100.0 == pytest.approx(item.output_tokens_per_second)
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule)
+        assert 0.3 == pytest.approx(item.effective_tokens_per_joule)
+        assert 300.0 == pytest.approx(item.joules_per_request)
+        assert (1.0, 1.0, 5.0, 0.0) == (
+            item.coverage_ratio,
+            item.explained_ratio,
+            item.largest_gap_seconds,
+            item.age_seconds,
+        )
+        assert item.window is not None
+        assert (60.0, True, ()) == (item.window.seconds, item.valid, item.reasons)
+
+    def test_idle_joules_stay_in(self) -> None:
+        """Idle and loading joules count by default, and are left out beside it."""
+        machine = serving_machine()
+        fleet = Followed([machine])
+        fleet.look()
+        for _ in range(12):
+            machine.run(5.0, watts=200.0)
+            machine.workloads[0].take("GPU-0", idle=400.0, loading=100.0)
+            machine.gpus[0].joules += 500.0
+            fleet.clock.advance(5.0)
+            fleet.look()
+        item = fleet.item("model")
+
+        assert (18000.0, 6000.0) == (item.energy_joules, item.energy_idle_joules)
+        assert (6000 / 18000, 6000 / 12000) == (
+            pytest.approx(item.tokens_per_joule),
+            pytest.approx(item.tokens_per_joule_active),
+        )
+
+    def test_no_tokens_over_real_joules_is_zero(self) -> None:
+        """An idle engine bought nothing: 0, while the energy of a token is not to be had."""
+        item = steady(tokens_per_second=0.0).item("model")
+
+        assert (0.0, None, True) == (item.tokens_per_joule, item.joules_per_token, item.valid)
+        assert ("no_output_tokens", "no_requests") == item.reasons
+
+    def test_no_joules_is_null(self) -> None:
+        """Tokens over no joules is not infinite."""
+        item = steady(watts=0.0).item("model")
+
+        assert (None, None, False) == (item.tokens_per_joule, item.explained_ratio, item.valid)
+        assert "no_joules" in item.reasons
+
+    def test_engine_without_effective_tokens(self) -> None:
+        """What one engine cannot tell is null for all, and the figure stands."""
+        machine = serving_machine(gpus=2, workloads=2)
+        machine.workloads[1].effective = None
+        item = steady(machine).item()
+
+        assert (None, None, True) == (
+            item.tokens.effective_output,
+            item.effective_tokens_per_joule,
+            item.valid,
+        )
+        assert ("no_effective_tokens",) == item.reasons
+
+    def test_calibration(self) -> None:
+        """The calibration of a GPU multiplies its joules, held or not."""
+        machine = serving_machine(gpus=2)
+        for gpu in machine.gpus:
+            gpu.calibration_ratio = 1.1
+        fleet = steady(machine)
+
+        assert 2 * 330.0 == pytest.approx(fleet.item().power_watts)
+        assert 330.0 == pytest.approx(fleet.items("model")[0].power_watts)
+
+    def test_unheld_gpus_belong_to_the_fleet(self) -> None:
+        """Joules that nobody held are in the fleet's figure, which then has no headline."""
+        fleet = steady(serving_machine(gpus=2))
+        whole, (model, rest) = fleet.item(), fleet.items("model")
+
+        assert (36000.0, 0.5, ("unexplained",)) == (whole.energy_joules, whole.explained_ratio, whole.reasons)
+        assert (True, {"model": None}, ("unattributed",)) == (model.valid, rest.group, rest.reasons)
+        assert whole.energy_joules == (model.energy_joules or 0.0) + (rest.energy_joules or 0.0)
+
+    def test_idle_machine(self) -> None:
+        """A machine without work has power, and no tokens per joule."""
+        item = steady(serving_machine(workloads=0)).item()
+
+        assert (300.0, None, None) == (item.power_watts, item.tokens.output, item.tokens_per_joule)
+        assert "no_token_source" in item.reasons
+
+    def test_simulated_is_said(self) -> None:
+        """Figures of simulated GPUs say so, whatever their source is called."""
+        machine = serving_machine()
+        machine.backend = "simulated"
+        fleet = steady(machine)
+
+        assert {"simulated"} <= set(fleet.item("model", boundary="facility").provenance)
+        assert fleet.aggregator.node_answer().items[0].simulated is True
+
+
+class TestGrouping:
+    def test_tokens_on_several_gpus_have_no_gpu(self) -> None:
+        """A workload on two GPUs splits its joules by GPU, but not its tokens."""
+        machine = serving_machine(gpus=2)
+        machine.workloads[0].take("GPU-1")
+        first, second = steady(machine).items("gpu")
+
+        assert [300.0, 300.0] == [first.power_watts, second.power_watts]
+        assert (None, None, ("tokens_span_gpus",)) == (
+            first.tokens.output,
+            first.tokens_per_joule,
+            first.reasons,
+        )
+
+    def test_tokens_on_one_gpu(self) -> None:
+        """A workload that has a GPU to itself gives that GPU its tokens."""
+        first, second = steady(serving_machine(gpus=2, workloads=2)).items("gpu")
+
+        assert (6000, 6000) == (first.tokens.output, second.tokens.output)
+
+    def test_group_is_divided_together(self) -> None:
+        """An engine over two nodes has one figure; its members have none."""
+        leader, follower = serving_machine(prefix="A"), serving_machine(prefix="B")
+        leader.workloads[0].group = follower.workloads[0].group = "deepseek"
+        follower.workloads[0].model = ""
+        for name in ("output", "computed", "cached", "effective", "ok"):
+            setattr(follower.workloads[0], name, None)
+        fleet = Followed([leader, follower])
+        fleet.look()
+        fleet.run(60.0)
+        whole, members = fleet.item("group"), fleet.items("node")
+
+        assert (6000 / 36000, True) == (pytest.approx(whole.tokens_per_joule), whole.valid)
+        assert whole.tokens_per_joule == fleet.item("model").tokens_per_joule == fleet.item().tokens_per_joule
+        assert [None, None] == [item.tokens_per_joule for item in members]
+        assert all("shared_group" in item.reasons for item in members)
+
+    def test_missing_gpu(self) -> None:
+        """A workload whose GPU does not answer has no valid figure."""
+        machine = serving_machine(gpus=2)
+        machine.workloads[0].take("GPU-1")
+        fleet = steady(machine)
+        machine.gpus[1].state = "lost"
+        fleet.run(5.0)
+
+        assert "gpus_missing" in fleet.item("model").reasons
+
+
+class TestTime:
+    def test_until_the_window_is_filled(self) -> None:
+        """A window that is not filled is not valid, and says so."""
+        fleet = Followed([serving_machine()])
+        fleet.look()
+        fleet.run(30.0)
+        item = fleet.item("model")
+
+        assert (0.5, False) == (pytest.approx(item.coverage_ratio, abs=0.1), item.valid)
+        assert {"coverage_low", "window_not_filled"} <= set(item.reasons)
+
+    def test_too_few_readings(self) -> None:
+        """Three readings are no window."""
+        assert ("too_few_readings",) == steady().item("model", seconds=10.0).reasons
+
+    def test_age(self) -> None:
+        """Old readings hide the present: first from the coverage, then altogether."""
+        fleet = steady()
+        fleet.clock.advance(14.0)
+        fresh = fleet.item("model")
+        fleet.clock.advance(16.0)
+        old = fleet.item("model")
+        fleet.clock.advance(40.0)
+
+        assert (14.0, True) == (fresh.age_seconds, fresh.valid)
+        assert (30.0, 0.75, ("coverage_low", "stale")) == (old.age_seconds, old.coverage_ratio, old.reasons)
+        assert () == fleet.items("model")
+        assert {"node_unreachable", "no_energy"} <= set(fleet.item().reasons)
+
+    def test_one_dead_node_of_many(self) -> None:
+        """A node out of reach is missed in the coverage; the others still have a figure."""
+        fleet = Followed([serving_machine(prefix=f"N{index}") for index in range(21)])
+        fleet.look()
+        fleet.run(60.0)
+        for _ in range(13):
+            fleet.clock.advance(5.0)
+            for machine in fleet.machines[1:]:
+                machine.run(5.0)
+            fleet.look(at=range(1, 21))
+        item = fleet.item()
+
+        assert (20 / 21, True) == (pytest.approx(item.coverage_ratio), item.valid)
+        assert 20 * 300.0 == pytest.approx(item.power_watts)
+        assert "node_unreachable" in item.reasons

@@ -1,0 +1,238 @@
+"""Restarts, gaps and outages: no false token, no false joule, and a verdict that fits."""
+
+import pytest
+from support.agents import Gpu, Machine, Workload, serving_machine
+from support.fleets import Followed
+
+
+def followed(machine: Machine | None = None) -> tuple[Followed, Machine]:
+    """A machine that served for a minute: 300 W, 100 tokens a second, one GPU."""
+    machine = machine or serving_machine()
+    fleet = Followed([machine])
+    fleet.look()
+    fleet.run(60.0)
+    return fleet, machine
+
+
+class TestEngineRestart:
+    def test_tokens_after_the_fall_count(self) -> None:
+        """A counter that fell counts from 0 again; what it shows is new work."""
+        fleet, machine = followed()
+        restart(machine.workloads[0])
+        fleet.run(30.0)
+        item = fleet.item("model")
+
+        assert (6000, True) == (item.tokens.output, item.valid)
+        assert ("counter_reset",) == item.reasons
+
+    def test_long_restart_under_the_agents_eyes(self) -> None:
+        """Tokens of an engine whose start the agent saw count, however long nobody served."""
+        fleet, machine = followed()
+        engine = machine.workloads[0]
+        joules, covered = engine.joules.pop("GPU-0"), engine.covered_seconds
+        machine.workloads.clear()
+        fleet.run(300.0)
+        restart(engine)
+        engine.joules["GPU-0"], engine.covered_seconds = joules, covered
+        machine.workloads.append(engine)
+        fleet.run(60.0)
+        item = fleet.items("model", seconds=60.0)[0]
+
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule)
+        assert "tokens_uncovered" not in item.reasons
+
+
+def restart(engine: Workload) -> None:
+    """A new process counts from 0."""
+    engine.output = engine.computed = engine.cached = engine.effective = engine.ok = 0.0
+
+
+class TestEngineOutage:
+    def test_while_the_page_is_away(self) -> None:
+        """Joules that wait for the page are in the fleet's energy, and explained by nobody."""
+        fleet, machine = followed()
+        for _ in range(24):
+            wait(machine, 5.0)
+            fleet.clock.advance(5.0)
+            fleet.look()
+        whole, model = fleet.item(), fleet.items("model")[0]
+
+        assert (18000.0, 0.0, False) == (whole.energy_joules, whole.explained_ratio, whole.valid)
+        assert (0, 0.0, False) == (model.tokens.output, model.coverage_ratio, model.valid)
+        assert {"engine_unreachable", "coverage_low"} <= set(model.reasons)
+
+    def test_after_the_page_came_back(self) -> None:
+        """What waited is handed out at once; the answer's window reaches back to where it began."""
+        fleet, machine = followed()
+        engine = machine.workloads[0]
+        for _ in range(24):
+            wait(machine, 5.0)
+            fleet.clock.advance(5.0)
+            fleet.look()
+        engine.up = True
+        engine.take("GPU-0", active=120.0 * 300.0)
+        engine.output = (engine.output or 0.0) + 120.0 * 100.0
+        engine.covered_seconds += 120.0
+        fleet.run(15.0)
+        item = fleet.item("model")
+
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule)
+        assert (300.0, 100.0) == (
+            pytest.approx(item.power_watts),
+            pytest.approx(item.output_tokens_per_second),
+        )
+        assert item.window is not None
+        assert 135.0 == pytest.approx(item.window.seconds)
+
+
+def wait(machine: Machine, seconds: float) -> None:
+    """The engine serves on, but its page does not answer: the board takes joules that nobody gets."""
+    machine.unix += seconds
+    machine.gpus[0].joules += 300.0 * seconds
+    machine.gpus[0].covered_seconds += seconds
+    machine.workloads[0].up = False
+
+
+class TestAgentOutage:
+    def test_a_counter_bridges_it(self) -> None:
+        """Two minutes without the agent: the driver's counter and the agent's memory lose nothing."""
+        fleet, machine = followed()
+        machine.run(120.0)
+        fleet.clock.advance(120.0)
+        fleet.look()
+        fleet.run(15.0)
+        item = fleet.item("model", seconds=120.0)
+
+        assert (1 / 3, True) == (pytest.approx(item.tokens_per_joule), item.valid)
+        assert (120.0, 1.0) == (item.largest_gap_seconds, item.coverage_ratio)
+
+    def test_an_agent_without_memory(self) -> None:
+        """
+        Tokens of a time for which the agent has no joules are left out, and said to be.
+
+        They go with all of the interval that the agent came back in: too few, never too many.
+        """
+        fleet, machine = followed()
+        engine = machine.workloads[0]
+        machine.unix += 120.0
+        fleet.clock.advance(120.0)
+        engine.output = (engine.output or 0.0) + 120.0 * 100.0
+        engine.joules["GPU-0"], engine.covered_seconds = [0.0, 0.0, 0.0], 0.0
+        fleet.run(30.0)
+        item = fleet.item("model", seconds=300.0)
+
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule, rel=0.06)
+        assert {"tokens_uncovered", "coverage_low"} <= set(item.reasons)
+        assert not item.valid
+
+    def test_engine_restarted_meanwhile(self) -> None:
+        """Agent and engine both restarted: what the new engine did before the agent came is left out."""
+        fleet, machine = followed()
+        engine = machine.workloads[0]
+        machine.unix += 120.0
+        fleet.clock.advance(120.0)
+        restart(engine)
+        engine.output = 800.0
+        engine.joules["GPU-0"], engine.covered_seconds = [0.0, 0.0, 0.0], 0.0
+        fleet.run(30.0)
+        item = fleet.item("model", seconds=300.0)
+
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule, rel=0.06)
+        assert not item.valid
+
+    def test_an_integrated_source_does_not_bridge(self) -> None:
+        """Integrated power covers only what the agent saw."""
+        machine = Machine([Gpu("GPU-0", source="integrated")])
+        fleet = Followed([machine])
+        fleet.look()
+        fleet.run(60.0)
+        machine.unix += 120.0
+        fleet.clock.advance(120.0)
+        fleet.run(60.0)
+        item = fleet.item(seconds=180.0)
+
+        assert 60 / 180 == pytest.approx(item.coverage_ratio, abs=0.02)
+        assert ("integrated",) == item.provenance
+        assert "coverage_low" in item.reasons
+
+
+class TestCounters:
+    def test_first_reading_is_a_baseline(self) -> None:
+        """What a counter held when it was first seen is nobody's."""
+        fleet, machine = followed()
+        machine.workloads.append(serving_machine(prefix="NEW").workloads[0])
+        machine.gpus.append(Gpu("NEW-0", joules=9e9))
+        machine.workloads[1].name = "late"
+        fleet.run(30.0)
+        items = {item.group["workload"]: item for item in fleet.items("workload")}
+
+        assert (2500, 7500.0) == (items["late"].tokens.output, pytest.approx(items["late"].energy_joules))
+        assert not items["late"].valid
+
+    def test_gpu_reset_leaves_its_interval_uncovered(self) -> None:
+        """After a driver's restart the joules since then count; the interval of the fall is not covered."""
+        fleet, machine = followed(serving_machine(workloads=0))
+        machine.gpus[0].joules = 0.0
+        fleet.run(5.0)
+        item = fleet.item()
+
+        assert (55 / 60, False) == (pytest.approx(item.coverage_ratio), item.valid)
+        assert {"counter_reset", "coverage_low"} <= set(item.reasons)
+
+    def test_change_of_source(self) -> None:
+        """Joules of two sources of one GPU are added, each from its own first reading on."""
+        fleet, machine = followed(serving_machine(workloads=0))
+        machine.gpus[0].source, machine.gpus[0].joules = "integrated", 0.0
+        fleet.run(30.0)
+        gpu = fleet.aggregator.gpu_answer(60.0).items[0]
+
+        assert ("counter", "integrated") == gpu.provenance
+        assert 300.0 * 55.0 == pytest.approx(gpu.energy_joules)
+
+    def test_same_snapshot_twice(self) -> None:
+        """A page that did not change is no reading."""
+        fleet, _ = followed()
+        fleet.clock.advance(5.0)
+        fleet.look()
+
+        assert 13 == len(fleet.aggregator.nodes[0].ring)
+        assert 5.0 == fleet.item("model").age_seconds
+
+    @pytest.mark.parametrize("step", [-30.0, 3600.0], ids=["back", "forward"])
+    def test_clock_of_the_node_is_set(self, step: float) -> None:
+        """Readings by two clocks cannot be compared: the window begins anew."""
+        fleet, machine = followed()
+        machine.unix += step
+        fleet.run(60.0)
+        item = fleet.item("model")
+
+        assert 300.0 == pytest.approx(item.power_watts)
+        assert 1 / 3 == pytest.approx(item.tokens_per_joule)
+        assert 12 == len(fleet.aggregator.nodes[0].ring)
+
+    def test_phase_between_engine_and_scrape(self) -> None:
+        """Engine and scrapes on beats of their own: rates hold, and the phase is no gap."""
+        machine = serving_machine()
+        fleet = Followed([machine])
+        fleet.look()
+        engine = machine.workloads[0]
+        waiting = 0.0
+        for _ in range(400):
+            waiting += 1.0
+            machine.unix += 1.0
+            machine.gpus[0].joules += 300.0
+            fleet.clock.advance(1.0)
+            if waiting >= 7.0:
+                engine.take("GPU-0", active=300.0 * waiting)
+                engine.output = (engine.output or 0.0) + 100.0 * waiting
+                engine.covered_seconds += waiting
+                waiting = 0.0
+            if int(machine.unix) % 5 == 0:
+                fleet.look()
+            if machine.unix - 1_800_000_000.0 > 100.0:
+                item = fleet.item("model")
+                assert (300.0, 100.0, True) == (
+                    pytest.approx(item.power_watts),
+                    pytest.approx(item.output_tokens_per_second),
+                    item.valid,
+                )

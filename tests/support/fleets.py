@@ -1,0 +1,68 @@
+"""A fleet of machines by hand: rings that are fed without a network, and the answers over them."""
+
+from collections.abc import Sequence
+
+from perwatt_agent.clock import ManualClock
+from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
+from perwatt_aggregator.answers import Dimension, EfficiencyItem
+from perwatt_aggregator.boundary import Boundary
+from perwatt_aggregator.config import (
+    AggregatorConfig,
+    CarbonConfig,
+    FacilityConfig,
+    NodeOverheadConfig,
+    PriceConfig,
+    PueConfig,
+    SourcesConfig,
+)
+from perwatt_aggregator.sample import sample_of_snapshot
+from support.agents import Machine
+
+FACILITY = FacilityConfig(
+    pue=PueConfig(1.25),
+    node_overhead=NodeOverheadConfig(1.8),
+    price=PriceConfig("USD", 0.10),
+    carbon=CarbonConfig(400.0),
+)
+BARE = FacilityConfig()
+
+__all__ = ["BARE", "FACILITY", "HISTORY_SECONDS", "Followed"]
+
+
+class Followed:
+    """An aggregator over *machines*, that looks at them when it is told to."""
+
+    def __init__(
+        self, machines: Sequence[Machine], facility: FacilityConfig = FACILITY, interval_seconds: float = 5.0
+    ) -> None:
+        self.machines = list(machines)
+        self.clock = ManualClock()
+        urls = tuple(f"http://node{index}:9836/metrics" for index in range(len(machines)))
+        config = AggregatorConfig(SourcesConfig(urls), interval_seconds, facility)
+        self.aggregator = Aggregator(config, self.clock)
+        self.interval_seconds = interval_seconds
+
+    def look(self, *, at: Sequence[int] | None = None) -> None:
+        """Read the machines numbered in *at*, or all."""
+        for index in range(len(self.machines)) if at is None else at:
+            machine = self.machines[index]
+            machine.monotonic = self.clock.monotonic()
+            self.aggregator.nodes[index].hear(sample_of_snapshot(machine.snapshot()), self.clock.unix())
+
+    def run(self, seconds: float, **steady: float) -> None:
+        """Let all machines run steadily, looking at them every interval."""
+        for _ in range(round(seconds / self.interval_seconds)):
+            for machine in self.machines:
+                machine.run(self.interval_seconds, **steady)
+            self.clock.advance(self.interval_seconds)
+            self.look()
+
+    def items(
+        self, *by: Dimension, boundary: Boundary = "gpu_board", seconds: float = 60.0
+    ) -> tuple[EfficiencyItem, ...]:
+        return self.aggregator.efficiency(seconds, by, (boundary,)).items
+
+    def item(self, *by: Dimension, boundary: Boundary = "gpu_board", seconds: float = 60.0) -> EfficiencyItem:
+        """The one item that there is."""
+        (item,) = self.items(*by, boundary=boundary, seconds=seconds)
+        return item
