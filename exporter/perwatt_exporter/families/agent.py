@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from perwatt_agent import __version__
-from perwatt_agent.snapshot import GPU_STATES, CollectorHealth, Snapshot
+from perwatt_agent.snapshot import GPU_STATES, CollectorHealth, GpuState, Snapshot
 from perwatt_exporter.family import Family, Sample
 
 
@@ -24,11 +24,17 @@ def _snapshot_timestamp(snapshot: Snapshot) -> Iterator[Sample]:
     yield (), snapshot.unix_seconds
 
 
-def _gpus(snapshot: Snapshot) -> Iterator[Sample]:
+def gpus_by_state(snapshot: Snapshot) -> dict[GpuState, int]:
+    """Count the GPUs in every state there is; those that are there but cannot be named are lost."""
     states = [gpu.state for gpu in snapshot.gpus]
-    for state in GPU_STATES:
-        unidentified = snapshot.unidentified_gpus if state == "lost" else 0
-        yield (state,), states.count(state) + unidentified
+    counts = {state: states.count(state) for state in GPU_STATES}
+    counts["lost"] += snapshot.unidentified_gpus
+    return counts
+
+
+def _gpus(snapshot: Snapshot) -> Iterator[Sample]:
+    for state, count in gpus_by_state(snapshot).items():
+        yield (state,), count
 
 
 def _collector(

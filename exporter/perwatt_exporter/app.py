@@ -1,0 +1,57 @@
+"""The agent's HTTP face: its metrics, a landing page, and whether the process lives."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.asgi import Handler, Response, Router, Scope, header, plain
+from perwatt_exporter.families import ALL
+from perwatt_exporter.family import Collected, Family
+from perwatt_exporter.landing import Link, landing_page
+from perwatt_exporter.negotiate import choose_encoding, choose_offer
+from perwatt_exporter.pages import Pages
+from perwatt_exporter.process import ProcessMetrics
+
+LINKS: tuple[Link, ...] = (
+    ("/metrics", "Metrics", "for Prometheus, as text or OpenMetrics"),
+    ("/-/healthy", "Healthy", "the process lives"),
+    ("/-/ready", "Ready", "the process answers"),
+)
+
+
+def exporter_app(
+    latest: Callable[[], Snapshot],
+    *,
+    links: Sequence[Link] = LINKS,
+    families: Sequence[Family[Snapshot]] = ALL,
+    own: Callable[[], Iterable[Collected[Any]]] | None = None,
+) -> Router:
+    """
+    Build the agent's ASGI application over whatever snapshot is the latest.
+
+    `own` yields the process's own metrics. Health is the process's alone: an agent whose driver is gone
+    is the one whose metrics are needed most, and must not be restarted for it.
+    """
+    pages = Pages(latest, families, own or ProcessMetrics())
+    return Router(
+        {
+            "/": lambda _: landing_page(latest(), links),
+            "/metrics": metrics_handler(pages),
+            "/-/healthy": lambda _: plain(200, "perwatt is healthy."),
+            "/-/ready": lambda _: plain(200, "perwatt is ready."),
+        }
+    )
+
+
+def metrics_handler(pages: Pages[Any]) -> Handler:
+    """Serve the page in the representation that the client likes best."""
+
+    def handle(scope: Scope) -> Response:
+        offer = choose_offer(header(scope, b"accept"))
+        encoding = choose_encoding(header(scope, b"accept-encoding"))
+        headers = [(b"vary", b"accept, accept-encoding")]
+        if encoding != "identity":
+            headers.append((b"content-encoding", encoding.encode("ascii")))
+        return Response(200, offer.content_type, pages.body(offer.format, encoding), tuple(headers))
+
+    return handle

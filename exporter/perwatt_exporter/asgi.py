@@ -1,0 +1,76 @@
+"""As much of ASGI as serving small, ready bodies takes."""
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from msgspec import Struct
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+PLAIN = "text/plain; charset=utf-8"
+
+
+class Response(Struct, frozen=True):
+    """A whole response; its length is added when it is sent."""
+
+    status: int
+    content_type: str
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+Handler = Callable[[Scope], Response]
+
+
+def plain(status: int, line: str, *headers: tuple[bytes, bytes]) -> Response:
+    """Answer with one line of plain text."""
+    return Response(status, PLAIN, f"{line}\n".encode(), headers)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """Return a request header; one that came several times is one list, one that did not come is empty."""
+    return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Send a response; for HEAD the server drops the body and keeps its length."""
+    headers = [
+        (b"content-type", response.content_type.encode("latin-1")),
+        (b"content-length", str(len(response.body)).encode("ascii")),
+        *response.headers,
+    ]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+class Router:
+    """An ASGI application of exact paths, for GET and HEAD."""
+
+    def __init__(self, routes: Mapping[str, Handler]) -> None:
+        self._routes = dict(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            await send_response(send, self._answer(scope))
+
+    def _answer(self, scope: Scope) -> Response:
+        handler = self._routes.get(scope["path"])
+        if handler is None:
+            return plain(404, f"There is nothing here; try {', '.join(self._routes)}.")
+        if scope["method"] not in ("GET", "HEAD"):
+            return plain(405, "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
+        return handler(scope)
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    """Acknowledge the server's start and stop: there is nothing to open and nothing to close."""
+    while True:
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return
