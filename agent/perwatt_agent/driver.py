@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from perwatt_agent.backend import Backend, BackendUnavailable, Generation
+from perwatt_agent.backend import Backend, BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.lane import Lane
@@ -41,20 +41,23 @@ class Driver:
         if self.generation is not None and not self._is_empty():
             return False
         if self._opening is None and not self._start_opening():
+            self._note_hung()
             return False
         assert self._opening is not None
         started = self._clock.monotonic()
         done, _ = await asyncio.wait([self._opening], timeout=wait_seconds)
         if not done:
-            self._note_hung_opening()
+            self._note_hung()
             return False
         opening, self._opening = self._opening, None
         try:
             self._begin(opening.result())
+        except BackendBroken:
+            raise
         except BackendUnavailable as error:
-            if type(error) is not BackendUnavailable:
-                raise
             self._fail(error.reason, str(error))
+        except Exception as error:  # noqa: BLE001 - a driver's surprise at start is tried again as well
+            self._fail("unexpected", repr(error))
         self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
         return self.generation is not None
 
@@ -65,6 +68,10 @@ class Driver:
         self.health.attempted(self._clock.unix(), 0.0)
 
     def close(self, *, may_close: bool) -> None:
+        """Give up the generation and any opening under way, without waiting."""
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         if self.generation is not None and may_close and self._lane.busy_since is None:
             self._lane.submit(self._backend.close).add_done_callback(_forget)
         self.generation = None
@@ -107,10 +114,10 @@ class Driver:
         self._reopen_at = self._clock.monotonic() + wait_seconds
         self._attempts += 1
 
-    def _note_hung_opening(self) -> None:
+    def _note_hung(self) -> None:
         since = self._lane.busy_since
         if since is not None and self._clock.monotonic() - since > self._hung_seconds:
-            self._say_down("hung", "the driver's initialisation does not return")
+            self._say_down("hung", "the driver's initialisation or shutdown does not return")
 
     def _say_down(self, reason: str, message: str) -> None:
         if self.status.reason != reason:

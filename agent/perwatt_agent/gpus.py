@@ -74,14 +74,14 @@ class _Gpu:
     def finish(self, health: Health) -> None:
         """Freeze what this sweep brought; raises GenerationEnded when the driver went away."""
         self.sample = GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
-        if self._read is not None and self._read.done():
+        if self._read is None and not self.busy:
+            health.failed(self._reason)  # waiting to be tried again
+        elif self._read is not None and self._read.done():
             self._take(self._read, health)
-        elif self.busy:
+        else:
             if self._read is not None:
                 self._read.cancel()  # a result that comes later only frees the lane
             self._note_busy(health)
-        else:
-            health.failed(self._reason)  # waiting to be tried again
 
     def fail(self, state: GpuState, reason: str, message: str, health: Health) -> None:
         health.failed(reason)
@@ -139,6 +139,8 @@ class GpuSweeper:
         if await self._driver.attend(self._timing.wait_seconds):
             self._meet()
         if self._driver.generation is None:
+            self.health.failed(self._driver.status.reason)
+            self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
             return tuple(GpuSample(info.uuid, self._state_without_driver(info)) for info in self.known)
         await self._read_all()
         self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
@@ -159,6 +161,7 @@ class GpuSweeper:
             except GenerationEnded as raised:
                 ended = raised
         if ended is not None:
+            self.health.failed("driver_reloaded")
             self._driver.end("driver_reloaded", str(ended), may_close=not self._any_busy())
 
     def _present(self) -> list[_Gpu]:
