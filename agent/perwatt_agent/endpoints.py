@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 # once a page takes more than this.
 SLOW_PAGE_SECONDS = 0.05
 WAIT_PER_PAGE = 100.0
+MOST_WAIT_SECONDS = 60.0
 
 GpuSelector = Literal["all"] | tuple[int | str, ...]
 
@@ -81,7 +82,7 @@ class EndpointPoller:
             took_seconds = self._clock.monotonic() - started
             wait_seconds = self._interval_seconds
             if took_seconds > SLOW_PAGE_SECONDS:
-                wait_seconds = max(wait_seconds, WAIT_PER_PAGE * took_seconds)
+                wait_seconds = max(wait_seconds, min(WAIT_PER_PAGE * took_seconds, MOST_WAIT_SECONDS))
             await self._clock.sleep_until(started + wait_seconds)
 
     async def poll(self) -> None:
@@ -92,7 +93,10 @@ class EndpointPoller:
             counts = await self._endpoint.reader.read()
         except EngineFailure as error:
             failure = error.reason
-            self._log_once(error)
+            self._log_once(failure, str(error))
+        except Exception as error:  # noqa: BLE001 - a surprise on one page must not end its polling
+            failure = "unexpected"
+            self._log_once(failure, repr(error))
         ended = self._clock.monotonic()
         middle = (started + ended) / 2
         self._heard.append((middle, self._clock.unix() - (ended - middle), counts, failure))
@@ -107,6 +111,7 @@ class EndpointPoller:
         """What was heard since the last call, and the claim on GPUs where it has changed."""
         info = self._info()
         if not info.workload:
+            del self._heard[:-1]  # of what was asked in vain, the last is all that tells anything
             return []
         gpus = selected(self._endpoint.gpus, known)
         heard, self._heard = self._heard, []
@@ -123,6 +128,6 @@ class EndpointPoller:
         workload = self._endpoint.info.workload or (f"{engine}-{self._endpoint.port}" if engine else "")
         return msgspec.structs.replace(self._endpoint.info, engine=engine, workload=workload)
 
-    def _log_once(self, error: EngineFailure) -> None:
-        if error.reason != self._failure:
-            logger.warning("%s: no tokens (%s): %s", self._name, error.reason, error)
+    def _log_once(self, reason: str, message: str) -> None:
+        if reason != self._failure:
+            logger.warning("%s: no tokens (%s): %s", self._name, reason, message)
