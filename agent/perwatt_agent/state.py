@@ -24,14 +24,15 @@ class StateFile:
     Load and save the account's state.
 
     Monotonic times in it mean something within one boot only, so a file of another boot is ignored. A
-    folder that cannot be written costs the memory, never the agent: that is logged once.
+    folder that cannot be written costs the memory, never the agent: that is logged once, and tried
+    again with each save, as memory that has grown old would be worse than none.
     """
 
     def __init__(self, folder: Path, boot_id: str | None = None) -> None:
         self._path = folder / "state.json"
         self._boot_id = _read_boot_id() if boot_id is None else boot_id
         self._encoder = msgspec.json.Encoder()
-        self._writable = True
+        self._saves = True
 
     def load(self) -> AccountState | None:
         try:
@@ -42,26 +43,27 @@ class StateFile:
         except (OSError, msgspec.MsgspecError) as error:
             logger.warning("starting without memory: %s cannot be read (%s); delete it", self._path, error)
             return None
-        if file.version != _VERSION or file.boot_id != self._boot_id:
+        if file.version != _VERSION or not self._boot_id or file.boot_id != self._boot_id:
             return None
         return file.account
 
     def save(self, account: AccountState) -> None:
         """Replace the file as a whole, so that a crash leaves the old or the new one, never a part."""
-        if not self._writable:
-            return
         partial = self._path.with_suffix(".part")
         try:
             partial.write_bytes(self._encoder.encode(_File(_VERSION, self._boot_id, account)))
             partial.replace(self._path)
         except OSError as error:
-            self._writable = False
-            logger.warning(
-                "workload energy will restart at 0 with the agent: cannot write %s (%s); "
-                "create the folder or set state_dir",
-                self._path,
-                error.strerror,
-            )
+            if self._saves:
+                logger.warning(
+                    "workload energy will restart at 0 with the agent: cannot write %s (%s); "
+                    "create the folder or set state_dir",
+                    self._path,
+                    error.strerror,
+                )
+            self._saves = False
+        else:
+            self._saves = True
 
 
 def _read_boot_id() -> str:
