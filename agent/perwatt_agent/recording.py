@@ -141,7 +141,8 @@ class Recording:
                     try:
                         yield number, decoder.decode(line)
                     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                        message = f"{self._path}:{number}: no line of a perwatt recording: {error}"
+                        reason = " ".join(str(error).split())
+                        message = f"{self._path}:{number}: no line of a perwatt recording: {reason}"
                         raise RecordingError(message) from None
         except OSError as error:
             raise RecordingError(f"{self._path}: {error.strerror}") from None
@@ -177,7 +178,7 @@ def _csv_sweeps(path: Path) -> Iterator[Readings]:
     backend = BackendStatus("replay", up=True)
     try:
         with path.open("rb") as file:
-            rows = csv.DictReader(TextIOWrapper(file, encoding="utf-8", newline=""))
+            rows = csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig", newline=""))
             for number, row in enumerate(rows, start=2):
                 seconds, watts = _csv_reading(row, path, number)
                 yield Readings(seconds, seconds, backend, meters=(MeterSample("csv", seconds, watts),))
@@ -192,6 +193,6 @@ def _csv_reading(row: dict[str, str], path: Path, number: int) -> tuple[float, f
         seconds, watts = float(row["t_unix_s"]), float(row["watts"])
     except (KeyError, TypeError, ValueError):
         raise RecordingError(f"{path}:{number}: expected numbers in columns t_unix_s and watts") from None
-    if not (seconds >= 0.0 and 0.0 <= watts < float("inf")):
+    if not (0.0 <= seconds < float("inf") and 0.0 <= watts < float("inf")):
         raise RecordingError(f"{path}:{number}: a power of {watts} W at {seconds} is no reading")
     return seconds, watts

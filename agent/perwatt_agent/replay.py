@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgspec
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.readings import Readings
+from perwatt_agent.readings import EngineSample, Readings
 from perwatt_agent.recording import Recording
 from perwatt_agent.snapshot import BackendStatus
 
@@ -21,13 +21,13 @@ class ReplaySource:
     """
 
     def __init__(self, recording: Recording, clock: Clock, speed: float = 1.0) -> None:
-        self._header = recording.header
         self._sweeps: Iterator[Readings] = recording.sweeps()
         self._clock = clock
         self._speed = speed
         self._started = (clock.monotonic(), clock.unix())
         self._first: Readings | None = None
         self._last: Readings | None = None
+        self._engines: dict[str, EngineSample] = {}
         self.status = BackendStatus("replay", up=False, reason="starting")
 
     async def next(self) -> Readings | None:
@@ -38,6 +38,7 @@ class ReplaySource:
         elapsed = (readings.monotonic_seconds - self._first.monotonic_seconds) / self._speed
         await self._clock.sleep_until(self._started[0] + elapsed)
         self._last = self._moved(readings)
+        self._engines.update((sample.info.workload, sample) for sample in readings.engines)
         self.status = self._last.backend
         return self._last
 
@@ -51,7 +52,17 @@ class ReplaySource:
         gone = tuple(
             msgspec.structs.replace(gpu, state="lost", reading=None, slow=None) for gpu in self._last.gpus
         )
-        return msgspec.structs.replace(self._last, backend=self.status, gpus=gone, engines=(), meters=())
+        silent = tuple(
+            msgspec.structs.replace(
+                engine,
+                monotonic_seconds=self._last.monotonic_seconds,
+                unix_seconds=self._last.unix_seconds,
+                counts=None,
+                failure=ENDED,
+            )
+            for engine in self._engines.values()
+        )
+        return msgspec.structs.replace(self._last, backend=self.status, gpus=gone, engines=silent, meters=())
 
     def _moved(self, readings: Readings) -> Readings:
         assert self._first is not None
