@@ -16,8 +16,6 @@ from perwatt_agent.workload import WorkloadAccount, WorkloadState
 
 # Joules of a workload whose page stays away wait this long before they are given up.
 WAIT_SECONDS = 300.0
-# A workload of the run before that does not claim its GPU again within this time has gone.
-UNCLAIMED_SECONDS = 60.0
 
 
 class AttributionState(Struct):
@@ -101,10 +99,9 @@ class Attribution:
 
     def _release(self, ledger: GpuLedger, name: str, now: float, started: float) -> None:
         workload = self._workloads.get(name)
-        if workload is None and ledger.seen_at is not None and now - ledger.seen_at > UNCLAIMED_SECONDS:
-            ledger.leave(name)
-            return
+        if workload is None:  # of the run before, and did not claim its GPU again yet
+            if ledger.seen_at is not None and now - ledger.seen_at > WAIT_SECONDS:
+                ledger.leave(name)
         # Joules of the time before this run wait for the first page, however long ago they were used.
-        silent_since = max(started, workload.heard_at) if workload else started
-        if now - silent_since > WAIT_SECONDS:
+        elif now - max(started, workload.heard_at) > WAIT_SECONDS:
             ledger.give_up(name, now - WAIT_SECONDS)
