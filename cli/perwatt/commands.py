@@ -73,7 +73,8 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
 def _up(arguments: argparse.Namespace) -> int:
     agent = options.agent_config(arguments, os.environ)
     aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
-    set_up_logging(options.log_config(arguments, os.environ))
+    # The status line is what one looks at here: only what is wrong may come between.
+    set_up_logging(options.log_config(arguments, {"PERWATT_LOG_LEVEL": "warning"} | dict(os.environ)))
     from perwatt.daemons import run_up
 
     return run_up(agent, aggregator)
