@@ -97,7 +97,7 @@ NOW = Row(
             "Explained energy",
             "Share of the board joules that belong to known work. Below 95 % a fleet figure is no headline.",
             "percentunit",
-            (Target(f"sum({HELD_WATTS}) / (sum({BOARD_WATTS}) > 0)"),),
+            (Target(f"sum({HELD_WATTS}) / (sum({HELD_WATTS}) + sum({UNATTRIBUTED_WATTS}) > 0)"),),
             kind="stat",
             width=4,
             steps=(Step(0, "red"), Step(0.95, "green")),
@@ -282,9 +282,11 @@ TRUST = Row(
     ),
 )
 
+# What every agent and every aggregator shows.
+DAEMONS = '__name__=~"perwatt_build_info|perwatt_aggregator_target_up"'
 VARIABLES = (
-    Variable("job", "Job", "label_values(perwatt_build_info, job)"),
-    Variable("instance", "Instance", 'label_values(perwatt_build_info{job=~"$job"}, instance)'),
+    Variable("job", "Job", f"label_values({{{DAEMONS}}}, job)"),
+    Variable("instance", "Instance", f'label_values({{{DAEMONS}, job=~"$job"}}, instance)'),
 )
 
 

@@ -42,7 +42,8 @@ def test_job_and_instance_can_be_chosen(name: str) -> None:
     assert (True, True, ".+") == (variable["multi"], variable["includeAll"], variable["allValue"])
     assert 2 == variable["refresh"]
     assert DATASOURCE == variable["datasource"]
-    assert variable["query"]["query"].startswith("label_values(perwatt_build_info")
+    assert set(re.findall(r"perwatt_\w+", variable["query"]["query"])) <= promql.METRICS
+    assert variable["query"]["query"].endswith(f", {name})")
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
@@ -78,6 +79,7 @@ def test_targets_select_what_was_chosen(expression: str) -> None:
         matchers = {(m.name, str(m.op), m.value) for m in selector.matchers.matchers}
 
         assert selector.name in promql.METRICS
+        assert {name for name, _, _ in matchers} <= {"job", "instance", *promql.LABELS[selector.name]}
         assert {("job", "MatchOp.Re", ".+"), ("instance", "MatchOp.Re", ".+")} <= matchers
     assert len(promql.selectors(expand(expression))) == expression.count('job=~"$job", instance=~"$instance"')
 

@@ -12,8 +12,6 @@ import pytest
 from support import prometheus, promql
 from support.prometheus import Prometheus
 
-from perwatt_exporter import families
-
 WINDOW = "10s"
 SCRAPES = 13  # one a second: the window is full
 
@@ -104,18 +102,14 @@ def page() -> Iterator[str]:
 
 
 def test_the_page_is_of_the_contract() -> None:
-    """What the panels are tried on has the very labels that the agent's families have."""
-    contract = {family.name: set(family.labels) for family in families.ALL}
+    """What the panels are tried on has the very labels that the families of both daemons have."""
     page = {
         selector.name: {matcher.name for matcher in selector.matchers.matchers}
         for series in GAUGES | COUNTERS
         for selector in promql.selectors(series)
     }
 
-    assert set() == page.keys() - promql.METRICS
-    assert {name: contract[name] for name in page if name in contract} == {
-        name: labels for name, labels in page.items() if name in contract
-    }
+    assert {name: set(promql.LABELS[name]) for name in page} == page
 
 
 @pytest.fixture(scope="module")

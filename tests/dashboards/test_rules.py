@@ -64,8 +64,12 @@ def test_every_alert_fires_in_a_test(name: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or rule["alert"])
 def test_rules_name_only_what_exists(rule: dict[str, Any]) -> None:
-    """An expression names metrics of the contract or rules recorded here, nothing else."""
+    """An expression names metrics of the contract, with labels that they have, or rules recorded here."""
     assert set() == promql.metric_names(rule["expr"]) - promql.METRICS - RECORDINGS.keys() - BUILT_IN
+    for selector in promql.selectors(rule["expr"]):
+        if selector.name in promql.METRICS:
+            labels = {matcher.name for matcher in selector.matchers.matchers}
+            assert labels <= {"job", "instance", *promql.LABELS[selector.name]}
 
 
 @pytest.mark.parametrize("name", RECORDINGS)

@@ -4,22 +4,14 @@ from typing import Any
 
 import promql_parser
 
+from perwatt_aggregator import metrics
 from perwatt_exporter import families
 
-# The aggregator's part of the metric contract.
-AGGREGATOR_METRICS = frozenset(
-    {
-        "perwatt_build_info",
-        "perwatt_facility_carbon_grams_per_joule",
-        "perwatt_facility_energy_joules_total",
-        "perwatt_facility_energy_price_per_joule",
-        "perwatt_facility_it_energy_joules_total",
-        "perwatt_facility_pue_info",
-        "perwatt_facility_pue_ratio",
-        "perwatt_output_tokens_per_joule",
-    }
-)
-METRICS = AGGREGATOR_METRICS | {family.name for family in families.ALL}
+# The labels of every family that an agent or the aggregator shows, by its name.
+LABELS = {family.name: family.labels for family in families.ALL} | {
+    family.name: family.labels for family in metrics.FAMILIES
+}
+METRICS = frozenset(LABELS)
 
 
 def nodes(expression: str) -> list[Any]:
