@@ -104,7 +104,7 @@ def page() -> Iterator[str]:
 def test_the_page_is_of_the_contract() -> None:
     """What the panels are tried on has the very labels that the families of both daemons have."""
     page = {
-        selector.name: {matcher.name for matcher in selector.matchers.matchers}
+        selector.name or "": {matcher.name for matcher in selector.matchers.matchers}
         for series in GAUGES | COUNTERS
         for selector in promql.selectors(series)
     }
