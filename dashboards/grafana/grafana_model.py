@@ -39,7 +39,6 @@ class Panel(Struct, frozen=True):
     minimum: float | None = 0
     maximum: float | None = None
     steps: tuple[Step, ...] = ()
-    color: str = "blue"
 
 
 class Row(Struct, frozen=True):
@@ -161,7 +160,7 @@ def _defaults(panel: Panel) -> Json:
             "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"},
         }
         return defaults
-    steps = panel.steps or (Step(0, panel.color),)
+    steps = panel.steps or (Step(0, "blue"),)
     defaults["color"] = {"mode": "thresholds"}
     defaults["thresholds"] = {
         "mode": "absolute",
