@@ -241,9 +241,7 @@ class TestHostileClients:
         """A request beyond the limit is told so; when the others have gone, all is well again."""
 
         async def scenario() -> tuple[Answer, Answer]:
-            async with serving(
-                app(), Limits(connections=3, patience_seconds=0.5, sweep_seconds=0.1)
-            ) as port:
+            async with serving(app(), Limits(connections=3, patience_seconds=0.5, sweep_seconds=0.1)) as port:
                 idle = [await connect(port) for _ in range(3)]
                 refused = await fetch(port, "/metrics")
                 for reader, writer in idle:

@@ -1,0 +1,44 @@
+"""The cache of rendered pages."""
+
+import gzip
+from collections.abc import Iterator
+
+from support.pages import no_driver
+
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.family import Collected, Family, Sample
+from perwatt_exporter.pages import Pages
+
+
+def timestamp(snapshot: Snapshot) -> Iterator[Sample]:
+    yield (), snapshot.unix_seconds
+
+
+FAMILIES = (Family("perwatt_then_seconds", "gauge", "Then.", (), timestamp),)
+
+
+class TestPages:
+    def test_same_bytes(self) -> None:
+        """While the snapshot stays, a scrape gets the very same bytes: nothing is rendered again."""
+        snapshot = no_driver()
+        pages = Pages(lambda: snapshot, FAMILIES)
+
+        assert pages.body("text", "gzip") is pages.body("text", "gzip")
+        assert pages.body("text", "identity") is pages.body("text", "identity")
+        assert pages.body("text", "identity") == gzip.decompress(pages.body("text", "gzip"))
+
+    def test_equal_is_not_the_same(self) -> None:
+        """A new snapshot is a new page even if it is equal, for the process's own metrics have moved on."""
+        calls: list[int] = []
+
+        def own() -> Iterator[Collected[Snapshot]]:
+            calls.append(len(calls))
+            yield Family("process_calls_total", "counter", "Calls.", (), lambda _: ()), [((), len(calls))]
+
+        shown = no_driver()
+        pages = Pages(lambda: shown, FAMILIES, own)
+        first = pages.body("text", "identity")
+        shown = no_driver()
+
+        assert b"process_calls_total 1.0\n" in first
+        assert b"process_calls_total 2.0\n" in pages.body("text", "identity")
