@@ -170,17 +170,18 @@ def _name(route: APIRoute) -> str:
 
 
 def _only(names: set[str]) -> Callable[[Request], None]:
-    """Refuse parameters that do not exist: one with a typing error would be silently ignored."""
+    """Refuse parameters that do not exist or come twice: ignoring them would answer another question."""
+    known = ", ".join(sorted(names))
 
     def check(request: Request) -> None:
-        unknown = [name for name in request.query_params if name not in names]
-        if unknown:
-            known = ", ".join(sorted(names))
+        given = [name for name, _ in request.query_params.multi_items()]
+        faults = {
+            name: f"there is no such parameter; there are {known}" for name in given if name not in names
+        }
+        faults |= {name: "it came more than once" for name in given if given.count(name) > 1}
+        if faults:
             raise RequestValidationError(
-                [
-                    {"loc": ("query", name), "msg": f"there is no such parameter; there are {known}"}
-                    for name in unknown
-                ]
+                [{"loc": ("query", name), "msg": fault} for name, fault in faults.items()]
             )
 
     return check

@@ -59,7 +59,7 @@ def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
         workloads=len(sample.workloads) if sample else 0,
         gpu_power_watts=power,
         gpu_energy_joules=_sum(gpu.energy_joules for gpu in seen.gpus) if seen else None,
-        node_power_watts=meter.energy_joules / seen.seconds if meter and seen else None,
+        node_power_watts=meter.energy_joules / meter.seconds if meter else None,
         node_energy_joules=meter.energy_joules if meter else None,
     )
 

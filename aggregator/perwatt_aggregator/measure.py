@@ -254,6 +254,7 @@ class _Reader:
         counters = [counter for counter in self._of(NODE_ENERGY) if self._increase(counter) is not None]
         if not counters:
             return None
+        spans = [span for counter in counters if (span := ring.span(counter, self._first, self._last))]
         covered = (self._increase(Counter(NODE_COVERED, part=counter.part)) for counter in counters)
         moves = sum(ring.moves(counter, self._first, self._last) for counter in counters)
         # A meter that moves from each reading to the next may be any number of times faster.
@@ -261,16 +262,14 @@ class _Reader:
         return MeterWindow(
             sources=tuple(sorted(counter.part for counter in counters)),
             energy_joules=sum(self._increase(counter) or 0.0 for counter in counters),
-            board_joules=sum(self._boards_during(counter) for counter in counters),
+            seconds=sum(ring.unix(last) - ring.unix(first) for first, last in spans),
+            board_joules=sum(self._board_joules(first, last) for first, last in spans),
             covered_seconds=sum(seconds or 0.0 for seconds in covered),
             slack_seconds=ring.interval_seconds if moves else 0.0,
             too_few_refreshes=slower_than_us and moves < MIN_METER_REFRESHES,
         )
 
-    def _boards_during(self, meter: Counter) -> float:
-        """The joules of all boards between the first and the last reading of a meter."""
-        span = self._ring.span(meter, self._first, self._last)
-        if span is None:
-            return 0.0
-        increases = ((counter, self._ring.increase(counter, *span)) for counter in self._of(GPU_ENERGY))
-        return sum((grown or 0.0) * self._calibration(counter.gpu) for counter, grown in increases)
+    def _board_joules(self, first: int, last: int) -> float:
+        """The joules of all boards between two rows."""
+        grown = ((counter.gpu, self._ring.increase(counter, first, last)) for counter in self._of(GPU_ENERGY))
+        return sum((joules or 0.0) * self._calibration(gpu) for gpu, joules in grown)

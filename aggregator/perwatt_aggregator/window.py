@@ -77,10 +77,11 @@ class WorkWindow(Struct, frozen=True):
 
 
 class MeterWindow(Struct, frozen=True):
-    """The node's own meter at the wall, and the joules of all boards between the same readings."""
+    """The node's own meter at the wall; the boards' joules are those between its own readings."""
 
     sources: tuple[str, ...]
     energy_joules: float
+    seconds: float
     board_joules: float
     covered_seconds: float
     slack_seconds: float

@@ -1,0 +1,85 @@
+"""Two roads to a reading: over the agent's page, and straight from its snapshot."""
+
+import msgspec
+import pytest
+from support.agents import Gpu, Machine, Workload, serving_machine
+
+from perwatt_agent.promparse import PageError
+from perwatt_agent.snapshot import Snapshot
+from perwatt_aggregator.sample import (
+    OUTPUT_TOKENS,
+    WORK,
+    Counter,
+    NotAnAgent,
+    PageReader,
+    sample_of_snapshot,
+)
+from perwatt_exporter.families import ALL
+from perwatt_exporter.negotiate import Format
+from perwatt_exporter.render import Renderer, page
+
+
+def written(snapshot: Snapshot, form: Format = "text") -> bytes:
+    return page(Renderer().blocks((family, family.read(snapshot)) for family in ALL), form)
+
+
+def machines() -> dict[str, Machine]:
+    sick = serving_machine(gpus=2, workloads=2)
+    sick.gpus[1].state = "hung"
+    odd = Machine([Gpu('GPU-"0"\\\n', joules=1e12 + 0.1, calibration_ratio=1.01)])
+    odd.workloads.append(Workload("a b{}", model="org/ü, model", output=123456789.0))
+    metered = serving_machine()
+    metered.run(5.0, node_watts=777.7)
+    return {"plain": serving_machine(gpus=8, workloads=8), "sick": sick, "odd": odd, "metered": metered}
+
+
+@pytest.mark.parametrize("form", ["text", "openmetrics"])
+@pytest.mark.parametrize("machine", [pytest.param(machine, id=name) for name, machine in machines().items()])
+def test_both_roads_say_the_same(machine: Machine, form: Format) -> None:
+    """A page of a snapshot and the snapshot give one and the same sample."""
+    snapshot = machine.snapshot()
+
+    assert sample_of_snapshot(snapshot) == PageReader().read(
+        written(snapshot, form), snapshot.monotonic_seconds
+    )
+
+
+def test_who_a_workload_is_may_come_later() -> None:
+    """A workload whose identity is not final counts, under its name alone."""
+    snapshot = serving_machine().snapshot()
+    early = msgspec.structs.replace(snapshot.workloads[0], info_is_final=False)
+    sample = sample_of_snapshot(msgspec.structs.replace(snapshot, workloads=(early,)))
+
+    assert ("", True) == (sample.workloads["chat-0"].engine, sample.workloads["chat-0"].up)
+    assert 1_000.0 == sample.counters[Counter(OUTPUT_TOKENS, workload="chat-0", model="llama")]
+
+
+def test_other_units_of_work() -> None:
+    """Declared units of work are read as they stand on the page."""
+    line = b'perwatt_work_total{workload="train",unit="steps"} 12\n'
+    sample = PageReader().read(written(serving_machine().snapshot()) + line, 0.0)
+
+    assert 12.0 == sample.counters[Counter(WORK, workload="train", part="steps")]
+
+
+def test_numbers_that_are_none() -> None:
+    """What is not a number, infinite or negative is absent, never 0."""
+    lines = b"".join(
+        b'perwatt_output_tokens_total{workload="w",model="%d"} %s\n' % (place, value)
+        for place, value in enumerate((b"NaN", b"+Inf", b"-1"))
+    )
+    plain = written(serving_machine().snapshot())
+
+    assert PageReader().read(plain, 0.0) == PageReader().read(plain + lines, 0.0)
+
+
+def test_a_page_of_someone_else() -> None:
+    """A page of metrics without our timestamp is no agent's."""
+    with pytest.raises(NotAnAgent):
+        PageReader().read(b"vllm:generation_tokens_total 5\n", 0.0)
+
+
+def test_no_page_at_all() -> None:
+    """HTML is refused as such."""
+    with pytest.raises(PageError):
+        PageReader().read(b"<html>", 0.0)
