@@ -28,7 +28,7 @@ class CounterState(Struct, frozen=True):
     """
     What is remembered of a counter: the last good reading, and since when it is held or broken.
 
-    `seen_joules` is what a broken counter said last.
+    `seen_joules` is what a held or broken counter said last.
     """
 
     joules: float
@@ -63,7 +63,8 @@ def judge(
     limit = limit_watts or FALLBACK_LIMIT_WATTS
     seconds = monotonic_seconds - state.monotonic_seconds
     if joules < state.joules:
-        if joules <= limit * seconds:
+        # Judged at the fall, not later: a glitch does not become a restart by merely lasting.
+        if seems_restarted(state, joules) and joules <= limit * seconds:
             return Judgement("reset", Increment(joules, 0.0), fresh)
         return _hold(state, joules, monotonic_seconds)
     if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
@@ -75,7 +76,7 @@ def miss(state: CounterState, monotonic_seconds: float) -> CounterState:
     """Remember that a counter which used to be there did not answer; give it up when that lasts."""
     if state.broken_since is not None:
         return state
-    return _hold(state, state.joules, monotonic_seconds).state
+    return _hold(state, state.seen_joules, monotonic_seconds).state
 
 
 def resume(
@@ -99,17 +100,17 @@ def resume(
 
 
 def seems_restarted(state: CounterState, joules: float) -> bool:
-    """Whether a counter that was out of sight has restarted: it says less than it said last."""
+    """Whether a counter may have restarted: it says less than it said last."""
     return joules < (state.joules if state.seen_joules is None else state.seen_joules)
 
 
-def _hold(state: CounterState, joules: float, monotonic_seconds: float) -> Judgement:
+def _hold(state: CounterState, joules: float | None, monotonic_seconds: float) -> Judgement:
     held_since = monotonic_seconds if state.held_since is None else state.held_since
     if monotonic_seconds - held_since > HOLD_SECONDS:
         return _broken(state, joules, monotonic_seconds)
-    return Judgement("held", NOTHING, replace(state, held_since=held_since))
+    return Judgement("held", NOTHING, replace(state, held_since=held_since, seen_joules=joules))
 
 
-def _broken(state: CounterState, joules: float, monotonic_seconds: float) -> Judgement:
+def _broken(state: CounterState, joules: float | None, monotonic_seconds: float) -> Judgement:
     broken = replace(state, held_since=None, broken_since=monotonic_seconds, seen_joules=joules)
     return Judgement("broken", NOTHING, broken)

@@ -1,0 +1,131 @@
+"""Readings as a sweep would bring them, in one line each."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from msgspec import Struct
+
+from perwatt_agent.readings import EngineSample, GpuSample, MeterSample, Readings
+from perwatt_agent.snapshot import (
+    BackendStatus,
+    EngineCounts,
+    GpuInfo,
+    GpuReading,
+    GpuSlowReading,
+    Snapshot,
+    WorkloadInfo,
+)
+
+BOOT_UNIX_SECONDS = 1_800_000_000.0
+"""Monotonic 0 in Unix time."""
+
+UP = BackendStatus("nvml", up=True)
+
+
+class Lines:
+    """A function of time that is linear between its corners, and flat outside of them."""
+
+    def __init__(self, *corners: tuple[float, float]) -> None:
+        self._corners = corners
+
+    def __call__(self, t: float) -> float:
+        corners = self._corners
+        if t <= corners[0][0]:
+            return corners[0][1]
+        for (t0, y0), (t1, y1) in pairwise(corners):
+            if t <= t1:
+                return y0 + (y1 - y0) * (t - t0) / (t1 - t0)
+        return corners[-1][1]
+
+
+class At(Struct, frozen=True):
+    """What is read of one GPU in one sweep."""
+
+    joules: float | None = None
+    watts: float | None = None
+    utilization: float | None = None
+
+
+def info(index: int) -> GpuInfo:
+    return GpuInfo(f"GPU-{index}", index, "Test GPU")
+
+
+def reading(
+    t: float,
+    joules: float | None = None,
+    watts: float | None = None,
+    *,
+    is_mean: bool = True,
+    utilization: float | None = None,
+) -> GpuReading:
+    return GpuReading(
+        t, energy_joules=joules, power_watts=watts, power_is_mean=is_mean, utilization_ratio=utilization
+    )
+
+
+def limit(t: float, watts: float, most_watts: float | None = None) -> GpuSlowReading:
+    return GpuSlowReading(t, power_limit_watts=watts, power_limit_max_watts=most_watts)
+
+
+def counts(
+    output: float | None = None,
+    *,
+    model: str = "llama",
+    running: float | None = None,
+    born: float | None = None,
+) -> EngineCounts:
+    """Counts of an engine that was born at monotonic time *born*."""
+    start = None if born is None else BOOT_UNIX_SECONDS + born
+    return EngineCounts(
+        model, output_tokens=output, requests_running=running, process_start_unix_seconds=start
+    )
+
+
+def page(
+    workload: str,
+    t: float,
+    counts: EngineCounts | None = None,
+    *,
+    gpus: Sequence[str] = ("GPU-0",),
+    failure: str = "",
+) -> EngineSample:
+    """A fetch of an engine's page: what it said, why it did not, or with neither a mere claim on GPUs."""
+    return EngineSample(WorkloadInfo(workload), tuple(gpus), t, BOOT_UNIX_SECONDS + t, counts, failure)
+
+
+def sweep(
+    t: float,
+    gpus: Mapping[int, At | None],
+    *engines: EngineSample,
+    generation: int = 1,
+    meters: Sequence[MeterSample] = (),
+    backend: BackendStatus = UP,
+) -> Readings:
+    """A sweep that ends at *t*, where GPUs that are None are lost."""
+    return Readings(
+        monotonic_seconds=t,
+        unix_seconds=BOOT_UNIX_SECONDS + t,
+        backend=backend,
+        generation=generation,
+        known=tuple(info(index) for index in gpus),
+        gpus=tuple(
+            GpuSample(info(index).uuid, "lost")
+            if at is None
+            else GpuSample(
+                info(index).uuid, "ok", reading(t, at.joules, at.watts, utilization=at.utilization)
+            )
+            for index, at in gpus.items()
+        ),
+        engines=engines,
+        meters=tuple(meters),
+    )
+
+
+def workload_joules(snapshot: Snapshot, workload: str) -> float:
+    """All joules that a snapshot shows for a workload."""
+    return sum(
+        gpu.active_joules + gpu.idle_joules + gpu.loading_joules
+        for shown in snapshot.workloads
+        if shown.info.workload == workload
+        for gpu in shown.energy
+    )
