@@ -33,8 +33,9 @@ p { margin: .25rem 0 1.5rem; color: var(--soft) }
 dl { display: grid; grid-template-columns: 7rem 1fr; margin: 1.5rem 0; padding: 1rem 0;
      border: solid var(--line); border-width: 1px 0 }
 dt { color: var(--soft) } dd { margin: 0 }
-ul { margin: 0; padding: 0; list-style: none } li { color: var(--soft) }
-a { display: inline-block; min-width: 7rem; color: var(--leaf); text-decoration: none }
+ul { margin: 0; padding: 0; list-style: none }
+li { display: grid; grid-template-columns: 7rem 1fr; color: var(--soft) }
+a { color: var(--leaf); text-decoration: none }
 a:hover { text-decoration: underline }
 """
 
