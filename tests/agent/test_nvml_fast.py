@@ -1,55 +1,23 @@
-"""What the NVML backend reads of a GPU each second, and what each driver code makes of it."""
+"""What the NVML backend reads of a GPU each second, and in how many calls."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-import pynvml
 import pytest
-from support.fakenvml import Constant, FakeDriver, Square
+from support.fakenvml import Constant, Square
+from support.nvml import Open, opening
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure
+from perwatt_agent.backend import GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml import NvmlBackend, errors
-from perwatt_agent.nvml.device import NvmlDevice
 from perwatt_agent.snapshot import GpuReading
 
-Open = Callable[..., tuple[FakeDriver, list[NvmlDevice]]]
-
-# Facts of a reading -> the entry point that gives them.
-SECONDARY = {
-    "utilization_ratio": "nvmlDeviceGetUtilizationRates",
-    "clock_sm_hertz": "nvmlDeviceGetClockInfo",
-    "clock_memory_hertz": "nvmlDeviceGetClockInfo",
-    "temperature_memory_celsius": "field:82",
-    "energy_joules": "field:83",
-    "power_watts": "field:185",
-}
-# Return codes -> the outcome, whichever call answers so; and of the others, the outcome when the batch does.
-EVERYWHERE = {code: [GenerationEnded] * 3 for code in (1, 9, 18)} | {
-    code: ["lost"] * 3 for code in (15, 16, 28)
-}
-WHOLE_BATCH = dict.fromkeys((3, 13, 25, 26), GpuReading)
-TRANSIENT = [10, 11, 14, 19, 20, 21, 27, 29, 999, 777]
+FIELDS = (82, 83, 185, 186, 191)
 
 
 @pytest.fixture
 def opened(tmp_path: Path, clock: ManualClock):
-    """Open a backend over a fake driver of some architecture."""
-    backend, drivers = NvmlBackend(clock), []
-
-    def open_one(architecture: str = "hopper", gpus: int = 2) -> tuple[FakeDriver, list[NvmlDevice]]:
-        driver = FakeDriver.create(tmp_path, gpus=gpus, architecture=architecture).install()
-        drivers.append(driver)
-        driver.advance(10.0)
-        return driver, list(backend.open().devices)
-
-    yield open_one
-    for driver in drivers:
-        driver.release()
-    backend.close()
-    for driver in drivers:
-        driver.close()
+    with opening(tmp_path, clock) as opened:
+        yield opened
 
 
 class TestReading:
@@ -118,6 +86,23 @@ class TestReading:
         driver.fail("field:191", 0, code=999, times=1)
 
         assert None is devices[0].read().energy_joules
+
+    @pytest.mark.parametrize("late", [False, True])
+    def test_power_is_of_the_scope_of_energy(self, opened: Open, late: bool):
+        """Where energy is the module's, so is power, whenever that turns out: they are compared."""
+        driver, devices = opened()
+        driver.set(0, has_module_scope=1, module_extra_watts=120.0)
+        if late:
+            driver.fail("field:83", 0, code=999, times=1)
+            devices[0].read()
+        driver.fail("field:83", 0, code=3)
+        reading = devices[0].read()
+
+        assert ("module", 2200.0, 220.0) == (
+            reading.energy_source,
+            reading.energy_joules,
+            reading.power_watts,
+        )
 
     def test_the_module_is_not_taken_while_the_gpu_merely_fails(self, opened: Open):
         """A counter never changes what it counts because of one bad second."""
@@ -231,6 +216,28 @@ class TestCalls:
         assert None is devices[0].read().temperature_memory_celsius
         assert 100.0 == devices[0].read().power_watts
 
+    @pytest.mark.parametrize(
+        ("architecture", "fields"),
+        [
+            pytest.param("hopper", {82, 83, 185}, id="hopper"),
+            pytest.param("gh200", {82, 191, 185}, id="gh200"),
+            pytest.param("ga100", {82, 83, 186}, id="ga100"),
+            pytest.param("pascal", {186}, id="pascal"),
+        ],
+    )
+    def test_the_batch_shrinks_to_what_is_given(self, opened: Open, architecture: str, fields: set[int]):
+        """After the first read each fact is asked for by one field, and only where the GPU gives it."""
+        driver, devices = opened(architecture)
+        devices[0].read()
+        before = {field: driver.calls(f"field:{field}") for field in FIELDS}
+        devices[0].read()
+
+        assert dict.fromkeys(fields, 1) == {
+            field: driver.calls(f"field:{field}") - before[field]
+            for field in FIELDS
+            if driver.calls(f"field:{field}") != before[field]
+        }
+
     def test_a_permission_is_asked_for_again_slowly(
         self, opened: Open, clock: ManualClock, caplog: pytest.LogCaptureFixture
     ):
@@ -275,6 +282,17 @@ class TestOlderDrivers:
 
         assert ("error", "unknown") == (raised.value.state, raised.value.reason)
 
+    def test_without_power_fields_a_failing_power_call_is_one_fact(self, opened: Open):
+        """Where the batch gives energy, power that fails once is merely absent once."""
+        driver, devices = opened()
+        for field in (185, 186):
+            driver.fail(f"field:{field}", code=2)
+        driver.fail("nvmlDeviceGetPowerUsage", code=999, times=1)
+
+        assert [(1000.0, None), (1000.0, 100.0)] == [
+            (reading.energy_joules, reading.power_watts) for reading in (devices[0].read(), devices[0].read())
+        ]
+
     def test_the_first_memory_call_counts_what_is_reserved(self, opened: Open):
         """Its `used` includes what the driver reserves, so reserved is absent."""
         driver, devices = opened()
@@ -295,169 +313,3 @@ class TestOlderDrivers:
 
         assert [41.0] * 3 == [reading.temperature_core_celsius for reading in readings]
         assert 1 == driver.calls("nvmlDeviceGetTemperatureV")
-
-
-class TestSentinels:
-    @pytest.mark.parametrize(
-        ("settings", "fact"),
-        [
-            pytest.param(
-                {"temperature_core_celsius": 0x80000000}, "temperature_core_celsius", id="2^31 degrees"
-            ),
-            pytest.param(
-                {"temperature_core_celsius": 0xFFFFFFFF}, "temperature_core_celsius", id="not available"
-            ),
-            pytest.param(
-                {"temperature_memory_celsius": 0xFFFFFFFF}, "temperature_memory_celsius", id="no sensor"
-            ),
-            pytest.param(
-                {"temperature_memory_celsius": 0}, "temperature_memory_celsius", id="no memory sensor"
-            ),
-            pytest.param({"utilization_percent": 0xFFFFFFFF}, "utilization_ratio", id="load"),
-            pytest.param({"utilization_percent": 101}, "utilization_ratio", id="more than all"),
-            pytest.param({"clock_mhz": (0, 0xFFFFFFFF, 0)}, "clock_sm_hertz", id="clock"),
-            pytest.param({"memory_total_bytes": 2**64 - 1}, "memory_total_bytes", id="memory"),
-            pytest.param(
-                {"memory_used_bytes": 2**64 - 1}, "memory_used_bytes", id="more memory than there is"
-            ),
-            pytest.param({"energy_offset_joules": 1.8446744073709552e16}, "energy_joules", id="energy"),
-        ],
-    )
-    def test_never_become_numbers(self, opened: Open, settings: dict[str, object], fact: str):
-        """A value that means "unknown" is absent."""
-        driver, devices = opened()
-        driver.set(0, **settings)
-
-        assert None is getattr(devices[0].read(), fact)
-        assert None is not getattr(devices[1].read(), fact)
-
-    def test_power_that_no_board_draws_is_absent(self, opened: Open):
-        """4.29 megawatts is how a driver says that it does not know."""
-        driver, devices = opened()
-        driver.set_waveform(0, Constant(4_294_967.295))
-        driver.advance(2.0)
-
-        assert None is devices[0].read().power_watts
-
-
-class TestFailures:
-    @pytest.mark.parametrize("code", TRANSIENT)
-    @pytest.mark.parametrize("fact", SECONDARY)
-    def test_one_fact_fails_alone(self, opened: Open, fact: str, code: int):
-        """A passing failure of one fact costs that fact in that reading and nothing else."""
-        driver, devices = opened()
-        before = devices[0].read()
-        driver.fail(SECONDARY[fact], 0, code, times=1 if fact != "clock_memory_hertz" else 2)
-        during, after = devices[0].read(), devices[0].read()
-        lost = {name for name in before.__struct_fields__ if getattr(during, name) != getattr(before, name)}
-
-        assert {fact} | ({"clock_sm_hertz"} if fact == "clock_memory_hertz" else set()) == lost
-        assert None is getattr(during, fact)
-        assert before == after
-
-    @pytest.mark.parametrize("code", [2, 4, *TRANSIENT])
-    def test_a_failed_batch_is_a_failed_gpu(self, opened: Open, code: int):
-        """Without the batch there is no reading; the next read finds the GPU anew."""
-        driver, devices = opened()
-        driver.fail("nvmlDeviceGetFieldValues", 0, code, times=1)
-        with pytest.raises(GpuFailure, match=f"code {code}") as raised:
-            devices[0].read()
-
-        assert ("error", errors.describe(code).word) == (raised.value.state, raised.value.reason)
-        assert 100.0 == devices[1].read().power_watts
-        assert 100.0 == devices[0].read().power_watts
-        assert 1 == driver.calls("nvmlDeviceGetHandleByUUID", gpu=0)
-
-    def test_a_batch_in_which_every_field_failed_is_a_failed_gpu(self, opened: Open):
-        """A call that succeeds and brings nothing brings no reading."""
-        driver, devices = opened()
-        for field in (82, 83, 185, 186, 191):
-            driver.fail(f"field:{field}", 0, 999)
-
-        with pytest.raises(GpuFailure) as raised:
-            devices[0].read()
-
-        assert ("error", "unknown") == (raised.value.state, raised.value.reason)
-
-    @pytest.mark.parametrize("code", [15, 16, 28])
-    @pytest.mark.parametrize(
-        "function", ["nvmlDeviceGetFieldValues", "field:83", "nvmlDeviceGetTemperatureV", "*"]
-    )
-    def test_a_lost_gpu(self, opened: Open, function: str, code: int):
-        """Whichever call says that a GPU is lost, that one is lost, the other is not; it may come back."""
-        driver, devices = opened()
-        lost = driver.fail(function, 0, code)
-        with pytest.raises(GpuFailure) as raised:
-            devices[0].read()
-
-        assert ("lost", errors.describe(code).word) == (raised.value.state, raised.value.reason)
-        assert 100.0 == devices[1].read().power_watts
-
-        lost.release()
-
-        assert 100.0 == devices[0].read().power_watts
-
-    @pytest.mark.parametrize("code", [2, 6, 28])
-    def test_a_gpu_that_is_not_found_again_is_lost(self, opened: Open, code: int):
-        """A GPU that the driver does not know by its UUID any more is lost."""
-        driver, devices = opened()
-        driver.fail("nvmlDeviceGetFieldValues", 0, 15)
-        driver.fail("nvmlDeviceGetHandleByUUID", 0, code)
-        states = []
-        for _ in range(3):
-            with pytest.raises(GpuFailure) as raised:
-                devices[0].read()
-            states.append((raised.value.state, raised.value.reason))
-
-        assert [("lost", "gpu_is_lost"), ("lost", "gpu_not_found"), ("lost", "gpu_not_found")] == states
-        assert 100.0 == devices[1].read().power_watts
-
-    def test_a_lost_gpu_costs_one_call_a_read(self, opened: Open):
-        """A GPU that is gone is looked for by its UUID, and nothing more."""
-        driver, devices = opened()
-        driver.lose(0)
-        before = driver.calls(gpu=0)
-        for _ in range(11):
-            with pytest.raises(GpuFailure):
-                devices[0].read()
-
-        assert 11 == driver.calls(gpu=0) - before
-
-    @pytest.mark.parametrize("code", [*range(1, 40), 500, 777, 999])
-    def test_every_code_has_one_outcome(self, opened: Open, code: int):
-        """Whatever a driver answers, known or not: a reading, a failed GPU, or the generation's end."""
-        outcomes = []
-        for function in ("nvmlDeviceGetFieldValues", "field:185", "nvmlDeviceGetClockInfo"):
-            driver, devices = opened()
-            driver.fail(function, 0, code)
-            try:
-                outcomes.append(type(devices[0].read()))
-            except (GpuFailure, GenerationEnded) as raised:
-                outcomes.append(getattr(raised, "state", GenerationEnded))
-
-        assert EVERYWHERE.get(code, [WHOLE_BATCH.get(code, "error"), GpuReading, GpuReading]) == outcomes
-
-    def test_nothing_is_logged_by_a_read(self, opened: Open, caplog: pytest.LogCaptureFixture):
-        """The sampler logs failures, once; a device that logs each second would fill a disk."""
-        driver, devices = opened()
-        driver.lose(0)
-        for _ in range(5):
-            with pytest.raises(GpuFailure):
-                devices[0].read()
-
-        assert [] == caplog.records
-
-
-def test_codes_are_those_of_the_binding():
-    """The table lists every return code of the binding that a read can meet, under its number."""
-    unlisted = {"SUCCESS", "ALREADY_INITIALIZED", "INSUFFICIENT_SIZE", "INSUFFICIENT_POWER"}
-    unlisted |= {"VGPU_ECC_NOT_SUPPORTED", "FREQ_NOT_SUPPORTED", "RESET_TYPE_NOT_SUPPORTED"}
-    prefix = "NVML_ERROR_"
-    binding = {
-        getattr(pynvml, name): name.removeprefix(prefix)
-        for name in dir(pynvml)
-        if name.startswith(prefix) and isinstance(getattr(pynvml, name), int)
-    }
-
-    assert {code for code, name in binding.items() if name not in unlisted} - set(errors.CODES) == set()
-    assert set(errors.CODES) <= set(binding)

@@ -107,8 +107,7 @@ static void hang(fake_fault_t *fault) {
     __atomic_sub_fetch(&fault->hanging, 1, __ATOMIC_SEQ_CST);
 }
 
-nvmlReturn_t fake_fault(const char *function, int gpu) {
-    fake_control_t *control = fake_control();
+static nvmlReturn_t suffer(fake_control_t *control, const char *function, int gpu) {
     uint32_t count = __atomic_load_n(&control->fault_count, __ATOMIC_ACQUIRE);
     for (uint32_t i = 0; i < count; i++) {
         fake_fault_t *fault = &control->faults[i];
@@ -120,11 +119,11 @@ nvmlReturn_t fake_fault(const char *function, int gpu) {
     return NVML_SUCCESS;
 }
 
-static nvmlReturn_t count_and_suffer(const char *function, int gpu) {
+nvmlReturn_t fake_count_and_suffer(const char *function, int gpu) {
     fake_control_t *control = fake_control();
     if (!control) return NVML_ERROR_DRIVER_NOT_LOADED;
     count_call(control, function, gpu);
-    return fake_fault(function, gpu);
+    return suffer(control, function, gpu);
 }
 
 static int is_started(void) {
@@ -132,7 +131,7 @@ static int is_started(void) {
 }
 
 nvmlReturn_t fake_enter(const char *function, int gpu) {
-    nvmlReturn_t code = count_and_suffer(function, gpu);
+    nvmlReturn_t code = fake_count_and_suffer(function, gpu);
     if (code != NVML_SUCCESS) return code;
     return is_started() ? NVML_SUCCESS : NVML_ERROR_UNINITIALIZED;
 }
@@ -156,7 +155,7 @@ nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_g
 }
 
 nvmlReturn_t fake_start(void) {
-    nvmlReturn_t code = count_and_suffer("nvmlInitWithFlags", FAKE_NO_GPU);
+    nvmlReturn_t code = fake_count_and_suffer("nvmlInitWithFlags", FAKE_NO_GPU);
     if (code != NVML_SUCCESS) return code;
     if (!is_started()) __atomic_store_n(&start_count, 0, __ATOMIC_SEQ_CST);
     __atomic_store_n(&started_generation, fake_control()->generation, __ATOMIC_SEQ_CST);

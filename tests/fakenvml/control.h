@@ -63,6 +63,7 @@ typedef struct {
     uint32_t clock_mhz[NVML_CLOCK_COUNT];
     uint32_t clock_max_mhz[NVML_CLOCK_COUNT];
     uint32_t nvlink_count;
+    uint32_t odd_value_type; /* if not 0: what fields give as the type of their values */
     uint32_t process_count;
     uint32_t process_pid[FAKE_MAX_PROCESSES];
     uint32_t segment_count;
@@ -113,7 +114,7 @@ typedef struct {
 /* control.c */
 fake_control_t *fake_control(void);
 double fake_now(void);
-nvmlReturn_t fake_fault(const char *function, int gpu);
+nvmlReturn_t fake_count_and_suffer(const char *function, int gpu);
 nvmlReturn_t fake_enter(const char *function, int gpu);
 nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_gpu_t **gpu);
 nvmlReturn_t fake_start(void);

@@ -107,11 +107,11 @@ static const struct {
 static nvmlReturn_t read_field(fake_gpu_t *gpu, int index, nvmlFieldValue_t *field) {
     char name[32];
     snprintf(name, sizeof name, "field:%u", field->fieldId);
-    nvmlReturn_t injected = fake_fault(name, index);
+    nvmlReturn_t injected = fake_count_and_suffer(name, index);
     if (injected != NVML_SUCCESS) return injected;
     for (unsigned int i = 0; i < sizeof FIELDS / sizeof FIELDS[0]; i++)
         if (FIELDS[i].id == field->fieldId) {
-            field->valueType = FIELDS[i].type;
+            field->valueType = gpu->odd_value_type ? gpu->odd_value_type : FIELDS[i].type;
             return FIELDS[i].read(gpu, field->scopeId, &field->value);
         }
     return NVML_ERROR_NOT_SUPPORTED;

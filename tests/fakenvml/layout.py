@@ -51,6 +51,7 @@ class Gpu(Structure):
         ("clock_mhz", c_uint32 * CLOCKS),
         ("clock_max_mhz", c_uint32 * CLOCKS),
         ("nvlink_count", c_uint32),
+        ("odd_value_type", c_uint32),
         ("process_count", c_uint32),
         ("process_pid", c_uint32 * MAX_PROCESSES),
         ("segment_count", c_uint32),

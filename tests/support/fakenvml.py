@@ -202,11 +202,15 @@ class FakeDriver:
     # How it is used
 
     def calls(self, function: str | None = None, gpu: int | None = None) -> int:
-        """How often an entry point (default: any) was called, for one GPU or in all."""
-        return sum(count for name, count in self._counts(gpu).items() if function in (None, name))
+        """How often an entry point (default: any) was called, or a field read, for one GPU or in all."""
+        if function is not None:
+            return self._counts(gpu).get(function, 0)
+        return sum(self.calls_by_function(gpu).values())
 
     def calls_by_function(self, gpu: int | None = None) -> dict[str, int]:
-        return {name: count for name, count in self._counts(gpu).items() if count}
+        """The entry points that were called; fields are read within calls, so they are none."""
+        counts = self._counts(gpu).items()
+        return {name: count for name, count in counts if count and not name.startswith("field:")}
 
     def environment(self) -> dict[str, str]:
         """This process's environment, changed so that a subprocess loads the fake driver."""

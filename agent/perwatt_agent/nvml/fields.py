@@ -72,13 +72,11 @@ class FieldBatch:
         self._fields = tuple(fields)
         self._array = (pynvml.c_nvmlFieldValue_t * len(self._fields))()
         for entry, field in zip(self._array, self._fields, strict=True):
-            entry.fieldId, entry.scopeId, entry.nvmlReturn = field.id, field.scope, pynvml.NVML_ERROR_UNKNOWN
-        self._blank = bytes(self._array)
+            entry.fieldId, entry.scopeId = field.id, field.scope
         self._count = ctypes.c_int(len(self._fields))
 
     def read(self, handle: Any) -> tuple[int, dict[Field, Reply]]:
         """The call's return code, and each field's own code and raw number."""
-        ctypes.memmove(self._array, self._blank, len(self._blank))
         try:
             function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
         except pynvml.NVMLError as error:
@@ -146,13 +144,10 @@ class FieldFacts:
             raise_failure(transient[0], "nvmlDeviceGetFieldValues")
 
     def _settle(self, replies: Mapping[Field, Reply]) -> None:
-        settled = {fact: _possible(fields, replies) for fact, fields in self._candidates.items()}
-        energy = settled.get("energy_joules")
-        if energy and energy[0].scope == MODULE:
-            # Power of the same scope, so that the two can be held against each other.
-            settled["power_watts"] = (
-                tuple(f for f in settled["power_watts"] if f.scope == MODULE) or settled["power_watts"]
-            )
+        left = {fact: _not_refused(fields, replies) for fact, fields in self._candidates.items()}
+        settled = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
+        if energy := settled.get("energy_joules"):
+            settled["power_watts"] = _same_scope(energy, left["power_watts"], replies)
         if settled != self._candidates:
             self._candidates = settled
             self._batch = self._new_batch()
@@ -172,7 +167,19 @@ class FieldFacts:
         return FieldBatch(field for fields in self._candidates.values() for field in fields)
 
 
-def _possible(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
-    """The candidates that are left: the best alone as soon as it came, without those that never come."""
-    left = tuple(field for field in fields if describe(replies[field][0]).meaning is not Meaning.ABSENT)
-    return left[:1] if left and replies[left[0]][0] == SUCCESS else left
+def _not_refused(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
+    return tuple(field for field in fields if describe(replies[field][0]).meaning is not Meaning.ABSENT)
+
+
+def _best_alone(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
+    """The best candidate as soon as it came, until then all of them."""
+    return fields[:1] if fields and replies[fields[0]][0] == SUCCESS else fields
+
+
+def _same_scope(
+    energy: tuple[Field, ...], power: tuple[Field, ...], replies: Mapping[Field, Reply]
+) -> tuple[Field, ...]:
+    """The candidates for power in the scope of energy, because the two are held against each other."""
+    if len(energy) > 1:
+        return power  # the scope is not known yet
+    return _best_alone(tuple(f for f in power if f.scope == energy[0].scope) or power, replies)
