@@ -13,7 +13,7 @@ up: $(RUNTIME)  ## run perwatt on this machine
 
 test: $(DEV)  ## every test; installs what the tests need, Debian's packages included
 	$(BIN)/python tests/system_packages.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu tests/gpu

@@ -27,7 +27,6 @@ def run_agent(config: AgentConfig) -> int:
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
-        logger.info("agent: http://%s/metrics", address(sock))
         await serve_agent(config, sock, stop)
         return 0
 
@@ -75,6 +74,7 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
     async with simulated_parts(config, clock) as (backend, endpoints):
         sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints)
         app = exporter_app(lambda: sampler.latest)
+        logger.info("agent: http://%s/metrics", address(sock))
         await together(stop, cancelled_by(stop, sampler.run()), serve(app, sock, stop=stop))
 
 
