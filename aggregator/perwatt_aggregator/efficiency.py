@@ -10,15 +10,8 @@ from perwatt_aggregator import reasons
 from perwatt_aggregator.answers import PROVENANCES, Carbon, Cost, Dimension, EfficiencyItem, Provenance, Pue
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.fleet import Fleet, Group, NodeView
-from perwatt_aggregator.sums import (
-    Energy,
-    coverage_ratio,
-    energy_at,
-    few_readings,
-    mean_window,
-    work_of,
-)
+from perwatt_aggregator.fleet import Fleet, NodeView
+from perwatt_aggregator.sums import Energy, Sums, sums_of
 
 MIN_COVERAGE_RATIO = 0.95
 MIN_EXPLAINED_RATIO = 0.95
@@ -35,37 +28,33 @@ def efficiency(
 ) -> tuple[EfficiencyItem, ...]:
     """Return one item for each group that *by* makes of the fleet, and for each of *boundaries*."""
     fleet = Fleet(views, by)
-    return tuple(
-        _Item(fleet, group, boundary, facility).item() for group in fleet.groups() for boundary in boundaries
-    )
+    sums = [sums_of(group, fleet) for group in fleet.groups()]
+    return tuple(_Item(one, boundary, facility).item() for one in sums for boundary in boundaries)
 
 
 class _Item:
     """One group at one boundary, on its way to an answer; `_reasons` gathers what must be said."""
 
-    def __init__(self, fleet: Fleet, group: Group, boundary: Boundary, facility: FacilityConfig) -> None:
-        self._fleet = fleet
-        self._group = group
+    def __init__(self, sums: Sums, boundary: Boundary, facility: FacilityConfig) -> None:
+        self._sums = sums
         self._boundary = boundary
         self._facility = facility
-        self._reasons: set[str] = set()
-        self._work = work_of(group.parts)
+        self._place = sums.board if boundary == "gpu_board" else sums.node
+        self._reasons: set[str] = set(sums.reasons | self._place.reasons)
         self._energy = self._measure()
 
     def item(self) -> EfficiencyItem:
-        group, work, energy = self._group, self._work, self._energy
-        coverage = coverage_ratio(group.parts, self._fleet.views, at_node=self._boundary != "gpu_board")
-        explained = self._explained()
+        sums, work, energy = self._sums, self._sums.work, self._energy
+        coverage, explained = self._place.coverage_ratio, self._explained()
         output, joules = (
             (work.output, energy.joules if energy else None) if self._divisible() else (None, None)
         )
         self._judge(coverage, explained)
         per_token = _over(joules, output)
-        facts = self._fleet.facts(group)
         return EfficiencyItem(
-            group=group.labels,
+            group=sums.group.labels,
             boundary=self._boundary,
-            window=mean_window(group.parts),
+            window=sums.window,
             tokens=work.tokens(),
             requests=work.requests(),
             work=work.units,
@@ -84,8 +73,8 @@ class _Item:
             carbon=self._carbon(),
             coverage_ratio=coverage,
             explained_ratio=explained,
-            largest_gap_seconds=facts.largest_gap_seconds,
-            age_seconds=facts.age_seconds,
+            largest_gap_seconds=sums.largest_gap_seconds,
+            age_seconds=sums.age_seconds,
             provenance=self._provenance(),
             valid=reasons.is_valid(self._reasons),
             reasons=reasons.ordered(self._reasons),
@@ -93,18 +82,10 @@ class _Item:
 
     def _measure(self) -> Energy | None:
         """The energy at the item's boundary; None, with reasons, where it cannot be had."""
-        parts, views = self._group.parts, self._fleet.views
-        if self._boundary == "gpu_board":
-            energy = energy_at(parts, self._fleet, at_node=False)
-            if energy is None:
-                self._reasons.add("no_energy")
-            return energy
-        for part in parts:
-            self._reasons.update(views[part.node].factor_reasons)
-        energy = energy_at(parts, self._fleet, at_node=True)
+        energy = self._place.energy
         if energy is None and "no_node_meter" not in self._reasons:
             self._reasons.add("no_energy")
-        if self._boundary == "node":
+        if self._boundary != "facility":
             return energy
         if self._facility.pue is None:
             self._reasons.add("no_pue")
@@ -117,34 +98,24 @@ class _Item:
 
     def _divisible(self) -> bool:
         """Whether the item's tokens and joules belong together, member by member."""
-        if not self._group.has_whole_groups:
-            self._reasons.add("shared_group")
-        return self._group.has_whole_groups and not self._work.spans_gpus
+        return self._sums.group.has_whole_groups and not self._sums.work.spans_gpus
 
     def _judge(self, coverage: float, explained: float | None) -> None:
-        group, energy, found = self._group, self._energy, self._reasons
-        found.update(reason for part in group.parts for reason in part.reasons)
-        found.update(self._fleet.facts(group).reasons)
+        energy, work, found = self._energy, self._sums.work, self._reasons
         if coverage < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
-        if few_readings(group.parts):
-            found.add("too_few_readings")
         if energy is not None and energy.joules == 0.0:
             found.add("no_joules")
-        if group.is_rest:
+        if self._sums.group.is_rest:
             found.add("unattributed")
             return
         if explained is not None and explained < MIN_EXPLAINED_RATIO:
             found.add("unexplained")
-        if not self._work.spans_gpus:
-            found.update(self._work.reasons())
+        if not work.spans_gpus:
+            found.update(work.reasons())
 
     def _provenance(self) -> tuple[Provenance, ...]:
-        found = {source for part in self._group.parts for source in part.provenance}
-        if self._boundary != "gpu_board":
-            for part in self._group.parts:
-                found.update(self._fleet.views[part.node].factor_provenance)
-        return tuple(source for source in PROVENANCES if source in found)
+        return tuple(source for source in PROVENANCES if source in self._place.provenance)
 
     def _pue(self) -> Pue | None:
         pue = self._facility.pue
@@ -165,7 +136,7 @@ class _Item:
         return Carbon(grams, carbon.kind, self._per_million(grams))
 
     def _per_million(self, amount: float) -> float | None:
-        return _times(_over(amount, self._work.output), MILLION) if self._divisible() else None
+        return _times(_over(amount, self._sums.work.output), MILLION) if self._divisible() else None
 
 
 def _over(numerator: float | None, denominator: float | None) -> float | None:

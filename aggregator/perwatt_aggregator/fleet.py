@@ -27,12 +27,9 @@ class NodeView(Struct, frozen=True):
     gpus: int = 0
 
     @property
-    def factor_reasons(self) -> tuple[str, ...]:
-        return self.parts.factor.reasons if self.parts else ()
-
-    @property
-    def factor_provenance(self) -> tuple[str, ...]:
-        return self.parts.factor.provenance if self.parts else ()
+    def factor_ratio(self) -> float | None:
+        """Node joules per board joule; None where it cannot be known."""
+        return None if self.parts is None else self.parts.factor.ratio
 
 
 class Group(Struct, frozen=True):
@@ -47,14 +44,6 @@ class Group(Struct, frozen=True):
     parts: tuple[Part, ...]
     is_rest: bool
     has_whole_groups: bool
-
-
-class GroupFacts(Struct, frozen=True):
-    """What the nodes of a group have in common: the worst of each."""
-
-    largest_gap_seconds: float | None
-    age_seconds: float | None
-    reasons: frozenset[str]
 
 
 class Fleet:
@@ -89,20 +78,6 @@ class Fleet:
                 gathered.setdefault(self._key(part), []).append(part)
         keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
         return tuple(self._group(key, gathered[key]) for key in keys)
-
-    def facts(self, group: Group) -> GroupFacts:
-        views = [self.views[node] for node in {part.node for part in group.parts}]
-        reached = [view.parts for view in views if view.parts is not None]
-        notes = set()
-        if any(view.stale for view in views):
-            notes.add("stale")
-        if not all(parts.filled for parts in reached):
-            notes.add("window_not_filled")
-        return GroupFacts(
-            max((parts.largest_gap_seconds for parts in reached), default=None),
-            max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
-            frozenset(notes),
-        )
 
     def _of(self, view: NodeView) -> tuple[Part, ...]:
         if view.parts is not None:

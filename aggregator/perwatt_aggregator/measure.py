@@ -60,8 +60,10 @@ class _Reader:
         self._first = first
         self._last = last
         self._counters: dict[str, list[Counter]] = {}
+        self._grown: dict[Counter, float | None] = {}
         for counter in ring.columns:
             self._counters.setdefault(counter.name, []).append(counter)
+            self._grown[counter] = ring.increase(counter, first, last)
 
     def window(self, asked_start: float, asked_seconds: float) -> NodeWindow:
         ring = self._ring
@@ -82,13 +84,14 @@ class _Reader:
         )
 
     def _increase(self, counter: Counter) -> float | None:
-        return self._ring.increase(counter, self._first, self._last)
+        return self._grown.get(counter)
 
     def _of(self, name: str) -> list[Counter]:
         return self._counters.get(name, [])
 
     def _resets(self, counter: Counter) -> list[int]:
-        return [row for row in self._ring.columns[counter].resets if self._first < row <= self._last]
+        resets = self._ring.columns[counter].resets
+        return [row for row in resets if self._first < row <= self._last] if resets else []
 
     def _calibration(self, gpu: str) -> float:
         facts = self._sample.gpus.get(gpu)

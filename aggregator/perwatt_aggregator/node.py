@@ -12,7 +12,9 @@ from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import NodeSample
 from perwatt_aggregator.window import NodeWindow
 
-_KEPT_WINDOWS = 8
+# A window that was asked for within this many readings is kept current, so that asking again is cheap.
+_WARM_ROWS = 12
+_MAX_WARM_WINDOWS = 8
 
 
 class Target(Struct, frozen=True):
@@ -23,7 +25,7 @@ class Target(Struct, frozen=True):
 
 
 class _Kept(Struct, frozen=True):
-    row: int
+    asked_row: int
     window: NodeWindow | None
     parts: NodeParts | None
 
@@ -32,7 +34,7 @@ class Node:
     """
     What is known of one agent. Times are monotonic seconds of the aggregator's clock, unless named unix.
 
-    Windows are worked out once for each new reading, and kept.
+    Windows are worked out once for each new reading, and before they are asked for again.
     """
 
     def __init__(self, target: Target, ring: NodeRing, facility: FacilityConfig) -> None:
@@ -53,7 +55,8 @@ class Node:
 
     def hear(self, sample: NodeSample, unix_seconds: float) -> None:
         """Take in a reading that was fetched now. Raises TooManySeries."""
-        self.ring.add(sample)
+        if self.ring.add(sample):
+            self._keep_warm()
         self.up = True
         self.failure = None
         self.last_success_unix = unix_seconds
@@ -94,11 +97,23 @@ class Node:
 
     def _at(self, seconds: float) -> _Kept:
         kept = self._kept.get(seconds)
-        if kept is None or kept.row != self.ring.last_row:
-            window = node_window(self.ring, seconds)
-            parts = None if window is None else node_parts(self.target.node, window, self._facility)
-            kept = _Kept(self.ring.last_row, window, parts)
-            if len(self._kept) >= _KEPT_WINDOWS:
-                self._kept.clear()
-            self._kept[seconds] = kept
+        row = self.ring.last_row
+        if kept is None or kept.asked_row != row:
+            window, parts = self._work_out(seconds) if kept is None else (kept.window, kept.parts)
+            kept = self._kept[seconds] = _Kept(row, window, parts)
+            if len(self._kept) > _MAX_WARM_WINDOWS:
+                del self._kept[next(iter(self._kept))]
         return kept
+
+    def _keep_warm(self) -> None:
+        """Work out anew the windows that are still asked for, and forget the others."""
+        row = self.ring.last_row
+        self._kept = {
+            seconds: _Kept(kept.asked_row, *self._work_out(seconds))
+            for seconds, kept in self._kept.items()
+            if 0 <= row - kept.asked_row <= _WARM_ROWS
+        }
+
+    def _work_out(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
+        window = node_window(self.ring, seconds)
+        return window, None if window is None else node_parts(self.target.node, window, self._facility)

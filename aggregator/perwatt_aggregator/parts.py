@@ -64,9 +64,11 @@ def node_parts(node: str, window: NodeWindow, facility: FacilityConfig) -> NodeP
     """Cut *window* of *node* into parts, and work out what its board joules mean at the node."""
     cutter = _Cutter(node, window)
     rest = tuple(cutter.rest())
+    whole = tuple(cutter.works()) + rest
+    spread = any(len(work.joules) > 1 for work in window.works)
     return NodeParts(
-        whole=tuple(cutter.works()) + rest,
-        by_gpu=tuple(cutter.works_by_gpu()) + rest,
+        whole=whole,
+        by_gpu=tuple(cutter.works_by_gpu()) + rest if spread else whole,
         factor=node_factor(window, facility),
         backend=window.backend,
         seconds=window.seconds,
@@ -102,7 +104,9 @@ class _Cutter:
 
     def rest(self) -> Iterator[Part]:
         for gpu in self._window.gpus:
-            yield self._rest(gpu)
+            # Of a GPU that is held through and through there is nothing left to say.
+            if gpu.gpu not in self._held or gpu.unattributed_joules or gpu.waiting_joules or gpu.reset:
+                yield self._rest(gpu)
         if self._meter_only and not self._window.works:
             yield self._part(
                 meter_joules=self._meter_share(1), coverage_ratio=1.0, weight=1.0, reasons=("no_energy",)

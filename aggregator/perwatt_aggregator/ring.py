@@ -143,18 +143,16 @@ class NodeRing:
 
         Where it was not read at an edge, its nearest reading within counts.
         """
+        rows, capacity = self.columns[counter].rows, self._capacity
+        grown = rows[last % capacity] - rows[first % capacity]
+        if first < last and not math.isnan(grown):
+            return grown
         span = self.span(counter, first, last)
-        if span is None:
-            return None
-        rows = self.columns[counter].rows
-        return rows[span[1] % self._capacity] - rows[span[0] % self._capacity]
+        return None if span is None else rows[span[1] % capacity] - rows[span[0] % capacity]
 
     def span(self, counter: Counter, first: int, last: int) -> tuple[int, int] | None:
         """The first and last row within, in which the counter was read; None if it was not read twice."""
-        column = self.columns.get(counter)
-        if column is None:
-            return None
-        rows, capacity = column.rows, self._capacity
+        rows, capacity = self.columns[counter].rows, self._capacity
         while first < last and math.isnan(rows[first % capacity]):
             first += 1
         while last > first and math.isnan(rows[last % capacity]):

@@ -43,6 +43,7 @@ COUNTERS: dict[str, str] = {
 }
 """The counters that are kept, and the label that tells the parts of each apart."""
 
+SPARE_SERIES = 256
 _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
 _BACKEND_INFO = "perwatt_backend_info"
 _BACKEND_UP = "perwatt_backend_up"
@@ -118,14 +119,19 @@ class NodeSample(Struct, frozen=True):
 
 
 class PageReader:
-    """Read the pages of one agent."""
+    """Reads the pages of one agent, and remembers what their series are from page to page."""
 
     def __init__(self) -> None:
         self._parser = PageParser(WANTED)
+        self._known: dict[Series, Counter] = {}
 
     def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
         """Return what *page* says. Raises PageError or NotAnAgent."""
-        return _assemble(self._parser.parse(page), monotonic_seconds)
+        sample = _assemble(self._parser.parse(page), monotonic_seconds, self._known)
+        # Series come and go with workloads: forget all rather than keep the dead for ever.
+        if len(self._known) > 2 * len(sample.counters) + SPARE_SERIES:
+            self._known.clear()
+        return sample
 
 
 def sample_of_snapshot(snapshot: Snapshot) -> NodeSample:
@@ -136,10 +142,12 @@ def sample_of_snapshot(snapshot: Snapshot) -> NodeSample:
         if family.name in WANTED
         for values, value in family.read(snapshot)
     )
-    return _assemble(series, snapshot.monotonic_seconds)
+    return _assemble(series, snapshot.monotonic_seconds, {})
 
 
-def _assemble(series: Iterable[tuple[Series, float]], monotonic_seconds: float) -> NodeSample:
+def _assemble(
+    series: Iterable[tuple[Series, float]], monotonic_seconds: float, known: dict[Series, Counter]
+) -> NodeSample:
     counters: dict[Counter, float] = {}
     facts: dict[str, list[tuple[Series, float]]] = {}
     for one, value in series:
@@ -147,7 +155,7 @@ def _assemble(series: Iterable[tuple[Series, float]], monotonic_seconds: float) 
             continue
         if one.name in COUNTERS:
             if value >= 0.0:
-                counters[_counter(one)] = value
+                counters[_counter(one, known)] = value
         else:
             facts.setdefault(one.name, []).append((one, value))
     if _TIMESTAMP not in facts:
@@ -164,25 +172,17 @@ def _assemble(series: Iterable[tuple[Series, float]], monotonic_seconds: float) 
     )
 
 
-_counters: dict[Series, Counter] = {}
-_MAX_COUNTERS = 100_000
-
-
-def _counter(series: Series) -> Counter:
-    """Return the identity of a series; worked out once, since pages repeat it every few seconds."""
-    counter = _counters.get(series)
+def _counter(series: Series, known: dict[Series, Counter]) -> Counter:
+    counter = known.get(series)
     if counter is None:
         labels = dict(series.labels)
-        counter = Counter(
+        counter = known[series] = Counter(
             series.name,
             labels.get("gpu", ""),
             labels.get("workload", ""),
             labels.get("model", ""),
             labels.get(COUNTERS[series.name], ""),
         )
-        if len(_counters) >= _MAX_COUNTERS:
-            _counters.clear()
-        _counters[series] = counter
     return counter
 
 

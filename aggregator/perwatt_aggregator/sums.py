@@ -1,12 +1,12 @@
 """Sums over parts: their energy at a boundary, their work, the time they cover."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
 from msgspec import Struct
 
 from perwatt_aggregator.answers import Requests, Tokens, Window
-from perwatt_aggregator.fleet import Fleet, NodeView
+from perwatt_aggregator.fleet import Fleet, Group, NodeView
 from perwatt_aggregator.parts import Part
 from perwatt_aggregator.window import Counts
 
@@ -31,7 +31,70 @@ class Energy(Struct, frozen=True):
         return Energy(ratio * self.joules, active, ratio * self.known_joules, ratio * self.power_watts)
 
 
-def energy_at(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy | None:
+class Place(Struct, frozen=True):
+    """What holds for a group at its boards, or at its nodes."""
+
+    energy: Energy | None
+    coverage_ratio: float
+    provenance: frozenset[str]
+    reasons: frozenset[str]
+
+
+class Sums(Struct, frozen=True):
+    """One group, summed once for all boundaries; of its nodes' gaps and ages the worst."""
+
+    group: Group
+    work: "Work"
+    window: Window | None
+    board: Place
+    node: Place
+    largest_gap_seconds: float | None
+    age_seconds: float | None
+    reasons: frozenset[str]
+
+
+def sums_of(group: Group, fleet: Fleet) -> Sums:
+    """Sum the parts of *group*."""
+    views = [fleet.views[node] for node in {part.node for part in group.parts}]
+    reached = [view.parts for view in views if view.parts is not None]
+    sources = frozenset(source for part in group.parts for source in part.provenance)
+    return Sums(
+        group=group,
+        work=work_of(group.parts),
+        window=mean_window(group.parts),
+        board=Place(
+            _energy(group.parts, fleet, at_node=False),
+            _coverage_ratio(group.parts, fleet.views, at_node=False),
+            sources,
+            frozenset(),
+        ),
+        node=Place(
+            _energy(group.parts, fleet, at_node=True),
+            _coverage_ratio(group.parts, fleet.views, at_node=True),
+            sources.union(*(parts.factor.provenance for parts in reached)),
+            frozenset().union(*(parts.factor.reasons for parts in reached)),
+        ),
+        largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
+        age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
+        reasons=frozenset(_reasons(group, views)),
+    )
+
+
+def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
+    """What must be said of a group at any boundary."""
+    for part in group.parts:
+        yield from part.reasons
+    if any(view.stale for view in views):
+        yield "stale"
+    if not all(view.parts.filled for view in views if view.parts is not None):
+        yield "window_not_filled"
+    if _few_readings(group.parts):
+        yield "too_few_readings"
+    if not group.has_whole_groups:
+        yield "shared_group"
+
+
+def _energy(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy | None:
     """
     Sum the parts' joules at their boards, or at their nodes.
 
@@ -42,7 +105,7 @@ def energy_at(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy |
     active: float | None = 0.0
     found = False
     for part in parts:
-        ratio = _ratio(part, fleet.views[part.node]) if at_node else 1.0
+        ratio = fleet.views[part.node].factor_ratio if at_node else 1.0
         own = None if part.joules is None or ratio is None else part.joules * ratio
         if at_node and own is None:
             own = part.meter_joules
@@ -60,10 +123,26 @@ def energy_at(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy |
     return Energy(joules, active, known, power) if found else None
 
 
-def _ratio(part: Part, view: NodeView) -> float | None:
-    if view.parts is None:
-        return None
-    return view.parts.factor.ratio
+def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
+    """The share of the window that readings cover: the mean over the GPUs behind the parts."""
+    covered = total = 0.0
+    for part in parts:
+        view = views[part.node]
+        ratio = part.coverage_ratio
+        if at_node and view.parts is not None:
+            ratio = min(ratio, view.parts.factor.coverage_ratio)
+        covered += part.weight * ratio * view.fresh_ratio
+        total += part.weight
+    return covered / total if total else 0.0
+
+
+def _few_readings(parts: Iterable[Part]) -> bool:
+    """Whether parts with too few readings are more than a small share."""
+    few = total = 0.0
+    for part in parts:
+        total += part.weight
+        few += part.weight if part.few_readings else 0.0
+    return few > SPOILING_RATIO * total
 
 
 class Work(Struct, frozen=True):
@@ -128,28 +207,6 @@ def work_of(parts: Iterable[Part]) -> Work:
         output_per_second=sum(_rate(part, output) for part, output in outputs) if outputs else None,
         spans_gpus=spans,
     )
-
-
-def coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
-    """The share of the window that readings cover: the mean over the GPUs behind the parts."""
-    covered = total = 0.0
-    for part in parts:
-        view = views[part.node]
-        ratio = part.coverage_ratio
-        if at_node and view.parts is not None:
-            ratio = min(ratio, view.parts.factor.coverage_ratio)
-        covered += part.weight * ratio * view.fresh_ratio
-        total += part.weight
-    return covered / total if total else 0.0
-
-
-def few_readings(parts: Iterable[Part]) -> bool:
-    """Whether parts with too few readings are more than a small share."""
-    few = total = 0.0
-    for part in parts:
-        total += part.weight
-        few += part.weight if part.few_readings else 0.0
-    return few > SPOILING_RATIO * total
 
 
 def mean_window(parts: Iterable[Part]) -> Window | None:
