@@ -1,0 +1,105 @@
+"""A real vLLM run, page by page, over a driver whose exact joules are known."""
+
+from pathlib import Path
+
+import pytest
+from support.engine_pages import engine_page, page_server
+from support.fakenvml import Constant, FakeDriver
+
+from perwatt_agent.account import Account
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.driver import Driver
+from perwatt_agent.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.gpus import GpuSweeper, Timing
+from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.snapshot import EngineCounts, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.source import LiveSource
+
+GPUS = 2
+# Within the second between two sweeps, when pages are read: joules must be told for that very instant.
+PAGE_AFTER_SECONDS = 0.3
+
+
+class Run:
+    """An agent over GPUS boards and one engine page; both clocks are moved by hand."""
+
+    def __init__(self, driver: FakeDriver, url: str) -> None:
+        self.driver = driver
+        self._clock = ManualClock()
+        info = WorkloadInfo("chat")
+        self._poller = EndpointPoller(Endpoint(info, 8000, "all", EngineReader(url)), self._clock, 5.0)
+        timing = Timing.for_interval(1.0)
+        gpus = Driver(NvmlBackend(self._clock), self._clock, timing.hung_seconds)
+        sweeper = GpuSweeper(gpus, self._clock, timing)
+        self._source = LiveSource(gpus, sweeper, [self._poller], self._clock, 1.0)
+        self._account = Account(1.0)
+
+    async def second(self, *, read_page: bool = False) -> WorkloadSnapshot | None:
+        """Let a second pass, with the page read in it or not, and sweep."""
+        self._advance(PAGE_AFTER_SECONDS)
+        if read_page:
+            await self._poller.poll()
+        self._advance(1.0 - PAGE_AFTER_SECONDS)
+        workloads = self._account.advance(await self._source.sweep()).workloads
+        return workloads[0] if workloads else None
+
+    def _advance(self, seconds: float) -> None:
+        self.driver.advance(seconds)
+        self._clock.advance(seconds)
+
+
+def joules(workload: WorkloadSnapshot) -> float:
+    return sum(gpu.active_joules + gpu.idle_joules + gpu.loading_joules for gpu in workload.energy)
+
+
+async def test_from_idle_over_warm_to_after(tmp_path: Path) -> None:
+    """
+    The page's own counts arrive unaltered, and tokens/J over them is that of the exact joules between
+    the very instants at which the pages were read, within 0.1 %.
+    """
+    with FakeDriver.create(tmp_path, gpus=GPUS).install() as driver:
+        driver.set_waveform(0, Constant(310.0))
+        driver.set_waveform(1, Constant(470.0))
+        async with page_server(engine_page("vllm-0.32.0-1-idle")) as server:
+            run = Run(driver, server.url)
+            await run.second()
+            began = driver.now + PAGE_AFTER_SECONDS
+            idle = await run.second(read_page=True)
+            for _ in range(9):
+                await run.second()
+            server.page = engine_page("vllm-0.32.0-2-warm")
+            await run.second(read_page=True)
+            for _ in range(40):
+                await run.second()
+            server.page = engine_page("vllm-0.32.0-4-after")
+            ended = driver.now + PAGE_AFTER_SECONDS
+            after = await run.second(read_page=True)
+
+        assert idle is not None
+        assert after is not None
+        assert idle.counts is not None
+        assert (0.0, 0.0) == (idle.counts.output_tokens, idle.counts.requests_ok)
+        assert after.counts is not None
+        assert expected_counts(after.counts) == after.counts
+        exact = sum(driver.exact_energy_joules(gpu, began, ended) for gpu in range(GPUS))
+        tokens_per_joule = after.counts.output_tokens / (joules(after) - joules(idle))  # type: ignore[operator]
+        assert 4585 / exact == pytest.approx(tokens_per_joule, rel=1e-3)
+        assert ended - began == pytest.approx(after.covered_seconds - idle.covered_seconds, rel=1e-6)
+
+
+def expected_counts(seen: EngineCounts) -> EngineCounts:
+    """What the client and the page say of this run; the start time is the page's own."""
+    return EngineCounts(
+        model="tiny-llama",
+        output_tokens=4585.0,
+        prompt_computed_tokens=3854.0,
+        prompt_cached_tokens=8832.0,
+        effective_output_tokens=4503.0,
+        requests_ok=64.0,
+        requests_aborted=6.0,
+        requests_error=4.0,
+        requests_running=0.0,
+        requests_waiting=0.0,
+        process_start_unix_seconds=seen.process_start_unix_seconds,
+    )
