@@ -100,8 +100,10 @@ def sweep(
     generation: int = 1,
     meters: Sequence[MeterSample] = (),
     backend: BackendStatus = UP,
+    read_at: float | None = None,
 ) -> Readings:
-    """A sweep that ends at *t*, where GPUs that are None are lost."""
+    """A sweep that ends at *t* and reads the GPUs at *read_at*, by default then too; None is a lost one."""
+    instant = t if read_at is None else read_at
     return Readings(
         monotonic_seconds=t,
         unix_seconds=BOOT_UNIX_SECONDS + t,
@@ -112,7 +114,7 @@ def sweep(
             GpuSample(info(index).uuid, "lost")
             if at is None
             else GpuSample(
-                info(index).uuid, "ok", reading(t, at.joules, at.watts, utilization=at.utilization)
+                info(index).uuid, "ok", reading(instant, at.joules, at.watts, utilization=at.utilization)
             )
             for index, at in gpus.items()
         ),

@@ -1,0 +1,437 @@
+"""Every joule of a board has one owner, at every sweep, whatever happens."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.node import Engine, Node
+from support.readings import workload_joules
+
+from perwatt_agent.account import Account, AccountState
+from perwatt_agent.attribution import WAIT_SECONDS
+from perwatt_agent.snapshot import Snapshot, WorkloadSnapshot
+
+Ledger = Counter[tuple[str, ...]]
+
+
+class Books:
+    """A node's account, audited after every sweep."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.account = Account(1.0)
+        self.snapshot: Snapshot | None = None
+        self._booked: Ledger = Counter()
+
+    def run(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.snapshot = self.account.advance(self.node.sweep())
+            self._audit()
+
+    def restart_agent(self, seconds: float) -> None:
+        """Start another agent after some time, from what the first one saved."""
+        saved = msgspec.json.encode(self.account.state())
+        self.account = Account(1.0, state=msgspec.json.decode(saved, type=AccountState))
+        self.node.advance(seconds)
+        self.node.forget_claims()
+
+    def shown(self, workload: str = "a") -> WorkloadSnapshot:
+        assert self.snapshot is not None
+        return next(shown for shown in self.snapshot.workloads if shown.info.workload == workload)
+
+    def joules(self, workload: str = "a") -> float:
+        assert self.snapshot is not None
+        return workload_joules(self.snapshot, workload)
+
+    def rest(self, gpu: int = 0) -> tuple[float, float]:
+        """(unallocated, unknown) joules."""
+        ledger = self.account.state().attribution.gpus[f"GPU-{gpu}"]
+        return ledger.unallocated_joules, ledger.unknown_joules
+
+    def accepted(self, gpu: int = 0) -> float:
+        return self.account.state().energy[f"GPU-{gpu}"].accepted_joules
+
+    def _audit(self) -> None:
+        booked = self._books()
+        for gpu, energy in self.account.state().energy.items():
+            owned = sum(joules for key, joules in booked.items() if gpu in key)
+            waiting = self.account.waiting_joules(gpu)
+            assert waiting >= -1e-6
+            assert pytest.approx(energy.accepted_joules, rel=1e-9, abs=1e-6) == owned + waiting
+        for key, joules in self._booked.items():
+            assert joules <= booked[key], key
+        self._booked = booked
+
+    def _books(self) -> Ledger:
+        state = self.account.state().attribution
+        books: Ledger = Counter()
+        for gpu, ledger in state.gpus.items():
+            books[gpu, "unallocated"] = ledger.unallocated_joules
+            books[gpu, "unknown"] = ledger.unknown_joules
+        for workload, account in state.workloads.items():
+            for model, used in account.models.items():
+                books[workload, model, "covered"] = used.covered_seconds
+                for gpu, by_doing in used.joules.items():
+                    for doing, joules in by_doing.items():
+                        books[gpu, workload, model, doing] = joules
+        return books
+
+
+def books_of(*engines: Engine, gpus: int = 1) -> Books:
+    return Books(Node(gpus, engines))
+
+
+class TestTogether:
+    @pytest.mark.parametrize("page_age_seconds", [0.0, 0.1, 0.5, 0.9])
+    def test_same_instant(self, page_age_seconds: float) -> None:
+        """
+        A workload's tokens and joules are those of one instant, whether its page is younger or older
+        than the newest readings; the joules are the board's exact energy up to then.
+        """
+        engine = Engine("a", gpus=(0, 1))
+        books = books_of(engine, gpus=2)
+        books.node.page_age_seconds = page_age_seconds
+        books.run(1)
+        began = [books.node.joules(gpu, books.node.t - 0.2) for gpu in (0, 1)]
+        for _ in range(60):
+            books.run(1)
+            shown = books.shown()
+            if shown.counts is None:
+                continue
+            assert shown.counts.output_tokens is not None
+            at = engine.settled_at(shown.counts.output_tokens)
+            used = sum(books.node.joules(gpu, at) - began[gpu] for gpu in (0, 1))
+
+            assert 0.0 <= books.node.t - at <= 7.0
+            assert pytest.approx(used) == books.joules()
+            assert pytest.approx(at - (1_001.0 - 0.2)) == shown.covered_seconds
+
+    def test_one_gpu_late(self) -> None:
+        """Both wait for the last of the workload's GPUs to be read."""
+        books = books_of(Engine("a", gpus=(0, 1)), gpus=2)
+        books.run(20)
+        before = (books.shown().counts, books.joules())
+        books.node.present[1] = False
+        books.run(20)
+
+        assert before == (books.shown().counts, books.joules())
+
+        books.node.present[1] = True
+        books.run(1)
+        assert pytest.approx(2 * 300.0 * (1_039.7 - 1_000.8)) == books.joules()
+
+    def test_gpu_lost_for_long(self) -> None:
+        """A GPU that is lost holds its workload back once, and then no more; what it used comes with it."""
+        engine = Engine("a", gpus=(0, 1))
+        books = books_of(engine, gpus=2)
+        books.run(20)
+        books.node.present[1] = False
+        books.run(100)
+        for _ in range(60):
+            books.run(1)
+            counts = books.shown().counts
+            assert counts is not None
+            assert counts.output_tokens is not None
+            assert books.node.t - engine.settled_at(counts.output_tokens) < 7.0
+        before = books.joules()
+        books.run(600)
+        assert pytest.approx(600.0 * 300.0) == books.joules() - before
+
+        books.node.present[1] = True
+        books.run(10)
+        assert (0.0, 0.0) == books.rest(1)
+        assert books.joules() > 0.98 * (books.accepted(0) + books.accepted(1))
+
+
+class TestOutage:
+    def test_two_minutes(self) -> None:
+        """After two minutes without a page all joules come to the workload."""
+        engine = Engine("a")
+        books = books_of(engine)
+        books.run(20)
+        engine.reachable = False
+        books.run(120)
+        assert not books.shown().up
+
+        engine.reachable = True
+        books.run(10)
+        assert books.shown().up
+        assert (0.0, 0.0) == books.rest()
+        assert pytest.approx(300.0 * (1_149.7 - 1_000.8)) == books.joules()
+
+    @pytest.mark.parametrize(("watts", "cause"), [(50.0, 0), (300.0, 1)])
+    def test_longer_than_the_wait(self, watts: float, cause: int) -> None:
+        """What waits for more than 300 s is given up, by whether anything ran on the GPU."""
+        engine = Engine("a")
+        books = Books(Node(1, [engine], watts))
+        books.run(20)
+        engine.reachable = False
+        before = books.joules()
+        books.run(1_000)
+
+        waiting = books.account.waiting_joules("GPU-0")
+        assert before == books.joules()
+        assert pytest.approx(WAIT_SECONDS * watts, rel=0.01) == waiting
+        assert pytest.approx(books.accepted() - before - waiting) == books.rest()[cause]
+        assert 0.0 == books.rest()[1 - cause]
+
+    def test_never_heard(self) -> None:
+        """An engine whose page never answers explains nothing."""
+        engine = Engine("a")
+        engine.reachable = False
+        books = books_of(engine)
+        books.run(700)
+
+        assert (0.0, None, ()) == (books.joules(), books.shown().counts, books.shown().energy)
+        assert books.rest()[1] > 300.0 * 390
+
+    def test_agent_down(self) -> None:
+        """What was used while the agent was down goes to the workload that went on meanwhile."""
+        books = books_of(Engine("a"))
+        books.run(20)
+        books.restart_agent(seconds=1_000.0)
+        books.run(10)
+
+        assert (0.0, 0.0) == books.rest()
+        assert pytest.approx(300.0 * (2_029.7 - 1_000.8)) == books.joules()
+
+    def test_agent_down_and_page_late(self) -> None:
+        """The first page of a new agent may be some minutes late without losing that."""
+        engine = Engine("a")
+        books = books_of(engine)
+        books.run(20)
+        books.restart_agent(seconds=1_000.0)
+        engine.reachable = False
+        books.run(120)
+        engine.reachable = True
+        books.run(10)
+
+        assert (0.0, 0.0) == books.rest()
+
+    def test_gone_with_the_agent(self) -> None:
+        """A workload that a new agent does not know any more is given up after the usual wait."""
+        engine = Engine("a")
+        books = books_of(engine)
+        books.run(20)
+        books.restart_agent(seconds=100.0)
+        books.node.engines.clear()
+        books.run(300)
+        assert 0.0 == sum(books.rest())
+
+        books.run(10)
+        assert sum(books.rest()) > 300.0 * 400
+        assert 0.0 == books.account.waiting_joules("GPU-0")
+
+
+class TestRestart:
+    def test_engine(self) -> None:
+        """Before the new engine's birth: unknown; until it answers: loading; then what it does."""
+        engine = Engine("a")
+        books = books_of(engine)
+        books.run(20)
+        engine.reachable = False
+        books.run(20)
+        engine.born = books.node.t
+        books.run(40)
+        engine.reachable = True
+        books.run(10)
+
+        (energy,) = books.shown().energy
+        assert pytest.approx(300.0 * 20.3) == books.rest()[1]
+        assert pytest.approx(300.0 * (1_079.7 - 1_040.0)) == energy.loading_joules
+        assert pytest.approx(300.0 * (1_019.7 - 1_000.8 + 10.0)) == energy.active_joules
+
+    def test_model(self) -> None:
+        """Another model under the same name is another account, and the first one's joules stay."""
+        engine = Engine("a")
+        books = books_of(engine)
+        books.run(20)
+        before = books.account.state().attribution.workloads["a"].models["llama"]
+        engine.model, engine.born = "qwen", books.node.t
+        books.run(20)
+
+        models = books.account.state().attribution.workloads["a"].models
+        assert before == models["llama"]
+        assert pytest.approx(300.0 * (1_039.7 - 1_020.0)) == models["qwen"].joules["GPU-0"]["active"]
+        assert pytest.approx(models["qwen"].joules["GPU-0"]["active"]) == books.joules()
+
+    def test_idle(self) -> None:
+        """A workload that serves nobody pays for its baseline as idle."""
+        engine = Engine("a")
+        engine.serves = False
+        books = Books(Node(1, [engine], watts=80.0))
+        books.run(21)
+
+        (energy,) = books.shown().energy
+        assert (0.0, 0.0) == (energy.active_joules, energy.loading_joules)
+        assert pytest.approx(80.0 * (1_019.7 - 1_000.8)) == energy.idle_joules
+
+
+class TestSharing:
+    def test_equally(self) -> None:
+        """A GPU claimed by two workloads is divided equally."""
+        books = books_of(Engine("a"), Engine("b"))
+        books.run(21)
+
+        assert pytest.approx(150.0 * (1_019.7 - 1_000.8)) == books.joules("a") == books.joules("b")
+
+    def test_claimed_late(self) -> None:
+        """Who claims late gets its share from then on, and nothing of the others' past."""
+        first, second = Engine("a"), Engine("b")
+        second.claimed = False
+        books = books_of(first, second)
+        books.run(30)
+        second.claimed = True
+        books.run(31)
+
+        assert pytest.approx(300.0 * 30.0 + 150.0 * (1_059.7 - 1_030.8)) == books.joules("a")
+        assert pytest.approx(150.0 * (1_059.7 - 1_030.8)) == books.joules("b")
+
+    def test_first_claim_is_late(self) -> None:
+        """What was used before anybody claimed the GPU is unallocated or unknown, and stays so."""
+        engine = Engine("a")
+        engine.claimed = False
+        books = books_of(engine)
+        books.run(30)
+        engine.claimed = True
+        books.run(31)
+
+        assert pytest.approx(300.0 * 30.0) == books.rest()[1]
+        assert pytest.approx(300.0 * (1_059.7 - 1_030.8)) == books.joules()
+
+    def test_claim_moves(self) -> None:
+        """A workload whose GPU becomes another one pays for that from then on."""
+        engine = Engine("a")
+        books = books_of(engine, gpus=2)
+        books.run(20)
+        engine.gpus = ("GPU-1",)
+        books.run(20)
+
+        by_gpu = {energy.gpu: energy.active_joules for energy in books.shown().energy}
+        assert pytest.approx(300.0 * (1_019.7 - 1_000.8)) == by_gpu["GPU-0"]
+        assert pytest.approx(300.0 * (1_039.7 - 1_024.8)) == by_gpu["GPU-1"]
+        assert 0.0 == books.account.waiting_joules("GPU-0")
+
+    def test_agent_restart_while_one_is_silent(self) -> None:
+        """Two that are settled to different instants keep their halves over a restart of the agent."""
+        first, second = Engine("a"), Engine("b")
+        books = books_of(first, second)
+        books.run(20)
+        second.reachable = False
+        books.run(60)
+        books.restart_agent(seconds=30.0)
+        books.run(20)
+        second.reachable = True
+        books.run(10)
+
+        assert (0.0, 0.0) == books.rest()
+        assert pytest.approx(150.0 * (1_139.7 - 1_000.8)) == books.joules("a") == books.joules("b")
+
+
+def power(books: Books, which: int, size: float) -> None:
+    books.node.watts[which % len(books.node.watts)] = 700.0 * size
+
+
+def toggle_gpu(books: Books, which: int, size: float) -> None:
+    index = which % len(books.node.present)
+    books.node.present[index] = not books.node.present[index]
+
+
+def toggle_page(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.reachable = not engine.reachable
+
+
+def toggle_load(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.running = 1.0 - engine.running
+
+
+def claim(books: Books, which: int, size: float) -> None:
+    books.node.engines[which % len(books.node.engines)].claimed = True
+
+
+def move_claim(books: Books, which: int, size: float) -> None:
+    gpus = len(books.node.watts)
+    books.node.engines[which % len(books.node.engines)].gpus = (f"GPU-{round(size * (gpus - 1))}",)
+
+
+def restart_engine(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.born = books.node.t - 10.0 * size
+
+
+def change_model(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.model = "qwen" if engine.model == "llama" else "llama"
+    engine.born = books.node.t
+
+
+def restart_agent(books: Books, which: int, size: float) -> None:
+    books.restart_agent(500.0 * size**2)
+
+
+def forget_engine(books: Books, which: int, size: float) -> None:
+    """Restart the agent with one endpoint less."""
+    books.node.engines[which % len(books.node.engines)].claimed = False
+    books.restart_agent(10.0 * size)
+
+
+def page_age(books: Books, which: int, size: float) -> None:
+    books.node.page_age_seconds = 0.9 * size
+
+
+def let_pass(books: Books, which: int, size: float) -> None:
+    books.run(round(400 * size**3))
+
+
+Event = Callable[[Books, int, float], None]
+EVENTS: tuple[Event, ...] = (
+    power,
+    toggle_gpu,
+    toggle_page,
+    toggle_load,
+    claim,
+    move_claim,
+    restart_engine,
+    change_model,
+    restart_agent,
+    forget_engine,
+    page_age,
+    let_pass,
+)
+NODES = st.integers(1, 4).flatmap(
+    lambda gpus: st.tuples(
+        st.just(gpus),
+        st.lists(
+            st.tuples(st.sets(st.integers(0, gpus - 1), min_size=1), st.booleans()), min_size=1, max_size=3
+        ),
+    )
+)
+SCHEDULES = st.lists(
+    st.tuples(st.sampled_from(EVENTS), st.integers(0, 11), st.floats(0.0, 1.0), st.integers(0, 12)),
+    max_size=30,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(NODES, SCHEDULES)
+def test_conservation(
+    made: tuple[int, list[tuple[set[int], bool]]], schedule: list[tuple[Event, int, float, int]]
+) -> None:
+    """
+    For every GPU at every sweep: workloads + unallocated + unknown + waiting = accepted joules, and
+    nothing that was booked is ever taken back: over any load, gaps, outages, restarts and late claims.
+    """
+    gpus, claims = made
+    engines = [Engine(f"w{number}", sorted(held)) for number, (held, _) in enumerate(claims)]
+    for engine, (_, claimed) in zip(engines, claims, strict=True):
+        engine.claimed = claimed
+    books = Books(Node(gpus, engines))
+    books.run(3)
+    for happen, which, size, seconds in schedule:
+        happen(books, which, size)
+        books.run(seconds)

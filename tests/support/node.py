@@ -1,0 +1,97 @@
+"""A node whose power, tokens and faults a test decides, and whose every joule is known."""
+
+from collections.abc import Sequence
+
+from perwatt_agent.readings import EngineSample, Readings
+from perwatt_agent.snapshot import EngineCounts
+from support.readings import At, counts, page, sweep
+
+TOKENS_PER_SECOND = 1_000.0
+LATEST_READ_SECONDS = 0.2
+"""The GPUs are read this long before a sweep ends, so that a page can be younger than they are."""
+
+
+class Engine:
+    """
+    An engine whose token count tells its age, so that a page's instant can be had from its tokens.
+
+    `claimed` is whether the agent knows of it, `reachable` whether its page answers.
+    """
+
+    def __init__(self, workload: str, gpus: Sequence[int] = (0,), born: float = 0.0) -> None:
+        self.workload = workload
+        self.gpus = tuple(f"GPU-{index}" for index in gpus)
+        self.born = born
+        self.model = "llama"
+        self.running = 1.0
+        self.claimed = True
+        self.reachable = True
+        self.serves = True
+
+    def counts(self, t: float) -> EngineCounts:
+        tokens = TOKENS_PER_SECOND * (t - self.born) if self.serves else 0.0
+        return counts(tokens, model=self.model, running=self.running if self.serves else 0.0, born=self.born)
+
+    def settled_at(self, output_tokens: float) -> float:
+        """The instant of the page that said *output_tokens*."""
+        return self.born + output_tokens / TOKENS_PER_SECOND
+
+    def fetch(self, t: float) -> EngineSample:
+        if self.reachable:
+            return page(self.workload, t, self.counts(t), gpus=self.gpus)
+        return page(self.workload, t, gpus=self.gpus, failure="refused")
+
+
+class Node:
+    """GPUs with exact counters and engines with pages, swept once a second."""
+
+    def __init__(self, gpus: int = 1, engines: Sequence[Engine] = (), watts: float = 300.0) -> None:
+        self.t = 1_000.0
+        self.watts = [watts] * gpus
+        self.present = [True] * gpus
+        self.engines = list(engines)
+        self.page_seconds = 5
+        self.page_age_seconds = 0.3
+        self._joules = [0.0] * gpus
+        self._claimed: set[str] = set()
+        self._sweeps = 0
+
+    def advance(self, seconds: float) -> None:
+        self.t += seconds
+        for index, watts in enumerate(self.watts):
+            self._joules[index] += watts * seconds
+
+    def joules(self, gpu: int, t: float) -> float:
+        """What a GPU has used up to *t*, if its power has not changed since."""
+        return self._joules[gpu] - self.watts[gpu] * (self.t - t)
+
+    def forget_claims(self) -> None:
+        """A new agent hears every claim anew."""
+        self._claimed.clear()
+
+    def sweep(self) -> Readings:
+        """One second later: GPUs read, pages fetched where they are due."""
+        self.advance(1.0)
+        self._sweeps += 1
+        read_at = self.t - LATEST_READ_SECONDS
+        gpus = {
+            index: self._read(index, read_at) if present else None
+            for index, present in enumerate(self.present)
+        }
+        return sweep(self.t, gpus, *self._engine_samples(), read_at=read_at)
+
+    def _read(self, gpu: int, read_at: float) -> At:
+        watts = self.watts[gpu]
+        return At(self.joules(gpu, read_at), watts, 1.0 if watts > 100.0 else 0.0)
+
+    def _engine_samples(self) -> list[EngineSample]:
+        samples = []
+        for engine in self.engines:
+            if not engine.claimed:
+                continue
+            if self._sweeps % self.page_seconds == 0:
+                samples.append(engine.fetch(self.t - self.page_age_seconds))
+            elif engine.workload not in self._claimed:
+                samples.append(page(engine.workload, self.t, gpus=engine.gpus))
+            self._claimed.add(engine.workload)
+        return samples
