@@ -16,7 +16,7 @@ test: $(DEV)  ## every test; installs what the tests need, Debian's packages inc
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
-	$(BIN)/python -m pytest -m gpu tests/gpu
+	$(BIN)/python -m pytest -m gpu -s tests/gpu
 
 lint: $(DEV)  ## style, types, import rules, and generated documents that are fresh
 	$(BIN)/ruff check .

@@ -116,6 +116,18 @@ class TestOpen:
         assert [0, 2] == [device.info.index for device in generation.devices]
         assert 1 == len(caplog.records)
 
+    def test_a_gpu_that_hangs_costs_only_its_own_identity(self, driver: FakeDriver, backend: NvmlBackend):
+        """The others are found in time, and the driver is not shut down under the call that hangs."""
+        hang = driver.hang("nvmlDeviceGetUUID", 1)
+        generation = backend.open()
+
+        assert 1 == generation.unidentified
+        assert [0, 2] == [device.info.index for device in generation.devices]
+        backend.close()
+        assert 0 == driver.calls("nvmlShutdown")
+
+        hang.release()
+
     def test_costs_no_import_until_opened(self):
         """A process that never opens NVML does not load its binding."""
         program = (

@@ -1,7 +1,12 @@
 """The GPU backend over NVML."""
 
+from typing import TYPE_CHECKING
+
 from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
+
+if TYPE_CHECKING:
+    from perwatt_agent.nvml.library import Library
 
 
 class NvmlBackend:
@@ -16,23 +21,21 @@ class NvmlBackend:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._started = False
+        self._library: Library | None = None
 
     def open(self) -> Generation:
         """Raises BackendUnavailable while there is no driver, BackendBroken when only a new process helps."""
         # Here, so that a process that never opens NVML does not pay 6 MiB for its binding.
-        from perwatt_agent.nvml import library
+        from perwatt_agent.nvml.library import Library
 
         self.close()
+        library = Library()
         generation = library.start(self._clock)
-        self._started = True
+        self._library = library
         return generation
 
     def close(self) -> None:
         """End the generation, if there is one; never while a call on one of its devices is in flight."""
-        if not self._started:
-            return
-        from perwatt_agent.nvml import library
-
-        self._started = False
-        library.stop()
+        if self._library is not None:
+            self._library.stop()
+            self._library = None

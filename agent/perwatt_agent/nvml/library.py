@@ -11,6 +11,7 @@ from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.device import NvmlDevice, Roll
 from perwatt_agent.nvml.errors import Meaning, describe, unavailable
+from perwatt_agent.nvml.roll_call import RollCall
 from perwatt_agent.snapshot import GpuInfo
 
 logger = logging.getLogger(__name__)
@@ -29,33 +30,47 @@ ARCHITECTURES = {
     13: "rubin",
 }
 _AMPERE = 7
+# A GPU that does not say who it is by then is left out of its generation.
+IDENTIFY_SECONDS = 2.0
 _COMPUTE_GA100 = (8, 0)
 
 
-def start(clock: Clock) -> Generation:
-    """Begin a generation; raises BackendUnavailable or BackendBroken, and then nothing is left open."""
-    _checked("nvmlInit", pynvml.nvmlInit)
-    try:
-        return _enumerate(clock)
-    except BaseException:
-        stop()
-        raise
+class Library:
+    """The library from `start` to `stop`, which is one generation of the driver."""
 
+    def __init__(self) -> None:
+        self._roll_call: RollCall[NvmlDevice] | None = None
 
-def stop() -> None:
-    """End the generation. A driver that is gone already cannot be shut down, which is just as well."""
-    with contextlib.suppress(pynvml.NVMLError):
-        pynvml.nvmlShutdown()
+    def start(self, clock: Clock) -> Generation:
+        """Begin a generation; raises BackendUnavailable or BackendBroken, and then nothing is left open."""
+        _checked("nvmlInit", pynvml.nvmlInit)
+        try:
+            return self._enumerate(clock)
+        except BaseException:
+            self.stop()
+            raise
 
+    def stop(self) -> None:
+        """
+        End the generation, unless a call still hangs in it: then only the end of the process does.
 
-def _enumerate(clock: Clock) -> Generation:
-    driver_version = _checked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion)
-    nvml_version = _checked("nvmlSystemGetNVMLVersion", pynvml.nvmlSystemGetNVMLVersion)
-    count = _checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
-    roll = Roll()
-    found = [_identify(index, clock, roll) for index in range(count)]
-    devices = tuple(device for device in found if device is not None)
-    return Generation(driver_version, nvml_version, devices, unidentified=count - len(devices))
+        A driver that is gone already cannot be shut down, which is just as well.
+        """
+        if self._roll_call is not None and self._roll_call.hangs:
+            return
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
+
+    def _enumerate(self, clock: Clock) -> Generation:
+        driver_version = _checked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion)
+        nvml_version = _checked("nvmlSystemGetNVMLVersion", pynvml.nvmlSystemGetNVMLVersion)
+        count = _checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
+        roll = Roll()
+        self._roll_call = RollCall(lambda index: _identify(index, clock, roll), count, IDENTIFY_SECONDS)
+        devices = tuple(device for device in self._roll_call.answers if device is not None)
+        if self._roll_call.hangs:
+            logger.warning("a GPU does not say who it is and hangs: it may need a reset")
+        return Generation(driver_version, nvml_version, devices, unidentified=count - len(devices))
 
 
 def _checked(name: str, call: Callable[[], Any]) -> Any:
