@@ -1,0 +1,185 @@
+"""A backend is opened, and opened again, through every life of the driver."""
+
+import logging
+
+import pytest
+from support.devices import FakeBackend, FakeDevice, eventually
+
+from perwatt_agent.backend import BackendBroken, BackendUnavailable
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.driver import REOPEN_SECONDS, Driver
+
+WAIT_SECONDS = 30.0
+NO_DRIVER = BackendUnavailable("no_driver", "no driver is loaded: install one")
+
+
+def driver_of(clock: ManualClock, *, gpus: int = 1) -> tuple[Driver, FakeBackend]:
+    backend = FakeBackend(*(FakeDevice(index, clock) for index in range(gpus)))
+    return Driver(backend, clock, hung_seconds=2.0), backend
+
+
+async def test_opens_once(clock: ManualClock) -> None:
+    """A backend that answers is opened once, and its generation stays."""
+    driver, backend = driver_of(clock)
+
+    assert await driver.attend(WAIT_SECONDS)
+    assert not await driver.attend(WAIT_SECONDS)
+    assert (1, 1) == (backend.opens.count, driver.generations)
+    assert ("nvml", True, "570.00", "12.570.00", "") == (
+        driver.status.name,
+        driver.status.up,
+        driver.status.driver_version,
+        driver.status.nvml_version,
+        driver.status.reason,
+    )
+
+
+async def test_absent_then_there(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver that is not there is tried again, ever more rarely, and said to be missing once."""
+    caplog.set_level(logging.INFO)
+    driver, backend = driver_of(clock)
+    backend.opens.failure = NO_DRIVER
+    began = clock.monotonic()
+    attempts = []
+    for _ in range(60):
+        before = backend.opens.count
+        assert not await driver.attend(WAIT_SECONDS)
+        if backend.opens.count > before:
+            attempts.append(clock.monotonic() - began)
+        clock.advance(1.0)
+
+    assert [0.0, 1.0, 3.0, 7.0, 15.0, 25.0, 35.0, 45.0, 55.0] == attempts
+    assert (False, "no_driver") == (driver.status.up, driver.status.reason)
+    assert (("no_driver", 9),) == driver.health.snapshot().failures
+
+    backend.opens.failure = None
+    clock.advance(REOPEN_SECONDS[-1])
+    assert await driver.attend(WAIT_SECONDS)
+    assert (True, "") == (driver.status.up, driver.status.reason)
+    assert driver.health.snapshot().success
+    assert ["WARNING", "INFO"] == [record.levelname for record in caplog.records]
+
+
+async def test_no_gpus_then_some(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """A driver without GPUs is up, says so once, and is opened anew until it has some."""
+    driver, backend = driver_of(clock)
+    devices, backend.devices = backend.devices, ()
+    for _ in range(10):
+        await driver.attend(WAIT_SECONDS)
+        await eventually(
+            lambda: backend.closes.count == backend.opens.count - (driver.generation is not None)
+        )
+        clock.advance(1.0)
+
+    assert (True, "no_gpus") == (driver.status.up, driver.status.reason)
+    assert 1 == len(caplog.records)
+
+    backend.devices = devices
+    while not (driver.generation and driver.generation.devices):
+        clock.advance(1.0)
+        await driver.attend(WAIT_SECONDS)
+        await eventually(lambda: driver.generation is not None or backend.closes.count == backend.opens.count)
+    assert "" == driver.status.reason
+
+
+async def test_broken(clock: ManualClock) -> None:
+    """What only a new process can cure is not survived."""
+    driver, backend = driver_of(clock)
+    backend.opens.failure = BackendBroken("version_mismatch", "the driver was replaced")
+
+    with pytest.raises(BackendBroken):
+        await driver.attend(WAIT_SECONDS)
+
+
+async def test_surprise(clock: ManualClock) -> None:
+    """Any other failure to open is tried again like an absent driver."""
+    driver, backend = driver_of(clock)
+    backend.opens.failure = RuntimeError("surprise")
+    assert not await driver.attend(WAIT_SECONDS)
+    assert (False, "unexpected") == (driver.status.up, driver.status.reason)
+
+    backend.opens.failure = None
+    clock.advance(1.0)
+    assert await driver.attend(WAIT_SECONDS)
+
+
+async def test_hanging_opening(clock: ManualClock) -> None:
+    """An opening that hangs delays nobody, is called hung after a while, and counts when it returns."""
+    driver, backend = driver_of(clock)
+    with backend.opens.hanging():
+        assert not await driver.attend(0.01)
+        assert "starting" == driver.status.reason
+
+        clock.advance(2.5)
+        assert not await driver.attend(0.01)
+        assert (False, "hung") == (driver.status.up, driver.status.reason)
+
+    assert await driver.attend(WAIT_SECONDS)
+    assert (1, True) == (backend.opens.count, driver.status.up)
+
+
+async def test_ended(clock: ManualClock) -> None:
+    """A generation that ended is closed, and another one is opened once that is done."""
+    driver, backend = driver_of(clock)
+    await driver.attend(WAIT_SECONDS)
+    driver.end("driver_reloaded", "it went away", may_close=True)
+
+    assert driver.generation is None
+    assert (False, "driver_reloaded") == (driver.status.up, driver.status.reason)
+
+    await eventually(lambda: backend.closes.count == 1)
+    clock.advance(1.0)
+    while not await driver.attend(WAIT_SECONDS):
+        clock.advance(1.0)
+    assert (2, 1, 2) == (backend.opens.count, backend.closes.count, driver.generations)
+
+
+async def test_ended_while_a_call_hangs(clock: ManualClock) -> None:
+    """The driver is not shut down under a call that hangs in it."""
+    driver, backend = driver_of(clock)
+    await driver.attend(WAIT_SECONDS)
+    driver.end("driver_reloaded", "it went away", may_close=False)
+    clock.advance(1.0)
+
+    assert await driver.attend(WAIT_SECONDS)
+    assert 0 == backend.closes.count
+
+
+async def test_hanging_shutdown(clock: ManualClock) -> None:
+    """A shutdown that hangs is named as well, and the backend is opened when it is over."""
+    driver, backend = driver_of(clock)
+    await driver.attend(WAIT_SECONDS)
+    with backend.closes.hanging():
+        driver.end("driver_reloaded", "it went away", may_close=True)
+        clock.advance(2.5)
+        assert not await driver.attend(WAIT_SECONDS)
+        assert "hung" == driver.status.reason
+
+    while not await driver.attend(WAIT_SECONDS):
+        clock.advance(1.0)
+    assert driver.status.up
+
+
+async def test_failing_shutdown(clock: ManualClock) -> None:
+    """A driver that cannot be shut down is opened anew all the same."""
+    driver, backend = driver_of(clock)
+    await driver.attend(WAIT_SECONDS)
+    backend.closes.failure = RuntimeError("surprise")
+    driver.end("driver_reloaded", "it went away", may_close=True)
+    await eventually(lambda: backend.closes.count == 1)
+    clock.advance(1.0)
+    while not await driver.attend(WAIT_SECONDS):
+        clock.advance(1.0)
+
+    assert driver.status.up
+
+
+async def test_close_while_opening_hangs(clock: ManualClock) -> None:
+    """Closing never waits, not for an opening either."""
+    driver, backend = driver_of(clock)
+    with backend.opens.hanging():
+        await driver.attend(0.01)
+        driver.close(may_close=True)
+
+        assert driver.generation is None
+        assert 0 == backend.closes.count
