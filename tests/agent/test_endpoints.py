@@ -1,0 +1,167 @@
+"""Engines' pages are polled at a bounded cost to them, and every fetch is told, once."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import pytest
+from support.readings import BOOT_UNIX_SECONDS, counts, info
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.endpoints import Endpoint, EndpointPoller, EngineFailure, GpuSelector, selected
+from perwatt_agent.readings import EngineSample
+from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
+
+GPUS = (info(0), info(1), info(2))
+REFUSED = EngineFailure("refused", "nobody listens: start the engine")
+
+
+class FakeReader:
+    """Gives what it is told to, each taking `seconds`; asks when it has nothing more."""
+
+    def __init__(
+        self, clock: ManualClock, answers: Sequence[EngineCounts | Exception], seconds: float = 0.01
+    ) -> None:
+        self.engine = "vllm"
+        self.asked_at: list[float] = []
+        self.seconds = seconds
+        self._clock = clock
+        self._answers = iter(answers)
+
+    async def read(self) -> EngineCounts:
+        self.asked_at.append(self._clock.monotonic())
+        answer = next(self._answers, None)
+        if answer is None:
+            raise asyncio.CancelledError
+        self._clock.advance(self.seconds)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def polling(
+    clock: ManualClock,
+    *answers: EngineCounts | Exception,
+    workload: str = "chat",
+    gpus: GpuSelector = "all",
+    seconds: float = 0.01,
+) -> tuple[EndpointPoller, FakeReader]:
+    reader = FakeReader(clock, answers, seconds)
+    return EndpointPoller(Endpoint(WorkloadInfo(workload), 8000, gpus, reader), clock, 5.0), reader
+
+
+def told(samples: Sequence[EngineSample]) -> list[tuple[float | None, str]]:
+    return [(sample.counts.output_tokens if sample.counts else None, sample.failure) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("selector", "uuids"),
+    [
+        pytest.param("all", ["GPU-0", "GPU-1", "GPU-2"], id="all"),
+        pytest.param((2, 0), ["GPU-0", "GPU-2"], id="indices"),
+        pytest.param(("GPU-1",), ["GPU-1"], id="UUIDs"),
+        pytest.param((7, "GPU-9"), [], id="not known yet"),
+        pytest.param((), [], id="none"),
+    ],
+)
+def test_selected(selector: GpuSelector, uuids: list[str]) -> None:
+    """GPUs are named by index or UUID, and come in the driver's order."""
+    assert tuple(uuids) == selected(selector, GPUS)
+
+
+class TestPoll:
+    async def test_instant(self, clock: ManualClock) -> None:
+        """Counts hold at the middle of their fetch, on both clocks."""
+        poller, _ = polling(clock, counts(5.0), seconds=0.5)
+        await poller.poll()
+        (sample,) = poller.drain(GPUS)
+
+        assert ("chat", "vllm") == (sample.info.workload, sample.info.engine)
+        assert (1_000.25, counts(5.0), "") == (sample.monotonic_seconds, sample.counts, sample.failure)
+        assert pytest.approx(BOOT_UNIX_SECONDS + 0.25) == sample.unix_seconds
+
+    async def test_drained_once(self, clock: ManualClock) -> None:
+        """Everything heard since the last time is told, in order, once."""
+        poller, _ = polling(clock, counts(5.0), REFUSED, counts(6.0))
+        for _ in range(3):
+            await poller.poll()
+
+        assert [(5.0, ""), (None, "refused"), (6.0, "")] == told(poller.drain(GPUS))
+        assert [] == poller.drain(GPUS)
+
+    async def test_failures(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+        """A failure is logged when it begins and when it is over, and counted each time."""
+        caplog.set_level(logging.INFO)
+        poller, _ = polling(clock, REFUSED, REFUSED, counts(1.0))
+        await poller.poll()
+        await poller.poll()
+        assert not poller.health.snapshot().success
+
+        await poller.poll()
+        assert poller.health.snapshot().success
+        assert (("refused", 2),) == poller.health.snapshot().failures
+        assert ["WARNING", "INFO"] == [record.levelname for record in caplog.records]
+        assert "chat: no tokens (refused): nobody listens" in caplog.text
+
+    async def test_surprise(self, clock: ManualClock) -> None:
+        """A reader that fails by surprise is a failed fetch like any other."""
+        poller, _ = polling(clock, ZeroDivisionError("surprise"), counts(1.0))
+        await poller.poll()
+        await poller.poll()
+
+        assert [(None, "unexpected"), (1.0, "")] == told(poller.drain(GPUS))
+
+
+class TestPace:
+    @pytest.mark.parametrize(
+        ("took", "period"),
+        [
+            pytest.param(0.01, 5.0, id="fast"),
+            pytest.param(0.05, 5.0, id="just fast"),
+            pytest.param(0.2, 20.0, id="slow: 1 % of the engine's time"),
+            pytest.param(2.0, 60.0, id="very slow: once a minute"),
+        ],
+    )
+    async def test_period(self, clock: ManualClock, took: float, period: float) -> None:
+        """A page is fetched every interval, more rarely while it takes long, and at least each minute."""
+        poller, reader = polling(clock, *[counts(1.0)] * 3, seconds=took)
+        with pytest.raises(asyncio.CancelledError):
+            await poller.run()
+
+        assert pytest.approx([1_000.0 + period * number for number in range(4)]) == reader.asked_at
+
+
+class TestClaims:
+    def test_without_a_page(self, clock: ManualClock) -> None:
+        """GPUs are claimed before any page was heard, and again when they change, and not in between."""
+        poller, _ = polling(clock)
+
+        (claim,) = poller.drain(GPUS[:1])
+        assert (("GPU-0",), None, "") == (claim.gpus, claim.counts, claim.failure)
+        assert [] == poller.drain(GPUS[:1])
+        (claim,) = poller.drain(GPUS)
+        assert ("GPU-0", "GPU-1", "GPU-2") == claim.gpus
+
+    async def test_with_a_page(self, clock: ManualClock) -> None:
+        """Every page claims, and needs no claim of its own."""
+        poller, _ = polling(clock, counts(1.0))
+        await poller.poll()
+
+        assert [("GPU-1",)] == [sample.gpus for sample in poller.drain(GPUS[1:2])]
+        assert [] == poller.drain(GPUS[1:2])
+
+
+class TestName:
+    async def test_after_engine_and_port(self, clock: ManualClock) -> None:
+        """A workload without a name is called after its engine and port, and not told of before."""
+        poller, reader = polling(clock, *[REFUSED] * 50, counts(1.0), workload="")
+        reader.engine = ""
+        for _ in range(50):
+            await poller.poll()
+            assert [] == poller.drain(GPUS)
+        reader.engine = "vllm"
+        await poller.poll()
+        samples = poller.drain(GPUS)
+
+        assert [(None, "refused"), (1.0, "")] == told(samples)
+        assert {"vllm-8000"} == {sample.info.workload for sample in samples}

@@ -1,0 +1,91 @@
+"""One sweep brings all that there is, on the beat, whatever it took."""
+
+import asyncio
+
+import pytest
+from support.devices import FakeBackend, FakeDevice, eventually
+from support.readings import counts
+
+from perwatt_agent.backend import BackendUnavailable
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.driver import Driver
+from perwatt_agent.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.gpus import GpuSweeper, Timing
+from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
+from perwatt_agent.source import LiveSource
+
+
+class Silent:
+    """An engine that never answers."""
+
+    engine = "vllm"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def read(self) -> EngineCounts:
+        self.asked += 1
+        await asyncio.Event().wait()
+        return counts()
+
+
+def source_of(clock: ManualClock, *readers: Silent) -> tuple[LiveSource, FakeBackend]:
+    backend = FakeBackend(FakeDevice(0, clock), FakeDevice(1, clock))
+    timing = Timing(wait_seconds=30.0)
+    driver = Driver(backend, clock, timing.hung_seconds)
+    pollers = [
+        EndpointPoller(Endpoint(WorkloadInfo(f"w{number}"), 8000, (number,), reader), clock, 5.0)
+        for number, reader in enumerate(readers)
+    ]
+    return LiveSource(driver, GpuSweeper(driver, clock, timing), pollers, clock, 1.0), backend
+
+
+async def test_sweep(clock: ManualClock) -> None:
+    """A sweep holds every GPU, claims, versions, the generation, and how the collectors fare."""
+    source, _ = source_of(clock, Silent(), Silent())
+    readings = await source.sweep()
+
+    assert (clock.monotonic(), clock.unix()) == (readings.monotonic_seconds, readings.unix_seconds)
+    assert (True, 1) == (readings.backend.up, readings.generation)
+    assert ["GPU-0", "GPU-1"] == [known.uuid for known in readings.known]
+    assert ["ok", "ok"] == [gpu.state for gpu in readings.gpus]
+    assert [("w0", ("GPU-0",)), ("w1", ("GPU-1",))] == [
+        (engine.info.workload, engine.gpus) for engine in readings.engines
+    ]
+    assert ["backend", "gpu", "engines"] == [health.name for health in readings.collectors]
+
+
+async def test_without_a_driver(clock: ManualClock) -> None:
+    """Where there is no driver the readings say so; nothing is invented."""
+    source, backend = source_of(clock)
+    backend.opens.failure = BackendUnavailable("no_driver", "no driver is loaded")
+    readings = await source.sweep()
+
+    assert (False, "no_driver") == (readings.backend.up, readings.backend.reason)
+    assert ((), ()) == (readings.known, readings.gpus)
+    assert [("backend", False), ("gpu", False)] == [
+        (health.name, health.success) for health in readings.collectors
+    ]
+
+
+async def test_beat(clock: ManualClock) -> None:
+    """Sweeps keep their beat; beats that were missed are skipped, not made up for."""
+    source, _ = source_of(clock)
+    at = []
+    for late_seconds in (0.0, 0.3, 0.9, 5.5, 0.0, 0.0):
+        at.append((await source.next()).monotonic_seconds)
+        clock.advance(late_seconds)
+
+    assert pytest.approx([1_000.0, 1_001.0, 1_002.0, 1_003.0, 1_008.5, 1_009.0]) == at
+
+
+async def test_silent_engines_delay_nobody(clock: ManualClock) -> None:
+    """Pages are fetched beside the sweeps, and given up when the source is closed."""
+    reader = Silent()
+    source, _ = source_of(clock, reader)
+    for _ in range(3):
+        assert ["ok", "ok"] == [gpu.state for gpu in (await source.next()).gpus]
+    await eventually(lambda: reader.asked == 1)
+    source.close()
+    (polling,) = source._polling
+    await eventually(polling.cancelled)
