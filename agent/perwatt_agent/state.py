@@ -51,13 +51,14 @@ class StateFile:
         """Replace the file as a whole, so that a crash leaves the old or the new one, never a part."""
         partial = self._path.with_suffix(".part")
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(self._encoder.encode(_File(_VERSION, self._boot_id, account)))
             partial.replace(self._path)
         except OSError as error:
             if self._saves:
                 logger.warning(
                     "workload energy will restart at 0 with the agent: cannot write %s (%s); "
-                    "create the folder or set state_dir",
+                    "make the folder writable or set state_dir",
                     self._path,
                     error.strerror,
                 )
