@@ -108,6 +108,7 @@ class Recording:
     def _check(self) -> Header:
         """Read all lines once: a recording is used as a whole or not at all."""
         header: Header | None = None
+        known: tuple[GpuInfo, ...] = ()
         sweeps = 0
         ended = False
         for number, line in self._lines():
@@ -119,8 +120,14 @@ class Recording:
                 )
             if isinstance(line, Header):
                 header = _accepted(line, self._path)
+                known = header.gpus
             elif isinstance(line, _Sweep):
                 sweeps += 1
+                known = line.readings.known or known
+                if {info.uuid for info in known} != {gpu.uuid for gpu in line.readings.gpus}:
+                    raise RecordingError(
+                        f"{self._path}:{number}: its readings are not those of the known GPUs"
+                    )
             else:
                 ended = True
                 if line.sweeps != sweeps:
