@@ -1,0 +1,114 @@
+"""The account's memory survives the agent, never the boot, and never hurts when it is damaged."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from support.node import Engine, Node
+
+from perwatt_agent.account import Account, AccountState
+from perwatt_agent.state import StateFile
+
+
+def account_after(seconds: int) -> Account:
+    node = Node(2, [Engine("a", gpus=(0, 1))])
+    account = Account(1.0)
+    for _ in range(seconds):
+        account.advance(node.sweep())
+    return account
+
+
+@pytest.fixture
+def state() -> AccountState:
+    return account_after(12).state()
+
+
+def test_round_trip(tmp_path: Path, state: AccountState) -> None:
+    """What was saved last is what the next agent of the same boot loads."""
+    file = StateFile(tmp_path, "boot-1")
+    file.save(account_after(3).state())
+    file.save(state)
+
+    assert state == StateFile(tmp_path, "boot-1").load()
+    assert ["state.json"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_nothing_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first agent has no memory, which is nothing to warn of."""
+    assert StateFile(tmp_path, "boot-1").load() is None
+    assert StateFile(tmp_path / "missing", "boot-1").load() is None
+    assert [] == caplog.records
+
+
+@pytest.mark.parametrize("boot_ids", [("boot-1", "boot-2"), ("", "")])
+def test_other_boot(tmp_path: Path, state: AccountState, boot_ids: tuple[str, str]) -> None:
+    """Memory of another boot, or of one that nobody can name, is none: its clock meant something else."""
+    saved, loaded = boot_ids
+    StateFile(tmp_path, saved).save(state)
+
+    assert StateFile(tmp_path, loaded).load() is None
+
+
+def test_real_boot_id(tmp_path: Path, state: AccountState) -> None:
+    """By default the boot is this machine's."""
+    StateFile(tmp_path).save(state)
+
+    assert state == StateFile(tmp_path).load()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: content[: len(content) // 2], id="cut"),
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"\xff\xfe\x00", id="bytes"),
+        pytest.param(lambda content: b"{}", id="foreign"),
+        pytest.param(lambda content: content.replace(b'"accepted_joules"', b'"a"', 1) + b"x", id="trailing"),
+        pytest.param(lambda content: content.replace(b'"version":1', b'"version":"one"'), id="type"),
+    ],
+)
+def test_damaged(
+    tmp_path: Path, state: AccountState, damage: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged file is said to be so, once, and the agent starts without memory."""
+    StateFile(tmp_path, "boot-1").save(state)
+    path = tmp_path / "state.json"
+    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+
+    assert StateFile(tmp_path, "boot-1").load() is None
+    (record,) = caplog.records
+    assert (logging.WARNING, True) == (record.levelno, str(path) in record.getMessage())
+
+
+def test_other_version(tmp_path: Path, state: AccountState) -> None:
+    """Memory in another version's form is ignored."""
+    StateFile(tmp_path, "boot-1").save(state)
+    path = tmp_path / "state.json"
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+
+    assert StateFile(tmp_path, "boot-1").load() is None
+
+
+def test_folder_that_cannot_be_written(
+    tmp_path: Path, state: AccountState, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It costs a warning, not the agent; once it can be written, it is made and there is memory."""
+    folder = tmp_path / "in the way" / "state"
+    folder.parent.write_text("a file where the folder should be")
+    file = StateFile(folder, "boot-1")
+    for _ in range(3):
+        file.save(state)
+    assert 1 == len(caplog.records)
+    assert "state_dir" in caplog.text
+
+    folder.parent.unlink()
+    file.save(state)
+    assert state == StateFile(folder, "boot-1").load()
+
+
+def test_crash_while_saving(tmp_path: Path, state: AccountState) -> None:
+    """What an agent wrote in part is never loaded: the file before it still is."""
+    StateFile(tmp_path, "boot-1").save(state)
+    (tmp_path / "state.part").write_bytes(b'{"version":1,"boot_id":"boot-1","acc')
+
+    assert state == StateFile(tmp_path, "boot-1").load()
