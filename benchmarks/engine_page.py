@@ -1,0 +1,91 @@
+"""What reading an engine's page costs the agent: one vLLM page of 100 kB a second."""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import uvloop
+from exporters import Exporter, perwatt, side_by_side
+from harness import MIB, Plan, measured, rss_bytes
+from report import Section, Target, table
+from support.agent import free_port
+from support.engine_pages import engine_page
+
+PAGE = "vllm-0.32.0-3-underload-4"
+PAGE_BYTES = 100_000
+SETTLE_SECONDS = 4.0
+TOKENS_PER_SECOND = 1000.0
+_TOKENS = re.compile(rb"^(vllm:generation_tokens_total\{[^}]*\}) \S+$", re.MULTILINE)
+
+
+def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
+    """The plain agent and one that reads the page, over the same time."""
+    version = exporters[0].version
+    page = padded_page()
+    with served(lambda: growing(page)) as port:
+        flag = f"url=http://127.0.0.1:{port}/metrics,engine=vllm,workload=chat"
+        reading = perwatt(version, "--engine", flag, "--engines.interval", "1s", name="with the page")
+        with side_by_side([perwatt(version, name="plain"), reading]) as all_running:
+            time.sleep(SETTLE_SECONDS)
+            with measured(*(running.pid for running in all_running)) as spans:
+                time.sleep(plan.rest_seconds)
+            rss = [rss_bytes(running.pid) for running in all_running]
+    beyond = 100 * (spans[1].share - spans[0].share)
+    rows = [
+        (running.exporter.name, f"{100 * span.share:.3f}", f"{size / MIB:.1f}")
+        for running, span, size in zip(all_running, spans, rss, strict=True)
+    ]
+    text = (
+        f"A page of {len(page)} bytes, as vLLM 0.32.0 showed it, with the same series for a second engine "
+        "core to fill it up, read every second; its tokens grow.\n\n"
+        + table(("perwatt agent, 8 GPUs", "CPU, % of a core", "RSS, MiB"), rows)
+    )
+    targets = (
+        Target("a vLLM page of 100 kB a second, CPU beyond the plain agent", 0.5, beyond, "% of a core"),
+        Target("RSS with that page", 48, rss[1] / MIB, "MiB"),
+    )
+    return Section("What an engine's page costs", text, targets)
+
+
+def padded_page() -> bytes:
+    """A real page with the samples of further engine cores, as data parallel engines have them."""
+    page, core = engine_page(PAGE), 1
+    samples = [line for line in page.splitlines() if b'engine="0"' in line]
+    while len(page) < PAGE_BYTES:
+        page += b"".join(line.replace(b'engine="0"', b'engine="%d"' % core) + b"\n" for line in samples)
+        core += 1
+    return page
+
+
+def growing(page: bytes) -> bytes:
+    """The page with the tokens of an engine that has been at work all the time."""
+    return _TOKENS.sub(rb"\g<1> %.1f" % (TOKENS_PER_SECOND * time.monotonic()), page)
+
+
+@contextmanager
+def served(*pages: Callable[[], bytes]) -> Iterator[int]:
+    """Serve pages from a thread; page *n* at `/n/metrics`, the first one at `/metrics` too."""
+    loop, port = uvloop.new_event_loop(), free_port()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                path = request.split(b" ", 2)[1].split(b"/")
+                body = pages[int(path[1]) if path[1].isdigit() else 0]()
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    listener = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", port))
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield port
+    finally:
+        listener.close()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()

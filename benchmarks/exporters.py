@@ -1,0 +1,160 @@
+"""The exporters that are compared, each started as its README says, over a fake driver of its own."""
+
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from harness import wait_until
+from msgspec import Struct
+from scraping import page
+from support.agent import free_port
+from support.fakenvml import FakeDriver
+
+logger = logging.getLogger(__name__)
+
+HERE = Path(__file__).parent
+PEERS = HERE.parent / ".cache" / "benchmarks" / "peers"
+MEMORY = Path("/dev/shm")  # where state and the driver's control file lie, as the state does in /run
+START_POLL_SECONDS = 0.005
+
+
+class Exporter(Struct, frozen=True):
+    """
+    How an exporter is started, and what its page calls a GPU's power.
+
+    `{port}` and `{folder}` in `command` are filled in. `gpu_label` holds the GPU's UUID.
+    """
+
+    name: str
+    version: str
+    command: tuple[str, ...]
+    power: str
+    gpu_label: str
+
+    def watts(self, body: bytes) -> dict[str, float]:
+        """Each GPU's power on a page, by UUID; NaN where the page says NaN."""
+        lines = re.findall(rf"^{self.power}\{{(.*)\}} (\S+)", body.decode(), re.MULTILINE)
+        return {self._gpu(labels): float(value) for labels, value in lines}
+
+    def facts(self, body: bytes, gpu: str) -> int:
+        """How many series of a page have a number to say about one GPU."""
+        lines = re.findall(rf'^[^#\n].*{self.gpu_label}="{gpu}".* (\S+)$', body.decode(), re.MULTILINE)
+        return sum(value != "NaN" for value in lines)
+
+    def _gpu(self, labels: str) -> str:
+        found = re.search(rf'{self.gpu_label}="([^"]*)"', labels)
+        return found[1] if found else ""
+
+
+class Running(NamedTuple):
+    """An exporter that runs: its process, port and driver, and the seconds to its first whole page."""
+
+    exporter: Exporter
+    process: "subprocess.Popen[bytes]"
+    port: int
+    driver: FakeDriver
+    first_page_seconds: float
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def watts(self) -> dict[str, float]:
+        return self.exporter.watts(page(self.port).body)
+
+
+def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
+    """The agent, with more arguments than it needs where there are any."""
+    command = (sys.executable, "-m", "perwatt.main", "agent", "--web.listen-address", "127.0.0.1:{port}")
+    return Exporter(
+        name, version, (*command, "--state-dir", "{folder}", *arguments), "perwatt_gpu_power_watts", "gpu"
+    )
+
+
+def nvitop_exporter() -> Exporter | None:
+    """The peer in a virtual environment of its own, on this Python; None where it cannot be installed."""
+    try:
+        _install_peers()
+        version = _version_of("nvitop-exporter")
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else error
+        logger.warning("nvitop-exporter cannot be installed, so nothing is compared with it: %s", said)
+        return None
+    command = (str(PEERS / "bin" / "nvitop-exporter"), "--port", "{port}")
+    return Exporter("nvitop-exporter", version, command, "gpu_power_usage_W", "uuid")
+
+
+@contextmanager
+def started(
+    exporter: Exporter, gpus: int = 8, latency_seconds: float = 0.0, architecture: str = "hopper"
+) -> Iterator[Running]:
+    """Run an exporter over a fresh driver until its page shows the power of every GPU."""
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name,
+        FakeDriver.create(Path(name), gpus=gpus, architecture=architecture, real_time=True) as driver,
+    ):
+        if latency_seconds:
+            driver.latency("*", latency_seconds)
+        port = free_port()
+        command = [part.format(port=port, folder=name) for part in exporter.command]
+        with process(command, driver.environment()) as child:
+
+            def whole() -> bool:
+                try:
+                    return len(exporter.watts(page(port).body)) == gpus
+                except (OSError, EOFError):
+                    if child.poll() is not None:
+                        raise RuntimeError(f"{exporter.name} ended with {child.returncode}") from None
+                    return False
+
+            seconds = wait_until(whole, START_POLL_SECONDS)
+            yield Running(exporter, child, port, driver, seconds)
+
+
+@contextmanager
+def side_by_side(
+    exporters: Sequence[Exporter], gpus: int = 8, latency_seconds: float = 0.0
+) -> Iterator[list[Running]]:
+    """Run all of them at once, each over a driver of its own."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(started(one, gpus, latency_seconds)) for one in exporters]
+
+
+@contextmanager
+def process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a quiet process, and kill it at the end: some of them hang by intent."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def _install_peers() -> None:
+    python = PEERS / "bin" / "python"
+    if not python.exists():
+        venv.create(PEERS, with_pip=True)
+    quiet = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore")
+    wanted = HERE / "requirements.txt"
+    subprocess.run(
+        [python, "-m", "pip", "install", *quiet, "--require-hashes", "-r", wanted],
+        check=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONWARNINGS": "ignore"},
+    )
+
+
+def _version_of(distribution: str) -> str:
+    ask = f"from importlib.metadata import version; print(version({distribution!r}))"
+    result = subprocess.run([PEERS / "bin" / "python", "-c", ask], check=True, capture_output=True, text=True)
+    return result.stdout.strip()

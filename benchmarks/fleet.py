@@ -1,0 +1,128 @@
+"""What the aggregator costs: 50 agents every 5 s, and how fast it answers meanwhile."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import uvloop
+from engine_page import growing, padded_page, served
+from exporters import Exporter, perwatt, process, started
+from harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
+from report import Section, Target, table
+from scraping import Scraper
+from scraping import page as get_page
+from support.agent import free_port, get
+
+AGENTS = 50
+INTERVAL_SECONDS = 5
+SETTLE_SECONDS = 12.0
+ASKS_PER_SECOND = 20.0
+TOPICS = (
+    "/v1/efficiency?by=model",
+    "/v1/efficiency?by=model,node",
+    "/v1/nodes",
+    "/v1/gpus",
+    "/v1/workloads",
+)
+_COUNTER = re.compile(rb"^(perwatt_\w+_total(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
+_TIMESTAMP = re.compile(rb"^(perwatt_\w+_timestamp_seconds(?:\{[^}]*\})?) \S+$", re.MULTILINE)
+
+
+def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
+    """A real agent's page, replayed 50 times with GPUs of their own and counters that grow."""
+    template = agent_page(exporters[0].version)
+    pages = [node_page(template, node) for node in range(AGENTS)]
+    port = free_port()
+    with served(*pages) as served_port:
+        command = [sys.executable, "-m", "perwatt.main", "aggregator"]
+        command += ["--web.listen-address", f"127.0.0.1:{port}", "--scrape-interval", f"{INTERVAL_SECONDS}s"]
+        for node in range(AGENTS):
+            command += ["--agent", f"http://127.0.0.1:{served_port}/{node}/metrics"]
+        with process(command, {}) as aggregator:
+            wait_until(lambda: _answers(port))
+            time.sleep(SETTLE_SECONDS)
+            with measured(aggregator.pid) as (resting,):
+                time.sleep(plan.fleet_seconds)
+            asked = {topic: uvloop.run(_ask(port, topic, plan.block_seconds)) for topic in TOPICS}
+            rss = rss_bytes(aggregator.pid)
+            _check(port)
+    return _section(template, 100 * resting.share, rss / MIB, asked)
+
+
+def agent_page(version: str) -> bytes:
+    """The page of an agent with 8 GPUs and one engine, after some readings."""
+    with served(lambda: growing(padded_page())) as port:
+        flag = f"url=http://127.0.0.1:{port}/metrics,engine=vllm,workload=chat"
+        agent = perwatt(version, "--engine", flag, "--engines.interval", "1s")
+        with started(agent) as running:
+            wait_until(lambda: b"perwatt_workload_energy_joules_total{" in get_page(running.port).body)
+            return get_page(running.port).body
+
+
+def node_page(template: bytes, node: int) -> Callable[[], bytes]:
+    """The page of one node, now: its own GPUs, and each counter growing at a rate of its own."""
+    template = template.replace(b"GPU-00", b"GPU-%02x" % node)
+    begun = time.monotonic()
+
+    def now() -> bytes:
+        seconds = time.monotonic() - begun
+        page = _COUNTER.sub(
+            lambda found: b"%b %.3f" % (found[1], _grown(found[1], found[2], seconds)), template
+        )
+        return _TIMESTAMP.sub(rb"\g<1> %.3f" % time.time(), page)
+
+    return now
+
+
+def _grown(series: bytes, value: bytes, seconds: float) -> float:
+    rate = 1.0 if b"_seconds_total" in series else 100.0
+    return float(value) + (0.0 if b"failures" in series or b"requests" in series else rate * seconds)
+
+
+def _answers(port: int) -> bool:
+    try:
+        return "healthy" in get(f"http://127.0.0.1:{port}/-/healthy")
+    except OSError:
+        return False
+
+
+def _check(port: int) -> None:
+    """A figure counts only if the work was done: every node up, every GPU known."""
+    nodes = msgspec.json.decode(get(f"http://127.0.0.1:{port}/v1/nodes"))["items"]
+    up = sum(bool(node["up"]) for node in nodes)
+    if up != AGENTS:
+        raise RuntimeError(f"only {up} of {AGENTS} agents are up: {nodes[:1]}")
+
+
+async def _ask(port: int, topic: str, seconds: float) -> list[float]:
+    """Ask at a steady pace, for less than one question must not wait for another."""
+    scraper, took = Scraper(port), list[float]()
+    request = f"GET {topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    for _ in range(int(2 * seconds * ASKS_PER_SECOND)):
+        started_at = time.monotonic()
+        await scraper.get(request)
+        took.append(time.monotonic() - started_at)
+        await asyncio.sleep(1.0 / ASKS_PER_SECOND)
+    scraper.close()
+    return took
+
+
+def _section(template: bytes, cpu: float, rss_mib: float, asked: dict[str, list[float]]) -> Section:
+    rows = [
+        (f"`{topic}`", *(f"{1e3 * quantile(took, share):.2f}" for share in (0.5, 0.99)), len(took))
+        for topic, took in asked.items()
+    ]
+    text = (
+        f"{AGENTS} pages of {len(template)} bytes (8 GPUs, one workload each), scraped every "
+        f"{INTERVAL_SECONDS} s: {cpu:.2f} % of a core, {rss_mib:.1f} MiB. Asked {ASKS_PER_SECOND:.0f} times "
+        f"a second, by one client:\n\n{table(('Question', 'p50, ms', 'p99, ms', 'asked'), rows)}"
+    )
+    targets = (
+        Target("aggregator, 50 agents every 5 s, CPU", 5, cpu, "% of a core"),
+        Target("aggregator, 50 agents every 5 s, RSS", 120, rss_mib, "MiB"),
+        Target("`/v1/efficiency?by=model` p99", 10, 1e3 * quantile(asked[TOPICS[0]], 0.99), "ms"),
+    )
+    return Section("What the aggregator costs", text, targets)

@@ -1,0 +1,195 @@
+"""What an exporter costs its node: 8 GPUs, a reading a second, scraped by 1, 10 and 100."""
+
+import time
+from collections.abc import Sequence
+
+from exporters import Exporter, Running, side_by_side, started
+from harness import MIB, Plan, measured, median, quantile, rss_bytes, spread
+from msgspec import Struct, field
+from report import Ratio, Section, Target, table
+from scraping import Scrapes, page, scrape
+
+GPUS = 8
+SETTLE_SECONDS = 5.0
+ONE = "1 scraper, each second"
+TEN = "10 scrapers, each second"
+LOADS = {
+    TEN: (10, True),
+    "100 scrapers, each second": (100, True),
+    "10 scrapers without pause": (10, False),
+}
+
+
+class Load(Struct):
+    """One way of being scraped, round by round, in seconds."""
+
+    cpu_per_scrape: list[float] = field(default_factory=list)
+    p50: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    scrapes: int = 0
+    failures: int = 0
+
+    def add(self, scrapes: Scrapes, cpu_seconds: float) -> None:
+        """Take in a round; `cpu_seconds` is what it cost beyond being at rest."""
+        self.scrapes += len(scrapes.seconds)
+        self.failures += scrapes.failures
+        self.cpu_per_scrape.append(cpu_seconds / max(1, len(scrapes.seconds)))
+        self.p50.append(quantile(scrapes.seconds, 0.5))
+        self.p99.append(quantile(scrapes.seconds, 0.99))
+
+
+class Cost(Struct):
+    """What was measured of one exporter; `rest_cpu` is a share of one core."""
+
+    first_page_seconds: list[float] = field(default_factory=list)
+    rest_cpu: float = 0.0
+    calls_per_second: float = 0.0
+    rss_start: int = 0
+    rss_end: int = 0
+    series: int = 0
+    facts: int = 0
+    page_bytes: int = 0
+    wire_bytes: int = 0
+    loads: dict[str, Load] = field(default_factory=dict)
+
+
+def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
+    """Measure all exporters in turns, or at once where only their CPU time is asked for."""
+    costs = [Cost() for _ in exporters]
+    for _ in range(plan.starts):
+        for exporter, cost in zip(exporters, costs, strict=True):
+            with started(exporter, GPUS) as running:
+                cost.first_page_seconds.append(running.first_page_seconds)
+    with side_by_side(exporters, GPUS) as all_running:
+        time.sleep(SETTLE_SECONDS)
+        _rest(plan, all_running, costs)
+        _soak(plan, all_running, costs)
+        for name, (scrapers, paced) in LOADS.items():
+            for _ in range(plan.rounds):
+                for running, cost in zip(all_running, costs, strict=True):
+                    _load(plan, running, cost, name, scrapers, paced=paced)
+    for cost in costs:
+        cost.loads = {ONE: cost.loads[ONE], **cost.loads}
+    names = [exporter.name for exporter in exporters]
+    return Section(
+        "What a node pays: 8 GPUs, one reading a second",
+        _text(plan, names, costs),
+        _targets(plan, costs),
+        _ratios(*costs) if len(costs) == 2 else (),
+    )
+
+
+def _rest(plan: Plan, all_running: Sequence[Running], costs: Sequence[Cost]) -> None:
+    calls = [running.driver.calls() for running in all_running]
+    with measured(*(running.pid for running in all_running)) as spans:
+        time.sleep(plan.rest_seconds)
+    for running, cost, span, before in zip(all_running, costs, spans, calls, strict=True):
+        cost.rest_cpu = span.share
+        cost.calls_per_second = (running.driver.calls() - before) / span.seconds
+        answer = page(running.port)
+        lines = [line for line in answer.body.splitlines() if line and not line.startswith(b"#")]
+        cost.series, cost.page_bytes, cost.wire_bytes = len(lines), len(answer.body), answer.wire_bytes
+        cost.facts = running.exporter.facts(answer.body, running.driver.uuid(0))
+        cost.rss_start = rss_bytes(running.pid)
+
+
+def _soak(plan: Plan, all_running: Sequence[Running], costs: Sequence[Cost]) -> None:
+    with measured(*(running.pid for running in all_running)) as spans:
+        heard = scrape([running.port for running in all_running], 1, plan.soak_seconds)
+    for running, cost, span, scrapes in zip(all_running, costs, spans, heard, strict=True):
+        cost.rss_end = rss_bytes(running.pid)
+        load = cost.loads[ONE] = Load()
+        load.add(scrapes, span.cpu_seconds - cost.rest_cpu * span.seconds)
+
+
+def _load(plan: Plan, running: Running, cost: Cost, name: str, scrapers: int, *, paced: bool) -> None:
+    with measured(running.pid) as (span,):
+        (scrapes,) = scrape([running.port], scrapers, plan.block_seconds, paced=paced)
+    cost.loads.setdefault(name, Load()).add(scrapes, span.cpu_seconds - cost.rest_cpu * span.seconds)
+
+
+def _text(plan: Plan, names: Sequence[str], costs: Sequence[Cost]) -> str:
+    rows: list[tuple[str, list[str]]] = [
+        ("first page with every GPU's power, ms", [spread(c.first_page_seconds, 1e3, 0) for c in costs]),
+        ("CPU at rest, % of a core", [f"{100 * c.rest_cpu:.3f}" for c in costs]),
+        ("driver calls a second", [f"{c.calls_per_second:.1f}" for c in costs]),
+        ("RSS before scraping, MiB", [f"{c.rss_start / MIB:.1f}" for c in costs]),
+        (f"RSS after {plan.soak_seconds:.0f} s of scraping, MiB", [f"{c.rss_end / MIB:.1f}" for c in costs]),
+        ("series on the page", [str(c.series) for c in costs]),
+        ("series with a number about one GPU", [str(c.facts) for c in costs]),
+        ("page, bytes (over the wire)", [f"{c.page_bytes} ({c.wire_bytes})" for c in costs]),
+    ]
+    scraped = [
+        (name, exporter, cost.loads[name])
+        for name in costs[0].loads
+        for exporter, cost in _pairs(names, costs)
+    ]
+    return "\n\n".join(
+        (
+            table(("", *names), [(what, *values) for what, values in rows]),
+            table(
+                ("Scraped by", "exporter", "CPU a scrape, ms", "p50, ms", "p99, ms", "scrapes", "failed"),
+                [
+                    (name, exporter, *_scraped(load), load.scrapes, load.failures)
+                    for name, exporter, load in scraped
+                ],
+            ),
+            "CPU a scrape is the process tree's CPU time beyond what it takes at rest, over the scrapes.",
+        )
+    )
+
+
+def _pairs(names: Sequence[str], costs: Sequence[Cost]) -> list[tuple[str, Cost]]:
+    return list(zip(names, costs, strict=True))
+
+
+def _scraped(load: Load) -> tuple[str, str, str]:
+    return spread(load.cpu_per_scrape, 1e3), spread(load.p50, 1e3), spread(load.p99, 1e3)
+
+
+def _targets(plan: Plan, costs: Sequence[Cost]) -> tuple[Target, ...]:
+    own, one = costs[0], costs[0].loads[ONE]
+    growth = (own.rss_end - own.rss_start) / MIB
+    absolute = (
+        Target("RSS", 48, own.rss_end / MIB, "MiB"),
+        Target(f"RSS growth in {plan.soak_seconds:.0f} s of scraping", 0.5, growth, "MiB"),
+        Target("CPU at rest", 0.5, 100 * own.rest_cpu, "% of a core"),
+        Target("CPU a scrape", 1.0, 1e3 * median(one.cpu_per_scrape), "ms"),
+        Target("scrape p50", 2.0, 1e3 * median(one.p50), "ms"),
+        Target("first page after start", 1.0, median(own.first_page_seconds), "s"),
+        Target("driver calls", 60, own.calls_per_second, "a second"),
+    )
+    by_name = {ratio.what: ratio.ratio for ratio in _ratios(*costs)} if len(costs) == 2 else {}
+    peer_facts = costs[1].facts if len(costs) == 2 else 0
+    return (
+        *absolute,
+        Target("CPU at rest / nvitop-exporter's", 1 / 4, by_name.get("CPU at rest")),
+        Target("CPU a scrape / nvitop-exporter's", 1 / 8, by_name.get(f"CPU a scrape, {ONE}")),
+        Target("p99 of 10 scrapers / nvitop-exporter's", 1 / 8, by_name.get(f"p99, {TEN}")),
+        Target("driver calls / nvitop-exporter's", 1 / 2, by_name.get("driver calls a second")),
+        Target("facts about a GPU, against nvitop-exporter", peer_facts, own.facts, at_least=True),
+    )
+
+
+def _ratios(own: Cost, peer: Cost) -> tuple[Ratio, ...]:
+    return (
+        _ratio("RSS, MiB", own.rss_end / MIB, peer.rss_end / MIB),
+        _ratio("CPU at rest", 100 * own.rest_cpu, 100 * peer.rest_cpu, " %"),
+        _ratio("driver calls a second", own.calls_per_second, peer.calls_per_second),
+        _ratio("first page", median(own.first_page_seconds), median(peer.first_page_seconds), " s"),
+        _ratio("bytes over the wire", own.wire_bytes, peer.wire_bytes),
+        *(_of_load(f"CPU a scrape, {name}", own, peer, name, "cpu_per_scrape") for name in own.loads),
+        *(_of_load(f"p50, {name}", own, peer, name, "p50") for name in own.loads),
+        *(_of_load(f"p99, {name}", own, peer, name, "p99") for name in own.loads),
+    )
+
+
+def _of_load(what: str, own: Cost, peer: Cost, name: str, figure: str) -> Ratio:
+    """The median of the rounds' ratios, pair by pair."""
+    ours, theirs = (getattr(cost.loads[name], figure) for cost in (own, peer))
+    ratio = median([one / other for one, other in zip(ours, theirs, strict=True)])
+    return Ratio(what, f"{1e3 * median(ours):.3g} ms", f"{1e3 * median(theirs):.3g} ms", ratio)
+
+
+def _ratio(what: str, own: float, peer: float, unit: str = "") -> Ratio:
+    return Ratio(what, f"{own:.3g}{unit}", f"{peer:.3g}{unit}", own / peer)

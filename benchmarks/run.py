@@ -1,0 +1,62 @@
+"""Measure perwatt beside what one would install instead, and write RESULTS.md."""
+
+# ruff: noqa: E402 - the imports need the path that is added first
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "tests"))  # the fake driver and its helpers are the tests' own
+
+import engine_page
+import fleet
+import growth
+import node_cost
+import survival
+import truth
+from exporters import Exporter, nvitop_exporter, perwatt
+from harness import LONG, SHORT, Plan
+from report import Section, ratios, results, verdicts
+
+from perwatt_agent import __version__
+
+Benchmark = Callable[[Plan, Sequence[Exporter]], Section]
+BENCHMARKS: dict[str, Benchmark] = {
+    "node_cost": node_cost.run,
+    "truth": truth.run,
+    "survival": survival.run,
+    "growth": growth.run,
+    "engine_page": engine_page.run,
+    "fleet": fleet.run,
+}
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--long", action="store_true", help="hours instead of minutes: flatness, and less noise"
+    )
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="print this one, write nothing")
+    arguments = parser.parse_args()
+    own, peer = perwatt(__version__), nvitop_exporter()
+    exporters = [own] if peer is None else [own, peer]
+    begun = time.monotonic()
+    sections = []
+    for name in arguments.only or BENCHMARKS:
+        print(f"{name} ...", flush=True)
+        section = BENCHMARKS[name](LONG if arguments.long else SHORT, exporters)
+        sections.append(section)
+        print("\n\n".join((section.text, verdicts(section.targets), ratios(section.ratios))), flush=True)
+    if not arguments.only:
+        versions = {exporter.name: exporter.version for exporter in exporters}
+        page = results(sections, versions, (time.monotonic() - begun) / 60)
+        (HERE / "RESULTS.md").write_text(page)
+
+
+if __name__ == "__main__":
+    main()
