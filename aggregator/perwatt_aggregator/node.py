@@ -84,7 +84,7 @@ class Node:
         age = self.age_seconds(now)
         gpus = len(self.sample.gpus) if self.sample else 0
         if age is None or age >= seconds:
-            return NodeView(self.target.node, age_seconds=age, stale=True, gpus=gpus)
+            return NodeView(self.target.node, age_seconds=age, gpus=gpus)
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
