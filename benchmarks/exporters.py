@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 PEERS = HERE.parent / ".cache" / "benchmarks" / "peers"
 MEMORY = Path("/dev/shm")  # where state and the driver's control file lie, as the state does in /run
 START_POLL_SECONDS = 0.005
+_LINK = re.compile(r'link="[^"]*"')
 
 
 class Exporter(Struct, frozen=True):
@@ -45,9 +46,9 @@ class Exporter(Struct, frozen=True):
         return {self._gpu(labels): float(value) for labels, value in lines}
 
     def facts(self, body: bytes, gpu: str) -> int:
-        """How many series of a page have a number to say about one GPU."""
-        lines = re.findall(rf'^[^#\n].*{self.gpu_label}="{gpu}".* (\S+)$', body.decode(), re.MULTILINE)
-        return sum(value != "NaN" for value in lines)
+        """How many things a page tells of one GPU in numbers; all its links together are one."""
+        lines = re.findall(rf'^([^#\n].*{self.gpu_label}="{gpu}".*) (\S+)$', body.decode(), re.MULTILINE)
+        return len({_LINK.sub("", series) for series, value in lines if value != "NaN"})
 
     def _gpu(self, labels: str) -> str:
         found = re.search(rf'{self.gpu_label}="([^"]*)"', labels)

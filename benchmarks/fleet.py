@@ -1,6 +1,7 @@
 """What the aggregator costs: 50 agents every 5 s, and how fast it answers meanwhile."""
 
 import asyncio
+import os
 import re
 import sys
 import time
@@ -28,6 +29,7 @@ TOPICS = (
     "/v1/workloads",
 )
 _COUNTER = re.compile(rb"^(perwatt_\w+_total(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
+_STILL = re.compile(b"failures|requests|loading|idle|unattributed")
 _TIMESTAMP = re.compile(rb"^(perwatt_\w+_timestamp_seconds(?:\{[^}]*\})?) \S+$", re.MULTILINE)
 
 
@@ -41,12 +43,12 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         command += ["--web.listen-address", f"127.0.0.1:{port}", "--scrape-interval", f"{INTERVAL_SECONDS}s"]
         for node in range(AGENTS):
             command += ["--agent", f"http://127.0.0.1:{served_port}/{node}/metrics"]
-        with process(command, {}) as aggregator:
+        with process(command, os.environ) as aggregator:
             wait_until(lambda: _answers(port))
             time.sleep(SETTLE_SECONDS)
             with measured(aggregator.pid) as (resting,):
                 time.sleep(plan.fleet_seconds)
-            asked = {topic: uvloop.run(_ask(port, topic, plan.block_seconds)) for topic in TOPICS}
+            asked = {topic: uvloop.run(_ask(port, topic, plan.cell_seconds)) for topic in TOPICS}
             rss = rss_bytes(aggregator.pid)
             _check(port)
     return _section(template, 100 * resting.share, rss / MIB, asked)
@@ -63,23 +65,20 @@ def agent_page(version: str) -> bytes:
 
 
 def node_page(template: bytes, node: int) -> Callable[[], bytes]:
-    """The page of one node, now: its own GPUs, and each counter growing at a rate of its own."""
+    """The page of one node, now: its own GPUs, and counters that have grown since it was made."""
     template = template.replace(b"GPU-00", b"GPU-%02x" % node)
     begun = time.monotonic()
-
-    def now() -> bytes:
-        seconds = time.monotonic() - begun
-        page = _COUNTER.sub(
-            lambda found: b"%b %.3f" % (found[1], _grown(found[1], found[2], seconds)), template
-        )
-        return _TIMESTAMP.sub(rb"\g<1> %.3f" % time.time(), page)
-
-    return now
+    return lambda: replayed(template, time.monotonic() - begun, time.time())
 
 
-def _grown(series: bytes, value: bytes, seconds: float) -> float:
-    rate = 1.0 if b"_seconds_total" in series else 100.0
-    return float(value) + (0.0 if b"failures" in series or b"requests" in series else rate * seconds)
+def replayed(template: bytes, seconds: float, unix_seconds: float) -> bytes:
+    """The page as it is some seconds later: time counts by 1 a second, joules and tokens by 100."""
+
+    def grown(found: re.Match[bytes]) -> bytes:
+        rate = 0.0 if _STILL.search(found[1]) else 1.0 if b"_seconds_total" in found[1] else 100.0
+        return b"%b %.3f" % (found[1], float(found[2]) + rate * seconds)
+
+    return _TIMESTAMP.sub(rb"\g<1> %.3f" % unix_seconds, _COUNTER.sub(grown, template))
 
 
 def _answers(port: int) -> bool:
@@ -90,18 +89,21 @@ def _answers(port: int) -> bool:
 
 
 def _check(port: int) -> None:
-    """A figure counts only if the work was done: every node up, every GPU known."""
+    """A figure counts only if the work was done: every node up, and a valid answer."""
     nodes = msgspec.json.decode(get(f"http://127.0.0.1:{port}/v1/nodes"))["items"]
     up = sum(bool(node["up"]) for node in nodes)
     if up != AGENTS:
         raise RuntimeError(f"only {up} of {AGENTS} agents are up: {nodes[:1]}")
+    items = msgspec.json.decode(get(f"http://127.0.0.1:{port}{TOPICS[0]}"))["items"]
+    if not any(item["boundary"] == "gpu_board" and item["valid"] for item in items):
+        raise RuntimeError(f"no valid figure of tokens per joule: {items}")
 
 
 async def _ask(port: int, topic: str, seconds: float) -> list[float]:
-    """Ask at a steady pace, for less than one question must not wait for another."""
+    """Ask at a steady pace; the seconds that each answer took."""
     scraper, took = Scraper(port), list[float]()
     request = f"GET {topic} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-    for _ in range(int(2 * seconds * ASKS_PER_SECOND)):
+    for _ in range(int(seconds * ASKS_PER_SECOND)):
         started_at = time.monotonic()
         await scraper.get(request)
         took.append(time.monotonic() - started_at)

@@ -21,8 +21,8 @@ class Plan(Struct, frozen=True):
     soak_seconds: float = 80.0
     block_seconds: float = 5.0
     rounds: int = 3
-    cell_seconds: float = 10.0
-    fleet_seconds: float = 60.0
+    cell_seconds: float = 8.0
+    fleet_seconds: float = 50.0
     survival_seconds: float = 10.0
 
 

@@ -116,7 +116,7 @@ def _text(plan: Plan, names: Sequence[str], costs: Sequence[Cost]) -> str:
         ("RSS before scraping, MiB", [f"{c.rss_start / MIB:.1f}" for c in costs]),
         (f"RSS after {plan.soak_seconds:.0f} s of scraping, MiB", [f"{c.rss_end / MIB:.1f}" for c in costs]),
         ("series on the page", [str(c.series) for c in costs]),
-        ("series with a number about one GPU", [str(c.facts) for c in costs]),
+        ("facts about one GPU that have a number", [str(c.facts) for c in costs]),
         ("page, bytes (over the wire)", [f"{c.page_bytes} ({c.wire_bytes})" for c in costs]),
     ]
     scraped = [

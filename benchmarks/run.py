@@ -15,6 +15,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))  # the fake driver and its helper
 import engine_page
 import fleet
 import growth
+import micro
 import node_cost
 import survival
 import truth
@@ -32,6 +33,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "growth": growth.run,
     "engine_page": engine_page.run,
     "fleet": fleet.run,
+    "micro": micro.run,
 }
 
 
@@ -51,7 +53,10 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         section = BENCHMARKS[name](LONG if arguments.long else SHORT, exporters)
         sections.append(section)
-        print("\n\n".join((section.text, verdicts(section.targets), ratios(section.ratios))), flush=True)
+        tables = [verdicts(section.targets)] * bool(section.targets) + [ratios(section.ratios)] * bool(
+            section.ratios
+        )
+        print("\n\n".join((section.text, *tables)), flush=True)
     if not arguments.only:
         versions = {exporter.name: exporter.version for exporter in exporters}
         page = results(sections, versions, (time.monotonic() - begun) / 60)

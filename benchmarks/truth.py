@@ -147,8 +147,8 @@ def _gauge(driver: FakeDriver, *, with_peer: bool) -> Iterator[Update]:
 
 def _text(found: dict[str, dict[str, Errors]]) -> str:
     parts = [
-        f"{WINDOW_SECONDS // 60} minutes of driver time. The error in percent, of perwatt's energy counter at "
-        "one reading a second, and of `avg_over_time(gpu_power_usage_W)` times the seconds, from "
+        f"{WINDOW_SECONDS // 60} minutes of driver time. The error in percent, of perwatt's energy counter "
+        "at one reading a second, and of `avg_over_time(gpu_power_usage_W)` times the seconds, from "
         "nvitop-exporter's page as Prometheus would scrape it: the median and the greatest error over all "
         "whole-second phases that the scrapes can have. **The driver's energy counter is taken to be ideal** "
         "(exact, renewed every 100 ms): this is the software's error and says nothing about a sensor's."
