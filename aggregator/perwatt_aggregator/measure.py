@@ -34,16 +34,16 @@ CUMULATIVE_SOURCES = frozenset(("counter", "module", "simulated"))
 """Sources that are read off a counter: the difference of two readings covers all the time between."""
 
 
-def node_window(ring: NodeRing, seconds: float, end_unix: float | None = None) -> NodeWindow | None:
+def node_window(ring: NodeRing, seconds: float) -> NodeWindow | None:
     """
-    Look at the last *seconds* up to *end_unix*, or up to the newest reading, snapped to real readings.
+    Look at the last *seconds* up to the newest reading, snapped to real readings.
 
     None when fewer than two readings fall into it.
     """
     sample = ring.sample
     if sample is None:
         return None
-    last = ring.last_row if end_unix is None else ring.row_near(end_unix)
+    last = ring.last_row
     asked_start = ring.unix(last) - seconds
     first = ring.row_near(asked_start)
     if first >= last:
@@ -94,8 +94,7 @@ class _Reader:
         return [row for row in resets if self._first < row <= self._last] if resets else []
 
     def _calibration(self, gpu: str) -> float:
-        facts = self._sample.gpus.get(gpu)
-        return 1.0 if facts is None or facts.calibration_ratio is None else facts.calibration_ratio
+        return self._ring.calibration_ratios.get(gpu, 1.0)
 
     # GPUs
 
@@ -128,10 +127,8 @@ class _Reader:
         increases = [self._increase(counter) or 0.0 for counter in read]
         energy = sum(increases) * self._calibration(gpu) if read else None
         waiting = 0.0 if energy is None or settled is None else max(0.0, energy - settled - rest)
-        facts = self._sample.gpus.get(gpu)
         return GpuWindow(
             gpu=gpu,
-            up=facts is not None and facts.up,
             sources=tuple(sorted({counter.part for counter in read})),
             energy_joules=energy,
             unattributed_joules=rest,

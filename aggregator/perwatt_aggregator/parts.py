@@ -54,8 +54,6 @@ class NodeParts(Struct, frozen=True):
     whole: tuple[Part, ...]
     by_gpu: tuple[Part, ...]
     factor: NodeFactor
-    backend: str
-    seconds: float
     largest_gap_seconds: float
     filled: bool
 
@@ -70,8 +68,6 @@ def node_parts(node: str, window: NodeWindow, facility: FacilityConfig) -> NodeP
         whole=whole,
         by_gpu=tuple(cutter.works_by_gpu()) + rest if spread else whole,
         factor=node_factor(window, facility),
-        backend=window.backend,
-        seconds=window.seconds,
         largest_gap_seconds=window.largest_gap_seconds,
         filled=window.filled,
     )

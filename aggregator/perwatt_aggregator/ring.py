@@ -102,6 +102,7 @@ class NodeRing:
         self._unix = array("d", [_NAN]) * self._capacity
         self.columns: dict[Counter, Column] = {}
         self.settlements: dict[str, Settlement] = {}
+        self.calibration_ratios: dict[str, float] = {}
         self._after_gap_row = 0
 
     @property
@@ -214,6 +215,10 @@ class NodeRing:
                 column.rows[row % self._capacity] = _NAN
         for counter in sample.counters.keys() - self.columns.keys():
             self.columns[counter] = Column(self._capacity, row, sample.counters[counter])
+        for gpu in sample.gpus.values():
+            # A GPU that does not answer keeps the ratio that its readings in the ring were made with.
+            if gpu.up:
+                self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
         self._forget(row)
 
     def _settle(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:

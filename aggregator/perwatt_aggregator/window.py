@@ -44,7 +44,6 @@ class GpuWindow(Struct, frozen=True):
     """
 
     gpu: str
-    up: bool
     sources: tuple[str, ...]
     energy_joules: float | None
     unattributed_joules: float

@@ -209,6 +209,10 @@ class TestWorkAndEnergy:
         assert 2 * 330.0 == pytest.approx(fleet.item().power_watts)
         assert 330.0 == pytest.approx(fleet.items("model")[0].power_watts)
 
+        machine.gpus[1].state = "lost"
+        fleet.run(5.0)
+        assert 330.0 * 55.0 == pytest.approx(fleet.items("gpu")[1].energy_joules)
+
     def test_unheld_gpus_belong_to_the_fleet(self) -> None:
         """Joules that nobody held are in the fleet's figure, which then has no headline."""
         fleet = steady(serving_machine(gpus=2))
