@@ -52,7 +52,7 @@ class GpuLedger:
             monotonic_seconds, accepted_joules, covered_seconds, busy=busy, holders=len(self.cursors)
         )
         if before is not None and not self.cursors:
-            used = self.track.at(monotonic_seconds).minus(before)
+            used = self.track.at(monotonic_seconds).since(before)
             self._book(used, used.accepted_joules)
 
     def join(self, name: str) -> None:
@@ -67,7 +67,7 @@ class GpuLedger:
     def take(self, name: str, start: float, end: float) -> TrackPoint:
         """Settle a holder up to *end*, which a reading has passed; return what it is to account for."""
         self.cursors[name] = max(self.cursors[name], end)
-        return self.track.at(end).minus(self.track.at(start))
+        return self.track.at(end).since(self.track.at(start))
 
     def give_up(self, name: str, until: float) -> None:
         """Book a holder's joules up to *until*, as far as they were read, as unexplained."""
@@ -101,6 +101,6 @@ class GpuLedger:
 
     def _book(self, used: TrackPoint, joules: float) -> None:
         # What ran and whose it was is unknown; what was used while nothing ran was allocated to nobody.
-        busy_share = used.busy_joules / used.accepted_joules if used.accepted_joules > 0.0 else 0.0
+        busy_share = min(1.0, used.busy_joules / used.accepted_joules) if used.accepted_joules > 0.0 else 0.0
         self.unknown_joules += joules * busy_share
         self.unallocated_joules += joules * (1.0 - busy_share)

@@ -21,13 +21,19 @@ class TrackPoint(Struct, frozen=True):
     busy_joules: float = 0.0
     share_joules: float = 0.0
 
-    def minus(self, earlier: "TrackPoint") -> "TrackPoint":
+    def since(self, earlier: "TrackPoint") -> "TrackPoint":
+        """
+        What was used since an earlier point; never less than nothing.
+
+        Interpolated points are off by a rounding error, and a counter that falls by one is a restart
+        to whoever reads it.
+        """
         return TrackPoint(
             self.monotonic_seconds - earlier.monotonic_seconds,
-            self.accepted_joules - earlier.accepted_joules,
-            self.covered_seconds - earlier.covered_seconds,
-            self.busy_joules - earlier.busy_joules,
-            self.share_joules - earlier.share_joules,
+            max(0.0, self.accepted_joules - earlier.accepted_joules),
+            max(0.0, self.covered_seconds - earlier.covered_seconds),
+            max(0.0, self.busy_joules - earlier.busy_joules),
+            max(0.0, self.share_joules - earlier.share_joules),
         )
 
 
@@ -94,7 +100,7 @@ class EnergyTrack:
 
 
 def _between(earlier: TrackPoint, later: TrackPoint, monotonic_seconds: float) -> TrackPoint:
-    span = later.minus(earlier)
+    span = later.since(earlier)
     share = (monotonic_seconds - earlier.monotonic_seconds) / span.monotonic_seconds
     return TrackPoint(
         monotonic_seconds,

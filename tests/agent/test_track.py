@@ -34,7 +34,7 @@ def test_busy_and_shares() -> None:
     known.add(103.0, 950.0, 3.0, busy=True, holders=0)
 
     assert TrackPoint(103.0, 950.0, 3.0, busy_joules=350.0, share_joules=350.0) == known.last
-    assert TrackPoint(1.0, 600.0, 1.0, 0.0, 200.0) == known.at(102.0).minus(known.at(101.0))
+    assert TrackPoint(1.0, 600.0, 1.0, 0.0, 200.0) == known.at(102.0).since(known.at(101.0))
 
 
 @pytest.mark.parametrize("t", [101.0, 100.5])
