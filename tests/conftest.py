@@ -1,8 +1,17 @@
 """Options and fixtures that every test may use."""
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from perwatt_agent.clock import ManualClock
+
+# Machines are slow at times: no property is judged by its speed. CI runs the same examples each time, so
+# that a landing never depends on luck; every other run looks for new ones.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
