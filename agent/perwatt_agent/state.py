@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from perwatt_agent.account import AccountState
+from perwatt_agent.accounting.account import AccountState
 
 logger = logging.getLogger(__name__)
 

@@ -6,21 +6,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from perwatt.errors import CommandError
-from perwatt_agent.account import Account
+from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig
-from perwatt_agent.driver import Driver
-from perwatt_agent.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.gpus import GpuSweeper, Timing
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError
 from perwatt_agent.replay import ReplaySource
-from perwatt_agent.sampler import Sampler
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.sampler import Sampler
+from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.snapshot import Snapshot, WorkloadInfo
-from perwatt_agent.source import LiveSource, Source
 from perwatt_agent.state import StateFile
 
 logger = logging.getLogger(__name__)

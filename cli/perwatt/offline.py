@@ -8,7 +8,7 @@ import msgspec
 
 from perwatt.bootstrap import open_recording
 from perwatt.errors import CommandError
-from perwatt_agent.account import Account
+from perwatt_agent.accounting.account import Account
 from perwatt_agent.recording import Recording
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.config import FacilityConfig, PueConfig

@@ -13,7 +13,7 @@ from perwatt.simulated import simulated_parts
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.recording import RecordingWriter
-from perwatt_agent.source import Source
+from perwatt_agent.sampling.source import Source
 
 
 def run_record(config: AgentConfig, output: Path) -> int:

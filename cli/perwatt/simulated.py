@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 from perwatt_agent.backend import Backend, BackendUnavailable
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.endpoints import Endpoint
+from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.lane import Lane
 from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.simulation.backend import SimulatedBackend
 from perwatt_agent.simulation.engine import SimulatedEngine
 from perwatt_agent.simulation.load import Load

@@ -5,7 +5,7 @@ import pytest
 from support.node import Engine, Node
 from support.readings import At, info, limit, reading, sweep
 
-from perwatt_agent.account import SLOW_VALID_SECONDS, Account
+from perwatt_agent.accounting.account import SLOW_VALID_SECONDS, Account
 from perwatt_agent.readings import GpuSample, MeterSample, Readings
 from perwatt_agent.snapshot import GpuSlowReading, GpuSnapshot, NodeMeterSnapshot
 

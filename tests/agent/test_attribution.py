@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from support.node import Engine, Node
 from support.readings import workload_joules
 
-from perwatt_agent.account import Account, AccountState
-from perwatt_agent.attribution import WAIT_SECONDS
+from perwatt_agent.accounting.account import Account, AccountState
+from perwatt_agent.accounting.attribution import WAIT_SECONDS
 from perwatt_agent.snapshot import Snapshot, WorkloadSnapshot
 
 Ledger = Counter[tuple[str, ...]]

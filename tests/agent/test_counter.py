@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.counter import (
+from perwatt_agent.accounting.counter import (
     FALLBACK_LIMIT_WATTS,
     HOLD_SECONDS,
     CounterState,
@@ -15,7 +15,7 @@ from perwatt_agent.counter import (
     resume,
     seems_restarted,
 )
-from perwatt_agent.integrate import NOTHING, Increment
+from perwatt_agent.accounting.integrate import NOTHING, Increment
 
 LIMIT = 700.0
 GOOD = CounterState(1_000_000.0, 100.0)

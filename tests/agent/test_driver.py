@@ -7,7 +7,7 @@ from support.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.backend import BackendBroken, BackendUnavailable
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.driver import REOPEN_SECONDS, Driver
+from perwatt_agent.sampling.driver import REOPEN_SECONDS, Driver
 
 WAIT_SECONDS = 30.0
 NO_DRIVER = BackendUnavailable("no_driver", "no driver is loaded: install one")

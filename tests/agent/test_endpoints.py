@@ -8,7 +8,7 @@ import pytest
 from support.readings import BOOT_UNIX_SECONDS, counts, info
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.endpoints import Endpoint, EndpointPoller, EngineFailure, GpuSelector, selected
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure, GpuSelector, selected
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.readings import reading
 
-from perwatt_agent.energy import EnergyAccount, EnergyState
+from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
 from perwatt_agent.snapshot import GpuEnergy
 
 LIMIT = 700.0

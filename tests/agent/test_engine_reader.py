@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.engine_pages import engine_page, page_server
 
-from perwatt_agent.endpoints import EngineFailure
+from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.reader import ENGINE_REASONS, EngineReader
 
 AFTER = engine_page("vllm-0.32.0-4-after")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engine_pages import ENGINE_PAGES, changed, engine_page, like_vllm_0_9, without
 
-from perwatt_agent.endpoints import EngineFailure
 from perwatt_agent.engine.counts import EngineCounter
+from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds import VLLM
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.promparse import PageParser

@@ -8,9 +8,9 @@ from support.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.backend import BackendBroken, BackendUnavailable, GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.driver import Driver
-from perwatt_agent.gpus import GpuSweeper, Timing
 from perwatt_agent.readings import GpuSample
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 
 PATIENT = Timing(wait_seconds=30.0)
 HASTY = Timing(wait_seconds=1.0)

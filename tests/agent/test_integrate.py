@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.readings import Lines
 
-from perwatt_agent.integrate import NOTHING, Increment, Integrator
+from perwatt_agent.accounting.integrate import NOTHING, Increment, Integrator
 
 RAMP = Lines((100.0, 100.0), (110.0, 700.0))
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from perwatt_agent.ledger import GpuLedger, LedgerState
+from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
 
 
 def ledger_at(t: float = 100.0, *holders: str) -> GpuLedger:

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 from support.node import Engine, Node
 
-from perwatt_agent.account import Account
+from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingWriter
 from perwatt_agent.replay import ENDED, ReplaySource
-from perwatt_agent.sampler import Sampler
+from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.snapshot import BackendStatus, Snapshot
 
 UNIX_SECONDS = 1_900_000_000.0

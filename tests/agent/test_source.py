@@ -8,11 +8,11 @@ from support.readings import counts
 
 from perwatt_agent.backend import BackendUnavailable
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.driver import Driver
-from perwatt_agent.endpoints import Endpoint, EndpointPoller
-from perwatt_agent.gpus import GpuSweeper, Timing
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.source import LiveSource
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
-from perwatt_agent.source import LiveSource
 
 
 class Silent:

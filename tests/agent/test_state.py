@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from support.node import Engine, Node
 
-from perwatt_agent.account import Account, AccountState
+from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.state import StateFile
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.track import EnergyTrack, TrackPoint
+from perwatt_agent.accounting.track import EnergyTrack, TrackPoint
 
 
 def track(*points: tuple[float, float], busy: bool = False, holders: int = 1) -> EnergyTrack:

@@ -3,9 +3,9 @@
 import msgspec
 from support.readings import counts, page
 
-from perwatt_agent.ledger import GpuLedger
+from perwatt_agent.accounting.ledger import GpuLedger
+from perwatt_agent.accounting.workload import LOOK_UP_SECONDS, MISSING_SECONDS, WorkloadAccount, WorkloadState
 from perwatt_agent.snapshot import WorkloadInfo
-from perwatt_agent.workload import LOOK_UP_SECONDS, MISSING_SECONDS, WorkloadAccount, WorkloadState
 
 
 def read(ledger: GpuLedger, *instants: float) -> None:

@@ -6,15 +6,15 @@ import pytest
 from support.engine_pages import engine_page, page_server
 from support.fakenvml import Constant, FakeDriver
 
-from perwatt_agent.account import Account
+from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.driver import Driver
-from perwatt_agent.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.gpus import GpuSweeper, Timing
 from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.source import LiveSource
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo, WorkloadSnapshot
-from perwatt_agent.source import LiveSource
 
 GPUS = 2
 # Within the second between two sweeps, when pages are read: joules must be told for that very instant.

@@ -6,7 +6,7 @@ from pathlib import Path
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.sampler import Sampler
+from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.snapshot import GpuEnergy
 from support.fakenvml import FakeDriver
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.endpoints import EngineFailure
+from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.snapshot import EngineCounts

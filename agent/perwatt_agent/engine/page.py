@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from perwatt_agent.endpoints import EngineFailure
+from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds import EngineKind, Pick, Role
 from perwatt_agent.promparse import Series
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from perwatt_agent.endpoints import EngineFailure
 from perwatt_agent.engine.counts import EngineCounter
+from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.http import FETCH_REASONS, FetchError, Target, fetch

@@ -6,7 +6,7 @@ import logging
 from perwatt_agent.backend import Backend, BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
-from perwatt_agent.lane import Lane
+from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.snapshot import BackendStatus
 
 logger = logging.getLogger(__name__)

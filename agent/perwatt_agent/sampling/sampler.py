@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from perwatt_agent.account import Account
+from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
 from perwatt_agent.readings import Readings
+from perwatt_agent.sampling.source import Source
 from perwatt_agent.snapshot import Snapshot
-from perwatt_agent.source import Source
 
 
 class Sampler:

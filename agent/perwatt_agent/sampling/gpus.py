@@ -7,10 +7,10 @@ from msgspec import Struct
 
 from perwatt_agent.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.clock import Clock
-from perwatt_agent.driver import Driver
 from perwatt_agent.health import Health
-from perwatt_agent.lane import Lane
 from perwatt_agent.readings import GpuSample
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
 
 logger = logging.getLogger(__name__)

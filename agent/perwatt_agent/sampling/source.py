@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.driver import Driver
-from perwatt_agent.endpoints import EndpointPoller
-from perwatt_agent.gpus import GpuSweeper
+from perwatt_agent.engine.endpoints import EndpointPoller
 from perwatt_agent.readings import Readings
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper
 from perwatt_agent.snapshot import BackendStatus, CollectorHealth
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from perwatt_agent.ledger import GpuLedger
-from perwatt_agent.phases import Page, phases
+from perwatt_agent.accounting.ledger import GpuLedger
+from perwatt_agent.accounting.phases import Page, phases
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from perwatt_agent.ledger import GpuLedger, LedgerState
+from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
+from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, WorkloadSnapshot
-from perwatt_agent.workload import WorkloadAccount, WorkloadState
 
 # Joules of a workload whose page stays away wait this long before they are given up.
 WAIT_SECONDS = 300.0

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.track import EnergyTrack, TrackPoint
+from perwatt_agent.accounting.track import EnergyTrack, TrackPoint
 
 
 class LedgerState(Struct, frozen=True):

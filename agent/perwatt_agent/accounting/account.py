@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from perwatt_agent.attribution import Attribution, AttributionState
-from perwatt_agent.energy import EnergyAccount, EnergyState
-from perwatt_agent.integrate import Integrator
+from perwatt_agent.accounting.attribution import Attribution, AttributionState
+from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
+from perwatt_agent.accounting.integrate import Integrator
 from perwatt_agent.readings import GpuSample, MeterSample, Readings
 from perwatt_agent.snapshot import GpuInfo, GpuSlowReading, GpuSnapshot, NodeMeterSnapshot, Snapshot
 

@@ -12,7 +12,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.integrate import NOTHING, Increment
+from perwatt_agent.accounting.integrate import NOTHING, Increment
 
 Verdict = Literal["first", "good", "reset", "held", "broken"]
 

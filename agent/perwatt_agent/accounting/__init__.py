@@ -1,0 +1,1 @@
+"""What the readings mean: energy believed or doubted, and whose joules they are. No input or output."""

@@ -1,0 +1,1 @@
+"""From this machine to its newest Snapshot: lanes, sweeps, the loop."""
