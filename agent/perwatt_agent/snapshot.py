@@ -53,15 +53,23 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     clock_memory_hertz: float | None = None
 
 
+class GpuProcess(Struct, frozen=True, omit_defaults=True):
+    """A process that computes on a GPU, by its id in the agent's PID namespace."""
+
+    pid: int
+    memory_bytes: int | None = None
+    sm_ratio: float | None = None
+
+
 class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
-    """One slow-tier read (every 10-15 s) of one GPU: limits, and how many processes hold it."""
+    """One slow-tier read (every 10-15 s) of one GPU: limits, and the processes that hold it."""
 
     monotonic_seconds: float
     power_limit_watts: float | None = None
     power_limit_default_watts: float | None = None
     power_limit_min_watts: float | None = None
     power_limit_max_watts: float | None = None
-    compute_processes: int | None = None
+    processes: tuple[GpuProcess, ...] | None = None
 
 
 class GpuEnergy(Struct, frozen=True):
@@ -97,8 +105,8 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
     """
     What one page of an inference engine says: cumulative counts since the engine started.
 
-    None is what the engine cannot tell. `process_start_unix_seconds` tells a restart apart from
-    a page that was merely out of reach.
+    None is what the engine cannot tell; `work` holds other units than tokens, by unit.
+    `process_start_unix_seconds` tells a restart apart from a page that was merely out of reach.
     """
 
     model: str
@@ -111,6 +119,7 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
     requests_error: float | None = None
     requests_running: float | None = None
     requests_waiting: float | None = None
+    work: dict[str, float] = {}
     process_start_unix_seconds: float | None = None
 
 

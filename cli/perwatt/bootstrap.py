@@ -11,6 +11,7 @@ from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.readings import Readings
@@ -43,8 +44,9 @@ def build_source(
         EndpointPoller(endpoint, clock, config.engines.interval)
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
+    feeds = [EngineFeed(pollers)] if pollers else []
     sweeper = GpuSweeper(driver, clock, timing)
-    return LiveSource(driver, sweeper, pollers, clock, config.sample_interval), config.sample_interval
+    return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
 
 
 def build_sampler(

@@ -8,7 +8,7 @@ from support.fakenvml import FakeDriver
 from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.nvml import NvmlBackend
-from perwatt_agent.snapshot import GpuSlowReading
+from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
 
 LIMITS = {
     "power_limit_watts": 650.0,
@@ -39,13 +39,14 @@ def limits(reading: GpuSlowReading) -> dict[str, float | None]:
 
 
 def test_limits_and_processes(driver: FakeDriver, devices, clock: ManualClock):
-    """The enforced limit, the default, the range, and how many processes compute."""
+    """The enforced limit, the default, the range, and which processes compute."""
     driver.set_processes(0, [(4711, 1 << 30), (4712, 1 << 31)])
 
+    processes = (GpuProcess(4711, 1 << 30), GpuProcess(4712, 1 << 31))
     assert devices[0].read_slow() == GpuSlowReading(
-        monotonic_seconds=clock.monotonic(), compute_processes=2, **LIMITS
+        monotonic_seconds=clock.monotonic(), processes=processes, **LIMITS
     )
-    assert 0 == devices[1].read_slow().compute_processes
+    assert () == devices[1].read_slow().processes
 
 
 def test_three_calls(driver: FakeDriver, devices):
@@ -87,7 +88,7 @@ def test_processes_may_be_absent(driver: FakeDriver, devices, code: int):
     driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code)
     reading = devices[0].read_slow()
 
-    assert None is reading.compute_processes
+    assert None is reading.processes
     assert LIMITS == limits(reading)
 
 

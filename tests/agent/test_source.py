@@ -9,6 +9,7 @@ from support.readings import counts
 from perwatt_agent.backend import BackendUnavailable
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.source import LiveSource
@@ -37,7 +38,8 @@ def source_of(clock: ManualClock, *readers: Silent) -> tuple[LiveSource, FakeBac
         EndpointPoller(Endpoint(WorkloadInfo(f"w{number}"), 8000, (number,), reader), clock, 5.0)
         for number, reader in enumerate(readers)
     ]
-    return LiveSource(driver, GpuSweeper(driver, clock, timing), pollers, clock, 1.0), backend
+    feeds = [EngineFeed(pollers)] if pollers else []
+    return LiveSource(driver, GpuSweeper(driver, clock, timing), feeds, clock, 1.0), backend
 
 
 async def test_sweep(clock: ManualClock) -> None:

@@ -9,6 +9,7 @@ from support.fakenvml import Constant, FakeDriver
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.sampling.driver import Driver
@@ -32,7 +33,7 @@ class Run:
         timing = Timing.for_interval(1.0)
         gpus = Driver(NvmlBackend(self._clock), self._clock, timing.hung_seconds)
         sweeper = GpuSweeper(gpus, self._clock, timing)
-        self._source = LiveSource(gpus, sweeper, [self._poller], self._clock, 1.0)
+        self._source = LiveSource(gpus, sweeper, [EngineFeed([self._poller])], self._clock, 1.0)
         self._account = Account(1.0)
 
     async def second(self, *, read_page: bool = False) -> WorkloadSnapshot | None:

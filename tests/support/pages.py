@@ -14,6 +14,7 @@ from perwatt_agent.snapshot import (
     EngineCounts,
     GpuEnergy,
     GpuInfo,
+    GpuProcess,
     GpuReading,
     GpuSlowReading,
     GpuSnapshot,
@@ -69,7 +70,7 @@ SLOW = GpuSlowReading(
     power_limit_default_watts=700,
     power_limit_min_watts=200,
     power_limit_max_watts=700,
-    compute_processes=1,
+    processes=(GpuProcess(pid=4711),),
 )
 
 

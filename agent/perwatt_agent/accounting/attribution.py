@@ -44,7 +44,7 @@ class Attribution:
         slow: GpuSlowReading | None,
     ) -> None:
         """Add a GPU's accounted energy at the instant of its reading."""
-        busy = bool(reading.utilization_ratio) or bool(slow and slow.compute_processes)
+        busy = bool(reading.utilization_ratio) or bool(slow and slow.processes)
         self._ledger(gpu).read(reading.monotonic_seconds, accepted_joules, covered_seconds, busy=busy)
 
     def hear(self, samples: Iterable[EngineSample]) -> None:

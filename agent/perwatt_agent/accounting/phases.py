@@ -48,6 +48,8 @@ def restarted(before: EngineCounts, after: EngineCounts) -> bool:
     starts = (before.process_start_unix_seconds, after.process_start_unix_seconds)
     if None not in starts and abs(starts[1] - starts[0]) > START_TOLERANCE_SECONDS:  # type: ignore[operator]
         return True
+    if any(_fell(amount, after.work.get(unit)) for unit, amount in before.work.items()):
+        return True
     return any(_fell(getattr(before, name), getattr(after, name)) for name in _CUMULATIVE)
 
 
@@ -87,7 +89,9 @@ def _within(start: float, instant: float | None, end: float) -> float | None:
 
 def _doing(before: EngineCounts, after: EngineCounts) -> Doing:
     # A count that shows up late was 0 before: some engines show a counter from its first use on.
-    moved = any((getattr(before, name) or 0) != (getattr(after, name) or 0) for name in _CUMULATIVE)
+    moved = before.work != after.work or any(
+        (getattr(before, name) or 0) != (getattr(after, name) or 0) for name in _CUMULATIVE
+    )
     return "active" if moved or before.requests_running or after.requests_running else "idle"
 
 

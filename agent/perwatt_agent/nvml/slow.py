@@ -8,7 +8,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.facts import Asker, Call, Facts
 from perwatt_agent.nvml.fields import SLOW_FIELDS, FieldFacts
-from perwatt_agent.snapshot import GpuSlowReading
+from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
 
 
 class SlowReader:
@@ -48,7 +48,8 @@ def limit_range(handle: Any) -> Facts:
 
 def compute_processes(handle: Any) -> Facts:
     # By its version: the unversioned name raises another exception where the driver lacks it.
-    return {"compute_processes": len(pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle))}
+    found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    return {"processes": tuple(GpuProcess(int(process.pid), process.usedGpuMemory) for process in found)}
 
 
 # fact -> the call that gives it where the batch does not.

@@ -1,12 +1,11 @@
 """Where readings come from: this machine, sweep by sweep."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.engine.endpoints import EndpointPoller
+from perwatt_agent.feed import Feed
 from perwatt_agent.readings import Readings
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper
@@ -29,31 +28,31 @@ class Source(Protocol):
 
 
 class LiveSource:
-    """Sweep this machine's GPUs every `interval_seconds` and collect what its engines said meanwhile."""
+    """Sweep this machine's GPUs every `interval_seconds` and collect what its feeds heard meanwhile."""
 
     def __init__(
         self,
         driver: Driver,
         sweeper: GpuSweeper,
-        pollers: Sequence[EndpointPoller],
+        feeds: Sequence[Feed],
         clock: Clock,
         interval_seconds: float,
     ) -> None:
         self._driver = driver
         self._sweeper = sweeper
-        self._pollers = tuple(pollers)
+        self._feeds = tuple(feeds)
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._due = clock.monotonic()
-        self._polling: list[asyncio.Task[None]] = []
+        self._running: list[asyncio.Task[None]] = []
 
     @property
     def status(self) -> BackendStatus:
         return self._driver.status
 
     async def next(self) -> Readings:
-        if not self._polling:
-            self._polling = [asyncio.create_task(poller.run()) for poller in self._pollers]
+        if not self._running:
+            self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
         await self._clock.sleep_until(self._due)
         # A sweep that came late does not make the later ones hurry: missed beats are skipped.
         beats = max(1.0, (self._clock.monotonic() - self._due) // self._interval_seconds + 1.0)
@@ -72,34 +71,16 @@ class LiveSource:
             generation=self._driver.generations,
             known=known,
             gpus=gpus,
-            engines=tuple(sample for poller in self._pollers for sample in poller.drain(known)),
+            engines=tuple(sample for feed in self._feeds for sample in feed.drain(known, gpus)),
             collectors=self._collectors(),
             unidentified_gpus=generation.unidentified if generation else 0,
         )
 
     def close(self) -> None:
-        for task in self._polling:
+        for task in self._running:
             task.cancel()
         self._sweeper.close()
 
     def _collectors(self) -> tuple[CollectorHealth, ...]:
         gpu_healths = (self._driver.health.snapshot(), self._sweeper.health.snapshot())
-        if not self._pollers:
-            return gpu_healths
-        return (*gpu_healths, _merged([poller.health.snapshot() for poller in self._pollers]))
-
-
-def _merged(healths: Sequence[CollectorHealth]) -> CollectorHealth:
-    """All engines as one collector: it succeeds when every page does; each workload tells for itself."""
-    failures: Counter[str] = Counter()
-    for health in healths:
-        failures.update(dict(health.failures))
-    successes = [health.last_success_unix_seconds for health in healths]
-    durations = [health.duration_seconds for health in healths if health.duration_seconds is not None]
-    return CollectorHealth(
-        "engines",
-        all(health.success for health in healths),
-        None if None in successes else min(success for success in successes if success is not None),
-        max(durations, default=None),
-        tuple(sorted(failures.items())),
-    )
+        return (*gpu_healths, *(feed.health() for feed in self._feeds))

@@ -11,7 +11,7 @@ from random import Random
 from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
 from perwatt_agent.simulation.load import Load
-from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
 
 # A board like an H100 SXM. Idle as the H100 and H200 boards that are documented (60 to 74 W); a load
 # of 1 stays below the limit, as serving does.
@@ -89,7 +89,7 @@ class SimulatedDevice:
             power_limit_default_watts=LIMIT_WATTS,
             power_limit_min_watts=LIMIT_MIN_WATTS,
             power_limit_max_watts=LIMIT_WATTS,
-            compute_processes=1,
+            processes=(GpuProcess(pid=0),),
         )
 
 
