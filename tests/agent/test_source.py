@@ -89,5 +89,5 @@ async def test_silent_engines_delay_nobody(clock: ManualClock) -> None:
         assert ["ok", "ok"] == [gpu.state for gpu in (await source.next()).gpus]
     await eventually(lambda: reader.asked == 1)
     source.close()
-    (polling,) = source._polling
+    (polling,) = source._running
     await eventually(polling.cancelled)
