@@ -118,7 +118,8 @@ def _tell(nodes: dict[str, Node], aggregator: PerwattProcess, server: prometheus
     aggregator.wait_for(lambda page: page.samples)
     watch = Watch(aggregator, nodes)
     story.answers = watch.answers
-    story.steady = watch.for_seconds(WINDOW_SECONDS + 8)
+    # Prometheus comes some seconds later, and increase() is biased on a series that starts in its window.
+    story.steady = watch.for_seconds(WINDOW_SECONDS + 20)
     story.by_prometheus = _tokens_per_joule(server, nodes)
 
     nodes["page away"].engine.reachable = False
