@@ -206,6 +206,13 @@ class Workloads(Struct, frozen=True, kw_only=True):
     items: tuple[WorkloadItem, ...]
 
 
+class FieldProblem(Struct, frozen=True):
+    """One parameter, and what is wrong with it."""
+
+    parameter: str
+    detail: str
+
+
 class Problem(Struct, frozen=True, omit_defaults=True):
     """What went wrong, as RFC 9457 says it."""
 
@@ -213,11 +220,4 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     status: Annotated[int, Meta(ge=400, le=599)]
     detail: str
     type: str = "about:blank"
-    errors: tuple["FieldProblem", ...] = ()
-
-
-class FieldProblem(Struct, frozen=True):
-    """One parameter, and what is wrong with it."""
-
-    parameter: str
-    detail: str
+    errors: tuple[FieldProblem, ...] = ()
