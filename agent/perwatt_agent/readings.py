@@ -27,7 +27,10 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     """
     One fetch of one workload's engine page: its counts at `monotonic_seconds`, or None if it failed.
 
-    `gpus` are the UUIDs that the workload holds.
+    `gpus` are the UUIDs that the workload holds. `pids` are all of its processes, and `pid_starts` when
+    each of them started, in seconds since boot; empty where that is not known, and then what was known
+    stays. `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
+    that it is over: it holds nothing more.
     """
 
     info: WorkloadInfo
@@ -36,6 +39,10 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     unix_seconds: float
     counts: EngineCounts | None = None
     failure: str = ""
+    pids: tuple[int, ...] = ()
+    pid_starts: tuple[float, ...] = ()
+    has_page: bool = True
+    ended: bool = False
 
 
 class MeterSample(Struct, frozen=True, omit_defaults=True):
