@@ -1,0 +1,126 @@
+"""
+What the kubelet says of devices: its PodResources answer (v1, protobuf), and the lines that pass it on.
+
+Only strings and messages are in that answer where this looks, so its few fields are read by hand:
+
+    ListPodResourcesResponse { repeated PodResources pod_resources = 1; }
+    PodResources { string name = 1; string namespace = 2; repeated ContainerResources containers = 3; }
+    ContainerResources { string name = 1; repeated ContainerDevices devices = 2; }
+    ContainerDevices { string resource_name = 1; repeated string device_ids = 2; }
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+# Plain, renamed for time-slicing, and MIG slices.
+_GPU_RESOURCE = re.compile(r"nvidia\.com/(?:gpu|gpu\.shared|mig-[^/]+)")
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+class Container(Struct, frozen=True):
+    """One container and the devices it was given, by the device plugin's ids."""
+
+    namespace: str
+    pod: str
+    container: str
+    devices: tuple[str, ...]
+
+
+class PodsRead(Struct, frozen=True, tag="read"):
+    """An answer, had in `seconds`: the containers that hold GPUs."""
+
+    containers: tuple[Container, ...]
+    seconds: float = 0.0
+
+
+class PodsFailed(Struct, frozen=True, tag="failed"):
+    """No answer, known in `seconds`: why, as a short closed word, and what to do about it."""
+
+    reason: str
+    message: str
+    seconds: float = 0.0
+
+
+PodsLine = PodsRead | PodsFailed
+"""One JSON line from the helper process to the agent."""
+
+
+def containers_in(response: bytes) -> tuple[Container, ...]:
+    """
+    Return the containers of a ListPodResourcesResponse that hold NVIDIA GPUs.
+
+    Raises ValueError when *response* is no such message.
+    """
+    return tuple(container for pod in _fields(response, 1) for container in _containers_of_pod(pod))
+
+
+def gpu_of(device: str) -> str:
+    """
+    Return the GPU, slice or index that a device plugin's *device* id names.
+
+    A UUID (`GPU-...`, `MIG-...`) as it is, without the replica that time-slicing appends; the parent's
+    UUID of an old-style `MIG-GPU-<uuid>/gi/ci`; `nvidiaN` of a path such as GKE's `nvidia0/gi1`.
+    """
+    name = device.split("::", 1)[0].removeprefix("/dev/")
+    if name.startswith("MIG-GPU-"):
+        name = name.removeprefix("MIG-")
+    return name.split("/", 1)[0]
+
+
+def _containers_of_pod(pod: bytes) -> Iterator[Container]:
+    name, namespace = _text(pod, 1), _text(pod, 2)
+    for container in _fields(pod, 3):
+        devices = tuple(
+            _decoded(device)
+            for given in _fields(container, 2)
+            if _GPU_RESOURCE.fullmatch(_text(given, 1))
+            for device in _fields(given, 2)
+        )
+        if devices:
+            yield Container(namespace, name, _text(container, 1), devices)
+
+
+def _text(message: bytes, number: int) -> str:
+    # Of a field that stands there twice, the last counts.
+    return _decoded(next(reversed(list(_fields(message, number))), b""))
+
+
+def _decoded(content: bytes) -> str:
+    return content.decode("utf-8")
+
+
+def _fields(message: bytes, number: int) -> Iterator[bytes]:
+    """Yield the contents of the length-delimited fields that have this number."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        kind = key & 7
+        length = 0
+        if kind == _VARINT:
+            _, at = _varint(message, at)
+        elif kind == _BYTES:
+            length, at = _varint(message, at)
+        elif kind in (_FIXED64, _FIXED32):
+            length = 8 if kind == _FIXED64 else 4
+        else:
+            raise ValueError(f"wire type {kind} at byte {at}")
+        if at + length > len(message):
+            raise ValueError(f"a field of {length} bytes at byte {at} of {len(message)}")
+        if kind == _BYTES and key >> 3 == number:
+            yield message[at : at + length]
+        at += length
+
+
+def _varint(message: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(message):
+            raise ValueError("the message ends within a number")
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError(f"a number of more than 64 bits at byte {at}")
