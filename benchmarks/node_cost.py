@@ -42,8 +42,8 @@ class Cost(Struct):
     """What was measured of one exporter; `rest_cpu` is a share of one core."""
 
     first_page_seconds: list[float] = field(default_factory=list)
-    rest_cpu: float = 0.0
-    calls_per_second: float = 0.0
+    rest_cpu: list[float] = field(default_factory=list)
+    calls_per_second: list[float] = field(default_factory=list)
     rss_start: int = 0
     rss_end: int = 0
     series: int = 0
@@ -62,14 +62,15 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
                 cost.first_page_seconds.append(running.first_page_seconds)
     with side_by_side(exporters, GPUS) as all_running:
         time.sleep(SETTLE_SECONDS)
-        _rest(plan, all_running, costs)
-        _soak(plan, all_running, costs)
+        for cost, running in zip(costs, all_running, strict=True):
+            _look_at(running, cost)
+        for _ in range(plan.rounds):
+            _rest(plan, all_running, costs)
+            _soak(plan, all_running, costs)
         for name, (scrapers, paced) in LOADS.items():
             for _ in range(plan.rounds):
                 for running, cost in zip(all_running, costs, strict=True):
                     _load(plan, running, cost, name, scrapers, paced=paced)
-    for cost in costs:
-        cost.loads = {ONE: cost.loads[ONE], **cost.loads}
     names = [exporter.name for exporter in exporters]
     return Section(
         "What a node pays: 8 GPUs, one reading a second",
@@ -79,40 +80,44 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     )
 
 
+def _look_at(running: Running, cost: Cost) -> None:
+    answer = page(running.port)
+    lines = [line for line in answer.body.splitlines() if line and not line.startswith(b"#")]
+    cost.series, cost.page_bytes, cost.wire_bytes = len(lines), len(answer.body), answer.wire_bytes
+    cost.facts = running.exporter.facts(answer.body, running.driver.uuid(0))
+    cost.rss_start = rss_bytes(running.pid)
+
+
 def _rest(plan: Plan, all_running: Sequence[Running], costs: Sequence[Cost]) -> None:
     calls = [running.driver.calls() for running in all_running]
     with measured(*(running.pid for running in all_running)) as spans:
-        time.sleep(plan.rest_seconds)
+        time.sleep(plan.rest_seconds / plan.rounds)
     for running, cost, span, before in zip(all_running, costs, spans, calls, strict=True):
-        cost.rest_cpu = span.share
-        cost.calls_per_second = (running.driver.calls() - before) / span.seconds
-        answer = page(running.port)
-        lines = [line for line in answer.body.splitlines() if line and not line.startswith(b"#")]
-        cost.series, cost.page_bytes, cost.wire_bytes = len(lines), len(answer.body), answer.wire_bytes
-        cost.facts = running.exporter.facts(answer.body, running.driver.uuid(0))
-        cost.rss_start = rss_bytes(running.pid)
+        cost.rest_cpu.append(span.share)
+        cost.calls_per_second.append((running.driver.calls() - before) / span.seconds)
 
 
 def _soak(plan: Plan, all_running: Sequence[Running], costs: Sequence[Cost]) -> None:
+    """One scraper on each, against the rest that was measured just before."""
     with measured(*(running.pid for running in all_running)) as spans:
-        heard = scrape([running.port for running in all_running], 1, plan.soak_seconds)
+        heard = scrape([running.port for running in all_running], 1, plan.soak_seconds / plan.rounds)
     for running, cost, span, scrapes in zip(all_running, costs, spans, heard, strict=True):
         cost.rss_end = rss_bytes(running.pid)
-        load = cost.loads[ONE] = Load()
-        load.add(scrapes, span.cpu_seconds - cost.rest_cpu * span.seconds)
+        load = cost.loads.setdefault(ONE, Load())
+        load.add(scrapes, span.cpu_seconds - cost.rest_cpu[-1] * span.seconds)
 
 
 def _load(plan: Plan, running: Running, cost: Cost, name: str, scrapers: int, *, paced: bool) -> None:
     with measured(running.pid) as (span,):
         (scrapes,) = scrape([running.port], scrapers, plan.block_seconds, paced=paced)
-    cost.loads.setdefault(name, Load()).add(scrapes, span.cpu_seconds - cost.rest_cpu * span.seconds)
+    cost.loads.setdefault(name, Load()).add(scrapes, span.cpu_seconds - median(cost.rest_cpu) * span.seconds)
 
 
 def _text(plan: Plan, names: Sequence[str], costs: Sequence[Cost]) -> str:
     rows: list[tuple[str, list[str]]] = [
         ("first page with every GPU's power, ms", [spread(c.first_page_seconds, 1e3, 0) for c in costs]),
-        ("CPU at rest, % of a core", [f"{100 * c.rest_cpu:.3f}" for c in costs]),
-        ("driver calls a second", [f"{c.calls_per_second:.1f}" for c in costs]),
+        ("CPU at rest, % of a core", [spread(c.rest_cpu, 100, 3) for c in costs]),
+        ("driver calls a second", [spread(c.calls_per_second, 1, 1) for c in costs]),
         ("RSS before scraping, MiB", [f"{c.rss_start / MIB:.1f}" for c in costs]),
         (f"RSS after {plan.soak_seconds:.0f} s of scraping, MiB", [f"{c.rss_end / MIB:.1f}" for c in costs]),
         ("series on the page", [str(c.series) for c in costs]),
@@ -134,7 +139,8 @@ def _text(plan: Plan, names: Sequence[str], costs: Sequence[Cost]) -> str:
                     for name, exporter, load in scraped
                 ],
             ),
-            "CPU a scrape is the process tree's CPU time beyond what it takes at rest, over the scrapes.",
+            "CPU a scrape is the process tree's CPU time beyond what it takes at rest, over the scrapes. "
+            "With one scraper it is a small difference of two large figures: read it with its spread.",
         )
     )
 
@@ -153,11 +159,11 @@ def _targets(plan: Plan, costs: Sequence[Cost]) -> tuple[Target, ...]:
     absolute = (
         Target("RSS", 48, own.rss_end / MIB, "MiB"),
         Target(f"RSS growth in {plan.soak_seconds:.0f} s of scraping", 0.5, growth, "MiB"),
-        Target("CPU at rest", 0.5, 100 * own.rest_cpu, "% of a core"),
+        Target("CPU at rest", 0.5, 100 * median(own.rest_cpu), "% of a core"),
         Target("CPU a scrape", 1.0, 1e3 * median(one.cpu_per_scrape), "ms"),
         Target("scrape p50", 2.0, 1e3 * median(one.p50), "ms"),
         Target("first page after start", 1.0, median(own.first_page_seconds), "s"),
-        Target("driver calls", 60, own.calls_per_second, "a second"),
+        Target("driver calls", 60, median(own.calls_per_second), "a second"),
     )
     by_name = {ratio.what: ratio.ratio for ratio in _ratios(*costs)} if len(costs) == 2 else {}
     peer_facts = costs[1].facts if len(costs) == 2 else 0
@@ -174,8 +180,8 @@ def _targets(plan: Plan, costs: Sequence[Cost]) -> tuple[Target, ...]:
 def _ratios(own: Cost, peer: Cost) -> tuple[Ratio, ...]:
     return (
         _ratio("RSS, MiB", own.rss_end / MIB, peer.rss_end / MIB),
-        _ratio("CPU at rest", 100 * own.rest_cpu, 100 * peer.rest_cpu, " %"),
-        _ratio("driver calls a second", own.calls_per_second, peer.calls_per_second),
+        _paired("CPU at rest", own.rest_cpu, peer.rest_cpu, 100, "%"),
+        _paired("driver calls a second", own.calls_per_second, peer.calls_per_second),
         _ratio("first page", median(own.first_page_seconds), median(peer.first_page_seconds), " s"),
         _ratio("bytes over the wire", own.wire_bytes, peer.wire_bytes),
         *(_of_load(f"CPU a scrape, {name}", own, peer, name, "cpu_per_scrape") for name in own.loads),
@@ -185,10 +191,17 @@ def _ratios(own: Cost, peer: Cost) -> tuple[Ratio, ...]:
 
 
 def _of_load(what: str, own: Cost, peer: Cost, name: str, figure: str) -> Ratio:
-    """The median of the rounds' ratios, pair by pair."""
     ours, theirs = (getattr(cost.loads[name], figure) for cost in (own, peer))
-    ratio = median([one / other for one, other in zip(ours, theirs, strict=True)])
-    return Ratio(what, f"{1e3 * median(ours):.3g} ms", f"{1e3 * median(theirs):.3g} ms", ratio)
+    return _paired(what, ours, theirs, 1e3, "ms")
+
+
+def _paired(
+    what: str, own: Sequence[float], peer: Sequence[float], scale: float = 1.0, unit: str = ""
+) -> Ratio:
+    """The median of the rounds' ratios, pair by pair."""
+    ratio = median([one / other for one, other in zip(own, peer, strict=True)])
+    ours, theirs = (f"{scale * median(values):.3g} {unit}".strip() for values in (own, peer))
+    return Ratio(what, ours, theirs, ratio)
 
 
 def _ratio(what: str, own: float, peer: float, unit: str = "") -> Ratio:

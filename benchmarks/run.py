@@ -40,9 +40,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--long", action="store_true", help="hours instead of minutes: flatness, and less noise"
-    )
+    parser.add_argument("--long", action="store_true", help="hours, not minutes: flatness, less noise")
     parser.add_argument("--only", choices=BENCHMARKS, action="append", help="print this one, write nothing")
     arguments = parser.parse_args()
     own, peer = perwatt(__version__), nvitop_exporter()
@@ -53,10 +51,7 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         section = BENCHMARKS[name](LONG if arguments.long else SHORT, exporters)
         sections.append(section)
-        tables = [verdicts(section.targets)] * bool(section.targets) + [ratios(section.ratios)] * bool(
-            section.ratios
-        )
-        print("\n\n".join((section.text, *tables)), flush=True)
+        print(section.text, verdicts(section.targets), ratios(section.ratios), sep="\n\n", flush=True)
     if not arguments.only:
         versions = {exporter.name: exporter.version for exporter in exporters}
         page = results(sections, versions, (time.monotonic() - begun) / 60)

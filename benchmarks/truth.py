@@ -26,6 +26,7 @@ SCRAPE_SECONDS = (5, 15)
 FIRST_READING_SECONDS = 5.137
 IDLE_WATTS, BUSY_WATTS = 90.0, 650.0
 BURSTS = ("bursts, 33 of 100 ms", "bursts, 3 of 15 s")
+TRUE_ENOUGH = 1e-6  # a gauge with no more error than this leaves nothing to be better at
 WAVEFORMS: dict[str, Waveform] = {
     "steady": Constant(400.0),
     "ramp": Ramp(IDLE_WATTS, BUSY_WATTS, 300.0),
@@ -51,10 +52,10 @@ class Errors(Struct, frozen=True):
     gauge: dict[int, list[float]]
 
     @property
-    def ratio(self) -> float:
-        """perwatt's error over the gauge's median one at the longest scrape interval."""
+    def ratio(self) -> float | None:
+        """perwatt's error over the gauge's median one at the longest interval; None where that is none."""
         gauge = median([abs(error) for error in self.gauge[SCRAPE_SECONDS[-1]]])
-        return abs(self.counter) / gauge if gauge else float("inf") if self.counter else 1.0
+        return abs(self.counter) / gauge if gauge > TRUE_ENOUGH else None
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
@@ -62,10 +63,10 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     with_peer = len(exporters) > 1
     found = {name: asyncio.run(_errors(name, with_peer=with_peer)) for name in ARCHITECTURES}
     targets = tuple(
-        Target(f"energy error / a scraped gauge's: {burst}, {name}", 0.01, found[name][burst].ratio)
+        Target(f"energy error / a scraped gauge's: {burst}, {name}", 0.01, ratio)
         for name in ("hopper", "ga100")
-        for burst in BURSTS
-        if with_peer
+        for burst in (*BURSTS, TELEGRAPH)
+        if with_peer and (ratio := found[name][burst].ratio) is not None
     )
     return Section("How true the energy is", _text(found), targets)
 
@@ -151,7 +152,8 @@ def _text(found: dict[str, dict[str, Errors]]) -> str:
         "at one reading a second, and of `avg_over_time(gpu_power_usage_W)` times the seconds, from "
         "nvitop-exporter's page as Prometheus would scrape it: the median and the greatest error over all "
         "whole-second phases that the scrapes can have. **The driver's energy counter is taken to be ideal** "
-        "(exact, renewed every 100 ms): this is the software's error and says nothing about a sensor's."
+        "(exact, renewed every 100 ms): this is the software's error and says nothing about a sensor's. "
+        "Where a board has no counter, no reader of one value a second sees bursts that keep its own beat."
     ]
     for name, title in ARCHITECTURES.items():
         rows = [
