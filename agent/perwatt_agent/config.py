@@ -100,6 +100,18 @@ class EnginesConfig(Struct, frozen=True):
     endpoints: Annotated[tuple[EndpointConfig, ...], Key("the engines of this machine", flag="engine")] = ()
 
 
+class IdentityConfig(Struct, frozen=True):
+    """Where it is written whom GPUs were given to."""
+
+    hpc_job_mapping_dir: Annotated[
+        Path | None, Key("the folder in which Slurm's prolog names the jobs of each GPU", PATH)
+    ] = None
+    pod_resources_socket: Annotated[
+        Path | None,
+        Key("the kubelet's socket, mostly `/var/lib/kubelet/pod-resources/kubelet.sock`", PATH),
+    ] = None
+
+
 class ReplayConfig(Struct, frozen=True):
     """How a recording is played; `speed` is infinite for as fast as possible."""
 
@@ -114,6 +126,7 @@ class AgentConfig(Struct, frozen=True):
     state_dir: Annotated[Path, Key("what outlives a restart of the agent", PATH)] = Path("/run/perwatt")
     web: AgentWebConfig = field(default_factory=AgentWebConfig)
     engines: EnginesConfig = field(default_factory=EnginesConfig)
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
     calibration: Annotated[
         dict[str, float], Key("true joules per counted joule, by GPU UUID", number(0.5, 1.5), "calibration")
     ] = field(default_factory=dict)

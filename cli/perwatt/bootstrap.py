@@ -9,10 +9,15 @@ from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
-from perwatt_agent.config import AgentConfig, EndpointConfig
+from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.feed import Feed
+from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.jobs import JobMap
+from perwatt_agent.identity.pods import PodWatch
+from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError
@@ -40,13 +45,22 @@ def build_source(
         return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
     timing = Timing.for_interval(config.sample_interval)
     driver = Driver(backend or NvmlBackend(clock), clock, timing.hung_seconds)
+    identifier, feeds = build_identifier(config.identity, clock)
+    names = Names(endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload)
     pollers = [
-        EndpointPoller(endpoint, clock, config.engines.interval)
+        EndpointPoller(endpoint, clock, config.engines.interval, Tenant(identifier, names, clock))
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds = [EngineFeed(pollers)] if pollers else []
+    feeds += [EngineFeed(pollers)] if pollers else []
     sweeper = GpuSweeper(driver, clock, timing)
     return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
+
+
+def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, list[Feed]]:
+    """What finds out whom workloads are for, and the feeds that must run for it."""
+    jobs = JobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
+    pods = PodWatch(config.pod_resources_socket, clock) if config.pod_resources_socket else None
+    return Identifier(jobs=jobs, pods=pods), [pods] if pods else []
 
 
 def build_sampler(

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
-import msgspec
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
+from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo
 
@@ -62,12 +63,20 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
 
 
 class EndpointPoller:
-    """Read one endpoint every `interval_seconds`, slower while its page takes long."""
+    """
+    Read one endpoint every `interval_seconds`, slower while its page takes long.
 
-    def __init__(self, endpoint: Endpoint, clock: Clock, interval_seconds: float) -> None:
+    *tenant* tells who has it; without one, nobody is known.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, clock: Clock, interval_seconds: float, tenant: Tenant | None = None
+    ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._interval_seconds = interval_seconds
+        self._tenant = tenant or Tenant(Identifier(), Names(), clock)
+        self._told: WorkloadInfo | None = None
         self._claimed: tuple[str, ...] | None = None
         self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
         self._failure = ""
@@ -100,6 +109,7 @@ class EndpointPoller:
         ended = self._clock.monotonic()
         middle = (started + ended) / 2
         self._heard.append((middle, self._clock.unix() - (ended - middle), counts, failure))
+        self._tenant.hear(counts)
         if failure:
             self.health.failed(failure)
         elif self._failure:
@@ -109,24 +119,30 @@ class EndpointPoller:
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """What was heard since the last call, and the claim on GPUs where it has changed."""
-        info = self._info()
+        gpus = selected(self._endpoint.gpus, known)
+        info = self._tenant.describe(
+            self._endpoint.info, self._endpoint.reader.engine, self._endpoint.port, known, gpus
+        )
         if not info.workload:
             del self._heard[:-1]  # of what was asked in vain, the last is all that tells anything
             return []
-        gpus = selected(self._endpoint.gpus, known)
+        left = self._leave(info)
         heard, self._heard = self._heard, []
         if gpus != self._claimed and not heard:
             heard = [(self._clock.monotonic(), self._clock.unix(), None, "")]
         self._claimed = gpus
-        return [
+        return left + [
             EngineSample(info, gpus, monotonic, unix, counts, failure)
             for monotonic, unix, counts, failure in heard
         ]
 
-    def _info(self) -> WorkloadInfo:
-        engine = self._endpoint.reader.engine
-        workload = self._endpoint.info.workload or (f"{engine}-{self._endpoint.port}" if engine else "")
-        return msgspec.structs.replace(self._endpoint.info, engine=engine, workload=workload)
+    def _leave(self, info: WorkloadInfo) -> list[EngineSample]:
+        """Where another workload serves here now, say that the one before is over."""
+        before, self._told = self._told, info
+        if before is None or before.workload == info.workload:
+            return []
+        self._claimed = None
+        return [EngineSample(before, (), self._clock.monotonic(), self._clock.unix(), ended=True)]
 
     def _log_once(self, reason: str, message: str) -> None:
         if reason != self._failure:

@@ -1,6 +1,7 @@
-"""Who it was for: systemd unit, Slurm job, Kubernetes pod and container of a process and its GPUs."""
+"""Who it was for: the systemd unit, Slurm job, Kubernetes pod and container of a process and its GPUs."""
 
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import Identity, described, workload_name
+from perwatt_agent.identity.names import Names
 
-__all__ = ["Identifier", "Identity", "described", "workload_name"]
+__all__ = ["Identifier", "Identity", "Names", "described", "workload_name"]

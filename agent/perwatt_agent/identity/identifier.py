@@ -33,6 +33,11 @@ class Identifier:
         """Whether an answer about GPUs may yet come; wait with a name until it did."""
         return self._pods is not None and self._pods.pending
 
+    @property
+    def knows_gpus(self) -> bool:
+        """Whether GPUs alone may tell anything."""
+        return self._jobs is not None or self._pods is not None
+
     def identify(self, pid: int | None, gpus: Sequence[GpuInfo] = ()) -> Identity:
         """
         Return whom the process works for, by its cgroup and by the GPUs that it holds.

@@ -5,6 +5,9 @@ from msgspec import Struct
 
 from perwatt_agent.snapshot import WorkloadInfo
 
+# Answers are waited for this long, well before workloads are shown without them (30 s).
+PATIENCE_SECONDS = 15.0
+
 
 class Identity(Struct, frozen=True):
     """Whom a process or a GPU serves. What could not be found out is empty."""
@@ -19,6 +22,7 @@ class Identity(Struct, frozen=True):
 
 
 NOBODY = Identity()
+_LABELS = ("systemd_unit", "slurm_job", "k8s_namespace", "k8s_pod", "k8s_container")
 
 
 def workload_name(identity: Identity, engine: str, port: int) -> str:
@@ -38,11 +42,5 @@ def workload_name(identity: Identity, engine: str, port: int) -> str:
 
 def described(info: WorkloadInfo, identity: Identity) -> WorkloadInfo:
     """Return *info* with the labels that *identity* has for it; its name is left as it is."""
-    return msgspec.structs.replace(
-        info,
-        systemd_unit=identity.systemd_unit,
-        slurm_job=identity.slurm_job,
-        k8s_namespace=identity.k8s_namespace,
-        k8s_pod=identity.k8s_pod,
-        k8s_container=identity.k8s_container,
-    )
+    labels = {label: text for label in _LABELS if (text := getattr(identity, label))}
+    return msgspec.structs.replace(info, **labels)

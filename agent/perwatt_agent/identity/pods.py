@@ -10,6 +10,7 @@ import msgspec
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
+from perwatt_agent.identity.identity import PATIENCE_SECONDS
 from perwatt_agent.identity.podresources import Container, PodsFailed, PodsLine, PodsRead, gpu_of
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo
@@ -19,8 +20,6 @@ logger = logging.getLogger(__name__)
 INTERVAL_SECONDS = 10.0
 # Three answers may be missed; then what was heard is too old to be trusted, and the helper hangs.
 SILENCE_SECONDS = 3.0 * INTERVAL_SECONDS
-# The first answer is waited for this long, well before workloads are shown without it.
-PATIENCE_SECONDS = 15.0
 FIRST_WAIT_SECONDS = 1.0
 MOST_WAIT_SECONDS = 300.0
 
