@@ -14,6 +14,7 @@ GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 
 EnergySource = Literal["counter", "integrated", "module", "simulated"]
 Role = Literal["mixed", "prefill", "decode", "router", "trainer"]
+Method = Literal["exclusive", "sm_share", "busy_share", "equal"]
 
 
 class GpuInfo(Struct, frozen=True):
@@ -54,7 +55,11 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
 
 
 class GpuProcess(Struct, frozen=True, omit_defaults=True):
-    """A process that computes on a GPU, by its id in the agent's PID namespace."""
+    """
+    A process that computes on a GPU, by its id in the agent's PID namespace.
+
+    `sm_ratio` is its SM utilisation since the slow read before.
+    """
 
     pid: int
     memory_bytes: int | None = None
@@ -99,6 +104,7 @@ class GpuSnapshot(Struct, frozen=True):
     calibration_ratio: float | None = None
     unallocated_joules: float | None = None
     unknown_joules: float | None = None
+    idle_power_watts: float | None = None
 
 
 class EngineCounts(Struct, frozen=True, omit_defaults=True):
@@ -138,12 +144,17 @@ class WorkloadInfo(Struct, frozen=True):
 
 
 class WorkloadGpuEnergy(Struct, frozen=True):
-    """Board joules of one GPU that belong to one workload, by the workload's state."""
+    """
+    Board joules of one GPU that belong to one workload, by the workload's state.
+
+    `method` says how its share of the GPU was found at last; None when it does not hold the GPU any more.
+    """
 
     gpu: str
     active_joules: float
     idle_joules: float
     loading_joules: float
+    method: Method | None = None
 
 
 class WorkloadSnapshot(Struct, frozen=True):

@@ -9,7 +9,7 @@ from perwatt_agent.accounting.account import AccountState
 
 logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 

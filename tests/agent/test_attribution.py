@@ -71,6 +71,7 @@ class Books:
         for gpu, ledger in state.gpus.items():
             books[gpu, "unallocated"] = ledger.unallocated_joules
             books[gpu, "unknown"] = ledger.unknown_joules
+            books[gpu, "ended"] = ledger.ended_joules
         for workload, account in state.workloads.items():
             for model, used in account.models.items():
                 books[workload, model, "covered"] = used.covered_seconds

@@ -35,8 +35,8 @@ def test_shares_are_of_their_time() -> None:
     ledger.read(120.0, 6_000.0, 20.0, busy=True)
 
     assert 6_000.0 == ledger.waiting_joules()
-    assert 4_500.0 == ledger.take("a", 100.0, 120.0).share_joules
-    assert 1_500.0 == ledger.take("b", 110.0, 120.0).share_joules
+    assert 4_500.0 == ledger.take("a", 100.0, 120.0).joules
+    assert 1_500.0 == ledger.take("b", 110.0, 120.0).joules
     assert 0.0 == ledger.waiting_joules()
 
 

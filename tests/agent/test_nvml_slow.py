@@ -42,21 +42,21 @@ def test_limits_and_processes(driver: FakeDriver, devices, clock: ManualClock):
     """The enforced limit, the default, the range, and which processes compute."""
     driver.set_processes(0, [(4711, 1 << 30), (4712, 1 << 31)])
 
-    processes = (GpuProcess(4711, 1 << 30), GpuProcess(4712, 1 << 31))
+    processes = (GpuProcess(4711, 1 << 30, 0.0), GpuProcess(4712, 1 << 31, 0.0))
     assert devices[0].read_slow() == GpuSlowReading(
         monotonic_seconds=clock.monotonic(), processes=processes, **LIMITS
     )
     assert () == devices[1].read_slow().processes
 
 
-def test_three_calls(driver: FakeDriver, devices):
-    """One batch, and the list of processes, which takes two when there are any."""
+def test_five_calls(driver: FakeDriver, devices):
+    """One batch, and where there are processes two calls for their list and two for what they do."""
     driver.set_processes(0, [(4711, 1 << 30)])
     devices[0].read_slow()
     before = driver.calls(gpu=0)
     devices[0].read_slow()
 
-    assert 3 == driver.calls(gpu=0) - before
+    assert 5 == driver.calls(gpu=0) - before
 
 
 def test_older_drivers_have_calls_for_the_limits(driver: FakeDriver, devices):
@@ -80,6 +80,51 @@ def test_no_limit_is_not_a_number(driver: FakeDriver, devices, watts: float):
     driver.set(0, limit_watts=watts)
 
     assert None is devices[0].read_slow().power_limit_watts
+
+
+class TestProcessLoad:
+    """The SM utilisation of each process since the read before."""
+
+    def test_of_each(self, driver: FakeDriver, devices):
+        """One that has no sample did nothing, and one that is no number is not known."""
+        driver.set_processes(0, [(1, 10), (2, 20), (3, 30)], [75, 0, 101])
+        driver.advance(10.0)
+
+        processes = (GpuProcess(1, 10, 0.75), GpuProcess(2, 20, 0.0), GpuProcess(3, 30, None))
+        assert processes == devices[0].read_slow().processes
+
+    def test_no_sample_counts_twice(self, driver: FakeDriver, devices):
+        """What was seen at the last read is not seen again, and nothing new is no activity."""
+        driver.set_processes(0, [(1, 10)], [75])
+        driver.advance(10.0)
+        devices[0].read_slow()
+        driver.advance(0.5)
+        assert (GpuProcess(1, 10, 0.0),) == devices[0].read_slow().processes
+
+        driver.advance(0.5)
+        assert (GpuProcess(1, 10, 0.75),) == devices[0].read_slow().processes
+
+    @pytest.mark.parametrize("code", [3, 4, 13, 999])
+    def test_may_be_absent(self, driver: FakeDriver, devices, code: int):
+        """Unsupported (as with MIG), forbidden or failed: not known, and the processes stay."""
+        driver.set_processes(0, [(1, 10)], [75])
+        driver.fail("nvmlDeviceGetProcessUtilization", 0, code)
+
+        assert (GpuProcess(1, 10, None),) == devices[0].read_slow().processes
+
+    def test_not_found_is_no_activity(self, driver: FakeDriver, devices):
+        """The driver finds no sample where nothing computed: that is a 0 which was measured."""
+        driver.set_processes(0, [(1, 10)], [75])
+        driver.advance(10.0)
+        driver.fail("nvmlDeviceGetProcessUtilization", 0, code=6)
+
+        assert (GpuProcess(1, 10, 0.0),) == devices[0].read_slow().processes
+
+    def test_not_asked_for_nobody(self, driver: FakeDriver, devices):
+        """A GPU without processes costs no call for what they do."""
+        devices[0].read_slow()
+
+        assert 0 == driver.calls("nvmlDeviceGetProcessUtilization", 0)
 
 
 @pytest.mark.parametrize("code", [3, 4, 13, 999, 777])

@@ -64,7 +64,7 @@ def test_real_boot_id(tmp_path: Path, state: AccountState) -> None:
         pytest.param(lambda content: b"\xff\xfe\x00", id="bytes"),
         pytest.param(lambda content: b"{}", id="foreign"),
         pytest.param(lambda content: content.replace(b'"accepted_joules"', b'"a"', 1) + b"x", id="trailing"),
-        pytest.param(lambda content: content.replace(b'"version":1', b'"version":"one"'), id="type"),
+        pytest.param(lambda content: content.replace(b'"version":2', b'"version":"one"'), id="type"),
     ],
 )
 def test_damaged(
@@ -84,7 +84,7 @@ def test_other_version(tmp_path: Path, state: AccountState) -> None:
     """Memory in another version's form is ignored."""
     StateFile(tmp_path, "boot-1").save(state)
     path = tmp_path / "state.json"
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2'))
+    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":1'))
 
     assert StateFile(tmp_path, "boot-1").load() is None
 

@@ -4,13 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.accounting.track import EnergyTrack, TrackPoint
+from perwatt_agent.accounting.track import EnergyTrack, TrackPoint, Used
 
 
-def track(*points: tuple[float, float], busy: bool = False, holders: int = 1) -> EnergyTrack:
+def track(*points: tuple[float, float], busy: bool = False) -> EnergyTrack:
     made = EnergyTrack()
+    used = 0.0
     for t, joules in points:
-        made.add(t, joules, t - 100.0, busy=busy, holders=holders)
+        made.add(t, joules, t - 100.0, busy=busy, shares={"a": joules - used})
+        used = joules
     return made
 
 
@@ -27,14 +29,15 @@ def test_between_and_outside() -> None:
 
 
 def test_busy_and_shares() -> None:
-    """A stretch's joules are busy as a whole or not at all, and equally shared by those who held it."""
+    """A stretch's joules are busy as a whole or not at all, and shares add up while they are held."""
     known = track((100.0, 0.0))
-    known.add(101.0, 300.0, 1.0, busy=True, holders=2)
-    known.add(102.0, 900.0, 2.0, busy=False, holders=3)
-    known.add(103.0, 950.0, 3.0, busy=True, holders=0)
+    known.add(101.0, 300.0, 1.0, busy=True, shares={"a": 100.0, "b": 200.0})
+    known.add(102.0, 900.0, 2.0, busy=False, shares={"b": 500.0, "c": 60.0})
+    known.add(103.0, 950.0, 3.0, busy=True, shares={"a": 1.0})
 
-    assert TrackPoint(103.0, 950.0, 3.0, busy_joules=350.0, share_joules=350.0) == known.last
-    assert TrackPoint(1.0, 600.0, 1.0, 0.0, 200.0) == known.at(102.0).since(known.at(101.0))
+    assert TrackPoint(103.0, 950.0, 3.0, busy_joules=350.0, shares={"a": 1.0}) == known.last
+    assert Used(650.0, 2.0, 50.0 / 650.0) == known.used(101.0, 103.0)
+    assert Used(600.0, 1.5, 150.0 / 750.0) == known.used(100.5, 102.0, "b")
 
 
 @pytest.mark.parametrize("t", [101.0, 100.5])

@@ -26,7 +26,7 @@ def test_claim() -> None:
     workload = WorkloadAccount(WorkloadInfo("a"))
     workload.hear(page("a", 100.0))
 
-    shown = workload.snapshot()
+    shown = workload.snapshot({})
     assert (False, None, ()) == (shown.up, shown.counts, shown.energy)
 
 
@@ -35,11 +35,11 @@ def test_waits_for_its_gpus() -> None:
     workload, ledger = WorkloadAccount(WorkloadInfo("a")), held(100.0, 101.0)
     workload.hear(page("a", 101.5, counts(5.0, running=1.0)))
     workload.settle({"GPU-0": ledger}, 101.6)
-    assert (True, None) == (workload.snapshot().up, workload.snapshot().counts)
+    assert (True, None) == (workload.snapshot({}).up, workload.snapshot({}).counts)
 
     read(ledger, 102.0)
     workload.settle({"GPU-0": ledger}, 102.1)
-    shown = workload.snapshot()
+    shown = workload.snapshot({})
     assert (5.0, 450.0, 1.5) == (
         shown.counts and shown.counts.output_tokens,
         shown.energy[0].active_joules,
@@ -52,25 +52,25 @@ def test_does_not_wait_for_ever() -> None:
     workload, ledger = WorkloadAccount(WorkloadInfo("a")), held(100.0, 101.0)
     workload.hear(page("a", 105.0, counts(5.0)))
     workload.settle({"GPU-0": ledger}, 104.9 + MISSING_SECONDS)
-    assert workload.snapshot().counts is None
+    assert workload.snapshot({}).counts is None
 
     workload.settle({"GPU-0": ledger}, 105.0 + MISSING_SECONDS)
-    assert counts(5.0) == workload.snapshot().counts
+    assert counts(5.0) == workload.snapshot({}).counts
 
     workload.hear(page("a", 170.0, counts(6.0)))
     workload.settle({"GPU-0": ledger}, 170.1)
-    assert counts(6.0) == workload.snapshot().counts
-    assert 0.0 == workload.snapshot().covered_seconds
+    assert counts(6.0) == workload.snapshot({}).counts
+    assert 0.0 == workload.snapshot({}).covered_seconds
 
     read(ledger, 171.0)
     workload.hear(page("a", 175.0, counts(7.0)))
     workload.settle({"GPU-0": ledger}, 175.1)
-    assert counts(6.0) == workload.snapshot().counts
+    assert counts(6.0) == workload.snapshot({}).counts
 
     read(ledger, 176.0)
     workload.settle({"GPU-0": ledger}, 176.1)
-    (energy,) = workload.snapshot().energy
-    assert counts(7.0) == workload.snapshot().counts
+    (energy,) = workload.snapshot({}).energy
+    assert counts(7.0) == workload.snapshot({}).counts
     assert 300.0 * 75.0 == energy.active_joules + energy.idle_joules
 
 
@@ -80,7 +80,7 @@ def test_without_gpus() -> None:
     workload.hear(page("a", 101.0, counts(5.0), gpus=()))
     workload.settle({}, 101.1)
 
-    assert (counts(5.0), ()) == (workload.snapshot().counts, workload.snapshot().energy)
+    assert (counts(5.0), ()) == (workload.snapshot({}).counts, workload.snapshot({}).energy)
 
 
 def test_up() -> None:
@@ -90,7 +90,7 @@ def test_up() -> None:
     workload.hear(page("a", 106.0, failure="refused", gpus=()))
     workload.settle({}, 106.1)
 
-    assert (False, counts(5.0)) == (workload.snapshot().up, workload.snapshot().counts)
+    assert (False, counts(5.0)) == (workload.snapshot({}).up, workload.snapshot({}).counts)
 
 
 def test_remembered() -> None:
@@ -101,11 +101,11 @@ def test_remembered() -> None:
     saved = msgspec.json.decode(msgspec.json.encode(workload.state), type=WorkloadState)
 
     workload = WorkloadAccount(WorkloadInfo("a"), saved)
-    assert 300.0 == workload.snapshot().energy[0].idle_joules
+    assert 300.0 == workload.snapshot({}).energy[0].idle_joules
     read(ledger, 200.0)
     workload.hear(page("a", 200.0, counts(5.0, running=0.0, born=0.0)))
     workload.settle({"GPU-0": ledger}, 200.0)
-    assert 300.0 * 100.0 == workload.snapshot().energy[0].idle_joules
+    assert 300.0 * 100.0 == workload.snapshot({}).energy[0].idle_joules
 
 
 class TestInfo:
@@ -114,16 +114,16 @@ class TestInfo:
     def test_known(self) -> None:
         workload = WorkloadAccount(WorkloadInfo("a"))
         workload.hear(page("a", 100.0))
-        assert not workload.snapshot().info_is_final
+        assert not workload.snapshot({}).info_is_final
 
         known = msgspec.structs.replace(page("a", 105.0, counts(1.0)), info=WorkloadInfo("a", engine="vllm"))
         workload.hear(known)
         workload.hear(page("a", 110.0, counts(1.0)))
-        assert (True, "vllm") == (workload.snapshot().info_is_final, workload.snapshot().info.engine)
+        assert (True, "vllm") == (workload.snapshot({}).info_is_final, workload.snapshot({}).info.engine)
 
     def test_took_too_long(self) -> None:
         workload = WorkloadAccount(WorkloadInfo("a"))
         workload.hear(page("a", 100.0))
         workload.hear(page("a", 100.0 + LOOK_UP_SECONDS, failure="refused"))
 
-        assert workload.snapshot().info_is_final
+        assert workload.snapshot({}).info_is_final

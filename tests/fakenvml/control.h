@@ -67,6 +67,7 @@ typedef struct {
     uint32_t process_count;
     uint32_t process_pid[FAKE_MAX_PROCESSES];
     uint32_t segment_count;
+    uint32_t process_sm_percent[FAKE_MAX_PROCESSES]; /* 0 gives no sample */
     uint64_t process_bytes[FAKE_MAX_PROCESSES];
     /* The energy counter: zero at energy_zero_seconds, plus an offset, plus a glitch for some reads. */
     double energy_zero_seconds;

@@ -55,6 +55,7 @@ class Gpu(Structure):
         ("process_count", c_uint32),
         ("process_pid", c_uint32 * MAX_PROCESSES),
         ("segment_count", c_uint32),
+        ("process_sm_percent", c_uint32 * MAX_PROCESSES),
         ("process_bytes", c_uint64 * MAX_PROCESSES),
         ("energy_zero_seconds", c_double),
         ("energy_offset_joules", c_double),

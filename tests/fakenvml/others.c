@@ -25,8 +25,6 @@ NOT_SUPPORTED(nvmlDeviceGetDriverModel_v2, nvmlDriverModel_t *current, nvmlDrive
 NOT_SUPPORTED(nvmlDeviceGetFanSpeed, unsigned int *speed)
 NOT_SUPPORTED(nvmlDeviceGetMigMode, unsigned int *current, unsigned int *pending)
 NOT_SUPPORTED(nvmlDeviceGetMigDeviceHandleByIndex, unsigned int index, nvmlDevice_t *mig)
-NOT_SUPPORTED(nvmlDeviceGetProcessUtilization, nvmlProcessUtilizationSample_t *samples, unsigned int *count,
-              unsigned long long last_seen)
 
 ANSWER(nvmlDeviceGetDisplayMode, nvmlEnableState_t, NVML_FEATURE_DISABLED)
 ANSWER(nvmlDeviceGetDisplayActive, nvmlEnableState_t, NVML_FEATURE_DISABLED)

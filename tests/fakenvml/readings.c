@@ -1,6 +1,8 @@
 /* Entry points for what a GPU does now: power, energy, memory, load, clocks, temperature, processes. */
 #include "control.h"
 
+#include <string.h>
+
 static unsigned int milli(double value) { return (unsigned int)(value * 1000 + 0.5); }
 
 nvmlReturn_t nvmlDeviceGetPowerUsage(nvmlDevice_t device, unsigned int *milliwatts) {
@@ -106,6 +108,22 @@ nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsign
     for (unsigned int i = 0; i < gpu->process_count; i++)
         processes[i] = (nvmlProcessInfo_t){gpu->process_pid[i], gpu->process_bytes[i], 0xffffffff, 0xffffffff};
     return NVML_SUCCESS;
+}
+
+/* One sample for each process that computes, taken at every full second; the room asked for is for more. */
+nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples,
+                                             unsigned int *count, unsigned long long last_seen) {
+    DEVICE_CALL(device);
+    unsigned long long sampled = (unsigned long long)fake_now() * 1000000ULL;
+    unsigned int room = *count, found = 0;
+    *count = FAKE_MAX_PROCESSES;
+    if (room < FAKE_MAX_PROCESSES) return NVML_ERROR_INSUFFICIENT_SIZE;
+    memset(samples, 0, room * sizeof *samples);
+    for (unsigned int i = 0; sampled > last_seen && i < gpu->process_count; i++)
+        if (gpu->process_sm_percent[i])
+            samples[found++] = (nvmlProcessUtilizationSample_t){
+                .pid = gpu->process_pid[i], .timeStamp = sampled, .smUtil = gpu->process_sm_percent[i]};
+    return found ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;
 }
 
 nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,

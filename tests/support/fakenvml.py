@@ -15,6 +15,7 @@ import mmap
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,19 @@ class FakeDriver:
     def uuid(self, gpu: int) -> str:
         return str(self.get(gpu, "uuid"))
 
-    def set_processes(self, gpu: int, processes: list[tuple[int, int]]) -> None:
-        """The compute processes of a GPU as (pid, bytes)."""
+    def set_processes(
+        self, gpu: int, processes: list[tuple[int, int]], sm_percent: Sequence[int] = ()
+    ) -> None:
+        """The compute processes of a GPU as (pid, bytes), and the SM utilisation of each, by default none."""
         pids, sizes = [pid for pid, _ in processes], [size for _, size in processes]
-        self.set(gpu, process_pid=pids, process_bytes=sizes, process_count=len(processes))
+        load = [*sm_percent, *[0] * (len(processes) - len(sm_percent))]
+        self.set(
+            gpu,
+            process_pid=pids,
+            process_bytes=sizes,
+            process_sm_percent=load,
+            process_count=len(processes),
+        )
 
     def set_gpu_count(self, gpus: int) -> None:
         if not 0 <= gpus <= MAX_GPUS:

@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.accounting.attribution import Attribution, AttributionState
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
+from perwatt_agent.accounting.idle import IdlePower
 from perwatt_agent.accounting.integrate import Integrator
 from perwatt_agent.readings import GpuSample, MeterSample, Readings
-from perwatt_agent.snapshot import GpuInfo, GpuSlowReading, GpuSnapshot, NodeMeterSnapshot, Snapshot
+from perwatt_agent.snapshot import (
+    GpuInfo,
+    GpuReading,
+    GpuSlowReading,
+    GpuSnapshot,
+    NodeMeterSnapshot,
+    Snapshot,
+)
 
 # Integrated power bridges gaps of up to this many sampling periods.
 MAX_GAP_PERIODS = 3.0
@@ -21,6 +30,7 @@ class AccountState(Struct):
 
     energy: dict[str, EnergyState]
     attribution: AttributionState
+    idle_watts: dict[str, float] = {}
 
 
 class _Meter:
@@ -40,7 +50,8 @@ class Account:
     """
     Keep the books of one node over its sweeps, `interval_seconds` apart.
 
-    `calibration` gives per-UUID factors that are shown beside the counters, never applied to them.
+    `calibration` gives per-UUID factors that are shown beside the counters, never applied to them;
+    `idle_watts` the idle power of GPUs by their model's name, which goes over what is learnt.
     """
 
     def __init__(
@@ -48,14 +59,17 @@ class Account:
         interval_seconds: float,
         *,
         calibration: Mapping[str, float] | None = None,
+        idle_watts: Mapping[str, float] | None = None,
         state: AccountState | None = None,
     ) -> None:
         self._max_gap_seconds = MAX_GAP_PERIODS * interval_seconds
         self._calibration = calibration or {}
+        self._idle_watts = idle_watts or {}
         remembered = state.energy if state else {}
         self._energy = {
             uuid: EnergyAccount(self._max_gap_seconds, energy) for uuid, energy in remembered.items()
         }
+        self._idle = {uuid: IdlePower(watts) for uuid, watts in (state.idle_watts if state else {}).items()}
         self._attribution = Attribution(state.attribution if state else None)
         self._slow: dict[str, GpuSlowReading] = {}
         self._meters: dict[str, _Meter] = {}
@@ -84,7 +98,9 @@ class Account:
 
     def state(self) -> AccountState:
         return AccountState(
-            {uuid: account.state for uuid, account in self._energy.items()}, self._attribution.state()
+            {uuid: account.state for uuid, account in self._energy.items()},
+            self._attribution.state(),
+            {uuid: idle.watts for uuid, idle in self._idle.items() if idle.watts is not None},
         )
 
     def _gpu(self, info: GpuInfo, sample: GpuSample, readings: Readings) -> GpuSnapshot:
@@ -97,9 +113,19 @@ class Account:
         slow = self._fresh_slow(info.uuid, reading.monotonic_seconds)
         account = self._energy.setdefault(info.uuid, EnergyAccount(self._max_gap_seconds))
         energy = account.add(reading, _most_watts(slow), readings.generation)
+        idle_watts = self._idle_power(info, reading, slow)
         if energy is not None:
-            self._attribution.board(info.uuid, energy.accepted_joules, energy.covered_seconds, reading, slow)
-        return GpuSnapshot(info, "ok", reading, slow, energy, calibration)
+            accepted, covered = energy.accepted_joules, energy.covered_seconds
+            self._attribution.board(info.uuid, accepted, covered, reading, slow, idle_watts)
+        return GpuSnapshot(
+            info, "ok", reading, slow, energy, calibration_ratio=calibration, idle_power_watts=idle_watts
+        )
+
+    def _idle_power(self, info: GpuInfo, reading: GpuReading, slow: GpuSlowReading | None) -> float | None:
+        """The GPU's idle power in watts: configured, else learnt, else unknown."""
+        idle = self._idle.setdefault(info.uuid, IdlePower())
+        idle.add(reading, slow, held=self._attribution.is_held(info.uuid))
+        return self._idle_watts.get(info.name, idle.watts)
 
     def _fresh_slow(self, uuid: str, now: float) -> GpuSlowReading | None:
         slow = self._slow.get(uuid)
@@ -109,16 +135,7 @@ class Account:
         if gpu.energy is None:
             return gpu
         unallocated, unknown = self._attribution.unattributed(gpu.info.uuid)
-        return GpuSnapshot(
-            gpu.info,
-            gpu.state,
-            gpu.reading,
-            gpu.slow,
-            gpu.energy,
-            gpu.calibration_ratio,
-            unallocated,
-            unknown,
-        )
+        return replace(gpu, unallocated_joules=unallocated, unknown_joules=unknown)
 
     def _meter(self, sample: MeterSample) -> NodeMeterSnapshot:
         return self._meters.setdefault(sample.source, _Meter(self._max_gap_seconds)).add(sample)

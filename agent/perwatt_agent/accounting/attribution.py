@@ -2,20 +2,23 @@
 Whose joules are they? Workloads, what nobody explains, and what waits, GPU by GPU.
 
 At every instant, for every GPU: workloads + unallocated + unknown + waiting = the board's accepted
-joules. A GPU claimed by several workloads is shared equally among them.
+joules. How a GPU is divided among several workloads is told by `shares`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
 from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
+from perwatt_agent.accounting.shares import Holder, Split, split
 from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
 from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, WorkloadSnapshot
+from perwatt_agent.snapshot import GpuProcess, GpuReading, GpuSlowReading, WorkloadSnapshot
 
 # Joules of a workload whose page stays away wait this long before they are given up.
 WAIT_SECONDS = 300.0
+# A workload that is over is shown for this long.
+ENDED_SECONDS = 300.0
 
 
 class AttributionState(Struct):
@@ -31,9 +34,12 @@ class Attribution:
     def __init__(self, state: AttributionState | None = None) -> None:
         state = state or AttributionState({}, {})
         self._ledgers = {uuid: GpuLedger(ledger) for uuid, ledger in state.gpus.items()}
-        self._remembered = dict(state.workloads)
+        self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
         self._workloads: dict[str, WorkloadAccount] = {}
         self._started: float | None = None
+        for known in state.workloads.values():
+            if known.ended:
+                self._bury(known)
 
     def board(
         self,
@@ -42,33 +48,54 @@ class Attribution:
         covered_seconds: float,
         reading: GpuReading,
         slow: GpuSlowReading | None,
+        idle_watts: float | None = None,
     ) -> None:
-        """Add a GPU's accounted energy at the instant of its reading."""
-        busy = bool(reading.utilization_ratio) or bool(slow and slow.processes)
-        self._ledger(gpu).read(reading.monotonic_seconds, accepted_joules, covered_seconds, busy=busy)
+        """
+        Add a GPU's accounted energy at the instant of its reading.
+
+        *slow* is its newest slow reading that may still be used, *idle_watts* its idle power if known.
+        """
+        ledger = self._ledger(gpu)
+        processes = slow.processes if slow else None
+        ledger.read(
+            reading.monotonic_seconds,
+            accepted_joules,
+            covered_seconds,
+            busy=bool(reading.utilization_ratio or processes),
+            split=self._split(ledger, processes),
+            idle_watts=idle_watts or 0.0,
+        )
+        utilization = reading.utilization_ratio
+        ledger.works = bool(processes) if utilization is None else utilization > 0.0
+
+    def is_held(self, gpu: str) -> bool:
+        return bool(self._ledger(gpu).cursors)
 
     def hear(self, samples: Iterable[EngineSample]) -> None:
         """Take note of engine pages, failed fetches and claims."""
         for sample in samples:
             name = sample.info.workload
             if name not in self._workloads:
+                if sample.ended and name not in self._remembered:
+                    continue
                 self._workloads[name] = WorkloadAccount(sample.info, self._remembered.pop(name, None))
-            self._claim(name, sample.gpus)
+            self._claim(name, () if sample.ended else sample.gpus, sample.monotonic_seconds)
             self._workloads[name].hear(sample)
 
     def settle(self, now: float) -> None:
         """Hand out all joules that can be, at monotonic time *now*."""
         self._started = now if self._started is None else self._started
-        for name, workload in self._workloads.items():
-            held = {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
-            workload.settle(held, now)
+        for name, workload in tuple(self._workloads.items()):
+            workload.settle(self._held(name), now)
+            if workload.ended_at is not None and now - workload.ended_at > ENDED_SECONDS:
+                self._bury(self._workloads.pop(name).state)
         for ledger in self._ledgers.values():
             for name in tuple(ledger.cursors):
                 self._release(ledger, name, now, self._started)
             ledger.forget()
 
     def workloads(self) -> tuple[WorkloadSnapshot, ...]:
-        return tuple(workload.snapshot() for workload in self._workloads.values())
+        return tuple(workload.snapshot(self._held(name)) for name, workload in self._workloads.items())
 
     def unattributed(self, gpu: str) -> tuple[float, float]:
         """The GPU's joules so far that are (unallocated, unknown)."""
@@ -89,13 +116,48 @@ class Attribution:
             self._ledgers[uuid] = GpuLedger()
         return self._ledgers[uuid]
 
-    def _claim(self, name: str, gpus: tuple[str, ...]) -> None:
+    def _held(self, name: str) -> Mapping[str, GpuLedger]:
+        return {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
+
+    def _split(self, ledger: GpuLedger, processes: tuple[GpuProcess, ...] | None) -> Split | None:
+        """How the joules since the last reading are divided; None where there is nothing to choose."""
+        if len(ledger.cursors) < 2:
+            return None
+        sm_ratios = _sm_ratios(processes)
+        owned: set[int] = set()
+        holders = []
+        for name in ledger.cursors:
+            workload = self._workloads.get(name)
+            pids = workload.pids if workload else frozenset()
+            owned |= pids
+            holders.append(
+                Holder(
+                    name,
+                    sum(sm_ratios.get(pid, 0.0) for pid in pids) if pids and sm_ratios is not None else None,
+                    workload.busy if workload else None,
+                )
+            )
+        others = {} if sm_ratios is None else {pid: sm_ratios[pid] for pid in sm_ratios.keys() - owned}
+        return split(holders, sum(others.values()))
+
+    def _bury(self, workload: WorkloadState) -> None:
+        """Keep of a workload that is over nothing but the sum of its joules, GPU by GPU."""
+        for gpu, joules in workload.joules():
+            self._ledger(gpu).ended_joules += joules
+
+    def _claim(self, name: str, gpus: tuple[str, ...], now: float) -> None:
         for uuid in gpus:
             self._ledger(uuid).join(name)
-        for uuid, ledger in self._ledgers.items():
-            # A GPU that was not read in this run yet cannot have been claimed anew.
-            if uuid not in gpus and ledger.seen_at is not None and name in ledger.cursors:
-                ledger.leave(name)
+        # A GPU that was not read in this run yet cannot have been claimed anew.
+        left = [
+            ledger
+            for uuid, ledger in self._held(name).items()
+            if uuid not in gpus and ledger.seen_at is not None
+        ]
+        if left:
+            self._workloads[name].settle(self._held(name), now)
+        for ledger in left:
+            ledger.leave(name)
 
     def _release(self, ledger: GpuLedger, name: str, now: float, started: float) -> None:
         workload = self._workloads.get(name)
@@ -105,3 +167,9 @@ class Attribution:
         # Joules of the time before this run wait for the first page, however long ago they were used.
         elif now - max(started, workload.heard_at) > WAIT_SECONDS:
             ledger.give_up(name, now - WAIT_SECONDS)
+
+
+def _sm_ratios(processes: tuple[GpuProcess, ...] | None) -> dict[int, float] | None:
+    """The SM utilisation of each process by its id; None where it is not known of all."""
+    known = {one.pid: one.sm_ratio for one in processes or () if one.sm_ratio is not None}
+    return known if processes is not None and len(known) == len(processes) else None

@@ -2,7 +2,9 @@
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.track import EnergyTrack, TrackPoint
+from perwatt_agent.accounting.shares import Split, equally
+from perwatt_agent.accounting.track import EnergyTrack, TrackPoint, Used
+from perwatt_agent.snapshot import Method
 
 
 class LedgerState(Struct, frozen=True):
@@ -10,13 +12,15 @@ class LedgerState(Struct, frozen=True):
     What outlives a restart of the agent.
 
     `points` has one for every instant up to which a holder is settled, so that nothing is interpolated
-    anew, and the newest; the ledger goes on from there.
+    anew, and the newest; the ledger goes on from there. `ended_joules` are those of workloads that are
+    over and forgotten.
     """
 
     points: tuple[TrackPoint, ...]
     cursors: dict[str, float]
     unallocated_joules: float
     unknown_joules: float
+    ended_joules: float = 0.0
 
 
 class GpuLedger:
@@ -25,7 +29,7 @@ class GpuLedger:
 
     At every instant: what was taken by holders + unallocated + unknown + waiting = the GPU's accepted
     joules. `cursors` tell up to when each holder is settled. Holders join and leave at the instant of
-    the last reading, and share equally what the board uses while they hold it.
+    the last reading, and share what the board uses while they hold it; `method` says how at last.
     """
 
     def __init__(self, state: LedgerState | None = None) -> None:
@@ -33,6 +37,10 @@ class GpuLedger:
         self.cursors = dict(state.cursors) if state else {}
         self.unallocated_joules = state.unallocated_joules if state else 0.0
         self.unknown_joules = state.unknown_joules if state else 0.0
+        self.ended_joules = state.ended_joules if state else 0.0
+        self.method: Method | None = None
+        self.works = False
+        """Whether the GPU was at work when it was last read."""
         self.seen_at: float | None = None
         """When the GPU was first read in this run of the agent."""
 
@@ -43,17 +51,33 @@ class GpuLedger:
         return float("-inf") if last is None else last.monotonic_seconds
 
     def read(
-        self, monotonic_seconds: float, accepted_joules: float, covered_seconds: float, *, busy: bool
+        self,
+        monotonic_seconds: float,
+        accepted_joules: float,
+        covered_seconds: float,
+        *,
+        busy: bool,
+        split: Split | None = None,
+        idle_watts: float = 0.0,
     ) -> None:
-        """Add the GPU's accounted energy at the instant of a reading; what nobody holds is booked at once."""
+        """
+        Add the GPU's accounted energy at the instant of a reading.
+
+        *split* divides it among the holders, by default equally. What nobody holds is booked at once.
+        """
         self.seen_at = monotonic_seconds if self.seen_at is None else self.seen_at
         before = self.track.last
-        self.track.add(
-            monotonic_seconds, accepted_joules, covered_seconds, busy=busy, holders=len(self.cursors)
-        )
+        shares: dict[str, float] = {}
+        if before is not None and self.cursors and monotonic_seconds > before.monotonic_seconds:
+            split = split or equally(self.cursors)
+            joules = accepted_joules - before.accepted_joules
+            shares = split.divide(joules, idle_watts * (covered_seconds - before.covered_seconds))
+            self.method = split.method
+            if split.others:
+                self.unknown_joules += max(0.0, joules - sum(shares.values()))
+        self.track.add(monotonic_seconds, accepted_joules, covered_seconds, busy=busy, shares=shares)
         if before is not None and not self.cursors:
-            used = self.track.at(monotonic_seconds).since(before)
-            self._book(used, used.accepted_joules)
+            self._book(self.track.used(before.monotonic_seconds, monotonic_seconds))
 
     def join(self, name: str) -> None:
         """Let a workload hold the GPU from the last reading on, unless it does already."""
@@ -64,23 +88,22 @@ class GpuLedger:
         self.give_up(name, self.read_at)
         del self.cursors[name]
 
-    def take(self, name: str, start: float, end: float) -> TrackPoint:
+    def take(self, name: str, start: float, end: float) -> Used:
         """Settle a holder up to *end*, which a reading has passed; return what it is to account for."""
         self.cursors[name] = max(self.cursors[name], end)
-        return self.track.at(end).since(self.track.at(start))
+        return self.track.used(start, end, name)
 
     def give_up(self, name: str, until: float) -> None:
         """Book a holder's joules up to *until*, as far as they were read, as unexplained."""
         until = min(until, self.read_at)
         if until > self.cursors[name]:
-            used = self.take(name, self.cursors[name], until)
-            self._book(used, used.share_joules)
+            self._book(self.take(name, self.cursors[name], until))
 
     def waiting_joules(self) -> float:
         last = self.track.last
         if last is None:
             return 0.0
-        return sum(last.share_joules - self.track.at(cursor).share_joules for cursor in self.cursors.values())
+        return sum(last.share(name) - self.track.at(at).share(name) for name, at in self.cursors.items())
 
     def forget(self) -> None:
         """Drop the past that no holder waits for."""
@@ -97,10 +120,10 @@ class GpuLedger:
             dict(self.cursors),
             self.unallocated_joules,
             self.unknown_joules,
+            self.ended_joules,
         )
 
-    def _book(self, used: TrackPoint, joules: float) -> None:
+    def _book(self, used: Used) -> None:
         # What ran and whose it was is unknown; what was used while nothing ran was allocated to nobody.
-        busy_share = min(1.0, used.busy_joules / used.accepted_joules) if used.accepted_joules > 0.0 else 0.0
-        self.unknown_joules += joules * busy_share
-        self.unallocated_joules += joules * (1.0 - busy_share)
+        self.unknown_joules += used.joules * used.busy_ratio
+        self.unallocated_joules += used.joules * (1.0 - used.busy_ratio)

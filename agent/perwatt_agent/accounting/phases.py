@@ -32,13 +32,14 @@ class Page(Struct, frozen=True):
     One engine page as the account sees it.
 
     `born` is when its process started and `refused_at` when it was last asked in vain since the page
-    before, both in monotonic seconds.
+    before, both in monotonic seconds. `replaced` says that its processes are others than before.
     """
 
     monotonic_seconds: float
     counts: EngineCounts
     born: float | None = None
     refused_at: float | None = None
+    replaced: bool = False
 
 
 def restarted(before: EngineCounts, after: EngineCounts) -> bool:
@@ -61,7 +62,7 @@ def phases(since: float, before: EngineCounts | None, page: Page) -> tuple[Phase
     was loading from its birth until it stopped refusing; what came before its birth is unknown.
     """
     end = page.monotonic_seconds
-    if before is not None and not restarted(before, page.counts):
+    if before is not None and not page.replaced and not restarted(before, page.counts):
         return (Phase(since, end, _doing(before, page.counts)),) if end > since else ()
     refused_at = _within(since, page.refused_at, end)
     if page.born is None:
@@ -77,6 +78,13 @@ def phases(since: float, before: EngineCounts | None, page: Page) -> tuple[Phase
         Phase(ready, end, serving),
     ]
     return tuple(phase for phase in cuts if phase.end > phase.start)
+
+
+def has_work(before: EngineCounts | None, after: EngineCounts) -> bool | None:
+    """Whether an engine has work at the time of its page *after*; None where it does not tell."""
+    if before is not None and not restarted(before, after):
+        return _doing(before, after) == "active"
+    return None if after.requests_running is None else after.requests_running > 0
 
 
 def _fell(before: float | None, after: float | None) -> bool:

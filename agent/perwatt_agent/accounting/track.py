@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -12,29 +12,29 @@ class TrackPoint(Struct, frozen=True):
     Cumulative account of one GPU at one instant.
 
     `busy_joules` is the part of `accepted_joules` that was used while something ran on the GPU, and
-    `share_joules` what came to each of its holders, equally among those of the moment.
+    `shares` what came to each of its holders since it holds it.
     """
 
     monotonic_seconds: float
     accepted_joules: float
     covered_seconds: float
     busy_joules: float = 0.0
-    share_joules: float = 0.0
+    shares: dict[str, float] = {}
 
-    def since(self, earlier: "TrackPoint") -> "TrackPoint":
-        """
-        What was used since an earlier point; never less than nothing.
+    def share(self, name: str) -> float:
+        return self.shares.get(name, 0.0)
 
-        Interpolated points are off by a rounding error, and a counter that falls by one is a restart
-        to whoever reads it.
-        """
-        return TrackPoint(
-            self.monotonic_seconds - earlier.monotonic_seconds,
-            max(0.0, self.accepted_joules - earlier.accepted_joules),
-            max(0.0, self.covered_seconds - earlier.covered_seconds),
-            max(0.0, self.busy_joules - earlier.busy_joules),
-            max(0.0, self.share_joules - earlier.share_joules),
-        )
+
+class Used(Struct, frozen=True):
+    """
+    What a holder, or all together, used of a GPU in some stretch of time.
+
+    `busy_ratio` is the part of the board's joules in which something ran.
+    """
+
+    joules: float
+    covered_seconds: float
+    busy_ratio: float
 
 
 class EnergyTrack:
@@ -64,9 +64,13 @@ class EnergyTrack:
         covered_seconds: float,
         *,
         busy: bool,
-        holders: int,
+        shares: Mapping[str, float],
     ) -> None:
-        """Add a point; *busy* and *holders* hold since the last one. One that is not later is left out."""
+        """
+        Add a point; *busy* and the joules in *shares*, by holder, are those since the last one.
+
+        One that is not later is left out.
+        """
         last = self.last
         if last is None:
             self._points.append(TrackPoint(monotonic_seconds, accepted_joules, covered_seconds))
@@ -80,7 +84,7 @@ class EnergyTrack:
                 accepted_joules,
                 covered_seconds,
                 last.busy_joules + (used if busy else 0.0),
-                last.share_joules + (used / holders if holders else 0.0),
+                {name: last.share(name) + joules for name, joules in shares.items()},
             )
         )
 
@@ -94,18 +98,39 @@ class EnergyTrack:
         after = bisect_left(points, monotonic_seconds, key=lambda point: point.monotonic_seconds)
         return _between(points[after - 1], points[after], monotonic_seconds)
 
+    def used(self, start: float, end: float, name: str | None = None) -> Used:
+        """
+        What was used from *start* to *end*, by the holder *name* or by all; never less than nothing.
+
+        Interpolated points are off by a rounding error, and a counter that falls by one is a restart
+        to whoever reads it.
+        """
+        first, last = self.at(start), self.at(end)
+        accepted = max(0.0, last.accepted_joules - first.accepted_joules)
+        busy = max(0.0, last.busy_joules - first.busy_joules)
+        return Used(
+            accepted if name is None else max(0.0, last.share(name) - first.share(name)),
+            max(0.0, last.covered_seconds - first.covered_seconds),
+            min(1.0, busy / accepted) if accepted > 0.0 else 0.0,
+        )
+
     def forget(self, before: float) -> None:
         while len(self._points) > 1 and self._points[1].monotonic_seconds <= before:
             self._points.popleft()
 
 
 def _between(earlier: TrackPoint, later: TrackPoint, monotonic_seconds: float) -> TrackPoint:
-    span = later.since(earlier)
-    share = (monotonic_seconds - earlier.monotonic_seconds) / span.monotonic_seconds
+    part = (monotonic_seconds - earlier.monotonic_seconds) / (
+        later.monotonic_seconds - earlier.monotonic_seconds
+    )
+
+    def inner(one: float, other: float) -> float:
+        return one + part * (other - one)
+
     return TrackPoint(
         monotonic_seconds,
-        earlier.accepted_joules + share * span.accepted_joules,
-        earlier.covered_seconds + share * span.covered_seconds,
-        earlier.busy_joules + share * span.busy_joules,
-        earlier.share_joules + share * span.share_joules,
+        inner(earlier.accepted_joules, later.accepted_joules),
+        inner(earlier.covered_seconds, later.covered_seconds),
+        inner(earlier.busy_joules, later.busy_joules),
+        {name: inner(earlier.share(name), joules) for name, joules in later.shares.items()},
     )

@@ -1,12 +1,12 @@
 """The account of one workload: its tokens and its joules, always settled to the same instant."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
 from perwatt_agent.accounting.ledger import GpuLedger
-from perwatt_agent.accounting.phases import Page, phases
+from perwatt_agent.accounting.phases import Page, has_work, phases
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
@@ -14,6 +14,7 @@ from perwatt_agent.snapshot import EngineCounts, WorkloadGpuEnergy, WorkloadInfo
 MISSING_SECONDS = 60.0
 # What a workload is called is shown once it is known, or once this long was spent on finding out.
 LOOK_UP_SECONDS = 30.0
+_NO_MODEL = ""
 
 
 class ModelAccount(Struct):
@@ -28,64 +29,94 @@ class ModelAccount(Struct):
 
 
 class WorkloadState(Struct):
-    """What outlives a restart of the agent."""
+    """
+    What outlives a restart of the agent.
+
+    `processes` are its processes with their starts in seconds since boot, as far as they are known.
+    """
 
     models: dict[str, ModelAccount]
     counts: EngineCounts | None = None
+    processes: dict[int, float] = {}
+    ended: bool = False
+
+    def joules(self) -> Iterator[tuple[str, float]]:
+        """All that it was given, in pieces, each with its GPU."""
+        for account in self.models.values():
+            for gpu, by_doing in account.joules.items():
+                yield gpu, sum(by_doing.values())
 
 
 class WorkloadAccount:
     """
-    Settle one workload's pages against the ledgers of the GPUs that it holds.
+    Settle one workload against the ledgers of the GPUs that it holds: page by page, or, where it has no
+    page, sweep by sweep.
 
     A page waits until every one of its GPUs has been read at or after the page's instant, so that
-    tokens and joules advance together. `heard_at` is the instant of the newest page in this run.
+    tokens and joules advance together. `heard_at` is the instant of the newest page in this run,
+    `ended_at` when it was said to be over, `pids` are its processes, and `busy` tells whether it has
+    work; None is not known.
     """
 
     def __init__(self, info: WorkloadInfo, state: WorkloadState | None = None) -> None:
         self.info = info
         self.state = state or WorkloadState(models={})
         self.heard_at = float("-inf")
+        self.ended_at: float | None = None
+        self.pids: frozenset[int] = frozenset()
+        self.busy: bool | None = None
+        self._has_page = True
+        self._lives_on = False
+        self._was_replaced = False
         self._settled_at = float("-inf")
         self._pages: deque[Page] = deque()
+        self._heard: EngineCounts | None = None
         self._refused_at: float | None = None
         self._up = False
         self._info_is_final = False
-        self._first_heard = 0.0
+        self._first_heard: float | None = None
 
     def hear(self, sample: EngineSample) -> None:
         """Take note of a fetch; a sample with neither counts nor failure is only a claim on GPUs."""
         self._learn(sample)
-        if sample.counts is None:
-            if sample.failure:
-                self._up = False
-                self._refused_at = sample.monotonic_seconds
-            return
-        started = sample.counts.process_start_unix_seconds
-        born = None if started is None else sample.monotonic_seconds - (sample.unix_seconds - started)
-        self._pages.append(Page(sample.monotonic_seconds, sample.counts, born, self._refused_at))
-        self.heard_at = sample.monotonic_seconds
-        self._refused_at = None
-        self._up = True
+        self._meet(sample)
+        self._has_page = sample.has_page
+        if sample.ended or not sample.has_page:
+            self._up, self.busy = not sample.ended, None
+        elif sample.failure:
+            self._up, self.busy = False, None
+            self._refused_at = sample.monotonic_seconds
+        elif sample.counts is not None:
+            self._hear_page(sample, sample.counts)
 
     def settle(self, ledgers: Mapping[str, GpuLedger], now: float) -> None:
-        """Settle all pages that can be settled at monotonic time *now*; *ledgers* are those that it holds."""
+        """Settle all that can be settled at monotonic time *now*; *ledgers* are those that it holds."""
+        self._info_is_final = self._info_is_final or self._took_too_long(now)
+        if not self._has_page:
+            self._settle_without_page(ledgers)
         while self._pages and self._can_settle(self._pages[0], ledgers, now):
             self._settle(self._pages.popleft(), ledgers)
 
-    def snapshot(self) -> WorkloadSnapshot:
+    def snapshot(self, ledgers: Mapping[str, GpuLedger]) -> WorkloadSnapshot:
+        """What is to be shown; *ledgers* are those that it holds."""
         counts = self.state.counts
-        model = self.state.models.get(counts.model) if counts else None
+        account = self.state.models.get(counts.model if counts else _NO_MODEL, ModelAccount(joules={}))
         return WorkloadSnapshot(
             info=self.info,
             up=self._up,
             info_is_final=self._info_is_final,
             counts=counts,
             energy=tuple(
-                WorkloadGpuEnergy(gpu, joules["active"], joules["idle"], joules["loading"])
-                for gpu, joules in (model.joules.items() if model else ())
+                WorkloadGpuEnergy(
+                    gpu,
+                    joules["active"],
+                    joules["idle"],
+                    joules["loading"],
+                    ledgers[gpu].method if gpu in ledgers else None,
+                )
+                for gpu, joules in account.joules.items()
             ),
-            covered_seconds=model.covered_seconds if model else 0.0,
+            covered_seconds=account.covered_seconds,
         )
 
     def _learn(self, sample: EngineSample) -> None:
@@ -93,9 +124,49 @@ class WorkloadAccount:
         if self._info_is_final:
             return
         self.info = sample.info
-        self._first_heard = self._first_heard or sample.monotonic_seconds
-        took_seconds = sample.monotonic_seconds - self._first_heard
-        self._info_is_final = bool(sample.info.engine) or took_seconds >= LOOK_UP_SECONDS
+        if self._first_heard is None:
+            self._first_heard = sample.monotonic_seconds
+        # What has a group and no page was configured as such: nothing more is to be found out.
+        is_known = bool(sample.info.engine or (sample.info.group and not sample.has_page))
+        self._info_is_final = is_known or self._took_too_long(sample.monotonic_seconds)
+
+    def _took_too_long(self, now: float) -> bool:
+        return self._first_heard is not None and now - self._first_heard >= LOOK_UP_SECONDS
+
+    def _meet(self, sample: EngineSample) -> None:
+        """Take note of the workload's processes, and whether any of them was there before."""
+        self.state.ended = sample.ended
+        if not sample.ended:
+            self.ended_at = None
+        elif self.ended_at is None:
+            self.ended_at = sample.monotonic_seconds
+        if sample.pids:
+            self.pids = frozenset(sample.pids)
+        processes = dict(zip(sample.pids, sample.pid_starts, strict=False))
+        if not processes:
+            return
+        live_on = bool(processes.items() & self.state.processes.items())
+        self._lives_on = self._lives_on or live_on
+        self._was_replaced = self._was_replaced or bool(self.state.processes and not live_on)
+        self.state.processes = processes
+
+    def _hear_page(self, sample: EngineSample, counts: EngineCounts) -> None:
+        self._pages.append(
+            Page(sample.monotonic_seconds, counts, self._born(sample), self._refused_at, self._was_replaced)
+        )
+        self.busy = has_work(self._heard, counts)
+        self.heard_at = sample.monotonic_seconds
+        self._heard = counts
+        self._refused_at = None
+        self._was_replaced = False
+        self._up = True
+
+    def _born(self, sample: EngineSample) -> float | None:
+        """When the engine started, by its page, else by its oldest process."""
+        started = sample.counts.process_start_unix_seconds if sample.counts else None
+        if started is not None:
+            return sample.monotonic_seconds - (sample.unix_seconds - started)
+        return min(self.state.processes.values(), default=None)
 
     def _can_settle(self, page: Page, ledgers: Mapping[str, GpuLedger], now: float) -> bool:
         return not any(self._must_wait(page, ledger.read_at, now) for ledger in ledgers.values())
@@ -125,8 +196,26 @@ class WorkloadAccount:
         for phase in phases(since, self.state.counts, page):
             used = ledger.take(name, phase.start, phase.end)
             if phase.doing == "unknown":
-                ledger.unknown_joules += used.share_joules
+                ledger.unknown_joules += used.joules
             else:
-                account.add(gpu, phase.doing, used.share_joules)
+                account.add(gpu, phase.doing, used.joules)
                 covered_seconds += used.covered_seconds
         return covered_seconds
+
+    def _settle_without_page(self, ledgers: Mapping[str, GpuLedger]) -> None:
+        """Hand out all that was read, as what the GPUs themselves did."""
+        name = self.info.workload
+        account = self.state.models.setdefault(_NO_MODEL, ModelAccount(joules={}))
+        covered: list[float] = []
+        for gpu, ledger in ledgers.items():
+            account.add(gpu, "idle", 0.0)
+            if ledger.seen_at is None:
+                covered.append(0.0)
+                continue
+            if not self._lives_on:
+                # Whether it was there while the agent was not, nobody knows.
+                ledger.give_up(name, ledger.seen_at)
+            used = ledger.take(name, ledger.cursors[name], ledger.read_at)
+            account.add(gpu, "active" if ledger.works else "idle", used.joules)
+            covered.append(used.covered_seconds)
+        account.covered_seconds += min(covered, default=0.0)

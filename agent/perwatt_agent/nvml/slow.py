@@ -1,4 +1,4 @@
-"""What is read of a GPU every 10 to 15 seconds: its power limits, and how many processes compute on it."""
+"""What is read of a GPU every 10 to 15 seconds: its power limits, and which processes compute on it."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.facts import Asker, Call, Facts
 from perwatt_agent.nvml.fields import SLOW_FIELDS, FieldFacts
-from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
+from perwatt_agent.nvml.processes import ProcessLoad, compute_processes, with_load
+from perwatt_agent.snapshot import GpuSlowReading
 
 
 class SlowReader:
@@ -18,6 +19,7 @@ class SlowReader:
         self._asker = asker
         self._clock = clock
         self._fields = FieldFacts(SLOW_FIELDS)
+        self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
         """Raises GpuFailure and GenerationEnded."""
@@ -25,8 +27,15 @@ class SlowReader:
         for fact, call in LIMIT_CALLS.items():
             if self._fields.chosen(fact) is None:
                 facts |= self._asker.ask(handle, (call,))
-        facts |= self._asker.ask(handle, (compute_processes,))
+        facts |= self._processes(handle)
         return GpuSlowReading(monotonic_seconds=self._clock.monotonic(), **facts)
+
+    def _processes(self, handle: Any) -> Facts:
+        found = self._asker.ask(handle, (compute_processes,))
+        if not found.get("processes"):
+            return found
+        load = self._asker.ask(handle, (self._read_load,))
+        return {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
 
 
 def limit_enforced(handle: Any) -> Facts:
@@ -44,12 +53,6 @@ def limit_range(handle: Any) -> Facts:
         "power_limit_min_watts": values.limit_watts(minimum),
         "power_limit_max_watts": values.limit_watts(maximum),
     }
-
-
-def compute_processes(handle: Any) -> Facts:
-    # By its version: the unversioned name raises another exception where the driver lacks it.
-    found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-    return {"processes": tuple(GpuProcess(int(process.pid), process.usedGpuMemory) for process in found)}
 
 
 # fact -> the call that gives it where the batch does not.

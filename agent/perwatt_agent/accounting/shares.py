@@ -1,0 +1,65 @@
+"""How the joules of one GPU are divided among the workloads that hold it."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from perwatt_agent.snapshot import Method
+
+
+class Holder(Struct, frozen=True):
+    """
+    What is known of a workload that holds a GPU.
+
+    `sm_ratio` is the SM utilisation of its processes there, `busy` whether it has work; None is not known.
+    """
+
+    name: str
+    sm_ratio: float | None = None
+    busy: bool | None = None
+
+
+class Split(Struct, frozen=True):
+    """
+    How a GPU is divided: each holder's share of what it uses beyond its idle power, by name.
+
+    `others` is the share of processes that are no holder's; with it, all shares add up to 1.
+    """
+
+    method: Method
+    shares: dict[str, float]
+    others: float = 0.0
+
+    def divide(self, joules: float, idle_joules: float) -> dict[str, float]:
+        """Divide *joules* by holder: of them *idle_joules*, at most all, equally, and the rest by share."""
+        idle = min(joules, idle_joules)
+        each = idle / len(self.shares)
+        return {name: each + (joules - idle) * share for name, share in self.shares.items()}
+
+
+def split(holders: Sequence[Holder], others_sm_ratio: float = 0.0) -> Split:
+    """
+    Choose how to divide a GPU among *holders*, of which there is at least one.
+
+    By the SM utilisation of their processes where that is known of all of them, else by who has work,
+    else equally. *others_sm_ratio* is the SM utilisation of all other processes on the GPU.
+    """
+    if len(holders) == 1:
+        return Split("exclusive", {holders[0].name: 1.0})
+    sm_ratios = [holder.sm_ratio for holder in holders if holder.sm_ratio is not None]
+    total = sum(sm_ratios) + others_sm_ratio
+    if len(sm_ratios) == len(holders) and total > 0.0:
+        shares = {holder.name: (holder.sm_ratio or 0.0) / total for holder in holders}
+        return Split("sm_share", shares, others_sm_ratio / total)
+    busy = [holder.name for holder in holders if holder.busy]
+    if busy and all(holder.busy is not None for holder in holders):
+        shares = {holder.name: 1.0 / len(busy) if holder.busy else 0.0 for holder in holders}
+        return Split("busy_share", shares)
+    return equally(holder.name for holder in holders)
+
+
+def equally(names: Iterable[str]) -> Split:
+    """Divide a GPU equally; one that has a single holder is that holder's."""
+    shares = dict.fromkeys(names, 1.0)
+    method: Method = "exclusive" if len(shares) == 1 else "equal"
+    return Split(method, {name: 1.0 / len(shares) for name in shares})
