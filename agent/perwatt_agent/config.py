@@ -65,7 +65,14 @@ def _show_gpus(gpus: GpuClaim) -> str:
     return gpus if isinstance(gpus, str) else "+".join(map(str, gpus))
 
 
+def _read_count(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise ValueError("a whole number from 1 to 99999")
+    return int(text)
+
+
 BACKEND = Kind(_read_backend)
+COUNT = Kind(_read_count)
 SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
 GPUS = Kind(_read_gpus, _show_gpus, joined="+")
 ENGINE = one_of("auto", *(kind.name for kind in ENGINES))
@@ -112,6 +119,26 @@ class IdentityConfig(Struct, frozen=True):
     ] = None
 
 
+class AttributionConfig(Struct, frozen=True):
+    """How the joules of a GPU are divided among those that share it."""
+
+    idle_watts: Annotated[
+        dict[str, float],
+        Key(
+            "power of an idle GPU by its name; learnt while nobody uses it", number(1.0, 2000.0), "idle-watts"
+        ),
+    ] = field(default_factory=dict)
+
+
+class WorkConfig(Struct, frozen=True):
+    """What is taken of jobs that say themselves what they did."""
+
+    textfile_dir: Annotated[
+        Path | None, Key("a folder whose `*.prom` files hold jobs' `perwatt_work_total`", PATH)
+    ] = None
+    max_jobs: Annotated[int, Key("how many jobs are held at most", COUNT)] = 1000
+
+
 class ReplayConfig(Struct, frozen=True):
     """How a recording is played; `speed` is infinite for as fast as possible."""
 
@@ -127,9 +154,11 @@ class AgentConfig(Struct, frozen=True):
     web: AgentWebConfig = field(default_factory=AgentWebConfig)
     engines: EnginesConfig = field(default_factory=EnginesConfig)
     identity: IdentityConfig = field(default_factory=IdentityConfig)
+    work: WorkConfig = field(default_factory=WorkConfig)
     calibration: Annotated[
         dict[str, float], Key("true joules per counted joule, by GPU UUID", number(0.5, 1.5), "calibration")
     ] = field(default_factory=dict)
+    attribution: AttributionConfig = field(default_factory=AttributionConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
 
     @property

@@ -1,7 +1,7 @@
 """Put the agent together: the one place that names concrete classes."""
 
-import logging
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +12,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
+from perwatt_agent.engine.followers import Claims, Follower
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.feed import Feed
 from perwatt_agent.identity import Identifier, Names
@@ -28,17 +29,25 @@ from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.snapshot import Snapshot, WorkloadInfo
 from perwatt_agent.state import StateFile
-
-logger = logging.getLogger(__name__)
+from perwatt_agent.work.book import WorkBook
+from perwatt_agent.work.feed import WorkFeed
+from perwatt_agent.work.poller import TextfilePoller
+from perwatt_agent.work.textfile import TextfileReader
 
 
 def build_source(
-    config: AgentConfig, clock: Clock, *, backend: Backend | None = None, endpoints: Sequence[Endpoint] = ()
+    config: AgentConfig,
+    clock: Clock,
+    *,
+    backend: Backend | None = None,
+    endpoints: Sequence[Endpoint] = (),
+    book: WorkBook | None = None,
 ) -> tuple[Source, float]:
     """
     The source of readings and the seconds between them.
 
-    `backend` stands in for the NVIDIA driver's, `endpoints` add to the configured ones.
+    `backend` stands in for the NVIDIA driver's, `endpoints` add to the configured ones; `book` is where
+    jobs tell of their work, by default one of its own.
     """
     if config.replay_file is not None:
         recording = open_recording(config.replay_file)
@@ -46,12 +55,14 @@ def build_source(
     timing = Timing.for_interval(config.sample_interval)
     driver = Driver(backend or NvmlBackend(clock), clock, timing.hung_seconds)
     identifier, feeds = build_identifier(config.identity, clock)
-    names = Names(endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload)
+    followers = configured_followers(config)
+    named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
+    names = Names([*named, *(follower.info.workload for follower in followers)])
     pollers = [
         EndpointPoller(endpoint, clock, config.engines.interval, Tenant(identifier, names, clock))
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds += [EngineFeed(pollers)] if pollers else []
+    feeds += [EngineFeed(pollers, Claims(followers, clock))] if pollers or followers else []
     sweeper = GpuSweeper(driver, clock, timing)
     return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
 
@@ -63,15 +74,38 @@ def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, 
     return Identifier(jobs=jobs, pods=pods), [pods] if pods else []
 
 
+def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:
+    """The book in which jobs tell of their work, under names that no configured engine has."""
+    configured = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
+    names = Names([*configured, *(endpoint.info.workload for endpoint in endpoints)])
+    return WorkBook(clock, names=names, max_jobs=config.work.max_jobs)
+
+
+def build_textfiles(config: AgentConfig, book: WorkBook, clock: Clock) -> TextfilePoller | None:
+    """What reads the folder of text files, where there is one."""
+    folder = config.work.textfile_dir
+    return None if folder is None else TextfilePoller(TextfileReader(folder), book, clock)
+
+
 def build_sampler(
-    config: AgentConfig, clock: Clock, *, backend: Backend | None = None, endpoints: Sequence[Endpoint] = ()
+    config: AgentConfig,
+    clock: Clock,
+    *,
+    backend: Backend | None = None,
+    endpoints: Sequence[Endpoint] = (),
+    book: WorkBook | None = None,
 ) -> Sampler:
     """The agent's loop, which remembers its account in the state folder unless it plays a recording."""
     source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints)
-    if config.replay_file is not None:
-        return Sampler(source, Account(interval_seconds, calibration=config.calibration), clock)
-    state_file = StateFile(config.state_dir)
-    account = Account(interval_seconds, calibration=config.calibration, state=state_file.load())
+    state_file = None if config.replay_file is not None else StateFile(config.state_dir)
+    account = Account(
+        interval_seconds,
+        calibration=config.calibration,
+        idle_watts=config.attribution.idle_watts,
+        state=state_file.load() if state_file else None,
+    )
+    if state_file is None:
+        return Sampler(source, account, clock)
 
     def remember(readings: Readings, snapshot: Snapshot) -> None:
         state_file.save(account.state())
@@ -88,17 +122,24 @@ def open_recording(path: Path) -> Recording:
 
 
 def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
-    """The endpoints that have a page; what follows another node's engine has none."""
-    endpoints = []
+    """The endpoints that have a page."""
+    return [_endpoint(one, one.url) for one in config.engines.endpoints if one.url is not None]
+
+
+def configured_followers(config: AgentConfig) -> list[Follower]:
+    """The endpoints without a page; one without a name is called after its group, and counted."""
+    taken = {endpoint.workload for endpoint in config.engines.endpoints}
+    followers = []
     for endpoint in config.engines.endpoints:
-        if endpoint.url is None:
-            logger.warning(
-                "a follower of group %s has no page: its joules stay unattributed in this release",
-                endpoint.group,
-            )
-        else:
-            endpoints.append(_endpoint(endpoint, endpoint.url))
-    return endpoints
+        if endpoint.url is not None or endpoint.group is None:
+            continue
+        numbered = (f"{endpoint.group}-{number}" for number in count(1))
+        name = endpoint.workload or next(name for name in numbered if name not in taken)
+        taken.add(name)
+        engine = "" if endpoint.engine == "auto" else endpoint.engine
+        info = WorkloadInfo(name, group=endpoint.group, role=endpoint.role, engine=engine)
+        followers.append(Follower(info, endpoint.gpus))
+    return followers
 
 
 def _endpoint(config: EndpointConfig, url: str) -> Endpoint:

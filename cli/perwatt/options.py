@@ -18,7 +18,12 @@ from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
 """What the aggregator's keys are called where the agent, in the same process, has keys of the same name."""
 
-FORMS = {"engine": "url=URL,workload=NAME,gpus=0+1", "agent": "URL", "calibration": "UUID=RATIO"}
+FORMS = {
+    "engine": "url=URL,workload=NAME,gpus=0+1",
+    "agent": "URL",
+    "calibration": "UUID=RATIO",
+    "idle-watts": "NAME=WATTS",
+}
 """What follows a repeatable flag."""
 
 _NOT_IN_UP = {"sources.agents"}  # `up` always asks the agent beside it, and no other

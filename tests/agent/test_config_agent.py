@@ -9,6 +9,7 @@ import pytest
 from perwatt_agent.config import (
     AgentConfig,
     AgentWebConfig,
+    AttributionConfig,
     EndpointConfig,
     EnginesConfig,
     ReplayConfig,
@@ -76,6 +77,7 @@ class TestFile:
             "backend: replay:run.jsonl\nsample_interval: 250ms\nstate_dir: state\n"
             "web: {listen_address: '[::1]:1'}\n"
             "calibration: {GPU-a: 1.02, SIM-host.example-0: 0.98}\nreplay: {speed: max}\n"
+            "attribution: {idle_watts: {NVIDIA H100 80GB HBM3: 70}}\n"
             "engines:\n  discover: false\n  interval: 1m\n  endpoints:\n"
             "    - {url: https://h/m, engine: vllm, workload: 12, model: no, gpus: [0, GPU-a],\n"
             "       shared: true, group: big, role: prefill, bearer_token_file: token}\n"
@@ -93,6 +95,7 @@ class TestFile:
             web=AgentWebConfig("[::1]:1"),
             engines=EnginesConfig(discover=False, interval=60.0, endpoints=(endpoint,)),
             calibration={"GPU-a": 1.02, "SIM-host.example-0": 0.98},
+            attribution=AttributionConfig({"NVIDIA H100 80GB HBM3": 70.0}),
             replay=ReplayConfig(math.inf),
         )
         assert expected == config
@@ -186,6 +189,10 @@ WRONG = [
     ),
     ("calibration: {GPU-a: 1.6}", "1: calibration.GPU-a: expected a number from 0.5 to 1.5, not '1.6'"),
     ("calibration: {0: 1}", "1: calibration.0: expected a GPU's UUID as key, such as GPU-8f6d..."),
+    (
+        "attribution: {idle_watts: {NVIDIA L40S: 35W}}",
+        "1: attribution.idle_watts.NVIDIA L40S: expected a number from 1 to 2000, not '35W'",
+    ),
     ("calibration: 1", "1: calibration: expected a mapping of keys to values"),
     ("engines: {discover: yes}", "1: engines.discover: expected true or false, not 'yes'"),
     ("engines: {endpoints: {}}", "1: engines.endpoints: expected a list"),
@@ -237,7 +244,7 @@ WRONG = [
     (
         "[a]: b",
         "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
-        "identity, calibration, replay",
+        "identity, calibration, attribution, replay",
     ),
     ("[" * 5000, "1: file: expected YAML (nested less deeply)"),
     ("web: {", "2: file: expected YAML (expected the node content, but found '<stream end>')"),

@@ -5,21 +5,24 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perwatt_agent.engine.endpoints import EndpointPoller
+from perwatt_agent.engine.followers import Claims
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo
 
 
 class EngineFeed:
-    """Poll a fixed set of endpoints."""
+    """Poll a fixed set of endpoints, and claim GPUs for those that have no page."""
 
-    def __init__(self, pollers: Sequence[EndpointPoller]) -> None:
+    def __init__(self, pollers: Sequence[EndpointPoller], claims: Claims | None = None) -> None:
         self._pollers = tuple(pollers)
+        self._claims = claims
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
-        return [sample for poller in self._pollers for sample in poller.drain(known)]
+        heard = [sample for poller in self._pollers for sample in poller.drain(known)]
+        return heard + (self._claims.drain(known) if self._claims else [])
 
     def health(self) -> CollectorHealth:
         return merged([poller.health.snapshot() for poller in self._pollers])

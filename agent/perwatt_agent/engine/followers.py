@@ -1,0 +1,37 @@
+"""Members of an engine that have no page of their own: another node's page counts their tokens too."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.engine.endpoints import GpuSelector, selected
+from perwatt_agent.readings import EngineSample
+from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
+
+
+class Follower(Struct, frozen=True):
+    """A member without a page: who it is, by a name of its own and its group, and which GPUs it holds."""
+
+    info: WorkloadInfo
+    gpus: GpuSelector
+
+
+class Claims:
+    """Claim the GPUs of followers, anew whenever more of them are known."""
+
+    def __init__(self, followers: Sequence[Follower], clock: Clock) -> None:
+        self._followers = tuple(followers)
+        self._clock = clock
+        self._claimed: dict[str, tuple[str, ...]] = {}
+
+    def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
+        """The claims that have changed since the last call."""
+        samples = []
+        for follower in self._followers:
+            name, gpus = follower.info.workload, selected(follower.gpus, known)
+            if self._claimed.get(name) != gpus:
+                self._claimed[name] = gpus
+                at, unix = self._clock.monotonic(), self._clock.unix()
+                samples.append(EngineSample(follower.info, gpus, at, unix, has_page=False))
+        return samples
