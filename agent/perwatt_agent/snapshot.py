@@ -127,6 +127,8 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
     requests_waiting: float | None = None
     work: dict[str, float] = {}
     process_start_unix_seconds: float | None = None
+    kv_cache_usage_ratio: float | None = None
+    preemptions: float | None = None
 
 
 class WorkloadInfo(Struct, frozen=True):

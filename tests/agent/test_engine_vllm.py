@@ -57,6 +57,8 @@ class TestRecordedRun:
             requests_running=0,
             requests_waiting=0,
             process_start_unix_seconds=1795279284.8,
+            kv_cache_usage_ratio=0,
+            preemptions=0,
         )
 
         assert expected == read(IDLE, WARM, LOAD_1, LOAD_4, AFTER)

@@ -103,4 +103,6 @@ def expected_counts(seen: EngineCounts) -> EngineCounts:
         requests_running=0.0,
         requests_waiting=0.0,
         process_start_unix_seconds=seen.process_start_unix_seconds,
+        kv_cache_usage_ratio=0.0,
+        preemptions=0.0,
     )

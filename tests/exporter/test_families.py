@@ -27,6 +27,7 @@ from perwatt_exporter.process import ProcessMetrics
 UNITS = ("joules", "watts", "seconds", "bytes", "celsius", "hertz", "ratio", "tokens", "requests", "failures")
 NO_UNIT = {
     *("perwatt_gpus", "perwatt_backend_up", "perwatt_gpu_up", "perwatt_workload_up"),
+    *("perwatt_requests_running", "perwatt_requests_waiting", "perwatt_request_preemptions_total"),
     "perwatt_collector_success",
 }
 NOT_BASE = re.compile(
@@ -129,6 +130,21 @@ class TestPage:
             ({"state": "hung"}, 1),
             ({"state": "error"}, 0),
         ] == series(node(gpus, unidentified_gpus=2))["perwatt_gpus"]
+
+    def test_engine_out_of_reach(self) -> None:
+        """What an engine counted stands; what it said of a moment is gone with the moment."""
+        counts = EngineCounts(
+            "llama", requests_running=1, requests_waiting=1, kv_cache_usage_ratio=0.5, preemptions=1
+        )
+        moment = {"perwatt_requests_running", "perwatt_requests_waiting", "perwatt_kv_cache_usage_ratio"}
+        up, down = (
+            series(node((), workloads=(WorkloadSnapshot(WorkloadInfo("chat"), up=answers, counts=counts),)))
+            for answers in (True, False)
+        )
+
+        assert moment <= set(up)
+        assert moment.isdisjoint(down)
+        assert "perwatt_request_preemptions_total" in down
 
     def test_absent_is_absent(self) -> None:
         """What is None gives no series: neither 0 nor NaN."""

@@ -19,6 +19,7 @@ from perwatt_agent.snapshot import (
     GpuSlowReading,
     GpuSnapshot,
     GpuState,
+    Method,
     NodeMeterSnapshot,
     Snapshot,
     WorkloadGpuEnergy,
@@ -95,6 +96,7 @@ def healthy_gpu(index: int) -> GpuSnapshot:
         calibration_ratio=1.012 if index == 0 else None,
         unallocated_joules=1_200.5,
         unknown_joules=0.0,
+        idle_power_watts=71.25 if index == 0 else None,
     )
 
 
@@ -112,7 +114,9 @@ def collector(name: str, **failures: int) -> CollectorHealth:
     )
 
 
-def workload(name: str, gpus: Iterable[GpuSnapshot]) -> WorkloadSnapshot:
+def workload(
+    name: str, gpus: Iterable[GpuSnapshot], method: Method | None = "exclusive"
+) -> WorkloadSnapshot:
     return WorkloadSnapshot(
         info=WorkloadInfo(workload=name, engine="vllm", systemd_unit=f"{name}.service"),
         up=True,
@@ -125,9 +129,14 @@ def workload(name: str, gpus: Iterable[GpuSnapshot]) -> WorkloadSnapshot:
             requests_ok=64,
             requests_aborted=6,
             requests_running=3,
+            requests_waiting=1,
             process_start_unix_seconds=UNIX_SECONDS - 7_200,
+            kv_cache_usage_ratio=0.375,
+            preemptions=2,
         ),
-        energy=tuple(WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0) for gpu in gpus),
+        energy=tuple(
+            WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus
+        ),
         covered_seconds=3_598.0,
     )
 

@@ -1,7 +1,8 @@
 """Read one engine's page over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.endpoints import EngineFailure
@@ -9,9 +10,17 @@ from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.http import FETCH_REASONS, FetchError, Target, fetch
 from perwatt_agent.promparse import PAGE_REASONS, PageError, PageParser, Series
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.snapshot import EngineCounts, Role
 
-ENGINE_REASONS = (*FETCH_REASONS, *PAGE_REASONS, "token_file", "no_family", "several_models", "bad_value")
+ENGINE_REASONS = (
+    *FETCH_REASONS,
+    *PAGE_REASONS,
+    "draining",
+    "token_file",
+    "no_family",
+    "several_models",
+    "bad_value",
+)
 _MAX_LINES = 50_000
 
 
@@ -19,9 +28,11 @@ class EngineReader:
     """
     Read the page at *url* of an engine named *engine*, or of any that is known ("auto").
 
-    *model* chooses among several on the page and names the one of an engine that does not say.
-    *bearer_token_file* is read anew for each page, as tokens are rotated. Raises ValueError for a bad
-    URL or an unknown engine.
+    *model* chooses among several on the page and names the one of an engine that does not say, *role*
+    is the workload's, *kinds* are the engines that are understood, the operator's own among them.
+    *bearer_token_file* is read anew for each page, as tokens are rotated. *process_start* tells when the
+    page's process started, in Unix seconds, for engines that do not. Raises ValueError for a bad URL, one
+    whose reading would change the engine, or an unknown engine.
     """
 
     def __init__(
@@ -30,18 +41,24 @@ class EngineReader:
         *,
         engine: str = "auto",
         model: str | None = None,
+        role: Role = "mixed",
+        kinds: Sequence[EngineKind] = ENGINES,
         bearer_token_file: Path | None = None,
+        process_start: Callable[[], float | None] = lambda: None,
         timeout_seconds: float = 2.0,
     ) -> None:
-        self._target = Target.of(url)
-        self._kinds = _kinds_named(engine)
+        self._target = Target.of(_without_autoload(url))
+        self._kinds = _kinds_named(engine, kinds)
+        _refuse_draining(url, self._kinds, engine)
         self._model = model
         self._bearer_token_file = bearer_token_file
+        self._process_start = process_start
         self._timeout_seconds = timeout_seconds
         wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
         self._parser = PageParser(wanted, max_lines=_MAX_LINES)
-        self._counter = EngineCounter()
-        self.engine = "" if engine == "auto" else engine
+        self._counter = EngineCounter(role)
+        self._drains = False
+        self.engine = self._kinds[0].name if len(self._kinds) == 1 else ""
 
     async def read(self) -> EngineCounts:
         """
@@ -49,16 +66,32 @@ class EngineReader:
 
         Raises EngineFailure with one of ENGINE_REASONS.
         """
-        try:
-            page = await fetch(
-                self._target, timeout_seconds=self._timeout_seconds, bearer_token=self._bearer_token()
-            )
-            samples = self._parser.parse(page)
-        except (FetchError, PageError) as error:
-            raise EngineFailure(error.reason, str(error)) from error
+        samples = self._parse(await self._fetch())
         kind = self._recognised(samples)
         self.engine = kind.name
-        return self._counter.counts(kind, EnginePage(kind, samples, self._model))
+        return self._counter.counts(kind, EnginePage(kind, samples, self._model), self._process_start())
+
+    async def _fetch(self) -> bytes:
+        if self._drains:
+            raise EngineFailure(
+                "draining",
+                "the page is a queue that reading empties, so it is not read again; give the page of "
+                "Prometheus metrics, such as /prometheus/metrics",
+            )
+        try:
+            return await fetch(
+                self._target, timeout_seconds=self._timeout_seconds, bearer_token=self._bearer_token()
+            )
+        except FetchError as error:
+            raise EngineFailure(error.reason, str(error)) from error
+
+    def _parse(self, page: bytes) -> list[tuple[Series, float]]:
+        try:
+            return self._parser.parse(page)
+        except PageError as error:
+            # A list of records is what TensorRT-LLM hands out once; an error message is an object.
+            self._drains = error.reason == "json" and page.lstrip().startswith(b"[")
+            raise EngineFailure(error.reason, str(error)) from error
 
     def _recognised(self, samples: Sequence[tuple[Series, float]]) -> EngineKind:
         names = {series.name for series, _ in samples}
@@ -80,10 +113,26 @@ class EngineReader:
             raise EngineFailure("token_file", f"{self._bearer_token_file}: {error}") from error
 
 
-def _kinds_named(engine: str) -> tuple[EngineKind, ...]:
-    kinds = tuple(kind for kind in ENGINES if engine in ("auto", kind.name))
-    if not kinds:
-        raise ValueError(
-            f"unknown engine {engine!r}: expected auto, {', '.join(kind.name for kind in ENGINES)}"
-        )
-    return kinds
+def _kinds_named(engine: str, kinds: Sequence[EngineKind]) -> tuple[EngineKind, ...]:
+    named = tuple(kind for kind in kinds if engine in ("auto", kind.name, kind.also))
+    if not named:
+        known = ", ".join(kind.name for kind in kinds)
+        raise ValueError(f"unknown engine {engine!r}: expected auto, {known}")
+    return named
+
+
+def _without_autoload(url: str) -> str:
+    """A page that is asked for by model is a router's, which would load the model to answer."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
+    if not any(name == "model" for name, _ in query):
+        return url
+    query = [(name, value) for name, value in query if name != "autoload"]
+    return parts._replace(query=urlencode([*query, ("autoload", "false")])).geturl()
+
+
+def _refuse_draining(url: str, kinds: Sequence[EngineKind], engine: str) -> None:
+    path = urlsplit(url).path.rstrip("/")
+    for kind in kinds if engine != "auto" else ():
+        if path in kind.draining_paths:
+            raise ValueError(f"reading {path} of {kind.name} takes away what is in it: use {kind.paths[0]}")

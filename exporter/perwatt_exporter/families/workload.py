@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import get_args
 
-from perwatt_agent.snapshot import EngineCounts, Role, Snapshot
+from perwatt_agent.snapshot import EngineCounts, Method, Role, Snapshot
 from perwatt_exporter.family import Family, Sample
 
 Count = Callable[[EngineCounts], float | None]
@@ -47,6 +47,18 @@ def _count(name: str, help_text: str, count: Count) -> Family[Snapshot]:
     return Family(name, "counter", help_text, ("workload", "model"), read)
 
 
+def _gauge(name: str, help_text: str, gauge: Count) -> Family[Snapshot]:
+    """What the engine says of this moment; while its page is out of reach, nobody knows."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for workload in snapshot.workloads:
+            counts = workload.counts if workload.up else None
+            if counts is not None and (amount := gauge(counts)) is not None:
+                yield (workload.info.workload, counts.model), amount
+
+    return Family(name, "gauge", help_text, ("workload", "model"), read)
+
+
 def _counts(name: str, help_text: str, label: str, parts: dict[str, Count]) -> Family[Snapshot]:
     """A counter of the engine's own in several parts, told apart by `label`."""
 
@@ -62,6 +74,12 @@ def _counts(name: str, help_text: str, label: str, parts: dict[str, Count]) -> F
     return Family(name, "counter", help_text, ("workload", "model", label), read, {label: tuple(parts)})
 
 
+def _work(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        for unit, amount in workload.counts.work.items() if workload.counts else ():
+            yield (workload.info.workload, unit), amount
+
+
 def _energy(snapshot: Snapshot) -> Iterator[Sample]:
     for workload in snapshot.workloads:
         name = workload.info.workload
@@ -70,6 +88,13 @@ def _energy(snapshot: Snapshot) -> Iterator[Sample]:
             yield (name, model, energy.gpu, "active"), energy.active_joules
             yield (name, model, energy.gpu, "idle"), energy.idle_joules
             yield (name, model, energy.gpu, "loading"), energy.loading_joules
+
+
+def _attribution(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        for energy in workload.energy:
+            if energy.method is not None:
+                yield (workload.info.workload, energy.gpu, energy.method), 1
 
 
 def _covered(snapshot: Snapshot) -> Iterator[Sample]:
@@ -135,6 +160,35 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
             "error": lambda counts: counts.requests_error,
         },
     ),
+    _gauge(
+        "perwatt_requests_running",
+        "Requests that the engine works on at the moment. Absent while its page is out of reach.",
+        lambda counts: counts.requests_running,
+    ),
+    _gauge(
+        "perwatt_requests_waiting",
+        "Requests that wait in the engine's queue. Absent while its page is out of reach.",
+        lambda counts: counts.requests_waiting,
+    ),
+    _gauge(
+        "perwatt_kv_cache_usage_ratio",
+        "How full the engine's key-value cache is, from 0 to 1, as a mean over its replicas. Absent while "
+        "its page is out of reach.",
+        lambda counts: counts.kv_cache_usage_ratio,
+    ),
+    _count(
+        "perwatt_request_preemptions_total",
+        "How often the engine took a request's cache away, to compute it again later.",
+        lambda counts: counts.preemptions,
+    ),
+    Family(
+        "perwatt_work_total",
+        "counter",
+        "Useful work in a unit of the workload's own, such as samples, images or steps, as it reports it. "
+        "Units never add; a fall is a restart of the workload.",
+        ("workload", "unit"),
+        _work,
+    ),
     Family(
         "perwatt_workload_energy_joules_total",
         "counter",
@@ -144,6 +198,15 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("workload", "model", "gpu", "state"),
         _energy,
         {"state": ("active", "idle", "loading")},
+    ),
+    Family(
+        "perwatt_workload_attribution_info",
+        "info",
+        "How the workload's share of a GPU that it holds is found now: exclusive when it holds it alone, else "
+        "by the SM utilisation of its processes, by who has work, or equally.",
+        ("workload", "gpu", "method"),
+        _attribution,
+        {"method": get_args(Method)},
     ),
     Family(
         "perwatt_workload_covered_seconds_total",

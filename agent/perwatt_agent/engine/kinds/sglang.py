@@ -1,0 +1,81 @@
+"""SGLang, with and without counters that move while a request runs."""
+
+from msgspec.structs import replace
+
+from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role, where
+from perwatt_agent.engine.kinds.vllm import WORK_HANDLERS
+
+_LIVE = "sglang:realtime_tokens_total"
+_ABORTED = "sglang:num_aborted_requests_total"
+
+
+def _live(mode: str) -> Pick:
+    return Pick(_LIVE, where(mode=mode))
+
+
+def _http(first_status: int) -> Role:
+    codes = frozenset(str(status) for status in range(first_status, first_status + 100))
+    filters = where(status_code=codes, method="POST", endpoint=WORK_HANDLERS)
+    return (Pick("sglang:http_responses_total", filters),)
+
+
+SGLANG = EngineKind(
+    name="sglang",
+    title="SGLang 0.5.8 and later",
+    known_from="recorded pages (0.5.23)",
+    counts_at="live",
+    port=30000,
+    caveats=(
+        "Needs `--enable-metrics`.",
+        "Output is decoded tokens and one first token for each request, live. The few that the engine "
+        "decodes past a request's end are in it: 4 of 1727 tokens in the recorded run of 35 requests, fewer "
+        "than one a request. Effective tokens are what the engine bills, exact once requests have ended.",
+        "Its warm-up counts as work: 27 or 28 prompt tokens, 8 output tokens and one request for each "
+        "data-parallel rank, once a start.",
+        "It counts aborted requests as requests; they are taken off again.",
+        "With `--enable-metrics-for-all-schedulers` each tensor- and pipeline-parallel rank shows the same "
+        "work: of each replica the lowest counts.",
+        "It never shows a process start.",
+    ),
+    rank_labels=("dp_rank",),
+    mirror_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
+    recognised_by=frozenset({_LIVE}),
+    output_tokens=(
+        # The first token of a request comes from its prefill, which `decode` leaves out.
+        Pick(_LIVE, where(mode="decode"), plus=(Pick("sglang:time_to_first_token_seconds_count"),)),
+    ),
+    finished_output_tokens=(Pick("sglang:generation_tokens_total"),),
+    prompt_computed=(_live("prefill_compute"),),
+    prompt_cached=(_live("prefill_cache"),),
+    requests_ended=(Pick("sglang:num_requests_total", zero_beside=_LIVE),),
+    requests_aborted=(Pick(_ABORTED, zero_beside=_LIVE),),
+    http_rejected=_http(400),
+    http_failed=_http(500),
+    preemptions=(Pick("sglang:num_retracted_requests_total", zero_beside=_LIVE),),
+    running=(Pick("sglang:num_running_reqs"),),
+    waiting=(Pick("sglang:num_queue_reqs"),),
+    kv_cache_usage=(Pick("sglang:token_usage"),),
+    process_start=(),
+)
+
+SGLANG_BEFORE_0_5_8 = replace(
+    SGLANG,
+    name="sglang-before-0.5.8",
+    also="sglang",
+    title="SGLang before 0.5.8",
+    known_from="source (0.4.6, 0.5.3)",
+    counts_at="request_end",
+    caveats=(
+        "Needs `--enable-metrics`. Recognised by itself where `sglang` is configured.",
+        "Aborts are shown from the first on: until then neither they nor requests that ended well are known.",
+        "The warm-up counts as work, as in later versions.",
+    ),
+    recognised_by=frozenset({"sglang:generation_tokens_total", "sglang:prompt_tokens_total"}),
+    output_tokens=(Pick("sglang:generation_tokens_total"),),
+    prompt_tokens=(Pick("sglang:prompt_tokens_total"),),
+    prompt_computed=(),
+    prompt_cached=(Pick("sglang:cached_tokens_total", zero_beside="sglang:prompt_tokens_total"),),
+    requests_ended=(Pick("sglang:num_requests_total"),),
+    requests_aborted=(Pick(_ABORTED),),
+    preemptions=(),
+)
