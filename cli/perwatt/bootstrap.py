@@ -56,13 +56,13 @@ def build_source(
     driver = Driver(backend or NvmlBackend(clock), clock, timing.hung_seconds)
     identifier, feeds = build_identifier(config.identity, clock)
     followers = configured_followers(config)
-    named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
-    names = Names([*named, *(follower.info.workload for follower in followers)])
+    book = book or build_book(config, clock, endpoints)
     pollers = [
-        EndpointPoller(endpoint, clock, config.engines.interval, Tenant(identifier, names, clock))
+        EndpointPoller(endpoint, clock, config.engines.interval, Tenant(identifier, book.names, clock))
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
     feeds += [EngineFeed(pollers, Claims(followers, clock))] if pollers or followers else []
+    feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
     sweeper = GpuSweeper(driver, clock, timing)
     return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
 
@@ -76,9 +76,10 @@ def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, 
 
 def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:
     """The book in which jobs tell of their work, under names that no configured engine has."""
-    configured = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
-    names = Names([*configured, *(endpoint.info.workload for endpoint in endpoints)])
-    return WorkBook(clock, names=names, max_jobs=config.work.max_jobs)
+    named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
+    named += [follower.info.workload for follower in configured_followers(config)]
+    named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
+    return WorkBook(clock, names=Names(named), max_jobs=config.work.max_jobs)
 
 
 def build_textfiles(config: AgentConfig, book: WorkBook, clock: Clock) -> TextfilePoller | None:

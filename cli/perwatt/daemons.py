@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from perwatt.bootstrap import build_sampler
+from perwatt.bootstrap import build_book, build_sampler
 from perwatt.errors import CommandError
 from perwatt.running import cancelled_by, run, together
 from perwatt.simulated import has_driver, simulated_parts
@@ -72,8 +72,10 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
     """Sample and serve until *stop* is set; a recording that ends leaves an empty page."""
     clock = SystemClock()
     async with simulated_parts(config, clock) as (backend, endpoints):
-        sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints)
-        app = exporter_app(lambda: sampler.latest)
+        book = build_book(config, clock, endpoints)
+        sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, book=book)
+        # A recording holds its work already: whoever reports to a replay is told that there is nothing.
+        app = exporter_app(lambda: sampler.latest, work=None if config.replay_file else book)
         logger.info("agent: http://%s/metrics", address(sock))
         await together(stop, cancelled_by(stop, sampler.run()), serve(app, sock, stop=stop))
 

@@ -11,6 +11,7 @@ from perwatt_exporter.landing import Link, landing_page
 from perwatt_exporter.negotiate import choose_encoding, choose_offer
 from perwatt_exporter.pages import Pages
 from perwatt_exporter.process import ProcessMetrics
+from perwatt_exporter.work import WorkTaker, work_route
 
 LINKS: tuple[Link, ...] = (
     ("/metrics", "Metrics", "for Prometheus, as text or OpenMetrics"),
@@ -25,12 +26,14 @@ def exporter_app(
     links: Sequence[Link] = LINKS,
     families: Sequence[Family[Snapshot]] = ALL,
     own: Callable[[], Iterable[Collected[Any]]] | None = None,
+    work: WorkTaker | None = None,
 ) -> Router:
     """
     Build the agent's ASGI application over whatever snapshot is the latest.
 
-    `own` yields the process's own metrics. Health is the process's alone: an agent whose driver is gone
-    is the one whose metrics are needed most, and must not be restarted for it.
+    `own` yields the process's own metrics; `work` takes what jobs report, where they may. Health is the
+    process's alone: an agent whose driver is gone is the one whose metrics are needed most, and must not
+    be restarted for it.
     """
     pages = Pages(latest, families, own or ProcessMetrics())
     return Router(
@@ -39,7 +42,8 @@ def exporter_app(
             "/metrics": metrics_handler(pages),
             "/-/healthy": lambda _: plain(200, "perwatt is healthy."),
             "/-/ready": lambda _: plain(200, "perwatt is ready."),
-        }
+        },
+        {} if work is None else {"/v1/work": work_route(work)},
     )
 
 

@@ -1,6 +1,7 @@
 """As much of ASGI as serving small, ready bodies takes."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any
 
 from msgspec import Struct
@@ -25,6 +26,19 @@ class Response(Struct, frozen=True):
 Handler = Callable[[Scope], Response]
 
 
+class PostRoute(Struct, frozen=True):
+    """
+    A path that takes bodies of at most `max_bytes`.
+
+    `handle` gets None where the body was larger, or was not sent to its end; `refuse_method` answers
+    whoever asks with anything but POST.
+    """
+
+    handle: Callable[[Scope, bytes | None], Response]
+    refuse_method: Handler
+    max_bytes: int
+
+
 def plain(status: int, line: str, *headers: tuple[bytes, bytes]) -> Response:
     """Answer with one line of plain text."""
     return Response(status, PLAIN, f"{line}\n".encode(), headers)
@@ -46,17 +60,36 @@ async def send_response(send: Send, response: Response) -> None:
     await send({"type": "http.response.body", "body": response.body})
 
 
-class Router:
-    """An ASGI application of exact paths, for GET and HEAD."""
+async def read_body(receive: Receive, max_bytes: int) -> bytes | None:
+    """Return a request's body; None as soon as it is larger than *max_bytes*, or its client is gone."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > max_bytes:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
 
-    def __init__(self, routes: Mapping[str, Handler]) -> None:
+
+class Router:
+    """An ASGI application of exact paths: *routes* for GET and HEAD, *posts* for POST."""
+
+    def __init__(
+        self, routes: Mapping[str, Handler], posts: Mapping[str, PostRoute] = MappingProxyType({})
+    ) -> None:
         self._routes = dict(routes)
+        self._posts = dict(posts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            await send_response(send, self._answer(scope))
+            post = self._posts.get(scope["path"])
+            response = self._answer(scope) if post is None else await _posted(post, scope, receive)
+            await send_response(send, response)
 
     def _answer(self, scope: Scope) -> Response:
         handler = self._routes.get(scope["path"])
@@ -65,6 +98,12 @@ class Router:
         if scope["method"] not in ("GET", "HEAD"):
             return plain(405, "Only GET and HEAD are answered here.", (b"allow", b"GET, HEAD"))
         return handler(scope)
+
+
+async def _posted(route: PostRoute, scope: Scope, receive: Receive) -> Response:
+    if scope["method"] != "POST":
+        return route.refuse_method(scope)
+    return route.handle(scope, await read_body(receive, route.max_bytes))
 
 
 async def _live(receive: Receive, send: Send) -> None:

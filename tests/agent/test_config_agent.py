@@ -125,7 +125,8 @@ class TestLayers:
         """No scalar can be set in the file alone: a rubbish value is refused from both."""
         scalars = [path for path, setting in walk(AgentConfig) if setting.shape == "scalar"]
         # Any text is a path.
-        texts = ["state_dir", "identity.hpc_job_mapping_dir", "identity.pod_resources_socket"]
+        texts = ["state_dir", "work.textfile_dir"]
+        texts += ["identity.hpc_job_mapping_dir", "identity.pod_resources_socket"]
 
         for path in set(scalars) - set(texts):
             variable = "PERWATT_" + path.replace(".", "_").upper()
@@ -219,7 +220,8 @@ WRONG = [
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a, engine: vlmm}",
-        "3: engines.endpoints[0].engine: expected one of auto, vllm, not 'vlmm'",
+        "3: engines.endpoints[0].engine: expected one of auto, vllm, sglang, llamacpp, tgi, trtllm, lmdeploy, "
+        "kserve, ray, tei, dynamo, nim, mlc, triton, not 'vlmm'",
     ),
     (
         "engines:\n  endpoints:\n  - url: http://a\n    bearer_token_file: absent",
@@ -244,7 +246,7 @@ WRONG = [
     (
         "[a]: b",
         "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
-        "identity, calibration, attribution, replay",
+        "identity, work, calibration, attribution, replay",
     ),
     ("[" * 5000, "1: file: expected YAML (nested less deeply)"),
     ("web: {", "2: file: expected YAML (expected the node content, but found '<stream end>')"),

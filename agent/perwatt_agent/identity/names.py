@@ -16,10 +16,18 @@ class Names:
 
     def claim(self, owner: Hashable, name: str, port: int) -> str:
         """Give *owner* a name in place of the one that it had: *name*, with its port where that is taken."""
-        self._owners = {taken: other for taken, other in self._owners.items() if other != owner}
+        self.release(owner)
         number, candidate = 1, name
         while candidate in self._owners:
             candidate = f"{name}-{port}" if number == 1 else f"{name}-{port}-{number}"
             number += 1
         self._owners[candidate] = owner
         return candidate
+
+    def reserve(self, owner: Hashable, name: str) -> bool:
+        """Give *owner* exactly this name; False where another one has it."""
+        return self._owners.setdefault(name, owner) == owner
+
+    def release(self, owner: Hashable) -> None:
+        """Let another owner have the name of one that is over."""
+        self._owners = {taken: other for taken, other in self._owners.items() if other != owner}
