@@ -1,0 +1,240 @@
+"""Engines that nobody configured: found by their processes, and read for as long as these live."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.discovery.configured import Configured
+from perwatt_agent.discovery.engine import FoundEngine
+from perwatt_agent.discovery.page import FoundReader, Page, ask
+from perwatt_agent.discovery.processes import Process, ProcessTable
+from perwatt_agent.discovery.scanner import Scan, Scanner
+from perwatt_agent.discovery.search import Found, Search, Stranger
+from perwatt_agent.discovery.workload import FoundWorkload
+from perwatt_agent.health import Health
+from perwatt_agent.identity import Identity, Names, described, workload_name
+from perwatt_agent.readings import EngineSample, GpuSample
+from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
+
+logger = logging.getLogger(__name__)
+
+ROUND_SECONDS = 10.0
+# Until the first processes are seen on a GPU, looking for them is free.
+FIRST_ROUND_SECONDS = 1.0
+SCAN_SECONDS = 5.0
+# A page that was refused may be another one by then: engines show some families from their first use on.
+ASK_AGAIN_SECONDS = 60.0
+# Loading a model takes no longer than this; what does not listen by then never will.
+LOADING_SECONDS = 1800.0
+
+
+class Identifies(Protocol):
+    """Finds out whom a process and its GPUs work for; `pending` while an answer may yet come."""
+
+    @property
+    def pending(self) -> bool: ...
+
+    def identify(self, pid: int | None, gpus: Sequence[GpuInfo] = ()) -> Identity: ...
+
+
+class DiscoveryFeed:
+    """
+    Every ten seconds, look for the engines whose processes compute on the GPUs; read those that have a
+    page every *interval_seconds*.
+
+    An engine that does not listen yet on its port is loading: it holds its GPUs already. One whose
+    process ended is a workload no more.
+    """
+
+    def __init__(
+        self,
+        table: ProcessTable,
+        identifier: Identifies,
+        names: Names,
+        configured: Configured,
+        clock: Clock,
+        interval_seconds: float,
+    ) -> None:
+        self._table = table
+        self._scanner = Scanner(table)
+        self._identifier = identifier
+        self._names = names
+        self._configured = configured
+        self._clock = clock
+        self._interval_seconds = interval_seconds
+        self._lane: Lane | None = None
+        self._known: tuple[GpuInfo, ...] = ()
+        self._gpu_processes: dict[str, tuple[int, ...]] = {}
+        self._engines: dict[Process, FoundEngine] = {}
+        self._leaving: list[tuple[FoundWorkload, Found]] = []
+        self._strangers: frozenset[Stranger] = frozenset()
+        self._health = Health("discovery")
+        self._past_failures: Counter[str] = Counter()
+        self._failure = ""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        try:
+            while True:
+                started = self._clock.monotonic()
+                await self.round()
+                wait_seconds = ROUND_SECONDS if self._gpu_processes else FIRST_ROUND_SECONDS
+                await self._clock.sleep_until(started + wait_seconds)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ask for no more pages."""
+        for engine in self._engines.values():
+            if engine.workload is not None:
+                engine.workload.stop()
+
+    def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
+        """What was heard of the engines that were found, and of those that are over."""
+        self._known = tuple(known)
+        for sample in samples:
+            if sample.slow is not None and sample.slow.processes is not None:
+                self._gpu_processes[sample.uuid] = tuple(process.pid for process in sample.slow.processes)
+        # Those that end come first: another engine may have taken over a name.
+        told = list(self._last_words(known))
+        for engine in self._engines.values():
+            if engine.workload is not None:
+                told += engine.workload.drain(engine.found, known)
+        return told
+
+    def health(self) -> CollectorHealth:
+        """How the search fares; failed fetches of the engines found are counted with it."""
+        own = self._health.snapshot()
+        failures = self._past_failures + Counter(dict(own.failures))
+        for workload in (*self._workloads(), *(workload for workload, _ in self._leaving)):
+            failures.update(dict(workload.health().failures))
+        return msgspec.structs.replace(own, failures=tuple(sorted(failures.items())))
+
+    async def round(self) -> None:
+        """Look once: for engines that came, for pages of those that have none, for those that ended."""
+        started = self._clock.monotonic()
+        try:
+            if any(self._gpu_processes.values()) or self._engines:
+                await self._look()
+        except Exception as error:  # noqa: BLE001 - a surprise in one round must not end all later ones
+            self._health.failed("unexpected")
+            if repr(error) != self._failure:
+                logger.warning("the search for engines failed and goes on: %r", error)
+            self._failure = repr(error)
+        self._health.attempted(self._clock.unix(), self._clock.monotonic() - started)
+
+    async def _look(self) -> None:
+        scan = await self._scan()
+        if scan is None:
+            self._health.failed("hung")
+            return
+        for process in scan.ended:
+            engine = self._engines.pop(process)
+            logger.info("%s (process %d) has ended", engine.found.program, process.pid)
+            self._leave(engine)
+        self._meet(scan.search)
+        await asyncio.gather(*(self._attend(engine) for engine in self._engines.values()))
+
+    async def _scan(self) -> Scan | None:
+        """The scan of now; None while one hangs in a file of /proc."""
+        self._lane = self._lane or Lane("discovery", self._clock)
+        if self._lane.busy_since is not None:
+            return None
+        anew = any(engine.page is None for engine in self._engines.values())
+        scanning = self._lane.submit(
+            partial(self._scanner.scan, dict(self._gpu_processes), tuple(self._engines), anew=anew)
+        )
+        done, _ = await asyncio.wait([scanning], timeout=SCAN_SECONDS)
+        if not done:
+            scanning.cancel()  # a result that comes later only frees the lane
+            return None
+        return scanning.result()
+
+    def _meet(self, search: Search) -> None:
+        for found in search.engines:
+            if found.process in self._engines:
+                self._engines[found.process].found = found
+            else:
+                self._engines[found.process] = self._engine(found)
+        for stranger in frozenset(search.strangers) - self._strangers:
+            logger.info(
+                "process %d (%s) is on a GPU and belongs to no known engine",
+                stranger.process.pid,
+                stranger.program,
+            )
+        self._strangers = frozenset(search.strangers)
+
+    def _engine(self, found: Found) -> FoundEngine:
+        started_unix_seconds = self._table.started_unix_seconds(found.process)
+        reader = FoundReader(found.signature.engine, started_unix_seconds, self._table.is_alive)
+        return FoundEngine(found, reader, self._clock.monotonic())
+
+    async def _attend(self, engine: FoundEngine) -> None:
+        """Let an engine be what it can be now: read, loading, or refused."""
+        if engine.page is not None and not self._table.is_alive(engine.page.owner):
+            engine.reader.page = None
+        if engine.page is not None:
+            self._engage(engine)  # again, where names were pending
+            return
+        now = self._clock.monotonic()
+        objection = self._configured.objection(engine.found, self._known)
+        if objection:
+            self._refuse(engine, objection)
+        elif engine.found.is_starting and now - engine.seen_at < LOADING_SECONDS:
+            self._engage(engine)
+        elif not engine.found.candidates:
+            self._refuse(engine, engine.found.absence)
+        elif now >= engine.ask_at:
+            page = await ask(engine.found, self._table.is_alive)
+            if isinstance(page, Page):
+                engine.accept(page)
+                self._engage(engine)
+            else:
+                engine.ask_at = now + ASK_AGAIN_SECONDS
+                self._refuse(engine, page)
+
+    def _engage(self, engine: FoundEngine) -> None:
+        """Let it be a workload, once it can have its name."""
+        if engine.workload is not None or self._identifier.pending:
+            return
+        gpus = [gpu for gpu in self._known if gpu.uuid in engine.found.gpus]
+        identity = self._identifier.identify(engine.found.process.pid, gpus)
+        name = workload_name(identity, engine.reader.engine, engine.port)
+        info = described(WorkloadInfo(self._names.claim(engine, name, engine.port)), identity)
+        engine.workload = FoundWorkload(info, engine.port, engine.reader, self._clock, self._interval_seconds)
+
+    def _refuse(self, engine: FoundEngine, why: str) -> None:
+        engine.refuse(why)
+        self._leave(engine)
+
+    def _leave(self, engine: FoundEngine) -> None:
+        self._names.release(engine)
+        engine.reader.page = None
+        if engine.workload is not None:
+            engine.workload.stop()
+            self._leaving.append((engine.workload, engine.found))
+            engine.workload = None
+
+    def _last_words(self, known: Sequence[GpuInfo]) -> Iterator[EngineSample]:
+        """Pages that were still heard; a sweep later, when these are settled, the end."""
+        names = {workload.info.workload for workload in self._workloads()}
+        leaving, self._leaving = self._leaving, []
+        for workload, found in leaving:
+            heard = workload.drain(found, known)
+            yield from heard
+            if heard:
+                self._leaving.append((workload, found))
+                continue
+            self._past_failures.update(dict(workload.health().failures))
+            if workload.info.workload not in names:
+                yield workload.end()
+
+    def _workloads(self) -> list[FoundWorkload]:
+        return [engine.workload for engine in self._engines.values() if engine.workload is not None]

@@ -1,0 +1,124 @@
+"""The processes of a /proc: who descends from whom, since when, and by what command line."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from msgspec import Struct
+
+PROC = Path("/proc")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_ENDED_STATES = (b"Z", b"X")
+_MAX_STAT_BYTES = 4096
+_MAX_COMMAND_BYTES = 64 * 1024
+
+
+class Process(Struct, frozen=True):
+    """
+    A process that is alive; a reused `pid` is told by `started_ticks` (since boot), another program or
+    title in the same process by `comm`.
+    """
+
+    pid: int
+    parent: int
+    started_ticks: int
+    comm: str
+
+    @property
+    def started_seconds(self) -> float:
+        """When it started, in seconds since boot."""
+        return self.started_ticks / _TICKS_PER_SECOND
+
+
+class ProcessTable:
+    """Look into the /proc at *root*. A command line is read once for each Process."""
+
+    def __init__(self, root: Path = PROC) -> None:
+        self.root = root
+        self._commands: dict[Process, tuple[str, ...]] = {}
+
+    def process(self, pid: int) -> Process | None:
+        """The process of this id; None where there is none, or one that has ended and is not buried yet."""
+        stat = _read(f"{self.root}/{pid}/stat", _MAX_STAT_BYTES)
+        if not stat:
+            return None
+        name, _, rest = stat.partition(b"(")[2].rpartition(b")")
+        fields = rest.split(None, 20)
+        if fields[0] in _ENDED_STATES:
+            return None
+        return Process(pid, int(fields[1]), int(fields[19]), name.decode(errors="replace"))
+
+    def all(self) -> dict[int, Process]:
+        """Every process, by its id."""
+        names = os.listdir(self.root)  # noqa: PTH208 - a Path for each costs more than reading it
+        pids = (int(name) for name in names if name.isdigit())
+        found = {process.pid: process for pid in pids if (process := self.process(pid)) is not None}
+        self._commands = {
+            process: command
+            for process, command in self._commands.items()
+            if found.get(process.pid) == process
+        }
+        return found
+
+    def is_alive(self, process: Process) -> bool:
+        """Whether *process* still runs: its id, and no other process that took it over."""
+        now = self.process(process.pid)
+        return now is not None and now.started_ticks == process.started_ticks
+
+    def command(self, process: Process) -> tuple[str, ...]:
+        """The process's arguments, or its title where it has set one; empty for a kernel's thread."""
+        command = self._commands.get(process)
+        if command is None:
+            text = _read(f"{self.root}/{process.pid}/cmdline", _MAX_COMMAND_BYTES) or b""
+            parts = text.decode(errors="replace").rstrip("\0 ").split("\0")
+            command = self._commands[process] = tuple(part.rstrip() for part in parts) if parts[0] else ()
+        return command
+
+    def started_unix_seconds(self, process: Process) -> float | None:
+        """When *process* was started, to the second."""
+        for line in (_read(f"{self.root}/stat", 1024 * 1024) or b"").splitlines():
+            if line.startswith(b"btime "):
+                return int(line.split()[1]) + process.started_seconds
+        return None
+
+
+def ancestors(process: Process, processes: Mapping[int, Process]) -> Iterator[Process]:
+    """*process* itself, its parent, and so on up to the first of all."""
+    seen = set[int]()
+    current: Process | None = process
+    while current is not None and current.pid not in seen:
+        seen.add(current.pid)
+        yield current
+        current = processes.get(current.parent)
+
+
+def children_of(processes: Iterable[Process]) -> dict[int, list[Process]]:
+    """The children of each process, by its id."""
+    children: dict[int, list[Process]] = {}
+    for process in processes:
+        children.setdefault(process.parent, []).append(process)
+    return children
+
+
+def descendants(process: Process, children: Mapping[int, list[Process]]) -> Iterator[Process]:
+    """*process* itself and all that came from it, nearest first."""
+    seen, waiting = {process.pid}, [process]
+    for current in waiting:
+        yield current
+        new = [child for child in children.get(current.pid, ()) if child.pid not in seen]
+        seen.update(child.pid for child in new)
+        waiting += new
+
+
+def _read(path: str, most_bytes: int) -> bytes | None:
+    """The start of a file of /proc; None where it is gone or not ours to see."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return os.read(descriptor, most_bytes)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,199 @@
+"""
+From the processes on the GPUs to the engines that they belong to, and to the sockets of their pages.
+
+Nothing here opens a connection: it reads the process table and the table of sockets.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
+from perwatt_agent.discovery.signatures import Signature, program, signature_of
+from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
+
+_MOST_SOCKETS = 4
+_MOST_PROGRAM_LETTERS = 60
+
+GpuProcesses = Mapping[str, tuple[int, ...]]
+"""The processes that compute on each GPU, by its UUID."""
+
+
+class Candidate(Struct, frozen=True):
+    """A socket that may serve an engine's page, and the process that holds it."""
+
+    listener: Listener
+    owner: Process
+
+
+class Found(Struct, frozen=True):
+    """
+    An engine: the process that was launched, what came from it, and the GPUs that these compute on.
+
+    `port` is the one that its launch names. Without `candidates`, `absence` says why there is none, and
+    `is_starting` whether there may soon be one.
+    """
+
+    signature: Signature
+    process: Process
+    members: tuple[Process, ...]
+    program: str
+    gpus: tuple[str, ...]
+    gpus_asked_for: int | None
+    port: int | None
+    candidates: tuple[Candidate, ...] = ()
+    absence: str = ""
+    is_starting: bool = False
+
+
+class Stranger(Struct, frozen=True):
+    """A process on a GPU that belongs to no known engine."""
+
+    process: Process
+    program: str
+    gpus: tuple[str, ...]
+
+
+class Search(Struct, frozen=True):
+    """What was found; `relatives` are all the processes that this rests on."""
+
+    engines: tuple[Found, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
+    relatives: frozenset[Process] = frozenset()
+
+
+class _Root(NamedTuple):
+    process: Process
+    signature: Signature
+
+
+def search(table: ProcessTable, gpu_processes: GpuProcesses) -> Search:
+    """Look for the engines behind *gpu_processes*; GPUs of an engine come in their order there."""
+    processes = table.all()
+    children = children_of(processes.values())
+    roots: dict[_Root, list[str]] = {}
+    strangers: dict[Process, list[str]] = {}
+    relatives = set[Process]()
+    for gpu, pids in gpu_processes.items():
+        for process in (processes[pid] for pid in pids if pid in processes):
+            line = tuple(ancestors(process, processes))
+            relatives.update(line)
+            root = _root_of(table, line)
+            holders = strangers.setdefault(process, []) if root is None else roots.setdefault(root, [])
+            if gpu not in holders:
+                holders.append(gpu)
+    sockets = _Sockets(table, listeners(table.root) if roots else {})
+    engines = []
+    for root, gpus in roots.items():
+        members = tuple(descendants(root.process, children))
+        relatives.update(members)
+        engines.append(sockets.found(root, members, tuple(gpus)))
+    return Search(
+        tuple(_merged(engines)),
+        tuple(
+            Stranger(process, _shown(table.command(process)) or process.comm, tuple(gpus))
+            for process, gpus in strangers.items()
+        ),
+        frozenset(relatives),
+    )
+
+
+def _root_of(table: ProcessTable, line: Iterable[Process]) -> _Root | None:
+    """The process of a line of ancestors that was launched as an engine: the highest, as a rule."""
+    root = None
+    for process in line:
+        signature = signature_of(table.command(process))
+        if signature is not None:
+            root = _Root(process, signature)
+            if signature.each_alone:
+                break
+    return root
+
+
+class _Sockets:
+    """Which of the listening sockets belong to an engine's servers."""
+
+    def __init__(self, table: ProcessTable, listening: Mapping[int, Listener]) -> None:
+        self._table = table
+        self._listening = listening
+
+    def found(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> Found:
+        command = self._table.command(root.process)
+        signature = root.signature
+        servers = [process for process in members if self._is_server(signature, process)]
+        ports = (signature.launch_port(self._table.command(process)) for process in (root.process, *servers))
+        found = Found(
+            signature=signature,
+            process=root.process,
+            members=members,
+            program=_shown(command),
+            gpus=gpus,
+            gpus_asked_for=signature.gpus_asked_for(command),
+            port=next((port for port in ports if port is not None), None),
+        )
+        return self._with_candidates(found, servers, members)
+
+    def _is_server(self, signature: Signature, process: Process) -> bool:
+        return signature.serves.match(program(self._table.command(process))) is not None
+
+    def _with_candidates(self, found: Found, servers: list[Process], members: tuple[Process, ...]) -> Found:
+        port = found.port or found.signature.default_port
+        held = self._held_by(servers)
+        others = self._held_by(self._servers_at_port(found.signature, members))
+        # Besides its page a server has sockets for its own workers: nobody else's words belong there.
+        at_port = [candidate for candidate in held + others if candidate.listener.port == port]
+        chosen = at_port if at_port or found.port is not None else held
+        reachable = [candidate for candidate in chosen if candidate.listener.loopback_url is not None]
+        if reachable:
+            return replace(found, candidates=tuple(reachable[:_MOST_SOCKETS]))
+        if chosen:
+            return replace(found, absence=f"it listens on {chosen[0].listener.address}, not on loopback")
+        root = self._table.root
+        if any(socket_inodes(root, process.pid) is None for process in servers):
+            return replace(
+                found, absence="its sockets are not ours to see: perwatt must run as root for that"
+            )
+        if in_other_network(root, found.process.pid):
+            return replace(found, absence="it lives in another network namespace")
+        return replace(found, absence=f"it does not listen on port {port} yet", is_starting=True)
+
+    def _held_by(self, processes: Iterable[Process]) -> list[Candidate]:
+        """The listening sockets of these processes, each once, by port."""
+        held: dict[Listener, Process] = {}
+        for process in processes:
+            for inode in socket_inodes(self._table.root, process.pid) or ():
+                if inode in self._listening:
+                    held.setdefault(self._listening[inode], process)
+        ordered = sorted(held.items(), key=lambda item: (item[0].port, item[0].address))
+        return [Candidate(listener, owner) for listener, owner in ordered]
+
+    def _servers_at_port(self, signature: Signature, members: tuple[Process, ...]) -> list[Process]:
+        pattern = signature.serves_at_port
+        if pattern is None:
+            return []
+        return [process for process in members if pattern.match(program(self._table.command(process)))]
+
+
+def _merged(engines: Iterable[Found]) -> list[Found]:
+    """Engines that hold the very same socket are one: its first process stands for it."""
+    by_socket: dict[Listener, Found] = {}
+    merged: list[Found] = []
+    for found in sorted(engines, key=lambda found: (found.process.started_ticks, found.process.pid)):
+        listener = found.candidates[0].listener if found.candidates else None
+        first = by_socket.get(listener) if listener is not None else None
+        if first is not None:
+            more = tuple(gpu for gpu in found.gpus if gpu not in first.gpus)
+            whole = replace(first, gpus=first.gpus + more)
+            merged[merged.index(first)] = by_socket[first.candidates[0].listener] = whole
+            continue
+        merged.append(found)
+        if listener is not None:
+            by_socket[listener] = found
+    return merged
+
+
+def _shown(command: tuple[str, ...]) -> str:
+    text = program(command) or " ".join(command)
+    return text if len(text) <= _MOST_PROGRAM_LETTERS else f"{text[:_MOST_PROGRAM_LETTERS]}..."

@@ -1,0 +1,78 @@
+"""Listening TCP sockets of this network namespace, and whose they are."""
+
+import os
+import socket
+import struct
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+
+from msgspec import Struct
+
+_LISTEN = "0A"
+
+
+class Listener(Struct, frozen=True):
+    """A listening socket. `address` is where it was bound, which may be the unspecified address."""
+
+    address: str
+    port: int
+
+    @property
+    def loopback_url(self) -> str | None:
+        """How it is reached on the loopback interface; None where it cannot be."""
+        bound = ip_address(self.address)
+        if bound.is_unspecified:
+            bound = IPv4Address("127.0.0.1") if bound.version == 4 else IPv6Address("::1")
+        if not bound.is_loopback:
+            return None
+        return f"http://[{bound}]:{self.port}" if bound.version == 6 else f"http://{bound}:{self.port}"
+
+
+def listeners(root: Path) -> dict[int, Listener]:
+    """Every listening socket in the network namespace of *root*'s reader, by its inode."""
+    found: dict[int, Listener] = {}
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = (root / "net" / name).read_text().splitlines()[1:]
+        except OSError:
+            continue  # a kernel without IPv6
+        for line in lines:
+            fields = line.split(None, 10)
+            if fields[3] == _LISTEN:
+                found[int(fields[9])] = _listener(fields[1])
+    return found
+
+
+def socket_inodes(root: Path, pid: int) -> frozenset[int] | None:
+    """The inodes of the sockets that a process holds; None where they are not ours to see."""
+    folder = f"{root}/{pid}/fd"
+    found = set[int]()
+    try:
+        for name in os.listdir(folder):  # noqa: PTH208 - engines hold thousands: a Path each costs too much
+            try:
+                target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - as above
+            except FileNotFoundError:
+                continue  # closed meanwhile
+            if target.startswith("socket:["):
+                found.add(int(target[8:-1]))
+    except FileNotFoundError:
+        return frozenset()
+    except OSError:
+        return None
+    return frozenset(found)
+
+
+def in_other_network(root: Path, pid: int) -> bool:
+    """Whether a process is known to live in another network namespace than we do."""
+    try:
+        return (root / str(pid) / "ns/net").readlink() != (root / "self/ns/net").readlink()
+    except OSError:
+        return False
+
+
+def _listener(text: str) -> Listener:
+    address, _, port = text.partition(":")
+    # The kernel prints each word of the address as a number in its own order of bytes.
+    words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
+    family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
+    return Listener(socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words)), int(port, 16))

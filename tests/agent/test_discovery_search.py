@@ -1,0 +1,241 @@
+"""From the processes on the GPUs to engines and their sockets, over trees of real processes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from support import engine_trees
+from support.process_trees import Actor, Tree, running
+
+from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.search import Found, Search, search
+from perwatt_agent.discovery.signatures import SIGNATURES, program, signature_of
+from perwatt_agent.discovery.sockets import Listener
+from perwatt_agent.engine.kinds import ENGINES
+
+
+def look(tree: Tree, on_gpus: Mapping[str, str]) -> Search:
+    """What is found when the actors of these names compute on these GPUs."""
+    gpu_processes = {gpu: tuple(tree.pid(name) for name in names.split()) for gpu, names in on_gpus.items()}
+    return search(ProcessTable(), gpu_processes)
+
+
+def candidates(tree: Tree, found: Found) -> list[tuple[str, str]]:
+    """The sockets that would be asked, and their owners, by name."""
+    names = {pid: name for name, pid in tree.pids.items()}
+    sockets = {port: name for name, port in tree.ports.items()}
+    return [(sockets[one.listener.port], names[one.owner.pid]) for one in found.candidates]
+
+
+ONE = {"GPU-0": "worker"}
+TWO = {"GPU-0": "worker-0", "GPU-1": "worker-1"}
+RANKS = {"GPU-0": "scheduler-0", "GPU-1": "scheduler-1"}
+
+
+@pytest.mark.parametrize(
+    ("actor", "on_gpus", "engine", "owner", "asked_for"),
+    [
+        pytest.param(engine_trees.vllm(), ONE, "vllm", "root", 1, id="vLLM"),
+        pytest.param(engine_trees.vllm(), {"GPU-0": "core"}, "vllm", "root", 1, id="vLLM in one process"),
+        pytest.param(engine_trees.vllm_tp2(), TWO, "vllm", "root", 2, id="vLLM TP2"),
+        pytest.param(engine_trees.vllm_two_servers(), ONE, "vllm", "root", 1, id="vLLM, two API servers"),
+        pytest.param(engine_trees.vllm_forked(), TWO, "vllm", "root", 2, id="vLLM 0.9, forked"),
+        pytest.param(engine_trees.sglang_dp2(), RANKS, "sglang", "root", 2, id="SGLang DP2"),
+        pytest.param(
+            engine_trees.sglang_rust(), {"GPU-0": "scheduler"}, "sglang", "scheduler", 1, id="SGLang in Rust"
+        ),
+        pytest.param(engine_trees.tgi(), {"GPU-0": "shard"}, "tgi", "router", 1, id="TGI"),
+        pytest.param(engine_trees.trtllm(), {"GPU-0": "rank"}, "trtllm", "root", 1, id="TensorRT-LLM"),
+        pytest.param(engine_trees.triton(), {"GPU-0": "stub root"}, "triton", "root", None, id="Triton"),
+    ],
+)
+def test_engines(
+    tmp_path: Path, actor: Actor, on_gpus: dict[str, str], engine: str, owner: str, asked_for: int | None
+) -> None:
+    """Each engine is found once, with all its GPUs and the one socket of its page, no worker's."""
+    with running(tmp_path, actor) as tree:
+        (found,) = look(tree, on_gpus).engines
+
+        assert (engine, tuple(on_gpus)) == (found.signature.engine, found.gpus)
+        assert [("api", owner)] == candidates(tree, found)
+        assert tree.pid("root") == found.process.pid
+        assert set(tree.pids.values()) == {process.pid for process in found.members}
+        assert asked_for == found.gpus_asked_for
+
+
+def test_a_router_and_its_models(tmp_path: Path) -> None:
+    """Each model of a llama.cpp router is an engine of its own; the router is not asked."""
+    with running(tmp_path, engine_trees.llama_router()) as tree:
+        engines = look(tree, {"GPU-0": "model-0", "GPU-1": "model-1"}).engines
+
+        asked = {found.gpus: candidates(tree, found) for found in engines}
+        assert {("GPU-0",): [("model-0", "model-0")], ("GPU-1",): [("model-1", "model-1")]} == asked
+
+
+def test_two_engines_on_one_gpu(tmp_path: Path) -> None:
+    """Engines that share a GPU are two, each with its own page."""
+    with (
+        running(tmp_path / "a", engine_trees.vllm()) as one,
+        running(tmp_path / "b", engine_trees.tgi()) as other,
+    ):
+        pids = (one.pid("worker"), other.pid("shard"))
+        engines = search(ProcessTable(), {"GPU-0": pids}).engines
+
+        ports = {found.signature.engine: found.candidates[0].listener.port for found in engines}
+        assert {"vllm": one.port("api"), "tgi": other.port("api")} == ports
+
+
+def test_strangers(tmp_path: Path) -> None:
+    """What computes and is no engine is told as such, and none of its sockets is a candidate."""
+    with running(tmp_path, engine_trees.torchrun()) as tree:
+        found = look(tree, {"GPU-0": "rank-0", "GPU-1": "rank-1"})
+
+        assert () == found.engines
+        strangers = {(one.program, one.gpus) for one in found.strangers}
+        assert {("train.py --port 8000", ("GPU-0",)), ("train.py --port 8000", ("GPU-1",))} == strangers
+
+
+class TestSockets:
+    def test_no_port_in_the_command_line(self, tmp_path: Path) -> None:
+        """Where the launch leaves the port open, the sockets of its server are asked, not its workers'."""
+        with running(tmp_path, engine_trees.vllm(options="--config vllm.yaml")) as tree:
+            (found,) = look(tree, {"GPU-0": "worker"}).engines
+
+            assert [("api", "root")] == candidates(tree, found)
+            assert None is found.gpus_asked_for, "the file may ask for any number"
+
+    def test_loading(self, tmp_path: Path) -> None:
+        """A server that does not listen yet is starting."""
+        with running(tmp_path, engine_trees.vllm(), listens=False) as tree:
+            (found,) = look(tree, {"GPU-0": "worker"}).engines
+
+            assert ((), True, tree.port("api")) == (found.candidates, found.is_starting, found.port)
+            assert f"it does not listen on port {tree.port('api')} yet" == found.absence
+
+    @pytest.mark.parametrize(
+        ("address", "url"),
+        [
+            ("127.0.0.1", "http://127.0.0.1:80"),
+            ("0.0.0.0", "http://127.0.0.1:80"),
+            ("127.0.0.2", "http://127.0.0.2:80"),
+            ("::", "http://[::1]:80"),
+            ("::1", "http://[::1]:80"),
+            ("10.0.0.5", None),
+            ("fe80::1", None),
+        ],
+    )
+    def test_loopback_only(self, address: str, url: str | None) -> None:
+        """A socket is reached on loopback or not at all."""
+        assert url == Listener(address, 80).loopback_url
+
+
+class TestSignatures:
+    def test_every_engine_can_be_read(self) -> None:
+        """What is recognised by its process is understood by its page."""
+        assert {signature.engine for signature in SIGNATURES} <= {kind.name for kind in ENGINES}
+
+    @pytest.mark.parametrize(
+        ("command", "runs"),
+        [
+            ("/usr/bin/python3.11 /opt/vllm/bin/vllm serve m", "vllm serve m"),
+            ("python -u -X dev -m sglang.launch_server --port 1", "sglang.launch_server --port 1"),
+            ("python -B -c import_vllm", ""),
+            ("VLLM::Worker_TP0", "VLLM::Worker_TP0"),
+            ("", ""),
+        ],
+    )  # fmt: skip
+    def test_program(self, command: str, runs: str) -> None:
+        """What runs is told without its folder and its interpreter."""
+        assert runs == program(command.split())
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "docker run vllm/vllm-openai --model m",
+            "bash -c vllm_serve_m",
+            "tini -- vllm serve m",
+            "vim vllm serve",
+            "python train.py vllm serve",
+            "/usr/bin/python -m torch.distributed.run vllm serve",
+            "nvidia-smi",
+            "",
+        ],
+    )
+    def test_no_engine(self, command: str) -> None:
+        """Whatever merely speaks of an engine is none."""
+        assert None is signature_of(command.split())
+
+    @pytest.mark.parametrize(
+        ("command", "gpus"),
+        [
+            ("vllm serve m", 1),
+            ("vllm serve m -tp 4 --pipeline_parallel_size=2 --data-parallel-size 2", 16),
+            ("vllm serve m --tensor-parallel-size many", 1),
+            ("python -m sglang.launch_server --tp 8 --dp 4", 32),
+            ("python -m sglang.launch_server --tp 8 --dp 4 --enable-dp-attention", 8),
+            ("trtllm-serve m --tp_size 2 --pp_size 2", 4),
+            ("text-generation-launcher --num-shard 2", 2),
+            ("llama-server -m m.gguf", None),
+        ],
+    )
+    def test_gpus_asked_for(self, command: str, gpus: int | None) -> None:
+        """The degrees of parallelism multiply, unless one is inside the other."""
+        signature = signature_of(command.split())
+
+        assert signature is not None
+        assert gpus == signature.gpus_asked_for(command.split())
+
+
+class TestProcesses:
+    """Over a /proc of our own, where processes do what real ones do not at our will."""
+
+    def write(
+        self, root: Path, pid: int, parent: int, started: int, comm: str = "python", state: str = "S"
+    ) -> None:
+        folder = root / str(pid)
+        folder.mkdir(parents=True, exist_ok=True)
+        rest = " ".join(["0"] * 17)
+        (folder / "stat").write_text(f"{pid} ({comm}) {state} {parent} {rest} {started} 0 0\n")
+        (folder / "cmdline").write_bytes(b"/usr/bin/python\0/usr/bin/vllm\0serve\0m\0")
+
+    def test_reused(self, tmp_path: Path) -> None:
+        """A process that took over the id of another one is not that one."""
+        table = ProcessTable(tmp_path)
+        self.write(tmp_path, 7, 1, 100)
+        before = table.process(7)
+        assert before is not None
+        assert table.is_alive(before)
+
+        self.write(tmp_path, 7, 1, 200)
+        assert not table.is_alive(before)
+
+    def test_ended_and_not_buried(self, tmp_path: Path) -> None:
+        """A zombie is no process any more."""
+        self.write(tmp_path, 7, 1, 100, state="Z")
+
+        assert None is ProcessTable(tmp_path).process(7)
+
+    def test_any_title(self, tmp_path: Path) -> None:
+        """A title may have parentheses and spaces in it."""
+        self.write(tmp_path, 7, 3, 100, comm="a) R 9 (b")
+        process = ProcessTable(tmp_path).process(7)
+
+        assert process is not None
+        assert (3, 100, "a) R 9 (b") == (process.parent, process.started_ticks, process.comm)
+
+    def test_a_circle(self, tmp_path: Path) -> None:
+        """Parents that are read at different moments may form a circle; the search ends all the same."""
+        self.write(tmp_path, 7, 8, 100)
+        self.write(tmp_path, 8, 7, 101)
+
+        found = search(ProcessTable(tmp_path), {"GPU-0": (7, 8)}).engines
+        assert {7, 8} == {one.process.pid for one in found}
+
+    def test_sockets_of_others(self, tmp_path: Path) -> None:
+        """Where the sockets of a server cannot be seen, nothing is asked, and the reason says so."""
+        self.write(tmp_path, 7, 1, 100)
+        (tmp_path / "7" / "fd").write_text("no folder at all")
+        (found,) = search(ProcessTable(tmp_path), {"GPU-0": (7,)}).engines
+
+        assert (False, ()) == (found.is_starting, found.candidates)
+        assert "not ours to see" in found.absence
