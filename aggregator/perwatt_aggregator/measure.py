@@ -18,6 +18,7 @@ from perwatt_aggregator.sample import (
     WORKLOAD_ENERGY,
     Counter,
     NodeSample,
+    WorkloadFacts,
 )
 from perwatt_aggregator.window import (
     Counts,
@@ -183,14 +184,13 @@ class _Reader:
         end = self._ring.settled_row(clock, self._last)
         settlement = self._ring.settlements.get(workload)
         facts = self._sample.workloads.get(workload)
-        up = facts is not None and facts.up
         joules = self._state_joules(energy)
         return WorkWindow(
             workload=workload,
             model=model,
             engine=facts.engine if facts else "",
             group=facts.group if facts else "",
-            up=up,
+            up=facts is not None and facts.up,
             start_unix=self._start(start),
             end_unix=self._ring.unix(end),
             covered_seconds=covered,
@@ -198,7 +198,7 @@ class _Reader:
             settlements=self._ring.moves(clock, self._first, self._last),
             counts=self._counts(counts),
             joules=joules,
-            reasons=tuple(self._work_reasons(up, joules, counts)),
+            reasons=tuple(self._work_reasons(facts, joules, counts)),
         )
 
     def _start(self, settled_row: int) -> float:
@@ -209,11 +209,17 @@ class _Reader:
         start, settled = self._ring.unix(self._first), self._ring.unix(settled_row)
         return settled if start - settled > self._ring.gap_seconds else start
 
-    def _work_reasons(self, up: bool, joules: dict[str, StateJoules], counts: list[Counter]) -> Iterator[str]:
-        if not up:
+    def _work_reasons(
+        self, facts: WorkloadFacts | None, joules: dict[str, StateJoules], counts: list[Counter]
+    ) -> Iterator[str]:
+        if facts is None or not facts.up:
             yield "engine_unreachable"
-        if any(gpu in self._sample.gpus and not self._sample.gpus[gpu].up for gpu in joules):
+        gpus = [self._sample.gpus[gpu] for gpu in joules if gpu in self._sample.gpus]
+        if not all(gpu.up for gpu in gpus):
             yield "gpus_missing"
+        shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
+        if any(gpu.idle_power_watts is None for gpu in shared):
+            yield "no_baseline"
         if any(self._resets(counter) for counter in counts):
             yield "counter_reset"
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)

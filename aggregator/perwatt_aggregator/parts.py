@@ -22,7 +22,8 @@ class Part(Struct, frozen=True):
     Joules, and the work that was done with them, of one owner.
 
     `joules` is None where nothing was measured, and so is `counts` where the part is nobody's work.
-    `active_joules` is the part of `joules` in which a workload served. `meter_joules` are those at
+    `active_joules` is the part of `joules` in which a workload served, None where what idling took of a
+    shared GPU is not known. `meter_joules` are those at
     the wall of a node that shows no boards at all. `known` says that it is known what was done,
     `seconds` is the time that the rates divide by, `weight` the number of GPUs that stand behind it.
     """
@@ -125,7 +126,9 @@ class _Cutter:
             engine=work.engine,
             group=work.group,
             joules=sum(one.active + one.idle + one.loading for one in joules) if gpus else None,
-            active_joules=sum(one.active for one in joules) if gpus else None,
+            active_joules=sum(one.active for one in joules)
+            if gpus and "no_baseline" not in reasons
+            else None,
             meter_joules=self._meter_share(len(self._window.works)) if self._meter_only else None,
             known=work.counts.known,
             counts=counts,

@@ -139,6 +139,13 @@ TABLE: tuple[Reason, ...] = (
         "Nothing: the agent was away while the engine went on.",
     ),
     Reason(
+        "no_baseline",
+        False,
+        "The work shared a GPU whose idle power is not known, so what it used only by being there is not "
+        "known either.",
+        "Let the agent run for a minute while nobody uses the GPU, or set `attribution.idle_watts`.",
+    ),
+    Reason(
         "no_effective_tokens",
         False,
         "Not every engine tells tokens of requests that ended well from others.",

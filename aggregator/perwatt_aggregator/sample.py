@@ -51,6 +51,8 @@ _GPUS = "perwatt_gpus"
 _GPU_INFO = "perwatt_gpu_info"
 _WORKLOAD_INFO = "perwatt_workload_info"
 _WORKLOAD_UP = "perwatt_workload_up"
+_ATTRIBUTION = "perwatt_workload_attribution_info"
+_UNSHARED = "exclusive"
 _GPU_GAUGES = {
     "perwatt_gpu_up": "up",
     "perwatt_gpu_power_watts": "power_watts",
@@ -58,9 +60,11 @@ _GPU_GAUGES = {
     "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
     "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
     "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
+    "perwatt_gpu_idle_power_watts": "idle_power_watts",
 }
-_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO, _WORKLOAD_INFO, _WORKLOAD_UP)
-WANTED = frozenset((*COUNTERS, *_FACTS, *_GPU_GAUGES))
+_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO)
+_WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _ATTRIBUTION)
+WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
 
 
 class NotAnAgent(Exception):
@@ -89,16 +93,18 @@ class GpuFacts(Struct, frozen=True):
     memory_used_bytes: float | None = None
     memory_total_bytes: float | None = None
     calibration_ratio: float | None = None
+    idle_power_watts: float | None = None
 
 
 class WorkloadFacts(Struct, frozen=True):
-    """One workload as its agent last saw it."""
+    """One workload as its agent last saw it; `shared_gpus` are those that others hold too."""
 
     workload: str
     group: str = ""
     role: str = ""
     engine: str = ""
     up: bool = False
+    shared_gpus: frozenset[str] = frozenset()
 
 
 class NodeSample(Struct, frozen=True):
@@ -207,6 +213,7 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
         memory_used_bytes=gauges.get("memory_used_bytes"),
         memory_total_bytes=gauges.get("memory_total_bytes"),
         calibration_ratio=gauges.get("calibration_ratio"),
+        idle_power_watts=gauges.get("idle_power_watts"),
     )
 
 
@@ -214,10 +221,22 @@ def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, Wor
     # A workload counts from the first; who it is may be told later.
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
-    return {name: _workload(name, infos.get(name), up.get(name, False)) for name in up.keys() | infos.keys()}
+    shared: dict[str, set[str]] = {}
+    for one, _ in facts.get(_ATTRIBUTION, ()):
+        if one.label("method") != _UNSHARED:
+            shared.setdefault(one.label("workload"), set()).add(one.label("gpu"))
+    return {
+        name: _workload(name, infos.get(name), up.get(name, False), frozenset(shared.get(name, ())))
+        for name in up.keys() | infos.keys()
+    }
 
 
-def _workload(name: str, info: Series | None, up: bool) -> WorkloadFacts:
-    if info is None:
-        return WorkloadFacts(name, up=up)
-    return WorkloadFacts(name, info.label("group"), info.label("role"), info.label("engine"), up)
+def _workload(name: str, info: Series | None, up: bool, shared_gpus: frozenset[str]) -> WorkloadFacts:
+    return WorkloadFacts(
+        name,
+        group=info.label("group") if info else "",
+        role=info.label("role") if info else "",
+        engine=info.label("engine") if info else "",
+        up=up,
+        shared_gpus=shared_gpus,
+    )

@@ -118,8 +118,8 @@ def _energy(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy | N
         joules += own
         known += own if fleet.is_known(part) else 0.0
         power += own / part.seconds if part.seconds > 0.0 else 0.0
-        if active is not None and part.active_joules is not None and ratio is not None:
-            active += part.active_joules * ratio
+        if active is not None and part.joules is not None and ratio is not None:
+            active = None if part.active_joules is None else active + part.active_joules * ratio
     return Energy(joules, active, known, power) if found else None
 
 

@@ -4,7 +4,7 @@ import pytest
 from support.agents import Gpu, Machine, Workload, serving_machine
 from support.fleets import BARE, FACILITY, Followed
 
-from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_agent.snapshot import Method, NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig, PueConfig
 
 
@@ -212,6 +212,27 @@ class TestWorkAndEnergy:
         machine.gpus[1].state = "lost"
         fleet.run(5.0)
         assert 330.0 * 55.0 == pytest.approx(fleet.items("gpu")[1].energy_joules)
+
+    @pytest.mark.parametrize(
+        ("method", "idle_watts", "active", "reasons"),
+        [
+            ("exclusive", None, 100 / 300, ()),
+            ("sm_share", 70.0, 100 / 300, ()),
+            ("sm_share", None, None, ("no_baseline",)),
+        ],
+    )
+    def test_without_idling_of_a_shared_gpu(
+        self, method: Method, idle_watts: float | None, active: float | None, reasons: tuple[str, ...]
+    ) -> None:
+        """What a workload took beyond idling is not known where it shares a GPU of unknown idle power."""
+        machine = serving_machine()
+        machine.workloads[0].method = method
+        machine.gpus[0].idle_power_watts = idle_watts
+        item = steady(machine).item("model")
+
+        assert (active, reasons, True) == (item.tokens_per_joule_active, item.reasons, item.valid)
+        assert 100 / 300 == item.tokens_per_joule
+        assert (active is None) == (item.energy_idle_joules is None)
 
     def test_unheld_gpus_belong_to_the_fleet(self) -> None:
         """Joules that nobody held are in the fleet's figure, which then has no headline."""

@@ -11,6 +11,7 @@ from perwatt_agent.snapshot import (
     GpuInfo,
     GpuReading,
     GpuSnapshot,
+    Method,
     NodeMeterSnapshot,
     Snapshot,
     WorkloadGpuEnergy,
@@ -31,6 +32,7 @@ class Gpu:
     source: EnergySource = "counter"
     state: Literal["ok", "lost", "hung", "error"] = "ok"
     calibration_ratio: float | None = None
+    idle_power_watts: float | None = None
 
     def snapshot(self, index: int, monotonic: float) -> GpuSnapshot:
         info = GpuInfo(self.uuid, index, "NVIDIA H200")
@@ -45,6 +47,7 @@ class Gpu:
             self.calibration_ratio,
             self.unallocated_joules,
             self.unknown_joules,
+            self.idle_power_watts,
         )
 
 
@@ -64,6 +67,7 @@ class Workload:
     ok: float | None = 10.0
     joules: dict[str, list[float]] = field(default_factory=dict)
     covered_seconds: float = 50.0
+    method: Method = "exclusive"
 
     def snapshot(self) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -79,7 +83,7 @@ class Workload:
                 None if self.ok is None else 0.0,
                 None if self.ok is None else 0.0,
             ),
-            energy=tuple(WorkloadGpuEnergy(gpu, *joules) for gpu, joules in self.joules.items()),
+            energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
             covered_seconds=self.covered_seconds,
         )
 

@@ -57,6 +57,12 @@ def _slow_reading(
     return Family(name, "gauge", help_text, ("gpu",), read)
 
 
+def _idle_power(snapshot: Snapshot) -> Iterator[Sample]:
+    for gpu in healthy(snapshot):
+        if gpu.idle_power_watts is not None:
+            yield (gpu.info.uuid,), gpu.idle_power_watts
+
+
 def _places(
     name: str, help_text: str, label: str, places: dict[str, Callable[[GpuReading], float | None]]
 ) -> Family[Snapshot]:
@@ -114,6 +120,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "perwatt_gpu_power_limit_max_watts",
         "The highest power limit that may be set, in watts.",
         lambda slow: slow.power_limit_max_watts,
+    ),
+    Family(
+        "perwatt_gpu_idle_power_watts",
+        "gauge",
+        "What the GPU draws while nobody uses it, in watts: as configured, else the median that was measured "
+        "while no process was on it. Absent until it is known. Those who share the GPU bear it equally.",
+        ("gpu",),
+        _idle_power,
     ),
     _reading(
         "perwatt_gpu_utilization_ratio",
