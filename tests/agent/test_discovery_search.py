@@ -8,6 +8,7 @@ from support import engine_trees
 from support.process_trees import Actor, Tree, running
 
 from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import Found, Search, search
 from perwatt_agent.discovery.signatures import SIGNATURES, program, signature_of
 from perwatt_agent.discovery.sockets import Listener
@@ -93,6 +94,35 @@ def test_strangers(tmp_path: Path) -> None:
         assert () == found.engines
         strangers = {(one.program, one.gpus) for one in found.strangers}
         assert {("train.py --port 8000", ("GPU-0",)), ("train.py --port 8000", ("GPU-1",))} == strangers
+
+
+class TestScanner:
+    def test_unchanged(self, tmp_path: Path) -> None:
+        """Nothing is searched again while the same processes compute and none of their relatives changes."""
+        with running(tmp_path, engine_trees.vllm_tp2()) as tree:
+            scanner = Scanner(ProcessTable())
+            one = {"GPU-0": (tree.pid("worker-0"),)}
+            both = one | {"GPU-1": (tree.pid("worker-1"),)}
+            first = scanner.scan(one, (), anew=False).search
+
+            assert first is scanner.scan(one, (), anew=False).search
+            assert first is not scanner.scan(one, (), anew=True).search
+            more = scanner.scan(both, (), anew=False).search
+            assert [("GPU-0", "GPU-1")] == [found.gpus for found in more.engines]
+
+            tree.kill()
+            assert () == scanner.scan(both, (), anew=False).search.engines
+
+    def test_ended(self, tmp_path: Path) -> None:
+        """Which of the watched processes have ended is told at every look."""
+        with running(tmp_path, engine_trees.vllm()) as tree:
+            table = ProcessTable()
+            root = table.process(tree.pid("root"))
+            assert root is not None
+            assert frozenset() == Scanner(table).scan({}, (root,), anew=False).ended
+
+            tree.kill()
+            assert {root} == Scanner(table).scan({}, (root,), anew=False).ended
 
 
 class TestSockets:
