@@ -96,6 +96,7 @@ class EfficiencyItem(Struct, frozen=True):
     tokens_per_joule_active: Amount | None
     watt_hours_per_million_tokens: Amount | None
     joules_per_request: Amount | None
+    work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units never add.")]
     pue: Pue | None
     cost: Cost | None
     carbon: Carbon | None

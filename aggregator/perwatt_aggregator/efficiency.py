@@ -68,6 +68,7 @@ class _Item:
             tokens_per_joule_active=_over(output, energy.active_joules if energy else None),
             watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
             joules_per_request=_over(joules, work.requests_ok),
+            work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
             pue=self._pue(),
             cost=self._cost(),
             carbon=self._carbon(),

@@ -30,6 +30,8 @@ from perwatt_aggregator.window import (
 )
 
 MIN_METER_REFRESHES = 10
+# What sums of many joules may be off by.
+NEGLIGIBLE_JOULES = 1e-3
 
 CUMULATIVE_SOURCES = frozenset(("counter", "module", "simulated"))
 """Sources that are read off a counter: the difference of two readings covers all the time between."""
@@ -71,6 +73,7 @@ class _Reader:
         start, end = ring.unix(self._first), ring.unix(self._last)
         filled = start - asked_start <= ring.interval_seconds
         works = tuple(self._works())
+        gpus = tuple(self._gpus(works))
         return NodeWindow(
             backend=self._sample.backend,
             start_unix=start,
@@ -79,8 +82,8 @@ class _Reader:
             filled=filled,
             readings=self._last - self._first + 1,
             largest_gap_seconds=ring.largest_gap_seconds(self._first, self._last),
-            gpus=tuple(self._gpus(works)),
-            works=works,
+            gpus=gpus,
+            works=tuple(_without_ended(works, gpus)),
             meter=self._meter(),
         )
 
@@ -165,13 +168,25 @@ class _Reader:
         counts: dict[tuple[str, str], list[Counter]] = {}
         for counter in self._of(WORKLOAD_ENERGY):
             energy.setdefault((counter.workload, counter.model), []).append(counter)
-        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WORK):
+        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS):
             for counter in self._of(name):
                 counts.setdefault((counter.workload, counter.model), []).append(counter)
+        models = self._models()
+        for counter in self._of(WORK):
+            model = models.get(counter.workload, "")
+            counts.setdefault((counter.workload, model), []).append(counter)
         for key in sorted(energy.keys() | counts.keys()):
             work = self._work(*key, energy.get(key, []), counts.get(key, []))
             if work is not None:
                 yield work
+
+    def _models(self) -> dict[str, str]:
+        """The model by which each workload's joules are counted now: other work goes by it too."""
+        models: dict[str, str] = {}
+        for counter in self._of(WORKLOAD_ENERGY):
+            if counter in self._sample.counters or counter.workload not in models:
+                models[counter.workload] = counter.model
+        return models
 
     def _work(
         self, workload: str, model: str, energy: list[Counter], counts: list[Counter]
@@ -279,3 +294,12 @@ class _Reader:
         """The joules of all boards between two rows."""
         grown = ((counter.gpu, self._ring.increase(counter, first, last)) for counter in self._of(GPU_ENERGY))
         return sum((joules or 0.0) * self._calibration(gpu) for gpu, joules in grown)
+
+
+def _without_ended(works: Iterable[WorkWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkWindow]:
+    """Leave out workloads that ended before the window: nothing moved, and no joule waits for them."""
+    waiting = {gpu.gpu for gpu in gpus if gpu.waiting_joules > NEGLIGIBLE_JOULES}
+    for work in works:
+        moved = work.covered_seconds or any(work.counts.work.values())
+        if work.up or moved or not waiting.isdisjoint(work.joules):
+            yield work

@@ -136,7 +136,8 @@ class _Cutter:
             end_unix=work.end_unix,
             seconds=work.covered_seconds,
             coverage_ratio=min(1.0, covered / self._window.nominal_seconds),
-            weight=float(max(1, len(gpus))),
+            # What holds no GPU has no joules that anything could cover.
+            weight=float(len(gpus) or self._meter_only),
             provenance=self._provenance(gpus),
             few_readings=self._few or work.settlements < MIN_READINGS - 1,
             reasons=reasons,

@@ -146,6 +146,12 @@ TABLE: tuple[Reason, ...] = (
         "Let the agent run for a minute while nobody uses the GPU, or set `attribution.idle_watts`.",
     ),
     Reason(
+        "other_units",
+        False,
+        "The work is counted in units of its own, not in output tokens.",
+        "Read `work` and `work_per_joule`.",
+    ),
+    Reason(
         "no_effective_tokens",
         False,
         "Not every engine tells tokens of requests that ended well from others.",

@@ -178,7 +178,7 @@ class Work(Struct, frozen=True):
         """Why ratios over this work are null."""
         found = set()
         if self.output is None:
-            found.add("no_token_source")
+            found.add("other_units" if self.units else "no_token_source")
         elif self.output == 0.0:
             found.add("no_output_tokens")
         if self.output is not None and self.effective_output is None:

@@ -65,6 +65,7 @@ class Workload:
     cached: float | None = 50.0
     effective: float | None = 900.0
     ok: float | None = 10.0
+    work: dict[str, float] = field(default_factory=dict)
     joules: dict[str, list[float]] = field(default_factory=dict)
     covered_seconds: float = 50.0
     method: Method = "exclusive"
@@ -82,6 +83,7 @@ class Workload:
                 self.ok,
                 None if self.ok is None else 0.0,
                 None if self.ok is None else 0.0,
+                work=dict(self.work),
             ),
             energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
             covered_seconds=self.covered_seconds,
@@ -153,6 +155,19 @@ class Machine:
             amount = getattr(workload, name)
             if amount is not None:
                 setattr(workload, name, amount + per_token * tokens_per_second * seconds)
+        for unit in workload.work:
+            workload.work[unit] += tokens_per_second * seconds
+
+
+def job(gpu: str | None, unit: str = "samples", name: str = "train", model: str = "") -> Workload:
+    """A workload without an engine, that counts in a unit of its own."""
+    tells = Workload(
+        name, model, engine="work", output=None, computed=None, cached=None, effective=None, ok=None
+    )
+    tells.work[unit] = 0.0
+    if gpu is not None:
+        tells.take(gpu)
+    return tells
 
 
 def serving_machine(gpus: int = 1, prefix: str = "GPU", workloads: int = 1) -> Machine:
