@@ -29,7 +29,8 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
 
     `gpus` are the UUIDs that the workload holds. `pids` are all of its processes, and `pid_starts` when
     each of them started, in seconds since boot; empty where that is not known, and then what was known
-    stays. `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
+    stays. `missing_gpus` is how many GPUs it asked for and does not hold here, None where that is not known.
+    `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
     that it is over: it holds nothing more.
     """
 
@@ -41,6 +42,7 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     failure: str = ""
     pids: tuple[int, ...] = ()
     pid_starts: tuple[float, ...] = ()
+    missing_gpus: int | None = None
     has_page: bool = True
     ended: bool = False
 

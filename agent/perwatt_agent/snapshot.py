@@ -164,7 +164,8 @@ class WorkloadSnapshot(Struct, frozen=True):
     One workload at the instant up to which its tokens and joules were settled together.
 
     `counts` is None until an engine page was settled; `up` is False while the page is out of reach.
-    `info` is not to be shown before it is final, and never changes after.
+    `info` is not to be shown before it is final, and never changes after. `missing_gpus` are those that it
+    asked for and does not hold on this node.
     """
 
     info: WorkloadInfo
@@ -173,6 +174,7 @@ class WorkloadSnapshot(Struct, frozen=True):
     counts: EngineCounts | None = None
     energy: tuple[WorkloadGpuEnergy, ...] = ()
     covered_seconds: float = 0.0
+    missing_gpus: int | None = None
 
 
 class NodeMeterSnapshot(Struct, frozen=True):

@@ -118,6 +118,23 @@ class TestTaken:
             assert {"connected", "GET /metrics HTTP/1.1"} == set(tree.heard("api"))
             assert [] == [line for name in tree.ports if "gloo" in name for line in tree.heard(name)]
 
+    @pytest.mark.parametrize(
+        ("actor", "missing"),
+        [
+            pytest.param(engine_trees.vllm_tp2(), 0, id="all"),
+            pytest.param(engine_trees.vllm_tp2("--tensor-parallel-size 8"), 6, id="some elsewhere"),
+            pytest.param(engine_trees.vllm_tp2("--config vllm.yaml"), None, id="not known"),
+        ],
+    )
+    async def test_missing_gpus(self, tmp_path: Path, actor: Actor, missing: int | None) -> None:
+        """GPUs that the launch asks for and that are not held here are counted."""
+        with running(tmp_path, actor) as tree:
+            async with watching() as watched:
+                await watched.round({0: [tree.pid("worker-0")], 1: [tree.pid("worker-1")]})
+                await watched.until(has_tokens)
+
+            assert missing == watched.told[-1].missing_gpus
+
     async def test_two_servers_behind_one_socket(self, tmp_path: Path) -> None:
         """API servers that share a socket are one engine, asked once."""
         with running(tmp_path, engine_trees.vllm_two_servers()) as tree:

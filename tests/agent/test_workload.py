@@ -127,3 +127,14 @@ class TestInfo:
         workload.hear(page("a", 100.0 + LOOK_UP_SECONDS, failure="refused"))
 
         assert workload.snapshot({}).info_is_final
+
+
+def test_missing_gpus() -> None:
+    """How many GPUs are missing is what was said last; once it is over nothing is known of it."""
+    workload = WorkloadAccount(WorkloadInfo("a"))
+    for missing in (None, 2, 0):
+        workload.hear(msgspec.structs.replace(page("a", 100.0), missing_gpus=missing))
+        assert missing == workload.snapshot({}).missing_gpus
+
+    workload.hear(msgspec.structs.replace(page("a", 101.0, gpus=()), ended=True))
+    assert None is workload.snapshot({}).missing_gpus

@@ -27,6 +27,7 @@ from perwatt_exporter.process import ProcessMetrics
 UNITS = ("joules", "watts", "seconds", "bytes", "celsius", "hertz", "ratio", "tokens", "requests", "failures")
 NO_UNIT = {
     *("perwatt_gpus", "perwatt_backend_up", "perwatt_gpu_up", "perwatt_workload_up"),
+    "perwatt_workload_missing_gpus",
     *("perwatt_requests_running", "perwatt_requests_waiting", "perwatt_request_preemptions_total"),
     "perwatt_collector_success",
 }

@@ -138,6 +138,7 @@ def workload(
             WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus
         ),
         covered_seconds=3_598.0,
+        missing_gpus=0,
     )
 
 

@@ -66,6 +66,7 @@ class WorkloadAccount:
         self.pids: frozenset[int] = frozenset()
         self.busy: bool | None = None
         self._has_page = True
+        self._missing_gpus: int | None = None
         self._lives_on = False
         self._was_replaced = False
         self._settled_at = float("-inf")
@@ -81,6 +82,7 @@ class WorkloadAccount:
         self._learn(sample)
         self._meet(sample)
         self._has_page = sample.has_page
+        self._missing_gpus = sample.missing_gpus
         if sample.ended or not sample.has_page:
             self._up, self.busy = not sample.ended, None
         elif sample.failure:
@@ -117,6 +119,7 @@ class WorkloadAccount:
                 for gpu, joules in account.joules.items()
             ),
             covered_seconds=account.covered_seconds,
+            missing_gpus=self._missing_gpus,
         )
 
     def _learn(self, sample: EngineSample) -> None:

@@ -66,9 +66,16 @@ class FoundWorkload:
             found.gpus,
             0.0,
             0.0,
+            missing_gpus=self._missing(found),
             pids=tuple(process.pid for process in found.members),
             pid_starts=tuple(process.started_seconds for process in found.members),
         )
+
+    def _missing(self, found: Found) -> int | None:
+        """How many GPUs fewer it has here than its launch asked for, once it has had time to take them."""
+        if found.gpus_asked_for is None or self._reader.page is None:
+            return None
+        return max(0, found.gpus_asked_for - len(found.gpus))
 
     def _named(self) -> WorkloadInfo:
         return replace(self.info, engine=self._reader.engine)

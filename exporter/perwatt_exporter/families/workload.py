@@ -35,6 +35,12 @@ def _up(snapshot: Snapshot) -> Iterator[Sample]:
         yield (workload.info.workload,), workload.up
 
 
+def _missing_gpus(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        if workload.missing_gpus is not None:
+            yield (workload.info.workload,), workload.missing_gpus
+
+
 def _count(name: str, help_text: str, count: Count) -> Family[Snapshot]:
     """A counter of the engine's own."""
 
@@ -128,6 +134,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "1 while the workload's engine answers, 0 while it does not; its counters then stand still.",
         ("workload",),
         _up,
+    ),
+    Family(
+        "perwatt_workload_missing_gpus",
+        "gauge",
+        "GPUs that the workload's launch asked for and that it does not hold on this node; while there are "
+        "any, its joules are not all of its joules. Absent where its launch is not known.",
+        ("workload",),
+        _missing_gpus,
     ),
     _count(
         "perwatt_output_tokens_total",
