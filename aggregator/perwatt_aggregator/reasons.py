@@ -80,8 +80,10 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "gpus_missing",
         True,
-        "A GPU that belongs to the work does not answer, so its joules are missing.",
-        "See which one in /v1/gpus.",
+        "A GPU that belongs to the work does not answer, or the work holds fewer GPUs on its node than its "
+        "launch asked for, so their joules are missing.",
+        "See which one in /v1/gpus, and `perwatt_workload_missing_gpus`; name the members of a multi-node "
+        "engine with `group`.",
     ),
     Reason(
         "shared_group",

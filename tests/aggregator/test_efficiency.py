@@ -307,6 +307,15 @@ class TestGrouping:
 
         assert "gpus_missing" in fleet.item("model").reasons
 
+    @pytest.mark.parametrize(("missing", "valid"), [(None, True), (0, True), (1, False)])
+    def test_fewer_gpus_than_asked_for(self, missing: int | None, valid: bool) -> None:
+        """A workload that asked for more GPUs than it holds here has no valid figure."""
+        machine = serving_machine()
+        machine.workloads[0].missing_gpus = missing
+        item = steady(machine).item("model")
+
+        assert (valid, not valid) == (item.valid, "gpus_missing" in item.reasons)
+
 
 class TestTime:
     def test_until_the_window_is_filled(self) -> None:

@@ -69,6 +69,7 @@ class Workload:
     joules: dict[str, list[float]] = field(default_factory=dict)
     covered_seconds: float = 50.0
     method: Method = "exclusive"
+    missing_gpus: int | None = None
 
     def snapshot(self) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -87,6 +88,7 @@ class Workload:
             ),
             energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
             covered_seconds=self.covered_seconds,
+            missing_gpus=self.missing_gpus,
         )
 
     def take(self, gpu: str, *, active: float = 0.0, idle: float = 0.0, loading: float = 0.0) -> None:
