@@ -66,8 +66,8 @@ def ratios(found: Iterable[Ratio]) -> str:
     return table(("perwatt / nvitop-exporter", "perwatt", "nvitop-exporter", "Ratio"), rows)
 
 
-def results(sections: Sequence[Section], versions: dict[str, str], minutes: float) -> str:
-    """The whole page."""
+def results(sections: Sequence[Section], versions: dict[str, str], minutes: float, load: float) -> str:
+    """The whole page; `load` is the machine's load average before the first benchmark."""
     targets = [target for section in sections for target in section.targets]
     found = [ratio for section in sections for ratio in section.ratios]
     parts = [
@@ -75,7 +75,8 @@ def results(sections: Sequence[Section], versions: dict[str, str], minutes: floa
         "Written by `make bench`; do not edit. What is measured and how, and what is fair about it, is in "
         "[README.md](README.md). The GPUs are a fake driver's: these figures say what the software costs and "
         "how true it is, not how true a GPU's sensors are.",
-        f"{_machine()} {_software(versions)} {datetime.now(timezone.utc):%Y-%m-%d}, {minutes:.0f} minutes.",
+        f"{_machine()} {_software(versions)} {datetime.now(timezone.utc):%Y-%m-%d}, {minutes:.0f} minutes. "
+        f"Load average of the machine before the first benchmark: {load:.1f}.",
         "Brackets hold the least and the greatest of the rounds whose median stands before them.",
         "## Targets",
         verdicts(targets),

@@ -4,6 +4,7 @@
 
 import argparse
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     own, peer = perwatt(__version__), nvitop_exporter()
     exporters = [own] if peer is None else [own, peer]
-    begun = time.monotonic()
+    begun, load = time.monotonic(), os.getloadavg()[0]
     sections = []
     for name in arguments.only or BENCHMARKS:
         print(f"{name} ...", flush=True)
@@ -54,7 +55,7 @@ def main() -> None:
         print(section.text, verdicts(section.targets), ratios(section.ratios), sep="\n\n", flush=True)
     if not arguments.only:
         versions = {exporter.name: exporter.version for exporter in exporters}
-        page = results(sections, versions, (time.monotonic() - begun) / 60)
+        page = results(sections, versions, (time.monotonic() - begun) / 60, load)
         (HERE / "RESULTS.md").write_text(page)
 
 
