@@ -1,88 +1,15 @@
 """Every joule of a board has one owner, at every sweep, whatever happens."""
 
-from collections import Counter
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.books import Books, books_of
 from support.node import Engine, Node
-from support.readings import workload_joules
 
-from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.accounting.attribution import WAIT_SECONDS
-from perwatt_agent.snapshot import Snapshot, WorkloadSnapshot
-
-Ledger = Counter[tuple[str, ...]]
-
-
-class Books:
-    """A node's account, audited after every sweep."""
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.account = Account(1.0)
-        self.snapshot: Snapshot | None = None
-        self._booked: Ledger = Counter()
-
-    def run(self, seconds: int) -> None:
-        for _ in range(seconds):
-            self.snapshot = self.account.advance(self.node.sweep())
-            self._audit()
-
-    def restart_agent(self, seconds: float) -> None:
-        """Start another agent after some time, from what the first one saved."""
-        saved = msgspec.json.encode(self.account.state())
-        self.account = Account(1.0, state=msgspec.json.decode(saved, type=AccountState))
-        self.node.advance(seconds)
-        self.node.forget_claims()
-
-    def shown(self, workload: str = "a") -> WorkloadSnapshot:
-        assert self.snapshot is not None
-        return next(shown for shown in self.snapshot.workloads if shown.info.workload == workload)
-
-    def joules(self, workload: str = "a") -> float:
-        assert self.snapshot is not None
-        return workload_joules(self.snapshot, workload)
-
-    def rest(self, gpu: int = 0) -> tuple[float, float]:
-        """(unallocated, unknown) joules."""
-        ledger = self.account.state().attribution.gpus[f"GPU-{gpu}"]
-        return ledger.unallocated_joules, ledger.unknown_joules
-
-    def accepted(self, gpu: int = 0) -> float:
-        return self.account.state().energy[f"GPU-{gpu}"].accepted_joules
-
-    def _audit(self) -> None:
-        booked = self._books()
-        for gpu, energy in self.account.state().energy.items():
-            owned = sum(joules for key, joules in booked.items() if gpu in key)
-            waiting = self.account.waiting_joules(gpu)
-            assert waiting >= -1e-6
-            assert pytest.approx(energy.accepted_joules, rel=1e-9, abs=1e-6) == owned + waiting
-        for key, joules in self._booked.items():
-            assert joules <= booked[key], key
-        self._booked = booked
-
-    def _books(self) -> Ledger:
-        state = self.account.state().attribution
-        books: Ledger = Counter()
-        for gpu, ledger in state.gpus.items():
-            books[gpu, "unallocated"] = ledger.unallocated_joules
-            books[gpu, "unknown"] = ledger.unknown_joules
-            books[gpu, "ended"] = ledger.ended_joules
-        for workload, account in state.workloads.items():
-            for model, used in account.models.items():
-                books[workload, model, "covered"] = used.covered_seconds
-                for gpu, by_doing in used.joules.items():
-                    for doing, joules in by_doing.items():
-                        books[gpu, workload, model, doing] = joules
-        return books
-
-
-def books_of(*engines: Engine, gpus: int = 1) -> Books:
-    return Books(Node(gpus, engines))
+from perwatt_agent.snapshot import GpuProcess
 
 
 class TestTogether:
@@ -360,6 +287,34 @@ def move_claim(books: Books, which: int, size: float) -> None:
     books.node.engines[which % len(books.node.engines)].gpus = (f"GPU-{round(size * (gpus - 1))}",)
 
 
+def processes(books: Books, which: int, size: float) -> None:
+    """Other processes on a GPU: of engines and of nobody, with and without their SM utilisation."""
+    gpu = which % len(books.node.processes)
+    pids = [engine_pid(engine) for engine in books.node.engines] + [1]
+    ratios = [None if size > 0.9 else (size * (which + pid)) % 1.0 for pid in pids]
+    listed = tuple(GpuProcess(pid, sm_ratio=ratio) for pid, ratio in zip(pids, ratios, strict=True))
+    books.node.processes[gpu] = None if size < 0.1 else listed[: which % (len(pids) + 1)]
+
+
+def know_process(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.processes = {} if size < 0.2 else {engine_pid(engine): round(size)}
+
+
+def toggle_end(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.ended = not engine.ended
+
+
+def toggle_has_page(books: Books, which: int, size: float) -> None:
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.has_page = not engine.has_page
+
+
+def engine_pid(engine: Engine) -> int:
+    return 100 + int(engine.workload[1:])
+
+
 def restart_engine(books: Books, which: int, size: float) -> None:
     engine = books.node.engines[which % len(books.node.engines)]
     engine.born = books.node.t - 10.0 * size
@@ -397,6 +352,10 @@ EVENTS: tuple[Event, ...] = (
     toggle_load,
     claim,
     move_claim,
+    processes,
+    know_process,
+    toggle_end,
+    toggle_has_page,
     restart_engine,
     change_model,
     restart_agent,
@@ -414,24 +373,27 @@ NODES = st.integers(1, 4).flatmap(
 )
 SCHEDULES = st.lists(
     st.tuples(st.sampled_from(EVENTS), st.integers(0, 11), st.floats(0.0, 1.0), st.integers(0, 12)),
-    max_size=30,
+    max_size=40,
 )
 
 
 @settings(max_examples=100, deadline=None)
-@given(NODES, SCHEDULES)
+@given(NODES, SCHEDULES, st.sampled_from([None, 70.0, 500.0]))
 def test_conservation(
-    made: tuple[int, list[tuple[set[int], bool]]], schedule: list[tuple[Event, int, float, int]]
+    made: tuple[int, list[tuple[set[int], bool]]],
+    schedule: list[tuple[Event, int, float, int]],
+    idle_watts: float | None,
 ) -> None:
     """
     For every GPU at every sweep: workloads + unallocated + unknown + waiting = accepted joules, and
-    nothing that was booked is ever taken back: over any load, gaps, outages, restarts and late claims.
+    nothing that was booked is ever taken back: over any load, gaps, outages, restarts, late claims,
+    shares that change, and workloads that come, go and are forgotten.
     """
     gpus, claims = made
     engines = [Engine(f"w{number}", sorted(held)) for number, (held, _) in enumerate(claims)]
     for engine, (_, claimed) in zip(engines, claims, strict=True):
         engine.claimed = claimed
-    books = Books(Node(gpus, engines))
+    books = Books(Node(gpus, engines), {} if idle_watts is None else {"Test GPU": idle_watts})
     books.run(3)
     for happen, which, size, seconds in schedule:
         happen(books, which, size)

@@ -59,6 +59,25 @@ def test_five_calls(driver: FakeDriver, devices):
     assert 5 == driver.calls(gpu=0) - before
 
 
+def test_at_most_60_calls_a_second(tmp_path: Path, clock: ManualClock):
+    """Eight GPUs with processes on each: ten fast reads and a slow one in ten seconds."""
+    with FakeDriver.create(tmp_path, gpus=8).install() as driver:
+        for gpu in range(8):
+            driver.set_processes(gpu, [(4711 + gpu, 1 << 30)], [50])
+        devices = NvmlBackend(clock).open().devices
+
+        def ten_seconds() -> int:
+            before = driver.calls()
+            for device in devices:
+                for _ in range(10):
+                    device.read()
+                device.read_slow()
+            return driver.calls() - before
+
+        ten_seconds()
+        assert 10 * 52 == ten_seconds()
+
+
 def test_older_drivers_have_calls_for_the_limits(driver: FakeDriver, devices):
     """Limits that the batch does not give come by calls of their own."""
     driver.fail("nvmlDeviceGetFieldValues", 0, code=13)

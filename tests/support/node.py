@@ -1,9 +1,11 @@
 """A node whose power, tokens and faults a test decides, and whose every joule is known."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+
+from msgspec.structs import replace
 
 from perwatt_agent.readings import EngineSample, Readings
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.snapshot import EngineCounts, GpuProcess
 from support.readings import At, counts, page, sweep
 
 TOKENS_PER_SECOND = 1_000.0
@@ -15,7 +17,8 @@ class Engine:
     """
     An engine whose token count tells its age, so that a page's instant can be had from its tokens.
 
-    `claimed` is whether the agent knows of it, `reachable` whether its page answers.
+    `claimed` is whether the agent knows of it, `reachable` whether its page answers. `processes` are
+    its processes with their starts, and `ended` says that it is over.
     """
 
     def __init__(self, workload: str, gpus: Sequence[int] = (0,), born: float = 0.0) -> None:
@@ -27,6 +30,14 @@ class Engine:
         self.claimed = True
         self.reachable = True
         self.serves = True
+        self.has_page = True
+        self.processes: dict[int, float] = {}
+        self.ended = False
+
+    @property
+    def says(self) -> Hashable:
+        """What is not said again while it stays."""
+        return self.gpus, tuple(self.processes.items()), self.has_page, self.ended
 
     def counts(self, t: float) -> EngineCounts:
         tokens = TOKENS_PER_SECOND * (t - self.born) if self.serves else 0.0
@@ -38,22 +49,37 @@ class Engine:
 
     def fetch(self, t: float) -> EngineSample:
         if self.reachable:
-            return page(self.workload, t, self.counts(t), gpus=self.gpus)
-        return page(self.workload, t, gpus=self.gpus, failure="refused")
+            return replace(self.claim(t), counts=self.counts(t))
+        return replace(self.claim(t), failure="refused")
+
+    def claim(self, t: float) -> EngineSample:
+        return replace(
+            page(self.workload, t, gpus=() if self.ended else self.gpus),
+            pids=tuple(self.processes),
+            pid_starts=tuple(self.processes.values()),
+            has_page=self.has_page,
+            ended=self.ended,
+        )
 
 
 class Node:
-    """GPUs with exact counters and engines with pages, swept once a second."""
+    """
+    GPUs with exact counters and engines, swept once a second.
+
+    Processes are listed every `slow_seconds` where there is a list in `processes`.
+    """
 
     def __init__(self, gpus: int = 1, engines: Sequence[Engine] = (), watts: float = 300.0) -> None:
         self.t = 1_000.0
         self.watts = [watts] * gpus
         self.present = [True] * gpus
+        self.processes: list[tuple[GpuProcess, ...] | None] = [None] * gpus
+        self.slow_seconds = 10
         self.engines = list(engines)
         self.page_seconds = 5
         self.page_age_seconds = 0.3
         self._joules = [0.0] * gpus
-        self._claimed: set[str] = set()
+        self._said: dict[str, Hashable] = {}
         self._sweeps = 0
 
     def advance(self, seconds: float) -> None:
@@ -67,7 +93,7 @@ class Node:
 
     def forget_claims(self) -> None:
         """A new agent hears every claim anew."""
-        self._claimed.clear()
+        self._said.clear()
 
     def sweep(self) -> Readings:
         """One second later: GPUs read, pages fetched where they are due."""
@@ -82,16 +108,19 @@ class Node:
 
     def _read(self, gpu: int, read_at: float) -> At:
         watts = self.watts[gpu]
-        return At(self.joules(gpu, read_at), watts, 1.0 if watts > 100.0 else 0.0)
+        processes = self.processes[gpu] if self._sweeps % self.slow_seconds == 0 else None
+        return At(self.joules(gpu, read_at), watts, 1.0 if watts > 100.0 else 0.0, processes)
 
     def _engine_samples(self) -> list[EngineSample]:
         samples = []
         for engine in self.engines:
             if not engine.claimed:
                 continue
-            if self._sweeps % self.page_seconds == 0:
+            has_page = engine.has_page and not engine.ended
+            said = self._said.get(engine.workload)
+            if has_page and self._sweeps % self.page_seconds == 0:
                 samples.append(engine.fetch(self.t - self.page_age_seconds))
-            elif engine.workload not in self._claimed:
-                samples.append(page(engine.workload, self.t, gpus=engine.gpus))
-            self._claimed.add(engine.workload)
+            elif said is None or not (has_page or said == engine.says):
+                samples.append(engine.claim(self.t))
+            self._said[engine.workload] = engine.says
         return samples

@@ -10,6 +10,7 @@ from perwatt_agent.snapshot import (
     BackendStatus,
     EngineCounts,
     GpuInfo,
+    GpuProcess,
     GpuReading,
     GpuSlowReading,
     Snapshot,
@@ -39,11 +40,12 @@ class Lines:
 
 
 class At(Struct, frozen=True):
-    """What is read of one GPU in one sweep."""
+    """What is read of one GPU in one sweep; `processes` in one in which they are listed."""
 
     joules: float | None = None
     watts: float | None = None
     utilization: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
 
 
 def info(index: int) -> GpuInfo:
@@ -114,7 +116,10 @@ def sweep(
             GpuSample(info(index).uuid, "lost")
             if at is None
             else GpuSample(
-                info(index).uuid, "ok", reading(instant, at.joules, at.watts, utilization=at.utilization)
+                info(index).uuid,
+                "ok",
+                reading(instant, at.joules, at.watts, utilization=at.utilization),
+                None if at.processes is None else GpuSlowReading(instant, processes=at.processes),
             )
             for index, at in gpus.items()
         ),
