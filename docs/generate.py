@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from perwatt.engine_reference import engine_reference
 from perwatt.reference import configuration_reference
 from perwatt_agent.snapshot import Snapshot
 from perwatt_aggregator import reasons
@@ -54,6 +55,7 @@ def _cell(text: str) -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "metrics.md": metrics,
+    "engines.md": engine_reference,
     "configuration.md": configuration_reference,
     "validity.md": reasons.document,
 }

@@ -21,7 +21,8 @@ from perwatt_agent.configfile.kinds import (
     number,
     one_of,
 )
-from perwatt_agent.engine.kinds import ENGINES
+from perwatt_agent.engine.kinds import engine_names
+from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
 from perwatt_agent.snapshot import Role
 
 REPLAY_PREFIX = "replay:"
@@ -75,7 +76,6 @@ BACKEND = Kind(_read_backend)
 COUNT = Kind(_read_count)
 SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
 GPUS = Kind(_read_gpus, _show_gpus, joined="+")
-ENGINE = one_of("auto", *(kind.name for kind in ENGINES))
 ROLE = one_of("mixed", "prefill", "decode", "router", "trainer")
 
 
@@ -89,7 +89,7 @@ class EndpointConfig(Struct, frozen=True):
     """One engine that reports tokens, and the GPUs that it holds. A follower has a group and no URL."""
 
     url: Annotated[str | None, Key("the engine's own metrics page; absent only on followers", URL)] = None
-    engine: Annotated[str, Key("which engine it is; `auto` asks its page", ENGINE)] = "auto"
+    engine: Annotated[str, Key("which engine it is; `auto` asks its page", ENGINE_NAME)] = "auto"
     workload: Annotated[str | None, Key("the name in every figure", TEXT)] = None
     model: Annotated[str | None, Key("the model, for engines that do not say", TEXT)] = None
     gpus: Annotated[GpuClaim, Key("`all`, or a list of indices or UUIDs", GPUS)] = "all"
@@ -105,6 +105,7 @@ class EnginesConfig(Struct, frozen=True):
     discover: Annotated[bool, Key("look for engines on this machine (in a later release)", BOOLEAN)] = True
     interval: Annotated[float, Key("how often each page is read", duration(1.0, 3600.0))] = 5.0
     endpoints: Annotated[tuple[EndpointConfig, ...], Key("the engines of this machine", flag="engine")] = ()
+    kinds: Annotated[tuple[OwnKind, ...], Key("engines that perwatt does not know; in the file only")] = ()
 
 
 class IdentityConfig(Struct, frozen=True):
@@ -183,6 +184,7 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
     for uuid in config.calibration:
         if not uuid.startswith(("GPU-", "SIM-")):
             yield f"calibration.{uuid}", "expected a GPU's UUID as key, such as GPU-8f6d..."
+    yield from _check_kinds(config.engines, sound)
     endpoints = {
         path: endpoint
         for index, endpoint in enumerate(config.engines.endpoints)
@@ -193,6 +195,22 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
             yield f"{path}.url", "expected a URL; it may be absent only where a group is given"
         earlier = {other: endpoints[other] for other in list(endpoints)[: list(endpoints).index(path)]}
         yield from _check_against_earlier(path, endpoint, earlier)
+
+
+def _check_kinds(engines: EnginesConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+    """Engines of the operator's own have names of their own, and every endpoint's engine is known."""
+    names = ["auto", *engine_names()]
+    for index, kind in enumerate(engines.kinds):
+        path = f"engines.kinds[{index}]"
+        if kind.name in names:
+            yield f"{path}.name", f"expected a name of its own, {kind.name!r} is taken"
+        if not kind.recognised_by and sound(f"{path}.recognised_by"):
+            yield f"{path}.recognised_by", "expected at least one metric that only this engine shows"
+        names.append(kind.name)
+    for index, endpoint in enumerate(engines.endpoints):
+        if endpoint.engine not in names:
+            path = f"engines.endpoints[{index}].engine"
+            yield path, f"expected one of {', '.join(names)}, not {endpoint.engine!r}"
 
 
 def _check_against_earlier(

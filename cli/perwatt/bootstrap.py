@@ -13,6 +13,8 @@ from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.own import own_kind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.feed import Feed
 from perwatt_agent.identity import Identifier, Names
@@ -123,8 +125,9 @@ def open_recording(path: Path) -> Recording:
 
 
 def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
-    """The endpoints that have a page."""
-    return [_endpoint(one, one.url) for one in config.engines.endpoints if one.url is not None]
+    """The endpoints that have a page. The operator's own engines are recognised before all others."""
+    kinds = (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
+    return [_endpoint(one, one.url, kinds) for one in config.engines.endpoints if one.url is not None]
 
 
 def configured_followers(config: AgentConfig) -> list[Follower]:
@@ -143,11 +146,17 @@ def configured_followers(config: AgentConfig) -> list[Follower]:
     return followers
 
 
-def _endpoint(config: EndpointConfig, url: str) -> Endpoint:
+def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> Endpoint:
     parts = urlsplit(url)
     try:
         reader = EngineReader(
-            url, engine=config.engine, model=config.model, bearer_token_file=config.bearer_token_file
+            url,
+            engine=config.engine,
+            model=config.model,
+            # Who holds no GPU makes no tokens of its own.
+            role="router" if config.gpus == () else config.role,
+            kinds=kinds,
+            bearer_token_file=config.bearer_token_file,
         )
     except ValueError as error:
         raise CommandError(f"endpoint {url}: {error}") from None

@@ -134,7 +134,7 @@ def _add_flags(
         if setting.shape == "scalar":
             says = f"{setting.help} [{variable_name(outer)}{default}]"
             group.add_argument(flag_name(outer), dest=outer, metavar="VALUE", help=_plain(says))
-        else:
+        elif setting.flag:
             says = f"{setting.help} [repeatable{default}]"
             form = FORMS[setting.flag]
             group.add_argument(

@@ -36,6 +36,11 @@ single value can be given in all three ways: `web.listen_address` in the file is
   cannot be told before the driver answers, so claim GPUs by one or the other throughout.
 - A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and
   no `url`; in this release its joules stay unattributed. A router holds no GPU: `gpus: []`.
+- An engine that perwatt does not know is described under `engines.kinds`, in the file alone: for each role
+  the names of its metric, the first that is on the page being read. A name may filter by labels, each with
+  one or several values: `output_tokens: ['my_tokens_total{phase="decode|verify"}']`. Its counts are taken to
+  move when a request ends, and it is recognised before the engines that perwatt knows, which
+  `docs/engines.md` lists.
 - A `calibration` ratio multiplies the joules of one GPU in rules and in the aggregator, never its counter.
 - In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` and
   `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.
@@ -69,7 +74,7 @@ def _row(path: str, setting: Setting) -> tuple[str, ...]:
     if setting.shape == "scalar":
         flag, variable = flag_name(path), variable_name(path)
     else:
-        flag, variable = f"--{setting.flag} {FORMS[setting.flag]}", ""
+        flag, variable = f"--{setting.flag} {FORMS[setting.flag]}" if setting.flag else "", ""
     default = "required in its section" if setting.required else _code(default_text(setting))
     return _code(path), _code(flag), _code(variable), default, setting.help
 

@@ -220,8 +220,8 @@ WRONG = [
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a, engine: vlmm}",
-        "3: engines.endpoints[0].engine: expected one of auto, vllm, sglang, llamacpp, tgi, trtllm, lmdeploy, "
-        "kserve, ray, tei, dynamo, nim, mlc, triton, not 'vlmm'",
+        "3: engines.endpoints[0].engine: expected one of auto, vllm, sglang, llamacpp, tgi, trtllm, "
+        "lmdeploy, kserve, ray, tei, dynamo, nim, mlc, triton, not 'vlmm'",
     ),
     (
         "engines:\n  endpoints:\n  - url: http://a\n    bearer_token_file: absent",

@@ -82,7 +82,58 @@ class TestEngineReader:
             line for request in server.requests for line in request.split(b"\r\n") if b"Bearer" in line
         ]
 
-    @pytest.mark.parametrize("options", [{"engine": "unknown"}, {"url": "localhost:8000"}])
+    @pytest.mark.parametrize(
+        ("query", "asked"),
+        [
+            ("model=x", "model=x&autoload=false"),
+            ("model=x%20y&autoload=true", "model=x+y&autoload=false"),
+            ("autoload=true&model=x", "model=x&autoload=false"),
+            ("other=1", "other=1"),
+        ],
+    )
+    async def test_autoload(self, query: str, asked: str) -> None:
+        """A router is never asked for a model's page in a way that would load the model."""
+        async with page_server(AFTER) as server:
+            await EngineReader(f"{server.url}?{query}").read()
+
+        assert server.requests[0].startswith(f"GET /metrics?{asked} ".encode())
+
+    async def test_draining(self) -> None:
+        """A page that hands out records once is asked once, and never again."""
+        async with page_server(b'[{"iter": 1}]') as server:
+            reader = EngineReader(server.url)
+            reasons = [await failure_of(reader) for _ in range(3)]
+
+        assert ["json", "draining", "draining"] == reasons
+        assert 1 == len(server.requests)
+
+    async def test_json_error(self) -> None:
+        """An error message in JSON is no such page: it is asked again."""
+        async with page_server(b'{"error": "loading"}') as server:
+            reader = EngineReader(server.url)
+            reasons = [await failure_of(reader) for _ in range(2)]
+
+        assert (["json", "json"], 2) == (reasons, len(server.requests))
+
+    async def test_api_key(self, tmp_path: Path) -> None:
+        """An engine that protects its page, as llama-server does, gives it to who has the key."""
+        key = tmp_path / "key"
+        key.write_text("secret\n")
+        async with page_server(engine_page("llamacpp-3-after")) as server:
+            server.token = b"secret"
+            without = await failure_of(EngineReader(server.url))
+            reader = EngineReader(server.url, bearer_token_file=key)
+
+            assert ("status", 67860) == (without, (await reader.read()).output_tokens)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"engine": "unknown"},
+            {"url": "localhost:8000"},
+            {"url": "http://127.0.0.1:8000/metrics", "engine": "trtllm"},
+        ],
+    )
     def test_configuration(self, options: dict[str, str]) -> None:
         """What cannot work is refused before the first page."""
         with pytest.raises(ValueError):

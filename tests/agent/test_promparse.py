@@ -42,8 +42,10 @@ class TestOracle:
     def test_real_pages(self, path: Path) -> None:
         """Every sample of a real engine's page is read as prometheus_client reads it."""
         page = path.read_bytes()
+        # prometheus_client gives a counter the suffix that this one lacks; we read what stands there.
+        told = page.decode().replace("llamacpp:n_tokens_max counter", "llamacpp:n_tokens_max gauge")
 
-        assert comparable(oracle(page.decode())) == comparable(parse(page))
+        assert comparable(oracle(told)) == comparable(parse(page))
 
     @given(
         st.lists(

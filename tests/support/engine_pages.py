@@ -1,10 +1,16 @@
-"""Pages of a real engine, as recorded (vLLM 0.32.0, a tiny model on a CPU), and ways to bend them."""
+"""Pages of real engines, as recorded (tiny models on a CPU), and ways to bend and to read them."""
 
 import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from perwatt_agent.engine.counts import EngineCounter
+from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.page import EnginePage
+from perwatt_agent.promparse import PageParser
+from perwatt_agent.snapshot import EngineCounts, Role
 
 ENGINE_PAGES = Path(__file__).parent.parent / "data" / "engines"
 
@@ -50,16 +56,20 @@ def like_vllm_0_9(page: bytes) -> bytes:
 
 
 class PageServer:
-    """Serves `page`, as it is at the moment, to whoever asks on loopback."""
+    """Serves `page`, as it is at the moment, to whoever asks on loopback and has the `token`, if any."""
 
     def __init__(self) -> None:
         self.page = b""
+        self.token = b""
         self.requests: list[bytes] = []
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.requests.append(await reader.readuntil(b"\r\n\r\n"))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(self.page) + self.page)
+        status, page = b"200 OK", self.page
+        if self.token and b"Authorization: Bearer %s\r\n" % self.token not in self.requests[-1]:
+            status, page = b"401 Unauthorized", b""
+        writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n" % (status, len(page)) + page)
         await writer.drain()
         writer.close()
 
@@ -73,3 +83,22 @@ async def page_server(page: bytes = b"") -> AsyncIterator[PageServer]:
     yield server
     listener.close()
     await listener.wait_closed()
+
+
+class Engine:
+    """One engine of a *kind*, read page by page without a network."""
+
+    def __init__(self, kind: EngineKind, model: str | None = None, role: Role = "mixed") -> None:
+        self._kind = kind
+        self._model = model
+        self._parser = PageParser(kind.families())
+        self._counter = EngineCounter(role)
+
+    def read(self, page: bytes | str) -> EngineCounts:
+        samples = self._parser.parse(page if isinstance(page, bytes) else page.encode())
+        return self._counter.counts(self._kind, EnginePage(self._kind, samples, self._model))
+
+
+def kind_named(name: str) -> EngineKind:
+    """The row of the table that has this name."""
+    return next(kind for kind in ENGINES if kind.name == name)

@@ -43,17 +43,11 @@ class EngineCounter:
         self._role = role
         self._life: _Life | None = None
 
-    def counts(
-        self, kind: EngineKind, page: EnginePage, process_start_unix_seconds: float | None = None
-    ) -> EngineCounts:
-        """
-        Return what *page* says; *process_start_unix_seconds* is for pages that do not tell it.
-
-        Raises EngineFailure: bad_value, or no_family without anything of the engine.
-        """
+    def counts(self, kind: EngineKind, page: EnginePage) -> EngineCounts:
+        """Return what *page* says. Raises EngineFailure: bad_value, or no_family without any of its own."""
         if kind.recognised_by.isdisjoint(page.names()):
             raise EngineFailure("no_family", f"the page has no counters of {kind.name}")
-        process_start = page.count(kind.process_start) or process_start_unix_seconds
+        process_start = page.count(kind.process_start)
         life = self._life_of(kind, page, process_start)
         page.complete(life.ranks.complete(page.samples(kind.counters())))
         return _in_role(_Reading(kind, page, life).counts(process_start), self._role, kind, page)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from perwatt_agent.engine.endpoints import EndpointPoller
 from perwatt_agent.engine.followers import Claims
+from perwatt_agent.engine.frontends import Frontends
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo
 
@@ -16,13 +17,14 @@ class EngineFeed:
     def __init__(self, pollers: Sequence[EndpointPoller], claims: Claims | None = None) -> None:
         self._pollers = tuple(pollers)
         self._claims = claims
+        self._frontends = Frontends()
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
         heard = [sample for poller in self._pollers for sample in poller.drain(known)]
-        return heard + (self._claims.drain(known) if self._claims else [])
+        return self._frontends.uncounted(heard) + (self._claims.drain(known) if self._claims else [])
 
     def health(self) -> CollectorHealth:
         return merged([poller.health.snapshot() for poller in self._pollers])

@@ -6,7 +6,6 @@ from perwatt_agent.engine.kinds import EngineKind
 from perwatt_agent.engine.page import is_count, rank_of
 from perwatt_agent.promparse import Series
 
-# The counts of more vanished series than these are kept as one sum a metric.
 MOST_GONE = 4096
 
 
@@ -14,11 +13,13 @@ class RankMemory:
     """
     Keep the sums of one engine from falling while it lives: what a rank counted was counted.
 
-    A rank that vanishes keeps its last value, one that starts anew adds to it.
+    A rank that vanishes keeps its last value, one that starts anew adds to it. Of series that vanished
+    *most_gone* are remembered one by one, older ones as a sum.
     """
 
-    def __init__(self, kind: EngineKind) -> None:
+    def __init__(self, kind: EngineKind, most_gone: int = MOST_GONE) -> None:
         self._kind = kind
+        self._most_gone = most_gone
         self._shown: dict[Series, float] = {}
         self._gone: dict[Series, float] = {}
         self._lost: dict[Series, float] = {}  # what each series counted in its earlier lives
@@ -63,7 +64,7 @@ class RankMemory:
 
     def _fold(self) -> None:
         """Bound what is kept: the oldest of the gone lose the labels of their rank, and become one sum."""
-        while len(self._gone) > MOST_GONE:
+        while len(self._gone) > self._most_gone:
             series = next(iter(self._gone))
             rest = Series(
                 series.name, tuple(pair for pair in series.labels if pair[0] not in self._kind.rank_labels)

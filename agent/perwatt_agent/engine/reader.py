@@ -1,6 +1,6 @@
 """Read one engine's page over HTTP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -30,9 +30,8 @@ class EngineReader:
 
     *model* chooses among several on the page and names the one of an engine that does not say, *role*
     is the workload's, *kinds* are the engines that are understood, the operator's own among them.
-    *bearer_token_file* is read anew for each page, as tokens are rotated. *process_start* tells when the
-    page's process started, in Unix seconds, for engines that do not. Raises ValueError for a bad URL, one
-    whose reading would change the engine, or an unknown engine.
+    *bearer_token_file* is read anew for each page, as tokens are rotated. Raises ValueError for a bad URL,
+    one whose reading would change the engine, or an unknown engine.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class EngineReader:
         role: Role = "mixed",
         kinds: Sequence[EngineKind] = ENGINES,
         bearer_token_file: Path | None = None,
-        process_start: Callable[[], float | None] = lambda: None,
         timeout_seconds: float = 2.0,
     ) -> None:
         self._target = Target.of(_without_autoload(url))
@@ -52,7 +50,6 @@ class EngineReader:
         _refuse_draining(url, self._kinds, engine)
         self._model = model
         self._bearer_token_file = bearer_token_file
-        self._process_start = process_start
         self._timeout_seconds = timeout_seconds
         wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
         self._parser = PageParser(wanted, max_lines=_MAX_LINES)
@@ -69,7 +66,7 @@ class EngineReader:
         samples = self._parse(await self._fetch())
         kind = self._recognised(samples)
         self.engine = kind.name
-        return self._counter.counts(kind, EnginePage(kind, samples, self._model), self._process_start())
+        return self._counter.counts(kind, EnginePage(kind, samples, self._model))
 
     async def _fetch(self) -> bytes:
         if self._drains:

@@ -18,7 +18,17 @@ from perwatt_agent.engine.kinds.row import CountsAt, EngineKind, Pick, Role
 from perwatt_agent.engine.kinds.sglang import SGLANG, SGLANG_BEFORE_0_5_8
 from perwatt_agent.engine.kinds.vllm import KSERVE, NIM, RAY, VLLM
 
-__all__ = ["ENGINES", "VLLM", "CountsAt", "EngineKind", "Pick", "Role", "counts_at", "engine_names"]
+__all__ = [
+    "ENGINES",
+    "VLLM",
+    "CountsAt",
+    "EngineKind",
+    "Pick",
+    "Role",
+    "counts_at",
+    "engine_names",
+    "is_frontend",
+]
 
 # The first row that recognises a page has it. Engines come before what stands in front of them: a
 # Dynamo worker that passes its engine's families through is that engine.
@@ -39,6 +49,7 @@ ENGINES: tuple[EngineKind, ...] = (
     TRITON,
 )
 
+_FRONTENDS = frozenset(kind.name for kind in ENGINES if kind.frontend)
 _COUNTS_AT: dict[str, CountsAt] = {kind.name: kind.counts_at for kind in ENGINES}
 
 
@@ -55,3 +66,8 @@ def counts_at(engine: str) -> CountsAt:
 def engine_names() -> tuple[str, ...]:
     """Return the names that an operator may give."""
     return tuple(kind.name for kind in ENGINES if not kind.also)
+
+
+def is_frontend(engine: str) -> bool:
+    """Return whether the engine of that name counts what other engines made."""
+    return engine in _FRONTENDS

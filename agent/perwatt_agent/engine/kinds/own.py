@@ -1,0 +1,107 @@
+"""Engines that an operator adds: a row of the table, from configuration."""
+
+import re
+from typing import Annotated
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perwatt_agent.configfile import Key
+from perwatt_agent.configfile.kinds import Kind, matching
+from perwatt_agent.engine.kinds.row import EngineKind, Labels, Pick, Role
+
+_LABEL = r'[a-zA-Z_]\w*="[^"\\]*"'
+_SERIES = re.compile(rf"([a-zA-Z_:][\w:]*)(?:\{{({_LABEL}(?:,\s*{_LABEL})*)\}})?")
+_PAIR = re.compile(r'(\w+)="([^"]*)"')
+
+
+def _read_series(text: str) -> str:
+    if not _SERIES.fullmatch(text):
+        raise ValueError('a metric as `name` or `name{label="value|other"}`')
+    return text
+
+
+SERIES = Kind(_read_series)
+METRIC = matching(r"[a-zA-Z_:][\w:]*", "a metric's name")
+ENGINE_NAME = matching(r"[a-z][a-z0-9._-]{0,39}", "a name of small letters, digits, dots, - and _")
+LABEL = matching(r"[a-zA-Z_]\w*", "a label's name")
+
+Picks = tuple[str, ...]
+
+
+class OwnKind(Struct, frozen=True):
+    """
+    An engine as its operator describes it: role -> the metrics that play it, oldest name last.
+
+    What is said of the roles of `EngineKind` holds here too.
+    """
+
+    name: Annotated[str, Key("the engine's name, for `engine` and for figures", ENGINE_NAME)]
+    recognised_by: Annotated[Picks, Key("metrics any of which tells its page", METRIC)] = ()
+    model_label: Annotated[str, Key("the label that names the model", LABEL)] = "model_name"
+    rank_labels: Annotated[Picks, Key("labels that tell replicas apart", LABEL)] = ()
+    mirror_labels: Annotated[
+        Picks, Key("labels of ranks that do the same work: the lowest counts", LABEL)
+    ] = ()
+    output_tokens: Annotated[Picks, Key("generated tokens", SERIES)] = ()
+    finished_output_tokens: Annotated[Picks, Key("generated tokens of ended requests", SERIES)] = ()
+    prompt_tokens: Annotated[Picks, Key("all prompt tokens", SERIES)] = ()
+    prompt_computed: Annotated[Picks, Key("prompt tokens that were computed", SERIES)] = ()
+    prompt_cached: Annotated[Picks, Key("prompt tokens from the cache", SERIES)] = ()
+    requests_ok: Annotated[Picks, Key("requests that ended by stop or length", SERIES)] = ()
+    requests_ended: Annotated[Picks, Key("requests that ended in any way", SERIES)] = ()
+    requests_aborted: Annotated[Picks, Key("requests that were aborted", SERIES)] = ()
+    requests_failed: Annotated[Picks, Key("requests that failed", SERIES)] = ()
+    preemptions: Annotated[Picks, Key("preemptions of requests", SERIES)] = ()
+    running: Annotated[Picks, Key("requests that run", SERIES)] = ()
+    waiting: Annotated[Picks, Key("requests that wait", SERIES)] = ()
+    kv_cache_usage: Annotated[Picks, Key("use of the KV cache, 0 to 1", SERIES)] = ()
+    process_start: Annotated[Picks, Key("start of the process in Unix seconds", SERIES)] = ()
+
+
+_ROLES = (
+    "output_tokens",
+    "finished_output_tokens",
+    "prompt_tokens",
+    "prompt_computed",
+    "prompt_cached",
+    "requests_ok",
+    "requests_ended",
+    "requests_aborted",
+    "requests_failed",
+    "preemptions",
+    "running",
+    "waiting",
+    "kv_cache_usage",
+    "process_start",
+)
+
+
+def own_kind(config: OwnKind) -> EngineKind:
+    """Return the row that an operator described; its counts are taken to move at a request's end."""
+    row = EngineKind(
+        name=config.name,
+        title=config.name,
+        known_from="configuration",
+        counts_at="request_end",
+        port=0,
+        model_label=config.model_label,
+        rank_labels=config.rank_labels,
+        mirror_labels=config.mirror_labels,
+        recognised_by=frozenset(config.recognised_by),
+    )
+    return replace(row, **{role: _role(getattr(config, role)) for role in _ROLES})
+
+
+def _role(texts: Picks) -> Role:
+    return tuple(_pick(text) for text in texts)
+
+
+def _pick(text: str) -> Pick:
+    match = _SERIES.fullmatch(text)
+    assert match is not None, "what is no series was refused"
+    return Pick(match[1], _labels(match[2] or ""))
+
+
+def _labels(text: str) -> Labels:
+    return tuple((label, frozenset(values.split("|"))) for label, values in _PAIR.findall(text))
