@@ -1,0 +1,210 @@
+"""A folder of text files: read as it was written, each problem told once, none fatal."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from support.readings import info
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.work.book import WorkBook
+from perwatt_agent.work.feed import WorkFeed
+from perwatt_agent.work.poller import TextfilePoller
+from perwatt_agent.work.post import WorkPost
+from perwatt_agent.work.textfile import MAX_FILE_BYTES, MAX_FILES, STALE_SECONDS, TextfileReader
+
+NOW = 1_800_000_000.0
+
+
+def write(folder: Path, text: str, name: str = "train.prom", age_seconds: float = 0.0) -> Path:
+    """Replace a file as a whole, as its writers must."""
+    path = folder / name
+    part = folder / f"{name}.part"
+    part.write_text(text)
+    os.utime(part, (NOW - age_seconds, NOW - age_seconds))
+    part.replace(path)
+    return path
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> TextfileReader:
+    return TextfileReader(tmp_path)
+
+
+class TestReader:
+    def test_series(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """The labels are the fields of a report; other families are left alone."""
+        write(
+            tmp_path,
+            "# HELP perwatt_work_total Work.\n# TYPE perwatt_work_total counter\nother_total 3\n"
+            'perwatt_work_total{job="a",unit="images",gpus="0+GPU-b",model="org/m",role="mixed"} 1e3\n'
+            'perwatt_work_total{job="b",unit="steps",rank="3",gpus="all"} 7\n',
+        )
+        (report,) = reader.scan(NOW).reports
+
+        a = WorkPost("a", "images", total=1000.0, gpus=(0, "GPU-b"), model="org/m", role="mixed")
+        b = WorkPost("b", "steps", total=7.0, gpus="all", scope="rank", rank=3)
+        assert ((a, b), NOW) == (report.posts, report.unix_seconds)
+
+    def test_only_when_replaced(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """A file is told of once, and again when it was replaced; hidden and other files never."""
+        for name in ("train.prom", ".hidden.prom", "notes.txt"):
+            write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', name)
+        told = [[report.file for report in reader.scan(NOW).reports] for _ in range(2)]
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
+
+        assert [["train.prom"], []] == told
+        assert ["train.prom"] == [report.file for report in reader.scan(NOW).reports]
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            ('perwatt_work_total{job="a",unit="t"} NaN\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t"} +Inf\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t"} -1\n', "invalid"),
+            ('perwatt_work_total{job="a"} 1\n', "invalid"),
+            ('perwatt_work_total{unit="t"} 1\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t",host="x"} 1\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t",gpus="0,1"} 1\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t",rank="one"} 1\n', "invalid"),
+            ('perwatt_work_total{job="a",unit="t",role="boss"} 1\n', "invalid"),
+            ('perwatt_work_total{job="a b",unit="t"} 1\n', "invalid"),
+            ('other 1\nperwatt_work_total{job="a",unit="t" 1\n', "malformed"),
+            ("<html>\n", "html"),
+            ("{}\n", "json"),
+            ("\0\n", "binary"),
+            ("no metrics at all\n", "not_metrics"),
+            ("a 1\n" * 6000, "too_many_lines"),
+            ("a 1\n" * (MAX_FILE_BYTES // 4 + 1), "unreadable"),
+        ],
+    )
+    def test_bad(self, tmp_path: Path, reader: TextfileReader, text: str, reason: str) -> None:
+        """What cannot be used is said, by reason, and spoils no other file."""
+        write(tmp_path, text, "bad.prom")
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', "good.prom")
+        scan = reader.scan(NOW)
+
+        assert [("bad.prom", reason)] == [(problem.file, problem.reason) for problem in scan.problems]
+        assert ["a"] == [post.job for report in scan.reports for post in report.posts]
+
+    def test_half_good(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """Of a file that is partly good the good part counts."""
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\nperwatt_work_total{job="b",unit="t"} -1\n')
+        scan = reader.scan(NOW)
+
+        assert (["a"], ["invalid"]) == (
+            [post.job for report in scan.reports for post in report.posts],
+            [problem.reason for problem in scan.problems],
+        )
+
+    def test_stale(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """A file that nobody has written for five minutes is said and left out, until it is written."""
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', age_seconds=STALE_SECONDS + 1.0)
+        scan = reader.scan(NOW)
+        assert ((), ["stale"]) == (scan.reports, [problem.reason for problem in scan.problems])
+
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 2\n')
+        assert (1, ()) == (len(reader.scan(NOW).reports), reader.scan(NOW).problems)
+
+    def test_duplicates(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """A series belongs to the first file that has it, until that file goes."""
+        series = 'perwatt_work_total{job="a",unit="t"} 1\n'
+        first = write(tmp_path, series, "a.prom")
+        write(tmp_path, series, "b.prom")
+        scan = reader.scan(NOW)
+        assert [("a.prom", 1), ("b.prom", 0)] == [(one.file, len(one.posts)) for one in scan.reports]
+        assert [("b.prom", "duplicate")] == [(one.file, one.reason) for one in scan.problems]
+
+        first.unlink()
+        reader.scan(NOW)
+        write(tmp_path, series, "b.prom")
+        assert [("b.prom", 1)] == [(one.file, len(one.posts)) for one in reader.scan(NOW).reports]
+
+    def test_not_files(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """A pipe, a folder and a dangling link hang nobody and are said."""
+        os.mkfifo(tmp_path / "pipe.prom")
+        (tmp_path / "folder.prom").mkdir()
+        (tmp_path / "link.prom").symlink_to(tmp_path / "nowhere")
+
+        assert ["unreadable"] * 3 == [problem.reason for problem in reader.scan(NOW).problems]
+
+    def test_no_folder(self, tmp_path: Path) -> None:
+        """A folder that is not there is one problem."""
+        scan = TextfileReader(tmp_path / "absent").scan(NOW)
+
+        assert ((), ["folder"]) == (scan.reports, [problem.reason for problem in scan.problems])
+
+    def test_too_many(self, tmp_path: Path, reader: TextfileReader) -> None:
+        """More files than are read is said too."""
+        for number in range(MAX_FILES + 1):
+            write(tmp_path, f'perwatt_work_total{{job="a{number}",unit="t"}} 1\n', f"{number:04}.prom")
+        scan = reader.scan(NOW)
+
+        assert (MAX_FILES, ["too_many_files"]) == (
+            len(scan.reports),
+            [problem.reason for problem in scan.problems],
+        )
+
+
+class TestPoller:
+    @pytest.fixture
+    def clock(self) -> ManualClock:
+        return ManualClock(unix_seconds=NOW)
+
+    async def test_into_the_book(self, tmp_path: Path, clock: ManualClock) -> None:
+        """Totals come into the book as of the instant at which their file was written."""
+        book = WorkBook(clock)
+        poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t",gpus="1"} 5\n', age_seconds=4.0)
+        await poller.poll()
+        (sample,) = WorkFeed(book, poller).drain((info(0), info(1)), ())
+
+        assert (996.0, ("GPU-1",)) == (sample.monotonic_seconds, sample.gpus)
+        assert sample.counts is not None
+        assert {"t": 5.0} == sample.counts.work
+
+    async def test_health(self, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+        """What is wrong is counted and logged when it begins; a stale file alone is no failure."""
+        book = WorkBook(clock)
+        poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
+        feed = WorkFeed(book, poller)
+        write(tmp_path, 'perwatt_work_total{job="old",unit="t"} 1\n', "old.prom", age_seconds=1000.0)
+        await poller.poll()
+        assert (True, (("textfile_stale", 1),)) == (feed.health().success, feed.health().failures)
+
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} -1\n', "bad.prom")
+        book.count_refusal("invalid")
+        for _ in range(3):
+            await poller.poll()
+        health = feed.health()
+        assert (("invalid", 1), ("textfile_invalid", 1), ("textfile_stale", 1)) == health.failures
+        assert (False, NOW) == (health.success, health.last_success_unix_seconds)
+        assert 2 == len(caplog.records)
+
+    async def test_refused(self, tmp_path: Path, clock: ManualClock) -> None:
+        """What the book refuses is a problem of its file."""
+        book = WorkBook(clock)
+        book.take(WorkPost("a", "t", total=1.0), "POST")
+        poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
+        await poller.poll()
+
+        assert (("textfile_conflict", 1),) == WorkFeed(book, poller).health().failures
+
+    async def test_runs_again_and_again(self, tmp_path: Path, clock: ManualClock) -> None:
+        """The folder is looked at every 15 seconds, until cancelled; without one there is nothing to run."""
+        book = WorkBook(clock)
+        write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 5\n')
+        running = asyncio.ensure_future(
+            WorkFeed(book, TextfilePoller(TextfileReader(tmp_path), book, clock)).run()
+        )
+        while clock.monotonic() < 1_060.0:  # noqa: ASYNC110 - the clock moves with what is awaited
+            await asyncio.sleep(0.001)
+        running.cancel()
+        await asyncio.wait([running])
+
+        assert clock.monotonic() % 15.0 == 1_000.0 % 15.0
+        assert 1 == len(book.drain(()))
+        await WorkFeed(book).run()
+        assert WorkFeed(book).health().success
