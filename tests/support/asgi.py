@@ -14,13 +14,21 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
 
-async def ask(app: Any, target: str, method: str = "GET", **headers: str) -> Reply:
-    """Ask for *target*, a path with or without a query."""
+async def ask(
+    app: Any,
+    target: str,
+    method: str = "GET",
+    *,
+    body: bytes = b"",
+    client: tuple[str, int] | None = ("127.0.0.1", 1),
+    **headers: str,
+) -> Reply:
+    """Ask for *target*, a path with or without a query, as *client*."""
     path, _, query = target.partition("?")
     messages: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
@@ -36,8 +44,8 @@ async def ask(app: Any, target: str, method: str = "GET", **headers: str) -> Rep
         "root_path": "",
         "query_string": query.encode(),
         "headers": [(b"host", b"localhost")]
-        + [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-        "client": ("127.0.0.1", 1),
+        + [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": client,
         "server": ("localhost", 80),
     }
     await app(scope, receive, send)
