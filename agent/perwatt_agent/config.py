@@ -102,7 +102,7 @@ class EndpointConfig(Struct, frozen=True):
 class EnginesConfig(Struct, frozen=True):
     """Where tokens come from."""
 
-    discover: Annotated[bool, Key("look for engines on this machine (in a later release)", BOOLEAN)] = True
+    discover: Annotated[bool, Key("find engines by their processes on the GPUs", BOOLEAN)] = True
     interval: Annotated[float, Key("how often each page is read", duration(1.0, 3600.0))] = 5.0
     endpoints: Annotated[tuple[EndpointConfig, ...], Key("the engines of this machine", flag="engine")] = ()
     kinds: Annotated[tuple[OwnKind, ...], Key("engines that perwatt does not know; in the file only")] = ()

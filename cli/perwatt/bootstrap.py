@@ -5,6 +5,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from perwatt.discovery import build_discovery
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
@@ -64,6 +65,8 @@ def build_source(
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
     feeds += [EngineFeed(pollers, Claims(followers, clock))] if pollers or followers else []
+    if config.engines.discover:
+        feeds.append(build_discovery(config, identifier, book.names, clock))
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
     sweeper = GpuSweeper(driver, clock, timing)
     return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
@@ -99,7 +102,7 @@ def build_sampler(
     book: WorkBook | None = None,
 ) -> Sampler:
     """The agent's loop, which remembers its account in the state folder unless it plays a recording."""
-    source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints)
+    source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints, book=book)
     state_file = None if config.replay_file is not None else StateFile(config.state_dir)
     account = Account(
         interval_seconds,

@@ -11,21 +11,24 @@ from collections.abc import Iterable, Iterator
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import psutil
 from msgspec import Struct
 
+from perwatt.discovery import configured
+from perwatt.engine_map import check_engines
+from perwatt.findings import Finding
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.snapshot import GpuInfo, GpuReading
 from perwatt_exporter.listen import ListenError, bind
 
 POWERCAP = Path("/sys/class/powercap")
 DRIVER_SECONDS = 20.0
 PAGE_SECONDS = 3.0
 
+NAME_ONE = "name one with --engine url=http://127.0.0.1:8000/metrics,workload=NAME, or in the file"
 NO_DRIVER_CURE = "where there is no NVIDIA GPU, `perwatt up` shows simulated ones"
 
 LIBRARIES = (
@@ -44,32 +47,32 @@ GIVES = (
 """What one read of a GPU may bring, and what it is called here."""
 
 
-class Finding(Struct, frozen=True):
-    """One fact about this machine. `blocks` tells that the agent cannot start here because of it."""
+class Gpus(Struct, frozen=True):
+    """What the driver says: findings, its GPUs, and the processes that compute on each."""
 
-    status: Literal["ok", "missing", "hint"]
-    subject: str
-    detail: str
-    cure: str = ""
-    blocks: bool = False
+    findings: tuple[Finding, ...]
+    known: tuple[GpuInfo, ...] = ()
+    processes: dict[str, tuple[int, ...]] = {}
 
 
 def examine(config: AgentConfig, nvml: Backend, powercap: Path = POWERCAP) -> Iterator[Finding]:
     """Every finding, as it is made; no check can stop the next."""
     yield from check_python()
     yield check_host()
-    yield from check_gpus(nvml)
+    gpus = check_gpus(nvml)
+    yield from gpus.findings
     yield check_rapl(powercap)
     yield check_state_dir(config.state_dir)
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
         yield check_endpoint(endpoint)
-    if not config.engines.endpoints:
+    found = []
+    if config.engines.discover:
+        found = list(check_engines(gpus.known, gpus.processes, configured(config)))
+    yield from found
+    if not config.engines.endpoints and all(finding.status != "ok" for finding in found):
         yield Finding(
-            "hint",
-            "engines",
-            "none is configured: joules, but no tokens",
-            "name one with --engine url=http://127.0.0.1:8000/metrics,workload=NAME, or in the file",
+            "hint", "engines", "none is configured, none was found: joules, but no tokens", NAME_ONE
         )
 
 
@@ -114,26 +117,37 @@ def check_host() -> Finding:
     )
 
 
-def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Iterator[Finding]:
+def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Gpus:
     """The driver, and what each GPU gives. The driver may hang: it is asked on a thread of its own."""
-    answers: queue.SimpleQueue[list[Finding]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Gpus] = queue.SimpleQueue()
     threading.Thread(target=lambda: answers.put(_ask_driver(nvml)), daemon=True).start()
     try:
-        yield from answers.get(timeout=deadline_seconds)
+        return answers.get(timeout=deadline_seconds)
     except queue.Empty:
-        yield Finding(
-            "missing", "nvidia", f"the driver has not answered for {deadline_seconds:g} s", "see dmesg"
-        )
+        detail = f"the driver has not answered for {deadline_seconds:g} s"
+        return Gpus((Finding("missing", "nvidia", detail, "see dmesg"),))
 
 
-def _ask_driver(nvml: Backend) -> list[Finding]:
+def _ask_driver(nvml: Backend) -> Gpus:
     try:
         generation = nvml.open()
     except BackendUnavailable as error:
-        return [Finding("missing", "nvidia", str(error), NO_DRIVER_CURE)]
+        return Gpus((Finding("missing", "nvidia", str(error), NO_DRIVER_CURE),))
     except Exception as error:  # noqa: BLE001 - whatever a broken driver does, the other checks must follow
-        return [Finding("missing", "nvidia", f"{type(error).__name__}: {error}", "reinstall NVIDIA's driver")]
-    return [*_describe_driver(generation), *map(_describe_gpu, generation.devices)]
+        broken = Finding("missing", "nvidia", f"{type(error).__name__}: {error}", "reinstall NVIDIA's driver")
+        return Gpus((broken,))
+    return Gpus(
+        (*_describe_driver(generation), *map(_describe_gpu, generation.devices)),
+        tuple(device.info for device in generation.devices),
+        {device.info.uuid: _processes(device) for device in generation.devices},
+    )
+
+
+def _processes(device: Device) -> tuple[int, ...]:
+    try:
+        return tuple(process.pid for process in device.read_slow().processes or ())
+    except Exception:  # noqa: BLE001 - what ails the GPU is told already
+        return ()
 
 
 def _describe_driver(generation: Generation) -> Iterator[Finding]:

@@ -30,8 +30,9 @@ single value can be given in all three ways: `web.listen_address` in the file is
 - Lists have repeatable flags, which replace the list of the file as a whole; `--calibration` goes over single
   entries. An empty variable counts as none, and unknown `PERWATT_` variables are let be, for Kubernetes sets
   some for every service of that name.
-- `engines.discover` is read but does nothing yet: finding engines by itself comes with a later release. Until
-  then, name each engine under `engines.endpoints` or with `--engine`.
+- Engines are found by their processes on the GPUs, unless `engines.discover` is `false`; docs/discovery.md
+  says how. What is named under `engines.endpoints` or with `--engine` goes before: its page and its GPUs are
+  left alone, so an endpoint for `gpus: all` that is not `shared` leaves nothing to be found.
 - A GPU that two endpoints claim needs `shared: true` on both. Whether an index and a UUID name the same GPU
   cannot be told before the driver answers, so claim GPUs by one or the other throughout.
 - A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and

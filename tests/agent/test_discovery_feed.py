@@ -83,11 +83,12 @@ async def watching(
     configured: Configured = Configured(),  # noqa: B008 - it is frozen
     identifier: Somebody | None = None,
     root: Path = Path("/proc"),
+    given: Sequence[str] = (),
 ) -> AsyncIterator[Watched]:
     feed = DiscoveryFeed(
         ProcessTable(root),
         identifier or Somebody(),
-        Names(configured.workloads),
+        Names(given),
         configured,
         SystemClock(),
         interval_seconds=0.05,
@@ -338,8 +339,8 @@ class TestRefused:
         """Claims on other GPUs and pages at other ports leave an engine free; names are given once."""
         with running(tmp_path, engine_trees.vllm()) as tree:
             name = f"vllm-{tree.port('api')}"
-            others = Configured(frozenset({1}), ((0,), ()), frozenset({name}))
-            async with watching(others) as watched:
+            others = Configured(frozenset({1}), ((0,), ()))
+            async with watching(others, given=[name]) as watched:
                 await watched.round({1: [tree.pid("worker")]})
                 await watched.until(has_tokens)
 

@@ -56,7 +56,7 @@ def test_what_each_gpu_gives() -> None:
     whole = GpuReading(1.0, energy_joules=1.0, power_watts=2.0, utilization_ratio=0.5)
     gpus = (FakeGpu(0, None), FakeGpu(1, whole))
 
-    findings = list(doctor.check_gpus(FakeBackend(*gpus)))
+    findings = list(doctor.check_gpus(FakeBackend(*gpus)).findings)
 
     assert [
         Finding("ok", "nvidia", "driver 580.1, 2 GPUs"),
@@ -79,7 +79,7 @@ def test_what_each_gpu_gives() -> None:
 )
 def test_no_driver_does_not_block(failure: Exception, detail: str) -> None:
     """The agent starts without a driver and waits for it, so its absence is told but blocks nothing."""
-    (finding,) = doctor.check_gpus(FakeBackend(failure=failure))
+    (finding,) = doctor.check_gpus(FakeBackend(failure=failure)).findings
 
     assert ("missing", detail, False) == (finding.status, finding.detail, finding.blocks)
     assert finding.cure
@@ -95,7 +95,7 @@ def test_a_driver_that_hangs() -> None:
             return super().open()
 
     try:
-        (finding,) = doctor.check_gpus(Hanging(), deadline_seconds=0.05)
+        (finding,) = doctor.check_gpus(Hanging(), deadline_seconds=0.05).findings
     finally:
         release.set()
 

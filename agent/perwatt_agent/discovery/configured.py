@@ -11,13 +11,11 @@ from perwatt_agent.snapshot import GpuInfo
 
 class Configured(Struct, frozen=True):
     """
-    The pages on this machine that are configured, by port; the GPUs that are claimed and not shared; and
-    the names of workloads that are given.
+    The pages on this machine that are configured, by port, and the GPUs that are claimed and not shared.
     """
 
     ports: frozenset[int] = frozenset()
     exclusive: tuple[GpuSelector, ...] = ()
-    workloads: frozenset[str] = frozenset()
 
     def objection(self, found: Found, known: Sequence[GpuInfo]) -> str:
         """Why *found* is the configuration's business; empty where it is not."""

@@ -1,0 +1,37 @@
+"""Put the search for engines together: what the configuration has is left alone."""
+
+import socket
+from urllib.parse import urlsplit
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.config import AgentConfig, EndpointConfig
+from perwatt_agent.discovery.configured import Configured
+from perwatt_agent.discovery.feed import DiscoveryFeed
+from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.identity import Identifier, Names
+
+
+def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, clock: Clock) -> DiscoveryFeed:
+    """The feed that finds engines by their processes on the GPUs."""
+    return DiscoveryFeed(
+        ProcessTable(), identifier, names, configured(config), clock, config.engines.interval
+    )
+
+
+def configured(config: AgentConfig) -> Configured:
+    """The pages of this machine, and the GPUs, that endpoints have."""
+    endpoints = config.engines.endpoints
+    return Configured(
+        ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
+        exclusive=tuple(endpoint.gpus for endpoint in endpoints if not endpoint.shared),
+    )
+
+
+def _is_local(endpoint: EndpointConfig) -> bool:
+    host = urlsplit(endpoint.url or "").hostname or ""
+    return host.startswith("127.") or host in ("localhost", "::1", socket.gethostname())
+
+
+def _port(endpoint: EndpointConfig) -> int:
+    parts = urlsplit(endpoint.url or "")
+    return parts.port or (443 if parts.scheme == "https" else 80)
