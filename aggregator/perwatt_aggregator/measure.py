@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from perwatt_aggregator.ends import blurs
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
     EFFECTIVE_TOKENS,
@@ -235,6 +236,10 @@ class _Reader:
         shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
         if any(gpu.idle_power_watts is None for gpu in shared):
             yield "no_baseline"
+        if facts is not None and blurs(
+            self._ring, facts.engine, facts.workload, counts, self._first, self._last
+        ):
+            yield "counts_at_request_end"
         if any(self._resets(counter) for counter in counts):
             yield "counter_reset"
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)

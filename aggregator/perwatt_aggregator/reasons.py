@@ -103,6 +103,13 @@ TABLE: tuple[Reason, ...] = (
         "The node's meter shows less than its GPU boards alone: it does not measure the whole node.",
         "Check what the meter feeds, its unit and its factor.",
     ),
+    Reason(
+        "counts_at_request_end",
+        True,
+        "The engine counts tokens when a request ends, and fewer than 10 times as many ended in the window "
+        "as ran at once.",
+        "Take a longer window; where the engine does not say what runs, one of at least 5 minutes.",
+    ),
     # What is good to know; the figure stands by itself.
     Reason(
         "window_not_filled",
@@ -199,6 +206,15 @@ def document() -> str:
         "*not valid* is enough to make it so: a value that is still shown is then the best there is, and",
         "neither the page at `/` nor `/metrics` gives it as a headline. What cannot be had is null, and a",
         "reason says why; it is never Inf, NaN or a 0 that nobody measured.",
+        "",
+        "**Engines that count when a request ends** (docs/engines.md says which) give a window all the",
+        "tokens of requests that ended in it, and none of those that were still running. The error is",
+        "what was in flight at the one edge less what was at the other: at most what as many requests as",
+        "ever ran at once had made. Where 10 times as many ended in the window, that is at most a tenth",
+        "of the figure, requests being alike; else it carries `counts_at_request_end`. Where an engine",
+        "does not count requests, each reading that shows new tokens stands for one end, so that a",
+        "shorter `engines.interval` of the agent tells more of them apart. Where it does not say what",
+        "runs, 10 ends and 5 minutes are asked for.",
         "",
         "| reason | figure | meaning | cure |",
         "|---|---|---|---|",

@@ -103,6 +103,7 @@ class NodeRing:
         self.columns: dict[Counter, Column] = {}
         self.settlements: dict[str, Settlement] = {}
         self.calibration_ratios: dict[str, float] = {}
+        self._running: dict[str, array[float]] = {}
         self._after_gap_row = 0
 
     @property
@@ -180,6 +181,14 @@ class NodeRing:
             before = before if math.isnan(value) else value
         return count
 
+    def most_running(self, workload: str, first: int, last: int) -> float | None:
+        """The most requests of a workload that ran in one of these rows; None where nobody ever said."""
+        rows = self._running.get(workload)
+        if rows is None:
+            return None
+        told = (rows[row % self._capacity] for row in range(first, last + 1))
+        return max((running for running in told if not math.isnan(running)), default=None)
+
     def largest_gap_seconds(self, first: int, last: int) -> float:
         instants = [self.unix(row) for row in range(first, last + 1)]
         return max((later - earlier for earlier, later in pairwise(instants)), default=0.0)
@@ -219,7 +228,20 @@ class NodeRing:
             # A GPU that does not answer keeps the ratio that its readings in the ring were made with.
             if gpu.up:
                 self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
+        self._note_running(sample, row)
         self._forget(row)
+
+    def _note_running(self, sample: NodeSample, row: int) -> None:
+        # Only beside counters, whose number is bounded.
+        for name in self._running.keys() - self.settlements.keys():
+            del self._running[name]
+        for name in self.settlements.keys() & sample.workloads.keys() - self._running.keys():
+            if sample.workloads[name].requests_running is not None:
+                self._running[name] = array("d", [_NAN]) * self._capacity
+        for name, rows in self._running.items():
+            told = sample.workloads.get(name)
+            running = None if told is None else told.requests_running
+            rows[row % self._capacity] = _NAN if running is None else running
 
     def _settle(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:
         """

@@ -51,6 +51,7 @@ _GPUS = "perwatt_gpus"
 _GPU_INFO = "perwatt_gpu_info"
 _WORKLOAD_INFO = "perwatt_workload_info"
 _WORKLOAD_UP = "perwatt_workload_up"
+_RUNNING = "perwatt_requests_running"
 _MISSING_GPUS = "perwatt_workload_missing_gpus"
 _ATTRIBUTION = "perwatt_workload_attribution_info"
 _UNSHARED = "exclusive"
@@ -64,7 +65,7 @@ _GPU_GAUGES = {
     "perwatt_gpu_idle_power_watts": "idle_power_watts",
 }
 _NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO)
-_WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION)
+_WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
 
 
@@ -100,7 +101,8 @@ class GpuFacts(Struct, frozen=True):
 class WorkloadFacts(Struct, frozen=True):
     """
     One workload as its agent last saw it; `shared_gpus` are those that others hold too, and `misses_gpus`
-    tells that it holds fewer on its node than its launch asked for.
+    tells that it holds fewer on its node than its launch asked for. `requests_running` is None where
+    nobody says.
     """
 
     workload: str
@@ -110,6 +112,7 @@ class WorkloadFacts(Struct, frozen=True):
     up: bool = False
     shared_gpus: frozenset[str] = frozenset()
     misses_gpus: bool = False
+    requests_running: float | None = None
 
 
 class NodeSample(Struct, frozen=True):
@@ -227,27 +230,24 @@ def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, Wor
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
     missing = {one.label("workload") for one, value in facts.get(_MISSING_GPUS, ()) if value > 0.0}
+    running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
     shared: dict[str, set[str]] = {}
     for one, _ in facts.get(_ATTRIBUTION, ()):
         if one.label("method") != _UNSHARED:
             shared.setdefault(one.label("workload"), set()).add(one.label("gpu"))
     return {
-        name: _workload(
-            name, infos.get(name), up.get(name, False), frozenset(shared.get(name, ())), name in missing
+        name: WorkloadFacts(
+            name,
+            *_who(infos.get(name)),
+            up=up.get(name, False),
+            shared_gpus=frozenset(shared.get(name, ())),
+            misses_gpus=name in missing,
+            requests_running=running.get(name),
         )
         for name in up.keys() | infos.keys()
     }
 
 
-def _workload(
-    name: str, info: Series | None, up: bool, shared_gpus: frozenset[str], misses_gpus: bool
-) -> WorkloadFacts:
-    return WorkloadFacts(
-        name,
-        group=info.label("group") if info else "",
-        role=info.label("role") if info else "",
-        engine=info.label("engine") if info else "",
-        up=up,
-        shared_gpus=shared_gpus,
-        misses_gpus=misses_gpus,
-    )
+def _who(info: Series | None) -> tuple[str, str, str]:
+    """Group, role and engine; empty until they are told."""
+    return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")

@@ -70,6 +70,7 @@ class Workload:
     covered_seconds: float = 50.0
     method: Method = "exclusive"
     missing_gpus: int | None = None
+    running: float | None = None
 
     def snapshot(self) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -84,6 +85,7 @@ class Workload:
                 self.ok,
                 None if self.ok is None else 0.0,
                 None if self.ok is None else 0.0,
+                self.running,
                 work=dict(self.work),
             ),
             energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
