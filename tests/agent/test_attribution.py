@@ -153,6 +153,18 @@ class TestOutage:
         assert sum(books.rest()) > 300.0 * 400
         assert 0.0 == books.account.waiting_joules("GPU-0")
 
+    def test_forgotten(self) -> None:
+        """What a new agent hears nothing of for an hour is forgotten: the state cannot grow for ever."""
+        books = books_of(Engine("a"))
+        books.run(20)
+        books.restart_agent(seconds=100.0)
+        books.node.engines.clear()
+        books.run(3_590)
+        assert {"a"} == set(books.account.state().attribution.workloads)
+
+        books.run(20)
+        assert {} == books.account.state().attribution.workloads
+
 
 class TestRestart:
     def test_engine(self) -> None:

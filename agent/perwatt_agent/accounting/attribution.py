@@ -19,6 +19,8 @@ from perwatt_agent.snapshot import GpuProcess, GpuReading, GpuSlowReading, Workl
 WAIT_SECONDS = 300.0
 # A workload that is over is shown for this long.
 ENDED_SECONDS = 300.0
+# A workload of the run before that nobody tells of is remembered for this long.
+REMEMBER_SECONDS = 3600.0
 
 
 class AttributionState(Struct):
@@ -89,6 +91,9 @@ class Attribution:
             workload.settle(self._held(name), now)
             if workload.ended_at is not None and now - workload.ended_at > ENDED_SECONDS:
                 self._bury(self._workloads.pop(name).state)
+        if now - self._started > REMEMBER_SECONDS:
+            for name in tuple(self._remembered):
+                self._bury(self._remembered.pop(name))
         for ledger in self._ledgers.values():
             for name in tuple(ledger.cursors):
                 self._release(ledger, name, now, self._started)

@@ -39,6 +39,7 @@ class Job:
         self._gpus: GpuSelector = ()
         self._tallies: dict[str, Tally] = {}
         self._manners: dict[str, str] = {}
+        self._keys: dict[int, None] = {}
         self._open: dict[Reporter, bool] = {}
         # A total for the whole job is the job's own, as an engine's is. All else is counted here, from
         # here on: what came before is not in it, nor are the joules of that time the job's.
@@ -86,7 +87,7 @@ class Job:
     def take(self, post: WorkPost, now: Instant) -> None:
         """Count *post*, which was checked."""
         if post.unit not in self._tallies:
-            self._tallies[post.unit] = tally_for(post)
+            self._tallies[post.unit] = tally_for(post, self._keys)
             self._manners[post.unit] = post.manner
             self.moved_at = now
         tally = self._tallies[post.unit]

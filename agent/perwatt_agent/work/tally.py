@@ -69,19 +69,19 @@ class RankTotals:
 
 class Increments:
     """
-    Every report is new work, unless its key was among the last MAX_KEYS.
+    Every report is new work, unless its key is among the last MAX_KEYS, which all units of a job share.
 
     With scope rank a key belongs to its rank; else to the job, so that of many ranks that tell of the
     same step with the same key one counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keys: dict[int, None]) -> None:
         self.total = 0.0
-        self._keys: dict[int, None] = {}
+        self._keys = keys
 
     def add(self, post: WorkPost) -> bool:
         # The hash of a key takes less memory than the key; two that are the same are as likely as none.
-        key = hash((post.rank if post.scope == "rank" else None, post.key))
+        key = hash((post.unit, post.rank if post.scope == "rank" else None, post.key))
         if key in self._keys:
             return False
         self._keys[key] = None
@@ -91,8 +91,8 @@ class Increments:
         return False
 
 
-def tally_for(post: WorkPost) -> Tally:
-    """The tally that counts as *post* does."""
+def tally_for(post: WorkPost, keys: dict[int, None]) -> Tally:
+    """The tally that counts as *post* does; *keys* are those of its job."""
     if post.increment is not None:
-        return Increments()
+        return Increments(keys)
     return RankTotals() if post.scope == "rank" else GlobalTotals()
