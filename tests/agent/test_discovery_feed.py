@@ -24,6 +24,9 @@ OUTPUT_TOKENS = 4585.0
 """What the page in engine_trees says."""
 
 
+Accept = Callable[[list[EngineSample]], bool]
+
+
 class Somebody:
     """Says of every process the same."""
 
@@ -56,7 +59,7 @@ class Watched:
         await self.feed.round()
         self.told += self.feed.drain(GPUS, [])
 
-    async def until(self, accept: Callable[[list[EngineSample]], bool]) -> None:
+    async def until(self, accept: Accept) -> None:
         """Sweep until what was told is as it should be."""
 
         async def sweep() -> None:
@@ -65,6 +68,16 @@ class Watched:
                 await asyncio.sleep(0.01)
 
         await asyncio.wait_for(sweep(), 30.0)
+
+    async def rounds_until(self, accept: Accept) -> None:
+        """Look again and again, until what was told is as it should be."""
+
+        async def look() -> None:
+            while not accept(self.told):
+                await self.round()
+                await asyncio.sleep(0.05)
+
+        await asyncio.wait_for(look(), 30.0)
 
     def tokens(self) -> dict[str, float | None]:
         """The tokens that each workload has told of."""
@@ -213,7 +226,24 @@ class TestLife:
                 await watched.round({0: [tree.pid("worker")]})
                 await watched.until(lambda told: any(one.failure == "loading" for one in told))
 
+                tree.listen()
+                await watched.rounds_until(has_tokens)
+
             assert {f"vllm-{tree.port('api')}": ("GPU-0",)} == watched.claims()
+            assert [] == watched.ended()
+
+    async def test_loading_under_another_port(self, tmp_path: Path) -> None:
+        """An engine that comes up at another port than its usual one is another workload from then on."""
+        tree_of = engine_trees.vllm(options="--config vllm.yaml")
+        with running(tmp_path, tree_of, listens=False) as tree:
+            async with watching() as watched:
+                await watched.round({0: [tree.pid("worker")]})
+                await watched.until(lambda told: any(one.failure == "loading" for one in told))
+                tree.listen()
+                await watched.rounds_until(lambda told: has_tokens(told) and any(one.ended for one in told))
+
+            assert ["vllm-8000"] == watched.ended()
+            assert {f"vllm-{tree.port('api')}": OUTPUT_TOKENS} == watched.tokens()
 
     async def test_end(self, tmp_path: Path) -> None:
         """When its process ends the workload is over, a sweep after the last page; nobody is asked then."""

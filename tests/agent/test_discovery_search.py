@@ -193,7 +193,7 @@ class TestSignatures:
     )
     def test_no_engine(self, command: str) -> None:
         """Whatever merely speaks of an engine is none."""
-        assert None is signature_of(command.split())
+        assert None is signature_of(program(command.split()))
 
     @pytest.mark.parametrize(
         ("command", "gpus"),
@@ -210,7 +210,7 @@ class TestSignatures:
     )
     def test_gpus_asked_for(self, command: str, gpus: int | None) -> None:
         """The degrees of parallelism multiply, unless one is inside the other."""
-        signature = signature_of(command.split())
+        signature = signature_of(program(command.split()))
 
         assert signature is not None
         assert gpus == signature.gpus_asked_for(command.split())

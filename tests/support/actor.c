@@ -3,10 +3,12 @@
  *
  * ACTOR_COMM is its title, ACTOR_LOG the file that tells who connected and what they asked, and
  * ACTOR_SOCKETS what it serves: "fd:port:path:file" for each socket, separated by ";". GET of the path is
- * answered with the file, all else with 404. It says that it is there by a line on standard output.
+ * answered with the file, all else with 404. It says that it is there by a line on standard output. With
+ * ACTOR_WAITS it does not listen before SIGUSR1 comes.
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,9 +75,22 @@ static void serve(const struct served *socket) {
     close(fd);
 }
 
+static void wait_to_listen(int count) {
+    int number;
+    sigset_t awaited;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGUSR1);
+    sigwait(&awaited, &number);
+    for (int each = 0; each < count; each++) listen(sockets[each].fd, 8);
+}
+
 int main(void) {
+    sigset_t blocked;
     struct pollfd polled[MAX_SOCKETS];
     int count = 0;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &blocked, NULL);
     prctl(PR_SET_NAME, getenv("ACTOR_COMM"));
     log_fd = open(getenv("ACTOR_LOG"), O_WRONLY | O_APPEND | O_CREAT, 0600);
     for (char *part = strtok(strdup(getenv("ACTOR_SOCKETS")), ";"); part; part = strtok(NULL, ";"), count++) {
@@ -86,6 +101,7 @@ int main(void) {
     }
     printf("%s %d\n", getenv("ACTOR_NAME"), (int)getpid());
     fflush(stdout);
+    if (getenv("ACTOR_WAITS")) wait_to_listen(count);
     for (;;) {
         if (poll(polled, (nfds_t)count, -1) < 0) return 1;
         for (int each = 0; each < count; each++)

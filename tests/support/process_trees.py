@@ -77,6 +77,11 @@ class Tree:
         start = f"{self.port(socket_name)} "
         return [line[len(start) :] for line in self.log.read_text().splitlines() if line.startswith(start)]
 
+    def listen(self) -> None:
+        """Let processes that were started without listening begin to."""
+        for pid in self.pids.values():
+            os.kill(pid, signal.SIGUSR1)
+
     def kill(self) -> None:
         """End all of its processes."""
         if self.process.poll() is None:
@@ -89,7 +94,7 @@ def running(folder: Path, root: Actor, *, listens: bool = True) -> Iterator[Tree
     """
     Run the tree of *root*; its log lies in *folder*.
 
-    Without *listens* its sockets are bound only: their owners are still loading.
+    Without *listens* its sockets are bound only, as while an engine loads, until it is told to listen.
     """
     folder.mkdir(exist_ok=True)
     log = folder / "heard"
@@ -101,7 +106,8 @@ def running(folder: Path, root: Actor, *, listens: bool = True) -> Iterator[Tree
         "log": str(log),
         "root": asdict(root),
         "ports": ports,
-        "fds": {name: one.fileno() for name, one in bound.items()} if listens else {},
+        "fds": {name: one.fileno() for name, one in bound.items()},
+        "waits": not listens,
     }
     for one in bound.values():
         if listens:
@@ -184,6 +190,7 @@ def _become(spec: dict[str, Any], actor: dict[str, Any], inherited: dict[str, di
         "ACTOR_COMM": actor["comm"] or command.split()[0].rpartition("/")[2],
         "ACTOR_LOG": spec["log"],
         "ACTOR_SOCKETS": ";".join(served),
+        **({"ACTOR_WAITS": "1"} if spec["waits"] else {}),
     }
     os.execve(spec["program"], command.split(" "), environment)
 

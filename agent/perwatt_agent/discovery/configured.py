@@ -19,7 +19,7 @@ class Configured(Struct, frozen=True):
 
     def objection(self, found: Found, known: Sequence[GpuInfo]) -> str:
         """Why *found* is the configuration's business; empty where it is not."""
-        ports = {found.port, *(candidate.listener.port for candidate in found.candidates)}
+        ports = {candidate.listener.port for candidate in found.candidates} or {found.expected_port}
         if not ports.isdisjoint(self.ports):
             return "its page is configured"
         claimed = {uuid for selector in self.exclusive for uuid in selected(selector, known)}

@@ -31,9 +31,7 @@ class FoundEngine:
     @property
     def port(self) -> int:
         """Where its page is, or is expected."""
-        if self.page is not None:
-            return self.page.port
-        return self.found.port or self.found.signature.default_port
+        return self.found.expected_port if self.page is None else self.page.port
 
     def refuse(self, why: str) -> None:
         """Say, once, why joules of this engine have no tokens."""

@@ -194,6 +194,8 @@ class DiscoveryFeed:
         elif now >= engine.ask_at:
             page = await ask(engine.found, self._table.is_alive)
             if isinstance(page, Page):
+                if page.port != engine.port:
+                    self._leave(engine)  # it was loading under the name of another port
                 engine.accept(page)
                 self._engage(engine)
             else:
@@ -216,7 +218,6 @@ class DiscoveryFeed:
 
     def _leave(self, engine: FoundEngine) -> None:
         self._names.release(engine)
-        engine.reader.page = None
         if engine.workload is not None:
             engine.workload.stop()
             self._leaving.append((engine.workload, engine.found))

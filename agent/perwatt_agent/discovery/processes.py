@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from perwatt_agent.discovery.signatures import program
+
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _ENDED_STATES = (b"Z", b"X")
@@ -36,6 +38,7 @@ class ProcessTable:
     def __init__(self, root: Path = PROC) -> None:
         self.root = root
         self._commands: dict[Process, tuple[str, ...]] = {}
+        self._programs: dict[Process, str] = {}
 
     def process(self, pid: int) -> Process | None:
         """The process of this id; None where there is none, or one that has ended and is not buried yet."""
@@ -53,11 +56,9 @@ class ProcessTable:
         names = os.listdir(self.root)  # noqa: PTH208 - a Path for each costs more than reading it
         pids = (int(name) for name in names if name.isdigit())
         found = {process.pid: process for pid in pids if (process := self.process(pid)) is not None}
-        self._commands = {
-            process: command
-            for process, command in self._commands.items()
-            if found.get(process.pid) == process
-        }
+        for gone in [process for process in self._commands if found.get(process.pid) != process]:
+            del self._commands[gone]
+            self._programs.pop(gone, None)
         return found
 
     def is_alive(self, process: Process) -> bool:
@@ -73,6 +74,13 @@ class ProcessTable:
             parts = text.decode(errors="replace").rstrip("\0 ").split("\0")
             command = self._commands[process] = tuple(part.rstrip() for part in parts) if parts[0] else ()
         return command
+
+    def program(self, process: Process) -> str:
+        """What runs in it, without its folder and its interpreter."""
+        text = self._programs.get(process)
+        if text is None:
+            text = self._programs[process] = program(self.command(process))
+        return text
 
     def started_unix_seconds(self, process: Process) -> float | None:
         """When *process* was started, to the second."""

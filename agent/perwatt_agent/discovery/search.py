@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
-from perwatt_agent.discovery.signatures import Signature, program, signature_of
+from perwatt_agent.discovery.signatures import Signature, signature_of
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
 
 _MOST_SOCKETS = 4
@@ -46,6 +46,11 @@ class Found(Struct, frozen=True):
     candidates: tuple[Candidate, ...] = ()
     absence: str = ""
     is_starting: bool = False
+
+    @property
+    def expected_port(self) -> int:
+        """Where its page will be, unless something else moved it."""
+        return self.port or self.signature.default_port
 
 
 class Stranger(Struct, frozen=True):
@@ -92,10 +97,7 @@ def search(table: ProcessTable, gpu_processes: GpuProcesses) -> Search:
         engines.append(sockets.found(root, members, tuple(gpus)))
     return Search(
         tuple(_merged(engines)),
-        tuple(
-            Stranger(process, _shown(table.command(process)) or process.comm, tuple(gpus))
-            for process, gpus in strangers.items()
-        ),
+        tuple(Stranger(process, _shown(table, process), tuple(gpus)) for process, gpus in strangers.items()),
         frozenset(relatives),
     )
 
@@ -104,7 +106,7 @@ def _root_of(table: ProcessTable, line: Iterable[Process]) -> _Root | None:
     """The process of a line of ancestors that was launched as an engine: the highest, as a rule."""
     root = None
     for process in line:
-        signature = signature_of(table.command(process))
+        signature = signature_of(table.program(process))
         if signature is not None:
             root = _Root(process, signature)
             if signature.each_alone:
@@ -128,7 +130,7 @@ class _Sockets:
             signature=signature,
             process=root.process,
             members=members,
-            program=_shown(command),
+            program=_shown(self._table, root.process),
             gpus=gpus,
             gpus_asked_for=signature.gpus_asked_for(command),
             port=next((port for port in ports if port is not None), None),
@@ -136,10 +138,10 @@ class _Sockets:
         return self._with_candidates(found, servers, members)
 
     def _is_server(self, signature: Signature, process: Process) -> bool:
-        return signature.serves.match(program(self._table.command(process))) is not None
+        return signature.serves.match(self._table.program(process)) is not None
 
     def _with_candidates(self, found: Found, servers: list[Process], members: tuple[Process, ...]) -> Found:
-        port = found.port or found.signature.default_port
+        port = found.expected_port
         held = self._held_by(servers)
         others = self._held_by(self._servers_at_port(found.signature, members))
         # Besides its page a server has sockets for its own workers: nobody else's words belong there.
@@ -173,7 +175,7 @@ class _Sockets:
         pattern = signature.serves_at_port
         if pattern is None:
             return []
-        return [process for process in members if pattern.match(program(self._table.command(process)))]
+        return [process for process in members if pattern.match(self._table.program(process))]
 
 
 def _merged(engines: Iterable[Found]) -> list[Found]:
@@ -194,6 +196,6 @@ def _merged(engines: Iterable[Found]) -> list[Found]:
     return merged
 
 
-def _shown(command: tuple[str, ...]) -> str:
-    text = program(command) or " ".join(command)
+def _shown(table: ProcessTable, process: Process) -> str:
+    text = table.program(process) or " ".join(table.command(process)) or process.comm
     return text if len(text) <= _MOST_PROGRAM_LETTERS else f"{text[:_MOST_PROGRAM_LETTERS]}..."

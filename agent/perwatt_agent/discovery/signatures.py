@@ -6,7 +6,6 @@ To add an engine, add a row here, a row in `perwatt_agent.engine.kinds` and a pr
 
 import re
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from msgspec import Struct
 
@@ -134,15 +133,18 @@ def program(command: Sequence[str]) -> str:
     "vllm serve m" and "vllm.entrypoints.openai.api_server".
     """
     rest = list(command)
-    if rest and _PYTHON.fullmatch(PurePosixPath(rest[0]).name):
+    if rest and _PYTHON.fullmatch(_name(rest[0])):
         rest = _after_interpreter(rest[1:])
-    return " ".join([PurePosixPath(rest[0]).name, *rest[1:]]) if rest else ""
+    return " ".join([_name(rest[0]), *rest[1:]]) if rest else ""
 
 
-def signature_of(command: Sequence[str]) -> Signature | None:
-    """The engine that a command line serves; None where it is of none."""
-    text = program(command)
-    return next((signature for signature in SIGNATURES if signature.serves.match(text)), None)
+def signature_of(program: str) -> Signature | None:
+    """The engine that a program serves; None where it is of none."""
+    return next((signature for signature in SIGNATURES if signature.serves.match(program)), None)
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
 
 
 def _after_interpreter(options: Sequence[str]) -> list[str]:
