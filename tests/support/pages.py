@@ -114,9 +114,7 @@ def collector(name: str, **failures: int) -> CollectorHealth:
     )
 
 
-def workload(
-    name: str, gpus: Iterable[GpuSnapshot], method: Method | None = "exclusive"
-) -> WorkloadSnapshot:
+def workload(name: str, gpus: Iterable[GpuSnapshot], method: Method | None = "exclusive") -> WorkloadSnapshot:
     return WorkloadSnapshot(
         info=WorkloadInfo(workload=name, engine="vllm", systemd_unit=f"{name}.service"),
         up=True,
@@ -134,9 +132,7 @@ def workload(
             kv_cache_usage_ratio=0.375,
             preemptions=2,
         ),
-        energy=tuple(
-            WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus
-        ),
+        energy=tuple(WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus),
         covered_seconds=3_598.0,
         missing_gpus=0,
     )
