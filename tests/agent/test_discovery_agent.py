@@ -65,7 +65,7 @@ def assert_shown(page: Page, workload: str, gpus: list[str]) -> None:
     [
         pytest.param(("--engines.discover", "false"), "", id="switched off"),
         pytest.param(
-            ("--engine", "url=http://127.0.0.1:1/metrics,workload=chat"), "is claimed", id="claimed"
+            ("--engine", "url=http://127.0.0.1:1/metrics,workload=chat"), "GPU 1 is claimed", id="claimed"
         ),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from support import engine_trees
-from support.process_trees import NOTHING, Actor, Socket, running
+from support.process_trees import NOTHING, Actor, Socket, running, write_process
 from support.readings import info
 
 from perwatt_agent.clock import SystemClock
@@ -294,6 +294,31 @@ class TestLife:
 
                     assert [] == second.heard("api")
 
+    async def test_same_process_under_another_title(self, tmp_path: Path) -> None:
+        """A process that takes a title, or loses its parent, is the same engine; a reused id is another."""
+        write_process(tmp_path, 7, 3, 100)
+        async with watching(root=tmp_path) as watched:
+            await watched.round({0: [7]})
+            write_process(tmp_path, 7, 1, 100, comm="vllm")
+            await watched.round()
+            assert ({"vllm-8000": ("GPU-0",)}, []) == (watched.claims(), watched.ended())
+            assert {(1.0,)} == {one.pid_starts for one in watched.told}
+
+            write_process(tmp_path, 7, 1, 200)
+            await watched.round()
+            await watched.until(lambda told: told[-1].pid_starts == (2.0,))
+            assert {"vllm-8000": ("GPU-0",)} == watched.claims()
+
+    async def test_no_gpu_any_more(self, tmp_path: Path) -> None:
+        """An engine that lives on and computes nowhere holds nothing."""
+        with running(tmp_path, engine_trees.vllm()) as tree:
+            async with watching() as watched:
+                await watched.round({0: [tree.pid("worker")]})
+                await watched.round({0: []})
+                await watched.round()
+
+            assert ((), 1) == (watched.told[-1].gpus, watched.told[-1].missing_gpus)
+
     async def test_growth(self, tmp_path: Path) -> None:
         """GPUs that are taken later belong to the workload from then on."""
         with running(tmp_path, engine_trees.vllm_tp2()) as tree:
@@ -357,13 +382,16 @@ class TestRefused:
         configured: Callable[[int], Configured],
         reason: str,
     ) -> None:
-        """A page or a GPU that the configuration has is left alone."""
+        """A page or a GPU that the configuration has is left alone, which is no reason to warn."""
+        caplog.set_level(logging.INFO)
         with running(tmp_path, engine_trees.vllm()) as tree:
             async with watching(configured(tree.port("api"))) as watched:
                 await watched.round({1: [tree.pid("worker")]})
 
             assert ([], []) == (watched.told, tree.heard("api"))
-            assert reason in caplog.text
+            assert [("INFO", True)] == [
+                (record.levelname, reason in record.getMessage()) for record in caplog.records
+            ]
 
     async def test_other_claims_do_not_matter(self, tmp_path: Path) -> None:
         """Claims on other GPUs and pages at other ports leave an engine free; names are given once."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support import engine_trees
-from support.process_trees import Actor, Tree, running
+from support.process_trees import Actor, Tree, running, write_process
 
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
@@ -219,35 +219,26 @@ class TestSignatures:
 class TestProcesses:
     """Over a /proc of our own, where processes do what real ones do not at our will."""
 
-    def write(
-        self, root: Path, pid: int, parent: int, started: int, comm: str = "python", state: str = "S"
-    ) -> None:
-        folder = root / str(pid)
-        folder.mkdir(parents=True, exist_ok=True)
-        rest = " ".join(["0"] * 17)
-        (folder / "stat").write_text(f"{pid} ({comm}) {state} {parent} {rest} {started} 0 0\n")
-        (folder / "cmdline").write_bytes(b"/usr/bin/python\0/usr/bin/vllm\0serve\0m\0")
-
     def test_reused(self, tmp_path: Path) -> None:
         """A process that took over the id of another one is not that one."""
         table = ProcessTable(tmp_path)
-        self.write(tmp_path, 7, 1, 100)
+        write_process(tmp_path, 7, 1, 100)
         before = table.process(7)
         assert before is not None
         assert table.is_alive(before)
 
-        self.write(tmp_path, 7, 1, 200)
+        write_process(tmp_path, 7, 1, 200)
         assert not table.is_alive(before)
 
     def test_ended_and_not_buried(self, tmp_path: Path) -> None:
         """A zombie is no process any more."""
-        self.write(tmp_path, 7, 1, 100, state="Z")
+        write_process(tmp_path, 7, 1, 100, state="Z")
 
         assert None is ProcessTable(tmp_path).process(7)
 
     def test_any_title(self, tmp_path: Path) -> None:
         """A title may have parentheses and spaces in it."""
-        self.write(tmp_path, 7, 3, 100, comm="a) R 9 (b")
+        write_process(tmp_path, 7, 3, 100, comm="a) R 9 (b")
         process = ProcessTable(tmp_path).process(7)
 
         assert process is not None
@@ -255,15 +246,16 @@ class TestProcesses:
 
     def test_a_circle(self, tmp_path: Path) -> None:
         """Parents that are read at different moments may form a circle; the search ends all the same."""
-        self.write(tmp_path, 7, 8, 100)
-        self.write(tmp_path, 8, 7, 101)
+        write_process(tmp_path, 7, 8, 100)
+        write_process(tmp_path, 8, 7, 101)
 
         found = search(ProcessTable(tmp_path), {"GPU-0": (7, 8)}).engines
         assert {7, 8} == {one.process.pid for one in found}
 
     def test_sockets_of_others(self, tmp_path: Path) -> None:
         """Where the sockets of a server cannot be seen, nothing is asked, and the reason says so."""
-        self.write(tmp_path, 7, 1, 100)
+        write_process(tmp_path, 7, 1, 100)
+        (tmp_path / "7" / "fd").rmdir()
         (tmp_path / "7" / "fd").write_text("no folder at all")
         (found,) = search(ProcessTable(tmp_path), {"GPU-0": (7,)}).engines
 

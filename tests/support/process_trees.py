@@ -152,6 +152,17 @@ def program() -> Path:
     return built
 
 
+def write_process(
+    proc: Path, pid: int, parent: int, started_ticks: int, comm: str = "python", state: str = "S"
+) -> None:
+    """Put a vLLM that does not listen into the /proc at *proc*, for what real processes do not do at will."""
+    folder = proc / str(pid)
+    (folder / "fd").mkdir(parents=True, exist_ok=True)
+    others = " ".join(["0"] * 17)
+    (folder / "stat").write_text(f"{pid} ({comm}) {state} {parent} {others} {started_ticks} 0 0\n")
+    (folder / "cmdline").write_bytes(b"/usr/bin/python\0/usr/bin/vllm\0serve\0m\0")
+
+
 def _bound(actor: Actor) -> dict[str, socket.socket]:
     found: dict[str, socket.socket] = {}
     for one in actor.sockets:

@@ -45,6 +45,12 @@ class FoundEngine:
             )
         self._refusal = why
 
+    def leave_alone(self, why: str) -> None:
+        """Say, once, that it is the configuration's business."""
+        if why != self._refusal:
+            logger.info("%s (process %d): %s", self.found.program, self.found.process.pid, why)
+        self._refusal = why
+
     def accept(self, page: Page) -> None:
         """Take *page* as its own, from now on."""
         self.reader.page = page

@@ -13,7 +13,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.engine import FoundEngine
 from perwatt_agent.discovery.page import FoundReader, Page, ask
-from perwatt_agent.discovery.processes import Process, ProcessTable
+from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import Found, Search, Stranger
 from perwatt_agent.discovery.workload import FoundWorkload
@@ -26,8 +26,6 @@ from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 10.0
-# Until the first processes are seen on a GPU, looking for them is free.
-FIRST_ROUND_SECONDS = 1.0
 SCAN_SECONDS = 5.0
 # A page that was refused may be another one by then: engines show some families from their first use on.
 ASK_AGAIN_SECONDS = 60.0
@@ -72,7 +70,8 @@ class DiscoveryFeed:
         self._lane: Lane | None = None
         self._known: tuple[GpuInfo, ...] = ()
         self._gpu_processes: dict[str, tuple[int, ...]] = {}
-        self._engines: dict[Process, FoundEngine] = {}
+        self._seen = asyncio.Event()
+        self._engines: dict[tuple[int, int], FoundEngine] = {}
         self._leaving: list[tuple[FoundWorkload, Found]] = []
         self._strangers: frozenset[Stranger] = frozenset()
         self._health = Health("discovery")
@@ -80,13 +79,14 @@ class DiscoveryFeed:
         self._failure = ""
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look until cancelled; until the first process is seen on a GPU, there is nothing to look for."""
         try:
+            await self.round()
+            await self._seen.wait()
             while True:
                 started = self._clock.monotonic()
                 await self.round()
-                wait_seconds = ROUND_SECONDS if self._gpu_processes else FIRST_ROUND_SECONDS
-                await self._clock.sleep_until(started + wait_seconds)
+                await self._clock.sleep_until(started + ROUND_SECONDS)
         finally:
             self.close()
 
@@ -101,7 +101,10 @@ class DiscoveryFeed:
         self._known = tuple(known)
         for sample in samples:
             if sample.slow is not None and sample.slow.processes is not None:
-                self._gpu_processes[sample.uuid] = tuple(process.pid for process in sample.slow.processes)
+                pids = tuple(process.pid for process in sample.slow.processes)
+                self._gpu_processes[sample.uuid] = pids
+                if pids:
+                    self._seen.set()
         # Those that end come first: another engine may have taken over a name.
         told = list(self._last_words(known))
         for engine in self._engines.values():
@@ -136,7 +139,7 @@ class DiscoveryFeed:
             self._health.failed("hung")
             return
         for process in scan.ended:
-            engine = self._engines.pop(process)
+            engine = self._engines.pop(process.life)
             logger.info("%s (process %d) has ended", engine.found.program, process.pid)
             self._leave(engine)
         self._meet(scan.search)
@@ -148,9 +151,8 @@ class DiscoveryFeed:
         if self._lane.busy_since is not None:
             return None
         anew = any(engine.page is None for engine in self._engines.values())
-        scanning = self._lane.submit(
-            partial(self._scanner.scan, dict(self._gpu_processes), tuple(self._engines), anew=anew)
-        )
+        roots = [engine.found.process for engine in self._engines.values()]
+        scanning = self._lane.submit(partial(self._scanner.scan, dict(self._gpu_processes), roots, anew=anew))
         done, _ = await asyncio.wait([scanning], timeout=SCAN_SECONDS)
         if not done:
             scanning.cancel()  # a result that comes later only frees the lane
@@ -158,11 +160,13 @@ class DiscoveryFeed:
         return scanning.result()
 
     def _meet(self, search: Search) -> None:
+        for engine in self._engines.values():
+            engine.found = msgspec.structs.replace(engine.found, gpus=())  # unless it is found with some
         for found in search.engines:
-            if found.process in self._engines:
-                self._engines[found.process].found = found
+            if found.process.life in self._engines:
+                self._engines[found.process.life].found = found
             else:
-                self._engines[found.process] = self._engine(found)
+                self._engines[found.process.life] = self._engine(found)
         for stranger in frozenset(search.strangers) - self._strangers:
             logger.info(
                 "process %d (%s) is on a GPU and belongs to no known engine",
@@ -186,11 +190,13 @@ class DiscoveryFeed:
         now = self._clock.monotonic()
         objection = self._configured.objection(engine.found, self._known)
         if objection:
-            self._refuse(engine, objection)
+            engine.leave_alone(objection)
+            self._leave(engine)
         elif engine.found.is_starting and now - engine.seen_at < LOADING_SECONDS:
             self._engage(engine)
         elif not engine.found.candidates:
-            self._refuse(engine, engine.found.absence)
+            engine.refuse(engine.found.absence)
+            self._leave(engine)
         elif now >= engine.ask_at:
             page = await ask(engine.found, self._table.is_alive)
             if isinstance(page, Page):
@@ -200,7 +206,8 @@ class DiscoveryFeed:
                 self._engage(engine)
             else:
                 engine.ask_at = now + ASK_AGAIN_SECONDS
-                self._refuse(engine, page)
+                engine.refuse(page)
+                self._leave(engine)
 
     def _engage(self, engine: FoundEngine) -> None:
         """Let it be a workload, once it can have its name."""
@@ -211,10 +218,6 @@ class DiscoveryFeed:
         name = workload_name(identity, engine.reader.engine, engine.port)
         info = described(WorkloadInfo(self._names.claim(engine, name, engine.port)), identity)
         engine.workload = FoundWorkload(info, engine.port, engine.reader, self._clock, self._interval_seconds)
-
-    def _refuse(self, engine: FoundEngine, why: str) -> None:
-        engine.refuse(why)
-        self._leave(engine)
 
     def _leave(self, engine: FoundEngine) -> None:
         self._names.release(engine)

@@ -27,6 +27,11 @@ class Process(Struct, frozen=True):
     comm: str
 
     @property
+    def life(self) -> tuple[int, int]:
+        """What stays the same from its start to its end, whatever it calls itself and whose child it is."""
+        return self.pid, self.started_ticks
+
+    @property
     def started_seconds(self) -> float:
         """When it started, in seconds since boot."""
         return self.started_ticks / _TICKS_PER_SECOND
@@ -64,7 +69,7 @@ class ProcessTable:
     def is_alive(self, process: Process) -> bool:
         """Whether *process* still runs: its id, and no other process that took it over."""
         now = self.process(process.pid)
-        return now is not None and now.started_ticks == process.started_ticks
+        return now is not None and now.life == process.life
 
     def command(self, process: Process) -> tuple[str, ...]:
         """The process's arguments, or its title where it has set one; empty for a kernel's thread."""
