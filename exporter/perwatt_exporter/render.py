@@ -13,7 +13,7 @@ from msgspec import Struct
 from perwatt_exporter.family import Collected, Family, Sample
 from perwatt_exporter.negotiate import Format
 
-SPARE_PREFIXES = 64
+SPARE_SERIES = 64
 
 
 def format_value(value: float) -> str:
@@ -44,7 +44,7 @@ class Block(Struct, frozen=True):
 
 
 class Renderer:
-    """Renders families, and remembers each series' `name{labels} ` from page to page."""
+    """Renders families, and remembers each series' labels and line from page to page."""
 
     def __init__(self) -> None:
         self._writers: dict[str, _FamilyWriter] = {}
@@ -69,20 +69,35 @@ class _FamilyWriter:
         self._labels = family.labels
         self._text_head = _head(family.name, "gauge" if family.kind == "info" else family.kind, family.help)
         self._openmetrics_head = _head(family.stem, family.kind, family.help, quotes=True)
-        self._prefixes: dict[tuple[str, ...], str] = {}
+        self._series: dict[tuple[str, ...], _Series] = {}
 
     def write(self, samples: Iterable[Sample]) -> Block:
-        prefixes = self._prefixes
+        known = self._series
         lines = []
         for values, value in samples:
-            prefix = prefixes.get(values)
-            if prefix is None:
-                prefix = prefixes[values] = _prefix(self._name, self._labels, values)
-            lines.append(f"{prefix}{format_value(value)}\n")
+            series = known.get(values)
+            if series is None:
+                series = known[values] = _Series(_prefix(self._name, self._labels, values))
+            # Most values are those of the page before, and writing numbers is most of what a page costs.
+            if value != series.value:
+                series.value = value
+                series.line = f"{series.prefix}{format_value(value)}\n"
+            lines.append(series.line)
         # Series come and go with workloads and reasons: forget all rather than keep the dead for ever.
-        if len(prefixes) > 2 * len(lines) + SPARE_PREFIXES:
-            prefixes.clear()
+        if len(known) > 2 * len(lines) + SPARE_SERIES:
+            known.clear()
         return Block(self._text_head, self._openmetrics_head, "".join(lines))
+
+
+class _Series:
+    """One series from page to page: its `name{labels} `, and its last value with the line of that."""
+
+    __slots__ = ("line", "prefix", "value")
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.value: float | None = None
+        self.line = ""
 
 
 def _head(name: str, kind: str, help_text: str, *, quotes: bool = False) -> str:

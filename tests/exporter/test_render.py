@@ -14,7 +14,7 @@ from perwatt_exporter.families import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.process import ProcessMetrics
-from perwatt_exporter.render import SPARE_PREFIXES, Renderer, format_value, page
+from perwatt_exporter.render import SPARE_SERIES, Renderer, format_value, page
 
 FORMATS: tuple[Format, ...] = ("text", "openmetrics")
 ODD = Family("perwatt_odd", "gauge", 'a "help" \\ of\ntwo lines', ("zebra", "ape"), lambda _: ())
@@ -128,12 +128,12 @@ class TestRenderer:
         with pytest.raises(ValueError, match="zip"):
             rendered([(ODD, [(("alone",), 1)])], "text")
 
-    def test_prefixes_are_bounded(self) -> None:
+    def test_series_are_bounded(self) -> None:
         """However label values churn, the renderer keeps prefixes in proportion to the page."""
         renderer = Renderer()
         for turn in range(50):
             samples = [((str(turn), str(n)), 1.0) for n in range(20)]
             assert oracle([(ODD, samples)], "text") == page(renderer.blocks([(ODD, samples)]), "text")
 
-            kept = sum(len(writer._prefixes) for writer in renderer._writers.values())
-            assert 2 * len(samples) + SPARE_PREFIXES >= kept
+            kept = sum(len(writer._series) for writer in renderer._writers.values())
+            assert 2 * len(samples) + SPARE_SERIES >= kept
