@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: up test test-gpu lint bench docs lock clean
+.PHONY: up test test-gpu test-engines lint bench docs lock clean
 
 up: $(RUNTIME)  ## run perwatt on this machine
 	$(BIN)/perwatt up
@@ -17,6 +17,9 @@ test: $(DEV)  ## every test; installs what the tests need, Debian's packages inc
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu -s tests/gpu
+
+test-engines: $(DEV)  ## perwatt beside a real llama-server and a real vLLM, which are installed into .cache/engines
+	$(BIN)/python -m pytest -m engines -s tests/engines
 
 lint: $(DEV)  ## style, types, import rules, and generated documents that are fresh
 	$(BIN)/ruff check .

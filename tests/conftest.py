@@ -13,16 +13,17 @@ settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "here")
 
+ON_REQUEST = {"gpu", "engines"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need a real GPU run only when they are asked for with `-m gpu`."""
-    if config.getoption("-m") == "gpu":
-        return
-    kept = [item for item in items if "gpu" not in item.keywords or item.get_closest_marker("gpu") is None]
+    """Tests that need what few machines have run only when they are asked for, with `-m` and their marker."""
+    left_out = ON_REQUEST - {config.getoption("-m")}
+    kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
     deselected = [item for item in items if item not in kept]
     config.hook.pytest_deselected(items=deselected)
     items[:] = kept
