@@ -29,7 +29,7 @@ NO_UNIT = {
     *("perwatt_gpus", "perwatt_backend_up", "perwatt_gpu_up", "perwatt_workload_up"),
     "perwatt_workload_missing_gpus",
     *("perwatt_requests_running", "perwatt_requests_waiting", "perwatt_request_preemptions_total"),
-    "perwatt_collector_success",
+    *("perwatt_collector_success", "perwatt_work_total"),
 }
 NOT_BASE = re.compile(
     r"milli|micro|kilo|mega|giga|kwh|watthours|watt_hours|_wh\b|percent|_mhz|_ghz|_mib|_gib|_mb\b|_gb\b|_ms\b|"

@@ -182,8 +182,15 @@ def simulated_with_workload() -> Snapshot:
         up=False,
         energy=(WorkloadGpuEnergy("SIM-node-0", 0.0, 0.0, 12.5),),
     )
+    job = WorkloadSnapshot(
+        WorkloadInfo("train", role="trainer", engine="work"),
+        up=True,
+        counts=EngineCounts("", work={"samples": 81_920, "steps": 640}),
+    )
     return node(
-        (gpu,), backend=BackendStatus("simulated", up=True), workloads=(workload("chat", (gpu,)), starting)
+        (gpu,),
+        backend=BackendStatus("simulated", up=True),
+        workloads=(workload("chat", (gpu,)), starting, job),
     )
 
 
