@@ -1,5 +1,8 @@
 """From the processes on the GPUs to engines and their sockets, over trees of real processes."""
 
+import os
+import socket
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,11 +10,11 @@ import pytest
 from support import engine_trees
 from support.process_trees import Actor, Tree, running, write_process
 
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import Found, Search, search
 from perwatt_agent.discovery.signatures import SIGNATURES, program, signature_of
-from perwatt_agent.discovery.sockets import Listener
+from perwatt_agent.discovery.sockets import Listener, listeners
 from perwatt_agent.engine.kinds import ENGINES
 
 
@@ -141,6 +144,33 @@ class TestSockets:
 
             assert ((), True, tree.port("api")) == (found.candidates, found.is_starting, found.port)
             assert f"it does not listen on port {tree.port('api')} yet" == found.absence
+
+    def test_tables(self) -> None:
+        """Listening sockets are read, and no others, as the kernel of this machine prints them."""
+        with socket.socket() as listening, socket.create_server(("127.0.0.1", 0)) as other:
+            listening.bind(("127.0.0.2", 0))
+            assert os.fstat(listening.fileno()).st_ino not in listeners(PROC)
+
+            listening.listen()
+            with socket.create_connection(other.getsockname()) as connected:
+                found = listeners(PROC)
+                assert Listener(*listening.getsockname()) == found[os.fstat(listening.fileno()).st_ino]
+                assert Listener(*other.getsockname()) == found[os.fstat(other.fileno()).st_ino]
+                assert os.fstat(connected.fileno()).st_ino not in found
+
+    def test_ipv6(self, tmp_path: Path) -> None:
+        """Addresses of IPv6 are read too; a kernel without a table has none of its sockets."""
+        words = struct.unpack("=4I", socket.inet_pton(socket.AF_INET6, "::1"))
+        address = "".join(f"{word:08X}" for word in words)
+        rest = "00000000:00000000 00:00000000 00000000  0  0"
+        (tmp_path / "net").mkdir()
+        (tmp_path / "net" / "tcp6").write_text(
+            "  sl  local_address  remote_address  st ...\n"
+            f"   0: {address}:1F40 {'0' * 32}:0000 0A {rest} 4711 1 0\n"
+            f"   1: {address}:1F40 {address}:C000 01 {rest} 4712 1 0\n"
+        )
+
+        assert {4711: Listener("::1", 8000)} == listeners(tmp_path)
 
     @pytest.mark.parametrize(
         ("address", "url"),

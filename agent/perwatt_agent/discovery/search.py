@@ -155,7 +155,8 @@ class _Sockets:
         root = self._table.root
         if any(socket_inodes(root, process.pid) is None for process in servers):
             return replace(
-                found, absence="its sockets are not ours to see: perwatt must run as root for that"
+                found,
+                absence="its sockets are not ours to see: root sees them, docs/discovery.md says who else",
             )
         if in_other_network(root, found.process.pid):
             return replace(found, absence="it lives in another network namespace")
