@@ -2,16 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
 from perwatt_agent.identity.cgroup import identity_in
 from perwatt_agent.identity.identity import NOBODY, Identity
 from perwatt_agent.identity.jobs import JobMap
-from perwatt_agent.identity.pods import PodWatch
+from perwatt_agent.identity.podresources import Container
 from perwatt_agent.snapshot import GpuInfo
 
 _MOST_BYTES = 64 * 1024
+
+
+class Pods(Protocol):
+    """Which containers hold a GPU; `pending` while the first answer may yet come."""
+
+    @property
+    def pending(self) -> bool: ...
+
+    def holders(self, gpu: GpuInfo) -> tuple[Container, ...]: ...
 
 
 class Identifier:
@@ -22,7 +32,7 @@ class Identifier:
     """
 
     def __init__(
-        self, proc: Path = Path("/proc"), *, jobs: JobMap | None = None, pods: PodWatch | None = None
+        self, proc: Path = Path("/proc"), *, jobs: JobMap | None = None, pods: Pods | None = None
     ) -> None:
         self._proc = proc
         self._jobs = jobs

@@ -23,6 +23,8 @@ SILENCE_SECONDS = 3.0 * INTERVAL_SECONDS
 FIRST_WAIT_SECONDS = 1.0
 MOST_WAIT_SECONDS = 300.0
 
+# A helper that was told to end may take this long.
+_GRACE_SECONDS = 0.5
 # After these there is no helper to listen to.
 _LAST_WORDS = ("no_grpcio", "ended", "silent", "garbled")
 _MOST_LINE_BYTES = 4 * 1024 * 1024
@@ -104,23 +106,29 @@ class PodWatch:
             assert process.stdout is not None
             await self._listen(process.stdout)
         finally:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
+            await _end(process)
 
     async def _listen(self, lines: asyncio.StreamReader) -> None:
         """Hear one line after another, until there will be no more that mean anything."""
         while True:
-            try:
-                line = await asyncio.wait_for(lines.readline(), self._silence_seconds)
-                answer = _DECODER.decode(line) if line else PodsFailed("ended", "the helper process ended")
-            except asyncio.TimeoutError:
-                answer = PodsFailed("silent", f"the helper said nothing for {self._silence_seconds:g} s")
-            except (ValueError, msgspec.MsgspecError) as error:
-                answer = PodsFailed("garbled", f"the helper said what is no answer: {error}")
+            answer = await self._next_answer(lines)
             self._hear(answer)
             if isinstance(answer, PodsFailed) and answer.reason in _LAST_WORDS:
                 return
+
+    async def _next_answer(self, lines: asyncio.StreamReader) -> PodsLine:
+        reading = asyncio.ensure_future(lines.readline())
+        try:
+            # Not `wait_for`, which before Python 3.12 may lose that it was cancelled.
+            done, _ = await asyncio.wait([reading], timeout=self._silence_seconds)
+            if not done:
+                return PodsFailed("silent", f"the helper said nothing for {self._silence_seconds:g} s")
+            line = reading.result()
+            return _DECODER.decode(line) if line else PodsFailed("ended", "the helper process ended")
+        except (ValueError, msgspec.MsgspecError) as error:
+            return PodsFailed("garbled", f"the helper said what is no answer: {error}")
+        finally:
+            reading.cancel()
 
     def _hear(self, answer: PodsLine) -> None:
         self._has_answered = True
@@ -143,3 +151,16 @@ class PodWatch:
             for device in container.devices:
                 holders.setdefault(gpu_of(device), {})[container] = None
         self._holders = {gpu: tuple(found) for gpu, found in holders.items()}
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Let it end with its input, kill it if it does not, and see it dead even when cancelled meanwhile."""
+    if process.stdin is not None:
+        process.stdin.close()
+    dying = asyncio.ensure_future(process.wait())
+    try:
+        await asyncio.wait([dying], timeout=_GRACE_SECONDS)
+    finally:
+        if not dying.done():
+            process.kill()
+        await dying
