@@ -15,6 +15,8 @@ from pathlib import Path
 import system_packages
 
 CACHE = Path(__file__).parents[2] / ".cache" / "engines"
+MAKE_GGUF = Path(__file__).with_name("make_gguf.py")
+MAKE_LLAMA = Path(__file__).with_name("make_llama.py")
 
 # The source of llama.cpp lies inside this package's sdist: 0.3.36 has llama.cpp 0.5.0-dev.
 LLAMACPP = "llama-cpp-python==0.3.36"
@@ -40,13 +42,14 @@ class CannotInstallError(Exception):
 
 def llamacpp() -> tuple[Path, Path]:
     """The paths of llama-server and its model."""
-    folder = _installed("llamacpp", (LLAMACPP, *LLAMACPP_TOOLS, *LLAMACPP_BUILD), _install_llamacpp)
+    parts = (LLAMACPP, *LLAMACPP_TOOLS, *LLAMACPP_BUILD, MAKE_GGUF.read_text())
+    folder = _installed("llamacpp", parts, _install_llamacpp)
     return folder / "build" / "bin" / "llama-server", folder / "model.gguf"
 
 
 def vllm() -> tuple[Path, Path]:
     """The paths of the `vllm` command and its model."""
-    folder = _installed("vllm", (VLLM,), _install_vllm)
+    folder = _installed("vllm", (VLLM, MAKE_LLAMA.read_text()), _install_vllm)
     return folder / "venv" / "bin" / "vllm", folder / "model"
 
 
@@ -66,27 +69,14 @@ def _install_llamacpp(folder: Path) -> None:
     if shutil.which("g++") is None:
         system_packages.install(["g++"])
     tools = _venv(folder, *LLAMACPP_TOOLS)
-    _run(
-        tools / "python",
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        *_from_source(LLAMACPP),
-        "-d",
-        folder,
-    )
+    from_source = ["--quiet", "--no-deps", "--no-binary", LLAMACPP.partition("==")[0]]
+    _run(tools / "python", "-m", "pip", "download", *from_source, "--dest", folder, LLAMACPP)
     source = folder / "source"
     _unpack(next(folder.glob("*.tar.gz")), LLAMACPP_SOURCE, source)
     ninja = f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}"
     _run(tools / "cmake", "-G", "Ninja", ninja, *LLAMACPP_BUILD, "-S", source, "-B", folder / "build")
     _run(tools / "cmake", "--build", folder / "build", "--target", "llama-server", "--parallel", "2")
-    _run(tools / "python", Path(__file__).with_name("make_gguf.py"), folder / "model.gguf")
-
-
-def _from_source(requirement: str) -> tuple[str, str, str]:
-    return "--no-binary", requirement.partition("==")[0], requirement
+    _run(tools / "python", MAKE_GGUF, folder / "model.gguf")
 
 
 def _unpack(archive: Path, inner: str, target: Path) -> None:
@@ -106,20 +96,15 @@ def _install_vllm(folder: Path) -> None:
     tools = _venv(folder, VLLM)
     # PyPI's builds of these want CUDA, and break what imports them beside PyTorch's CPU build.
     _run(tools / "python", "-m", "pip", "uninstall", "--quiet", "--yes", *VLLM_CAN_DO_WITHOUT)
-    _name_as_vllm(tools / "python")
-    _run(tools / "python", Path(__file__).with_name("make_llama.py"), folder / "model")
+    _name_as_vllm(folder / "venv")
+    _run(tools / "python", MAKE_LLAMA, folder / "model")
 
 
-def _name_as_vllm(python: Path) -> None:
+def _name_as_vllm(venv: Path) -> None:
     """Give the venv metadata of "vllm": the command asks for its version by that name alone."""
-    where = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    packages = next(venv.glob("lib/python*/site-packages"))
     version = VLLM.partition("==")[2] + "+cpu"
-    metadata = Path(where.stdout.strip()) / f"vllm-{version}.dist-info" / "METADATA"
+    metadata = packages / f"vllm-{version}.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text(f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n")
 

@@ -17,6 +17,7 @@ from support.agent import get
 
 # A CPU build of vLLM takes a minute on a quiet machine.
 START_SECONDS = 600.0
+END_SECONDS = 30.0
 
 
 class Engine(NamedTuple):
@@ -75,6 +76,10 @@ class Server:
                 start_new_session=True,
             )
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def computing_pid(self) -> int:
         """Wait for the process that would hold the GPU, if there were one."""
         return self._wait_for(self._find_computing_pid)
@@ -84,8 +89,15 @@ class Server:
         self._wait_for(self._is_ready)
 
     def kill(self) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """Kill the server alone; its children notice, and take its shared memory with them."""
+        self._process.kill()
         self._process.wait()
+        deadline = time.monotonic() + END_SECONDS
+        with contextlib.suppress(ProcessLookupError):  # once none of them is left
+            while time.monotonic() < deadline:
+                os.killpg(self.pid, 0)
+                time.sleep(0.1)
+            os.killpg(self.pid, signal.SIGKILL)
 
     def _wait_for(self, find: Callable[[], int]) -> int:
         """Ask until the answer is not 0; raises AssertionError with the engine's log."""
@@ -105,14 +117,11 @@ class Server:
 
     def _find_computing_pid(self) -> int:
         if not self._engine.computes:
-            return self._process.pid
+            return self.pid
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                command = (folder / "cmdline").read_text()
-                if (
-                    command.startswith(self._engine.computes)
-                    and os.getpgid(int(folder.name)) == self._process.pid
-                ):
+                command = (folder / "cmdline").read_text(errors="replace")
+                if command.startswith(self._engine.computes) and os.getpgid(int(folder.name)) == self.pid:
                     return int(folder.name)
         return 0
 

@@ -77,9 +77,14 @@ class Story:
         self._mark("worked again", self.worked_again.output_tokens)
 
     def _load_model(self, server: Server) -> float:
-        """Put the engine on its GPU as soon as it computes; how long it took from there."""
-        self.driver.set_processes(HELD, [(server.computing_pid(), 1 << 30)])
+        """
+        Put the engine on its GPU from its first moment, and then the part of it that computes.
+
+        Give how long it took until it was ready.
+        """
         began = time.monotonic()
+        self.driver.set_processes(HELD, [(server.pid, 1 << 30)])
+        self.driver.set_processes(HELD, [(server.computing_pid(), 1 << 30)])
         server.wait_until_ready()
         return time.monotonic() - began
 
@@ -119,4 +124,6 @@ def told(engine: Engine, folder: Path) -> Iterator[Story]:
         driver.reset_energy()
         story = Story(engine, folder, driver)
         story.tell()
+        print(f"\n{engine.name}: ready after {story.loading_seconds:.1f} s")
+        print(f"  worked {story.worked}\n  broken {story.broken}\n  worked again {story.worked_again}")
         yield story
