@@ -123,12 +123,15 @@ class TestPace:
         ],
     )
     async def test_period(self, clock: ManualClock, took: float, period: float) -> None:
-        """A page is fetched every interval, more rarely while it takes long, and at least each minute."""
+        """
+        A page is fetched every interval, more rarely once it took long twice, and at least each minute.
+        """
         poller, reader = polling(clock, *[counts(1.0)] * 3, seconds=took)
         with pytest.raises(asyncio.CancelledError):
             await poller.run()
 
-        assert pytest.approx([1_000.0 + period * number for number in range(4)]) == reader.asked_at
+        second = 1_005.0  # once may be the machine's fault
+        assert pytest.approx([1_000.0, second, second + period, second + 2 * period]) == reader.asked_at
 
 
 class TestClaims:

@@ -30,9 +30,11 @@ class Silent:
         return counts()
 
 
-def source_of(clock: ManualClock, *readers: Silent) -> tuple[LiveSource, FakeBackend]:
+def source_of(
+    clock: ManualClock, *readers: Silent, wait_seconds: float = 30.0
+) -> tuple[LiveSource, FakeBackend]:
     backend = FakeBackend(FakeDevice(0, clock), FakeDevice(1, clock))
-    timing = Timing(wait_seconds=30.0)
+    timing = Timing(wait_seconds)
     driver = Driver(backend, clock, timing.hung_seconds)
     pollers = [
         EndpointPoller(Endpoint(WorkloadInfo(f"w{number}"), 8000, (number,), reader), clock, 5.0)
@@ -91,3 +93,21 @@ async def test_silent_engines_delay_nobody(clock: ManualClock) -> None:
     source.close()
     (polling,) = source._running
     await eventually(polling.cancelled)
+
+
+async def test_no_page_before_the_driver_was_tried(clock: ManualClock) -> None:
+    """Counts that come before the first joules would be divided by joules that nobody knows."""
+    reader = Silent()
+    source, backend = source_of(clock, reader, wait_seconds=0.05)
+    with backend.opens.hanging():
+        await source.next()
+        await asyncio.sleep(0.05)
+        assert 0 == reader.asked
+
+    for _ in range(200):
+        await source.next()
+        await asyncio.sleep(0.01)
+        if reader.asked:
+            break
+    source.close()
+    assert 1 == reader.asked

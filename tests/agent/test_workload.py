@@ -138,3 +138,16 @@ def test_missing_gpus() -> None:
 
     workload.hear(msgspec.structs.replace(page("a", 101.0, gpus=()), ended=True))
     assert None is workload.snapshot({}).missing_gpus
+
+
+def test_joules_are_shown_from_zero_on() -> None:
+    """A GPU that is first read after the first page is shown with 0 joules before it is shown with any."""
+    workload = WorkloadAccount(WorkloadInfo("a"))
+    workload.hear(page("a", 100.0, counts(5.0, running=1.0)))
+    workload.settle({}, 100.5)
+    assert () == workload.snapshot({}).energy
+
+    ledger = held(101.0, 102.0)
+    workload.settle({"GPU-0": ledger}, 102.0)
+    (energy,) = workload.snapshot({"GPU-0": ledger}).energy
+    assert ("GPU-0", 0.0, 0.0) == (energy.gpu, energy.active_joules, energy.idle_joules)

@@ -96,6 +96,10 @@ class WorkloadAccount:
         self._info_is_final = self._info_is_final or self._took_too_long(now)
         if not self._has_page:
             self._settle_without_page(ledgers)
+        elif self.state.counts is not None:
+            # A GPU's joules are shown from 0 on, or their first ones would be lost to whoever reads them.
+            for gpu in ledgers:
+                self.state.models[self.state.counts.model].add(gpu, "idle", 0.0)
         while self._pages and self._can_settle(self._pages[0], ledgers, now):
             self._settle(self._pages.popleft(), ledgers)
 

@@ -85,13 +85,16 @@ class EndpointPoller:
 
     async def run(self) -> None:
         """Poll until cancelled."""
+        took_seconds = 0.0
         while True:
             started = self._clock.monotonic()
             await self.poll()
-            took_seconds = self._clock.monotonic() - started
+            before_seconds, took_seconds = took_seconds, self._clock.monotonic() - started
+            # Slow is what is slow twice: once may be anybody's fault on a busy machine.
+            page_seconds = min(before_seconds, took_seconds)
             wait_seconds = self._interval_seconds
-            if took_seconds > SLOW_PAGE_SECONDS:
-                wait_seconds = max(wait_seconds, min(WAIT_PER_PAGE * took_seconds, MOST_WAIT_SECONDS))
+            if page_seconds > SLOW_PAGE_SECONDS:
+                wait_seconds = max(wait_seconds, min(WAIT_PER_PAGE * page_seconds, MOST_WAIT_SECONDS))
             await self._clock.sleep_until(started + wait_seconds)
 
     async def poll(self) -> None:

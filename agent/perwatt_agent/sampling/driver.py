@@ -11,6 +11,9 @@ from perwatt_agent.snapshot import BackendStatus
 
 logger = logging.getLogger(__name__)
 
+STARTING = "starting"
+"""Why a driver is down that was never tried yet."""
+
 # Waits between attempts to open the backend; the last one repeats.
 REOPEN_SECONDS = (1.0, 2.0, 4.0, 8.0, 10.0)
 
@@ -34,7 +37,7 @@ class Driver:
         self.generation: Generation | None = None
         self.generations = 0
         self.health = Health("backend")
-        self.status = BackendStatus(backend.name, up=False, reason="starting")
+        self.status = BackendStatus(backend.name, up=False, reason=STARTING)
 
     async def attend(self, wait_seconds: float) -> bool:
         """Open the backend where that is due; True when a new generation has begun."""

@@ -7,7 +7,7 @@ from typing import Protocol
 from perwatt_agent.clock import Clock
 from perwatt_agent.feed import Feed
 from perwatt_agent.readings import Readings
-from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.driver import STARTING, Driver
 from perwatt_agent.sampling.gpus import GpuSweeper
 from perwatt_agent.snapshot import BackendStatus, CollectorHealth
 
@@ -51,13 +51,15 @@ class LiveSource:
         return self._driver.status
 
     async def next(self) -> Readings:
-        if not self._running:
-            self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
         await self._clock.sleep_until(self._due)
         # A sweep that came late does not make the later ones hurry: missed beats are skipped.
         beats = max(1.0, (self._clock.monotonic() - self._due) // self._interval_seconds + 1.0)
         self._due += beats * self._interval_seconds
-        return await self.sweep()
+        readings = await self.sweep()
+        # Counts that come before the first joules would belong to joules that nobody knows.
+        if not self._running and self._driver.status.reason != STARTING:
+            self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
+        return readings
 
     async def sweep(self) -> Readings:
         """Sweep once, now."""
