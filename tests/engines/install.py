@@ -54,9 +54,10 @@ def vllm() -> tuple[Path, Path]:
 
 
 def _installed(name: str, parts: tuple[str, ...], install: Callable[[Path], None]) -> Path:
-    """The folder of an engine, made anew unless it has just these *parts*."""
+    """The folder of an engine, made anew unless it has these *parts* and was made here: venvs do not move."""
     folder = CACHE / name
-    stamp, digest = folder / "installed", hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join((*parts, str(folder))).encode()).hexdigest()
+    stamp = folder / "installed"
     if not (stamp.exists() and stamp.read_text() == digest):
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)

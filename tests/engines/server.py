@@ -88,16 +88,14 @@ class Server:
         """Wait until the model is loaded."""
         self._wait_for(self._is_ready)
 
-    def kill(self) -> None:
-        """Kill the server alone; its children notice, and take its shared memory with them."""
-        self._process.kill()
-        self._process.wait()
-        deadline = time.monotonic() + END_SECONDS
-        with contextlib.suppress(ProcessLookupError):  # once none of them is left
-            while time.monotonic() < deadline:
-                os.killpg(self.pid, 0)
-                time.sleep(0.1)
+    def end(self) -> None:
+        """Let the server end by itself, and give its shared memory back; then leave no process of it."""
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
 
     def _wait_for(self, find: Callable[[], int]) -> int:
         """Ask until the answer is not 0; raises AssertionError with the engine's log."""
@@ -133,4 +131,4 @@ def running(engine: Engine, port: int, folder: Path) -> Iterator[Server]:
     try:
         yield server
     finally:
-        server.kill()
+        server.end()

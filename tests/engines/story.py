@@ -1,7 +1,7 @@
 """
 The two lives of an engine, and what two agents show of them.
 
-It loads, idles, works, has requests broken off, is killed, and starts again. One agent is told where it is,
+It loads, idles, works, has requests broken off, ends, and starts again. One agent is told where it is,
 the other has to find it.
 """
 
