@@ -1,6 +1,7 @@
 """What this process costs the machine: prometheus_client's own collectors, as families."""
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from prometheus_client import PlatformCollector, ProcessCollector
@@ -9,19 +10,39 @@ from prometheus_client.registry import Collector
 
 from perwatt_exporter.family import Collected, Family, Kind
 
+# Reading them takes as long as half of all other families: no page needs them fresher than this.
+PERIOD_SECONDS = 5.0
+
 
 class ProcessMetrics:
-    """Reads process_* and python_info anew at each call; `proc` is where the kernel shows processes."""
+    """
+    Reads process_* and python_info, anew when they are older than `period_seconds`.
 
-    def __init__(self, proc: str = "/proc") -> None:
+    `proc` is where the kernel shows processes.
+    """
+
+    def __init__(
+        self,
+        proc: str = "/proc",
+        period_seconds: float = PERIOD_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._period_seconds = period_seconds
+        self._monotonic = monotonic
+        self._read_at = float("-inf")
+        self._collected: tuple[Collected[Any], ...] = ()
         self._collectors: tuple[Collector, ...] = (
             ProcessCollector(proc=proc, registry=None),
             PlatformCollector(registry=None),
         )
 
-    def __call__(self) -> Iterator[Collected[Any]]:
-        for collector in self._collectors:
-            yield from map(_collected, collector.collect())
+    def __call__(self) -> tuple[Collected[Any], ...]:
+        now = self._monotonic()
+        if now - self._read_at >= self._period_seconds:
+            self._read_at = now
+            collected = (collector.collect() for collector in self._collectors)
+            self._collected = tuple(_collected(metric) for metrics in collected for metric in metrics)
+        return self._collected
 
 
 def _collected(metric: Metric) -> Collected[Any]:
