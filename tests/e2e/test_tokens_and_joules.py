@@ -8,7 +8,7 @@ nodes side by side, because each needs minutes; every figure of every node is lo
 import json
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,10 @@ TOKENS_PER_SECOND = 1000.0
 TRUTH = TOKENS_PER_SECOND / WATTS
 WINDOW_SECONDS = 60
 OUTAGE_SECONDS = 120
-NAMES = ("steady", "engine restarts", "agent restarts", "both restart", "page away", "agent away")
+# How much longer than on a quiet machine it may take until a figure is valid again.
+PATIENCE_SECONDS = 120
+RESTARTED = ("engine restarts", "agent restarts", "both restart")
+NAMES = ("steady", *RESTARTED, "page away", "agent away")
 
 
 class Node:
@@ -76,12 +79,16 @@ class Watch:
         self.answers += items.items()
         return items
 
-    def for_seconds(self, seconds: float) -> dict[str, dict[str, Any]]:
-        ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
-            self.now()
+    def for_seconds(self, seconds: float, until_valid: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+        """Look for so long, and on a busy machine on until the figures of some nodes are valid."""
+        least = time.monotonic() + seconds
+        most = least + PATIENCE_SECONDS
+        while True:
+            items = self.now()
+            now = time.monotonic()
+            if now > most or (now > least and all(items[name]["valid"] for name in until_valid)):
+                return items
             time.sleep(1.0)
-        return self.now()
 
 
 class Story:
@@ -119,7 +126,7 @@ def _tell(nodes: dict[str, Node], aggregator: PerwattProcess, server: prometheus
     watch = Watch(aggregator, nodes)
     story.answers = watch.answers
     # Prometheus comes some seconds later, and increase() is biased on a series that starts in its window.
-    story.steady = watch.for_seconds(WINDOW_SECONDS + 20)
+    story.steady = watch.for_seconds(WINDOW_SECONDS + 20, until_valid=NAMES)
     story.by_prometheus = _tokens_per_joule(server, nodes)
 
     nodes["page away"].engine.reachable = False
@@ -130,13 +137,14 @@ def _tell(nodes: dict[str, Node], aggregator: PerwattProcess, server: prometheus
     nodes["both restart"].engine.restart()
     for name in ("agent restarts", "both restart"):
         nodes[name].start_agent()
-    story.after_restarts = watch.for_seconds(WINDOW_SECONDS + 8)
-    story.during_outage = watch.for_seconds(OUTAGE_SECONDS - WINDOW_SECONDS - 8)
+    outage_began = time.monotonic()
+    story.after_restarts = watch.for_seconds(WINDOW_SECONDS + 8, until_valid=RESTARTED)
+    story.during_outage = watch.for_seconds(max(0.0, OUTAGE_SECONDS - (time.monotonic() - outage_began)))
 
     nodes["page away"].engine.reachable = True
     nodes["agent away"].start_agent()
     story.after_outage = watch.for_seconds(10)
-    story.final = watch.for_seconds(WINDOW_SECONDS)
+    story.final = watch.for_seconds(WINDOW_SECONDS, until_valid=NAMES)
     story.tokens = _increase(server, nodes, "perwatt_output_tokens_total")
     story.joules = _increase(server, nodes, "perwatt_workload_energy_joules_total")
     story.lived_seconds = time.monotonic() - started
@@ -185,9 +193,10 @@ class TestFaults:
             least = TRUTH * item["explained_ratio"] * 0.98
             assert least <= item["tokens_per_joule"] <= TRUTH * 1.02, (name, item)
 
-    @pytest.mark.parametrize("name", ["engine restarts", "agent restarts", "both restart"])
+    @pytest.mark.parametrize("name", RESTARTED)
     def test_restarts(self, story: Story, name: str) -> None:
-        """A minute later the figure is whole again, and a restart of the engine is not hidden before."""
+        """Soon the figure is whole again, and a restart of the engine is not hidden before."""
+        assert story.after_restarts[name]["valid"], story.after_restarts[name]["reasons"]
         assert TRUTH == pytest.approx(story.after_restarts[name]["tokens_per_joule"], rel=2e-2)
         assert story.final[name]["valid"], story.final[name]["reasons"]
         if "agent" not in name:
