@@ -10,6 +10,7 @@ from perwatt_agent.snapshot import (
     GpuReading,
     GpuSlowReading,
     GpuState,
+    MeterScope,
     WorkloadInfo,
 )
 
@@ -48,11 +49,24 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
 
 
 class MeterSample(Struct, frozen=True, omit_defaults=True):
-    """One reading of a meter of the whole node at the wall."""
+    """
+    One reading of one meter: its power, its cumulative energy, or both; None is what it does not tell.
+
+    `scope` says what it measures and `zone` which of several (a processor's number, a sensor's name).
+    `power_is_mean` tells a mean since the reading before (True) from an instantaneous value.
+    `energy_joules` counts up to `energy_range_joules` and starts at 0 again, where it has such a range.
+    `period_seconds` is how far apart its readings are; 0 is the sweep's own interval.
+    """
 
     source: str
     monotonic_seconds: float
-    power_watts: float
+    power_watts: float | None = None
+    energy_joules: float | None = None
+    energy_range_joules: float | None = None
+    power_is_mean: bool = False
+    scope: MeterScope = "node"
+    zone: str = ""
+    period_seconds: float = 0.0
 
 
 class Readings(Struct, frozen=True, omit_defaults=True):

@@ -15,6 +15,8 @@ GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 EnergySource = Literal["counter", "integrated", "module", "simulated"]
 Role = Literal["mixed", "prefill", "decode", "router", "trainer"]
 Method = Literal["exclusive", "sm_share", "busy_share", "equal"]
+MeterScope = Literal["node", "module", "package", "core", "dram", "psys", "sensor"]
+"""What a meter of the host measures: the whole node at the wall (AC), or a part of it."""
 
 
 class GpuInfo(Struct, frozen=True):

@@ -40,6 +40,7 @@ class _Meter:
         self._covered_seconds = 0.0
 
     def add(self, sample: MeterSample) -> NodeMeterSnapshot:
+        assert sample.power_watts is not None  # every meter at the wall so far tells its power
         added = self._integrator.add(sample.monotonic_seconds, sample.power_watts, is_mean=False)
         self._joules += added.joules
         self._covered_seconds += added.seconds

@@ -1,0 +1,1 @@
+"""Meters of the host around the GPUs: its processors, its memory, and the whole node at the wall."""

@@ -1,0 +1,37 @@
+"""What a meter must offer, and how it says that it cannot."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from perwatt_agent.readings import MeterSample
+
+
+class MeterFailure(Exception):
+    """
+    The meter gave no reading this time; it is asked again at its next turn.
+
+    `reason` is a short closed word for labels (absent, permission_denied, timeout, unreachable, refused,
+    malformed, implausible), the message says what happened and what cures it.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Meter(Protocol):
+    """
+    One meter, read by one task at a time. `name` is unique on the node and the label of its collector.
+
+    `interval_seconds` is how often it is worth asking: never more often than the meter is refreshed.
+    `read` returns a sample for each thing that it measures, in watts and joules, stamped with the
+    monotonic instant of the read, and raises MeterFailure. It must not block the loop.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def interval_seconds(self) -> float: ...
+
+    async def read(self) -> Sequence[MeterSample]: ...
