@@ -9,6 +9,18 @@ from typing import Literal
 
 from msgspec import Struct
 
+from perwatt_agent.gpufacts import (
+    ComputeMode,
+    EccCount,
+    FabricHealth,
+    FabricState,
+    GpmReading,
+    MigReading,
+    ProcessUse,
+    RecoveryAction,
+    ThrottleReason,
+)
+
 GpuState = Literal["ok", "lost", "hung", "error"]
 GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 
@@ -20,7 +32,11 @@ MeterScope = Literal["node", "module", "package", "core", "dram", "psys", "senso
 
 
 class GpuInfo(Struct, frozen=True):
-    """What a GPU is; read once a driver generation. Strings a driver does not give are empty."""
+    """
+    What a GPU is; read once a driver generation. Strings a driver does not give are empty.
+
+    `numa_node` is set where the operating system owns the GPU's memory, as that of a node of its own.
+    """
 
     uuid: str
     index: int
@@ -29,6 +45,7 @@ class GpuInfo(Struct, frozen=True):
     architecture: str = ""
     serial: str = ""
     vbios_version: str = ""
+    numa_node: int | None = None
 
 
 class GpuReading(Struct, frozen=True, omit_defaults=True):
@@ -38,6 +55,9 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     `monotonic_seconds` is the instant of the energy and power read. `power_is_mean` tells a
     one-second mean (True) from an instantaneous value (False). `energy_joules` is the driver's
     own cumulative counter, unaltered, and `energy_source` says what it counts.
+
+    `throttled_seconds` cumulates, by reason, how long clocks were held down; reasons overlap. Counts of
+    bytes start with the driver and may wrap.
     """
 
     monotonic_seconds: float
@@ -46,6 +66,7 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     power_watts: float | None = None
     power_is_mean: bool = True
     utilization_ratio: float | None = None
+    memory_utilization_ratio: float | None = None
     memory_used_bytes: int | None = None
     memory_reserved_bytes: int | None = None
     memory_total_bytes: int | None = None
@@ -54,6 +75,13 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     clock_graphics_hertz: float | None = None
     clock_sm_hertz: float | None = None
     clock_memory_hertz: float | None = None
+    throttled_seconds: dict[str, float] = {}
+    pcie_transmitted_bytes: float | None = None
+    pcie_received_bytes: float | None = None
+    pcie_replays: float | None = None
+    nvlink_transmitted_bytes: float | None = None
+    nvlink_received_bytes: float | None = None
+    gpm: GpmReading | None = None
 
 
 class GpuProcess(Struct, frozen=True, omit_defaults=True):
@@ -69,7 +97,14 @@ class GpuProcess(Struct, frozen=True, omit_defaults=True):
 
 
 class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
-    """One slow-tier read (every 10-15 s) of one GPU: limits, and the processes that hold it."""
+    """
+    One slow-tier read (every 10-15 s) of one GPU: limits, health, and the processes that hold it.
+
+    `temperature_thresholds_celsius` are temperatures at which the board acts. Newer boards tell instead the
+    degrees that are left to their limit, `temperature_margin_celsius`, and in `temperature_margins_celsius`
+    at which margins they act; those may be negative. `nvlink_errors` count by kind. `mig` is None without
+    MIG and empty without an instance. `top_processes` is None where nobody asked for them.
+    """
 
     monotonic_seconds: float
     power_limit_watts: float | None = None
@@ -77,6 +112,42 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     power_limit_min_watts: float | None = None
     power_limit_max_watts: float | None = None
     processes: tuple[GpuProcess, ...] | None = None
+    clock_memory_hertz: float | None = None
+    clock_sm_max_hertz: float | None = None
+    clock_memory_max_hertz: float | None = None
+    performance_state: int | None = None
+    throttle_reasons: tuple[ThrottleReason, ...] | None = None
+    temperature_margin_celsius: float | None = None
+    temperature_margins_celsius: dict[str, float] = {}
+    temperature_thresholds_celsius: dict[str, float] = {}
+    fan_ratios: tuple[float, ...] = ()
+    encoder_ratio: float | None = None
+    decoder_ratio: float | None = None
+    pcie_generation: int | None = None
+    pcie_generation_max: int | None = None
+    pcie_width: int | None = None
+    pcie_width_max: int | None = None
+    nvlink_errors: dict[str, float] = {}
+    fabric_state: FabricState | None = None
+    fabric_health: FabricHealth | None = None
+    bar1_used_bytes: int | None = None
+    bar1_total_bytes: int | None = None
+    os_memory_used_bytes: int | None = None
+    os_memory_total_bytes: int | None = None
+    ecc_enabled: bool | None = None
+    ecc_errors: tuple[EccCount, ...] = ()
+    retired_pages_corrected: int | None = None
+    retired_pages_uncorrected: int | None = None
+    retired_pages_pending: bool | None = None
+    remapped_rows_corrected: int | None = None
+    remapped_rows_uncorrected: int | None = None
+    remapped_rows_pending: bool | None = None
+    remapped_rows_failed: bool | None = None
+    recovery_action: RecoveryAction | None = None
+    compute_mode: ComputeMode | None = None
+    persistence: bool | None = None
+    mig: tuple[MigReading, ...] | None = None
+    top_processes: tuple[ProcessUse, ...] | None = None
 
 
 class GpuEnergy(Struct, frozen=True):
