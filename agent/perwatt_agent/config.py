@@ -23,6 +23,7 @@ from perwatt_agent.configfile.kinds import (
 )
 from perwatt_agent.engine.kinds import engine_names
 from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
+from perwatt_agent.meters.config import MetersConfig, check_meters
 from perwatt_agent.snapshot import Role
 
 REPLAY_PREFIX = "replay:"
@@ -154,6 +155,7 @@ class AgentConfig(Struct, frozen=True):
     state_dir: Annotated[Path, Key("what outlives a restart of the agent", PATH)] = Path("/run/perwatt")
     web: AgentWebConfig = field(default_factory=AgentWebConfig)
     engines: EnginesConfig = field(default_factory=EnginesConfig)
+    meters: MetersConfig = field(default_factory=MetersConfig)
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     work: WorkConfig = field(default_factory=WorkConfig)
     calibration: Annotated[
@@ -184,6 +186,7 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
     for uuid in config.calibration:
         if not uuid.startswith(("GPU-", "SIM-")):
             yield f"calibration.{uuid}", "expected a GPU's UUID as key, such as GPU-8f6d..."
+    yield from check_meters(config.meters, sound)
     yield from _check_kinds(config.engines, sound)
     endpoints = {
         path: endpoint

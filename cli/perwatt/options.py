@@ -23,6 +23,7 @@ FORMS = {
     "agent": "URL",
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
+    "meter": "kind=csv,file=FILE,unit=watts",
 }
 """What follows a repeatable flag."""
 

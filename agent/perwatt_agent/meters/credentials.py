@@ -1,0 +1,61 @@
+"""A file that holds a user's name and password."""
+
+import base64
+import os
+import re
+from pathlib import Path
+
+import yaml
+
+_MAX_BYTES = 4096
+_EXPECTED = "`username:` and `password:`, or one line USER:PASSWORD"
+
+
+def authorization(path: Path) -> str:
+    """
+    The value of HTTP's Authorization header (Basic, RFC 7617) for the user whom *path* names.
+
+    Raises ValueError, which never holds what the file says, when it is no such file or others may read it.
+    """
+    user, password = _user_and_password(_read(path))
+    if ":" in user:
+        raise ValueError(f"a user's name without a colon in {path}")
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_mode & 0o007:
+                raise ValueError(f"a file that nobody else may read (chmod o-rwx {path})")
+            text = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"a file that can be read ({error.strerror})") from None
+    try:
+        if len(text) <= _MAX_BYTES:
+            return text.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    raise ValueError(f"a small text in UTF-8 with {_EXPECTED}")
+
+
+def _user_and_password(text: str) -> tuple[str, str]:
+    if not re.match(r"\s*(#|---|username\s*:|password\s*:)", text):
+        user, colon, password = text.strip().partition(":")
+        if colon and user and password and len(text.strip().splitlines()) == 1:
+            return user, password
+        raise ValueError(_EXPECTED)
+    try:
+        given = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(_EXPECTED) from None
+    if not isinstance(given, dict) or set(given) != {"username", "password"}:
+        raise ValueError(_EXPECTED)
+    return _text(given["username"]), _text(given["password"])
+
+
+def _text(value: object) -> str:
+    """YAML takes 0123 for a number and `no` for a boolean: what was meant cannot be told any more."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{_EXPECTED}, each in quotes")
+    return value
