@@ -1,0 +1,105 @@
+"""The meters of the host, each at its own pace, beside the sweeps of the GPUs."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.health import Health
+from perwatt_agent.meters.meter import Meter, MeterFailure
+from perwatt_agent.readings import MeterSample
+from perwatt_agent.snapshot import CollectorHealth
+
+logger = logging.getLogger(__name__)
+
+# What only an operator can change is asked for now and then, so that it is noticed.
+PERMANENT = ("absent", "permission_denied")
+RETRY_SECONDS = 60.0
+DEADLINE_SECONDS = 20.0
+VALID_PERIODS = 3.0
+
+
+class MeterFeed:
+    """
+    Read every meter again and again; one that fails, hangs or is late concerns no other.
+
+    `drain` gives, once a sweep, every sample since the sweep before, and the newest ones again while
+    they are not older than three of their meter's periods.
+    """
+
+    def __init__(self, meters: Sequence[Meter], clock: Clock) -> None:
+        self._pollers = tuple(MeterPoller(meter, clock) for meter in meters)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        await asyncio.gather(*(poller.run() for poller in self._pollers))
+
+    def drain(self) -> tuple[MeterSample, ...]:
+        return tuple(sample for poller in self._pollers for sample in poller.drain())
+
+    def health(self) -> tuple[CollectorHealth, ...]:
+        return tuple(poller.health.snapshot() for poller in self._pollers)
+
+
+class MeterPoller:
+    """Read one meter at its pace. `health` is that of the collector `meter_<name>`."""
+
+    def __init__(self, meter: Meter, clock: Clock) -> None:
+        self._meter = meter
+        self._clock = clock
+        self._failure = ""
+        self._heard: list[MeterSample] = []
+        self._newest: tuple[MeterSample, ...] = ()
+        self.health = Health(f"meter_{meter.name}")
+
+    async def run(self) -> None:
+        """Poll until cancelled."""
+        while True:
+            started = self._clock.monotonic()
+            await self.poll()
+            wait_seconds = self._meter.interval_seconds
+            if self._failure in PERMANENT:
+                wait_seconds = max(wait_seconds, RETRY_SECONDS)
+            await self._clock.sleep_until(started + wait_seconds)
+
+    async def poll(self) -> None:
+        """Read once; what fails is counted, and logged when it begins and when it is over."""
+        started = self._clock.monotonic()
+        try:
+            samples = tuple(await asyncio.wait_for(self._meter.read(), DEADLINE_SECONDS))
+        except MeterFailure as failure:
+            self._failed(failure.reason, str(failure))
+        except asyncio.TimeoutError:
+            self._failed("timeout", f"no answer within {DEADLINE_SECONDS:g} s")
+        except Exception as error:  # noqa: BLE001 - a surprise in one meter must not end its polling
+            self._failed("unexpected", repr(error))
+        else:
+            self._read(samples)
+        self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
+
+    def drain(self) -> list[MeterSample]:
+        """What was read since the last call, else what still stands."""
+        if not self._heard:
+            now = self._clock.monotonic()
+            return [
+                sample for sample in self._newest if now - sample.monotonic_seconds <= self._valid(sample)
+            ]
+        heard, self._heard = self._heard, []
+        return heard
+
+    def _valid(self, sample: MeterSample) -> float:
+        return VALID_PERIODS * (sample.period_seconds or self._meter.interval_seconds)
+
+    def _read(self, samples: tuple[MeterSample, ...]) -> None:
+        if self._failure:
+            logger.info("%s: the meter answers again", self._meter.name)
+        self._failure = ""
+        self._heard.extend(samples)
+        self._newest = samples
+
+    def _failed(self, reason: str, message: str) -> None:
+        self.health.failed(reason)
+        if reason != self._failure:
+            level = logging.INFO if reason == "absent" else logging.WARNING
+            logger.log(level, "%s: no readings (%s): %s", self._meter.name, reason, message)
+        self._failure = reason
