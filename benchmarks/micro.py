@@ -64,7 +64,7 @@ def _in_turns(works: Sequence[Callable[[], object]]) -> list[list[float]]:
 
 
 def _sweeps() -> list[float]:
-    """Ticks of the whole agent over the fake driver, lanes and all."""
+    """Ticks of the whole agent over the fake driver, threads and all."""
     ticks = 50
 
     async def sweep(rig: Rig) -> list[float]:

@@ -42,7 +42,7 @@ class GpuFailure(Exception):
 
 class Device(Protocol):
     """
-    One GPU of a driver generation. Every method may block, and is called on the GPU's own lane only.
+    One GPU of a driver generation. Every method may block, and no two are called at the same time.
 
     Raises GpuFailure when this GPU fails and GenerationEnded when the driver went away.
     """

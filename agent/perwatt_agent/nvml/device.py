@@ -19,7 +19,7 @@ _NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
 
 
 class Roll:
-    """Which GPUs of a generation the driver still knows; shared by their lanes."""
+    """Which GPUs of a generation the driver still knows; shared by them all."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()

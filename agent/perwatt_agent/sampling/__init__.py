@@ -1,1 +1,1 @@
-"""From this machine to its newest Snapshot: lanes, sweeps, the loop."""
+"""From this machine to its newest Snapshot: calls, sweeps, the loop."""

@@ -1,6 +1,5 @@
-"""Read all GPUs of the machine, each on its own lane, through every life of the driver."""
+"""Read all GPUs of the machine, each at most once at a time, through every life of the driver."""
 
-import asyncio
 import logging
 
 from msgspec import Struct
@@ -9,8 +8,8 @@ from perwatt_agent.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.readings import GpuSample
+from perwatt_agent.sampling.crew import Call, Crew
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
 
 logger = logging.getLogger(__name__)
@@ -20,7 +19,7 @@ Read = tuple[GpuReading, GpuSlowReading | None]
 
 class Timing(Struct, frozen=True):
     """
-    How long a sweep waits for its lanes, when a busy lane is hung, and the tiers' periods, in seconds.
+    How long a sweep waits for its GPUs, when a busy one is hung, and the tiers' periods, in seconds.
     """
 
     wait_seconds: float
@@ -35,13 +34,13 @@ class Timing(Struct, frozen=True):
 
 
 class _Gpu:
-    """One GPU over all driver generations: its lane, its device of now, and how it fares."""
+    """One GPU over all driver generations: its call in flight, its device of now, and how it fares."""
 
     def __init__(self, device: Device, clock: Clock, timing: Timing) -> None:
         self._clock = clock
         self._timing = timing
-        self._lane = Lane(f"gpu-{device.info.index}", clock)
-        self._read: asyncio.Future[Read] | None = None
+        self._read: Call[Read] | None = None
+        self._late: Call[Read] | None = None
         self._reason = ""
         self._retry_at = 0.0
         self._slow_due_at = 0.0
@@ -51,7 +50,7 @@ class _Gpu:
 
     @property
     def busy(self) -> bool:
-        return self._lane.busy_since is not None
+        return any(call is not None and not call.over for call in (self._read, self._late))
 
     def renew(self, device: Device) -> None:
         """Go on with the GPU's device of a new driver generation."""
@@ -59,29 +58,32 @@ class _Gpu:
         self._device = device
         self._retry_at = self._slow_due_at = 0.0
 
-    def start(self) -> "asyncio.Future[Read] | None":
-        """Submit a read where the lane is free and one is due; None when there is nothing to wait for."""
+    def start(self) -> Call[Read] | None:
+        """The read to make in this sweep; None while one is still under way, or none is due."""
         now = self._clock.monotonic()
         self._read = None
-        if self._lane.busy_since is None and now >= self._retry_at:
-            with_slow = now >= self._slow_due_at
-            if with_slow:
-                self._slow_due_at = now + self._timing.slow_period_seconds
-            device = self._device
-            self._read = self._lane.submit(lambda: _read(device, with_slow=with_slow))
+        if self._late is not None and self._late.over:
+            self._late = None  # what it brought was for a sweep that is gone
+        if self._late is not None or now < self._retry_at:
+            return None
+        with_slow = now >= self._slow_due_at
+        if with_slow:
+            self._slow_due_at = now + self._timing.slow_period_seconds
+        device = self._device
+        self._read = Call(lambda: _read(device, with_slow=with_slow), self._clock)
         return self._read
 
     def finish(self, health: Health) -> None:
         """Freeze what this sweep brought; raises GenerationEnded when the driver went away."""
         self.sample = GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
-        if self._read is None and not self.busy:
-            health.failed(self._reason)  # waiting to be tried again
-        elif self._read is not None and self._read.done():
+        if self._read is not None and self._read.over:
             self._take(self._read, health)
+            return
+        self._late = self._late or self._read
+        if self._late is None:
+            health.failed(self._reason)  # waiting to be tried again
         else:
-            if self._read is not None:
-                self._read.cancel()  # a result that comes later only frees the lane
-            self._note_busy(health)
+            self._note_busy(self._late.since, health)
 
     def fail(self, state: GpuState, reason: str, message: str, health: Health) -> None:
         health.failed(reason)
@@ -94,7 +96,7 @@ class _Gpu:
         if state == "lost":
             self._retry_at = self._clock.monotonic() + self._timing.lost_retry_seconds
 
-    def _take(self, read: "asyncio.Future[Read]", health: Health) -> None:
+    def _take(self, read: Call[Read], health: Health) -> None:
         try:
             reading, slow = read.result()
         except GpuFailure as failure:
@@ -110,22 +112,22 @@ class _Gpu:
         self.state, self._reason = "ok", ""
         self.sample = GpuSample(self.info.uuid, "ok", reading, slow)
 
-    def _note_busy(self, health: Health) -> None:
-        since = self._lane.busy_since
-        if since is not None and self._clock.monotonic() - since >= self._timing.hung_seconds:
+    def _note_busy(self, since: float, health: Health) -> None:
+        if self._clock.monotonic() - since >= self._timing.hung_seconds:
             self.fail("hung", "hung", "a call into the driver does not return", health)
         else:
             self.fail("error", "late", "it did not answer within the sweep", health)
 
 
 class GpuSweeper:
-    """Sweep the GPUs of a driver. Every call into it happens on a lane, so no sweep can hang."""
+    """Sweep the GPUs of a driver. No call into it is made by the loop's own thread, so no sweep can hang."""
 
     def __init__(self, driver: Driver, clock: Clock, timing: Timing) -> None:
         self._driver = driver
         self._clock = clock
         self._timing = timing
         self._gpus: dict[str, _Gpu] = {}
+        self._crew = Crew("gpus", clock)
         self.health = Health("gpu")
 
     @property
@@ -152,8 +154,7 @@ class GpuSweeper:
     async def _read_all(self) -> None:
         present = self._present()
         reads = [read for gpu in present if (read := gpu.start()) is not None]
-        if reads:
-            await asyncio.wait(reads, timeout=self._timing.wait_seconds)
+        await self._crew.make(reads, self._timing.wait_seconds)
         ended: GenerationEnded | None = None
         for gpu in present:
             try:

@@ -1,0 +1,128 @@
+"""Threads that make the calls of a sweep: as few as will do, and none that a hanging call could hold up."""
+
+import asyncio
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from perwatt_agent.clock import Clock
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS = 0.005
+"""A sweep that takes longer than this gets a thread for every call that still waits."""
+QUICK_SECONDS = 0.001
+"""Waking a thread costs about a tenth of this, so less work than this is not divided."""
+
+
+class Call(Generic[T]):
+    """One call, from when it is handed over until it is over; it may never be."""
+
+    def __init__(self, function: Callable[[], T], clock: Clock) -> None:
+        self._function = function
+        self._clock = clock
+        self._result: T
+        self._error: BaseException | None = None
+        self.since = clock.monotonic()
+        self.seconds = 0.0
+        self.over = False
+
+    def make(self) -> None:
+        """Make the call, here and now."""
+        begun = self._clock.monotonic()
+        try:
+            self._result = self._function()
+        except BaseException as error:  # noqa: BLE001 - every failure belongs to whoever asks for the result
+            self._error = error
+        self.seconds = self._clock.monotonic() - begun
+        self.over = True
+
+    def result(self) -> T:
+        """Return what the call returned, or raise what it raised; it must be over."""
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+class Crew:
+    """
+    Daemon threads that make calls, batch by batch, each call once.
+
+    Quick calls are made one after the other by one thread, since to wake a thread costs more than to read
+    a GPU; slow ones side by side, as the batch before tells, or as soon as it shows. A call that hangs
+    occupies one thread and nothing else, and the process can always exit.
+    """
+
+    def __init__(self, name: str, clock: Clock) -> None:
+        self._name = name
+        self._clock = clock
+        self._batches: SimpleQueue[_Batch] = SimpleQueue()
+        self._idle = 0
+        self._lock = threading.Lock()
+        self._seconds = 0.0
+
+    async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
+        """Return when all calls are over, or *wait_seconds* have passed: those that are not go on."""
+        if not calls:
+            return
+        batch = _Batch(calls)
+        self._put_to_work(batch, min(len(calls), max(1, math.ceil(self._seconds / QUICK_SECONDS))))
+        patience_seconds = min(PATIENCE_SECONDS, wait_seconds)
+        await asyncio.wait([batch.over], timeout=patience_seconds)
+        if not batch.over.done():
+            self._put_to_work(batch, batch.waiting)
+            await asyncio.wait([batch.over], timeout=wait_seconds - patience_seconds)
+        self._seconds = sum(call.seconds for call in calls)
+        batch.over.cancel()
+
+    def _put_to_work(self, batch: "_Batch", threads: int) -> None:
+        for _ in range(threads):
+            with self._lock:
+                rested = self._idle > 0
+                self._idle -= rested
+            self._batches.put(batch)
+            if not rested:
+                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._batches.get().work()
+            with self._lock:
+                self._idle += 1
+
+
+class _Batch:
+    """Calls of which each thread takes the next, until none waits; the last to end says so to the loop."""
+
+    def __init__(self, calls: Sequence[Call[T]]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[Call[T]] = deque(calls)
+        self._unfinished = len(calls)
+        self._lock = threading.Lock()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    def work(self) -> None:
+        while True:
+            try:
+                call = self._waiting.popleft()
+            except IndexError:
+                return
+            call.make()
+            with self._lock:
+                self._unfinished -= 1
+                last = self._unfinished == 0
+            if last:
+                with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+                    self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if not self.over.done():
+            self.over.set_result(None)

@@ -1,0 +1,120 @@
+"""A crew makes every call once, and a call that never returns holds up nobody."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from support.devices import PATIENCE_SECONDS, eventually
+
+from perwatt_agent.clock import ManualClock, SystemClock
+from perwatt_agent.sampling.crew import QUICK_SECONDS, Call, Crew
+
+
+@pytest.fixture
+def crew(clock: ManualClock) -> Crew:
+    return Crew("test", clock)
+
+
+async def test_quick_calls_share_a_thread(crew: Crew, clock: ManualClock) -> None:
+    """Calls that take no time are made in their order, on one daemon thread for ever."""
+    threads = set()
+    for _ in range(3):
+        calls = [Call(threading.current_thread, clock) for _ in range(8)]
+        await crew.make(calls, PATIENCE_SECONDS)
+        threads |= {call.result() for call in calls}
+
+    (thread,) = threads
+    assert ("test", True) == (thread.name, thread.daemon)
+
+
+async def test_slow_calls_go_side_by_side() -> None:
+    """Where the batch before was slow, and where this one turns out to be, each call has a thread."""
+    clock = SystemClock()
+    crew = Crew("test", clock)
+    together = threading.Barrier(8)
+    for _ in range(2):
+        calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock) for _ in range(8)]
+        await crew.make(calls, PATIENCE_SECONDS)
+        assert list(range(8)) == sorted(call.result() for call in calls)
+
+
+async def test_threads_are_used_again() -> None:
+    """However slow the batches are, there are never more threads than calls in one."""
+    clock = SystemClock()
+    crew = Crew("reused", clock)
+
+    def threads() -> int:
+        return sum(thread.name == "reused" for thread in threading.enumerate())
+
+    for _ in range(10):
+        await crew.make([Call(lambda: time.sleep(2 * QUICK_SECONDS), clock) for _ in range(4)], 60.0)
+        await eventually(lambda: crew._idle == threads())
+
+    assert 1 < threads() <= 4
+
+
+async def test_failure(crew: Crew, clock: ManualClock) -> None:
+    """An exception belongs to whoever asks for the result; the other calls are made all the same."""
+    calls = [Call(lambda: 1 // 0, clock), Call(lambda: 2, clock)]
+    await crew.make(calls, PATIENCE_SECONDS)
+
+    with pytest.raises(ZeroDivisionError):
+        calls[0].result()
+    assert 2 == calls[1].result()
+
+
+async def test_hanging_call(crew: Crew, clock: ManualClock) -> None:
+    """A call that hangs costs its batch the wait and a thread; those behind it, and later ones, are made."""
+    may_return = threading.Event()
+    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock)
+    others = [Call(lambda: 2, clock) for _ in range(7)]
+    await crew.make([stuck, *others], 0.2)
+
+    assert [2] * 7 == [call.result() for call in others]
+    assert not stuck.over
+    later = Call(lambda: 3, clock)
+    await crew.make([later], PATIENCE_SECONDS)
+    assert 3 == later.result()
+
+    may_return.set()
+    await eventually(lambda: stuck.over)
+    assert stuck.result()
+
+
+async def test_nothing_to_do(crew: Crew) -> None:
+    """No call, no wait."""
+    await crew.make([], PATIENCE_SECONDS)
+    assert 0 == crew._idle
+
+
+def test_loop_gone(crew: Crew, clock: ManualClock) -> None:
+    """A call may return when its loop is closed: nobody waits, and the crew serves another loop."""
+    may_return = threading.Event()
+    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock)
+    asyncio.run(crew.make([stuck], 0.01))
+    may_return.set()
+    later = Call(lambda: 2, clock)
+    asyncio.run(crew.make([later], PATIENCE_SECONDS))
+
+    assert 2 == later.result()
+
+
+def test_process_exits_with_a_hanging_call() -> None:
+    """A process of whose calls one hangs for ever can exit."""
+    program = """
+import asyncio, threading
+from perwatt_agent.clock import SystemClock
+from perwatt_agent.sampling.crew import Call, Crew
+
+clock = SystemClock()
+asyncio.run(Crew("test", clock).make([Call(threading.Event().wait, clock)], 0.1))
+print("done")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+
+    assert (0, "done\n", "") == (ended.returncode, ended.stdout, ended.stderr)
