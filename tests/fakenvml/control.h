@@ -17,6 +17,7 @@
 #define FAKE_MAX_FAULTS 64
 #define FAKE_MAX_FUNCTIONS 512
 #define FAKE_MAX_PROCESSES 8
+#define FAKE_MAX_EVENTS 1024
 #define FAKE_ANY_GPU (-1)
 #define FAKE_NO_GPU FAKE_MAX_GPUS /* where calls that concern no GPU are counted */
 
@@ -94,6 +95,12 @@ typedef struct {
     uint64_t calls[FAKE_MAX_GPUS + 1];
 } fake_function_t;
 
+/* Something that a GPU told by itself. */
+typedef struct {
+    uint64_t xid;
+    int64_t gpu;
+} fake_event_t;
+
 typedef struct {
     uint32_t magic;
     uint32_t gpu_count;
@@ -110,6 +117,10 @@ typedef struct {
     fake_fault_t faults[FAKE_MAX_FAULTS];
     fake_function_t functions[FAKE_MAX_FUNCTIONS];
     fake_gpu_t gpus[FAKE_MAX_GPUS];
+    uint64_t event_count; /* ever; the newest lie in the ring */
+    int64_t event_sets;   /* made and not freed */
+    int64_t dead_sets_freed; /* freed though their generation was over, which may crash a real driver */
+    fake_event_t events[FAKE_MAX_EVENTS];
 } fake_control_t;
 
 /* control.c */

@@ -9,6 +9,7 @@ MAX_SEGMENTS = 1024
 MAX_FAULTS = 64
 MAX_FUNCTIONS = 512
 MAX_PROCESSES = 8
+MAX_EVENTS = 1024
 CLOCKS = 4  # NVML_CLOCK_COUNT: graphics, SM, memory, video
 ANY_GPU = -1
 
@@ -82,6 +83,10 @@ class Function(Structure):
     _fields_ = [("name", c_char * 64), ("calls", c_uint64 * (MAX_GPUS + 1))]
 
 
+class Event(Structure):
+    _fields_ = [("xid", c_uint64), ("gpu", c_int64)]
+
+
 class Control(Structure):
     _fields_ = [
         ("magic", c_uint32),
@@ -99,6 +104,10 @@ class Control(Structure):
         ("faults", Fault * MAX_FAULTS),
         ("functions", Function * MAX_FUNCTIONS),
         ("gpus", Gpu * MAX_GPUS),
+        ("event_count", c_uint64),
+        ("event_sets", c_int64),
+        ("dead_sets_freed", c_int64),
+        ("events", Event * MAX_EVENTS),
     ]
 
 

@@ -21,7 +21,17 @@ from typing import Any
 
 import pynvml
 from fakenvml.build import library
-from fakenvml.layout import ANY_GPU, MAGIC, MAX_FAULTS, MAX_GPUS, MAX_SEGMENTS, Control, Fault, assign
+from fakenvml.layout import (
+    ANY_GPU,
+    MAGIC,
+    MAX_EVENTS,
+    MAX_FAULTS,
+    MAX_GPUS,
+    MAX_SEGMENTS,
+    Control,
+    Fault,
+    assign,
+)
 from fakenvml.profiles import PROFILES
 from fakenvml.waveforms import Constant, Ramp, Sine, Square, Track, Waveform
 
@@ -203,6 +213,23 @@ class FakeDriver:
         """Take out everything that was injected."""
         for fault in self._control.faults:
             fault.active = 0
+
+    def xid(self, gpu: int, code: int) -> None:
+        """Let a GPU tell of an XID error; who is not listening yet does not hear of it."""
+        count = self._control.event_count
+        event = self._control.events[count % MAX_EVENTS]
+        event.xid, event.gpu = code, gpu
+        self._control.event_count = count + 1
+
+    @property
+    def event_sets(self) -> int:
+        """How many event sets were made and not freed."""
+        return int(self._control.event_sets)
+
+    @property
+    def dead_sets_freed(self) -> int:
+        """How many event sets were freed after their generation was over: a real driver may crash."""
+        return int(self._control.dead_sets_freed)
 
     def reload_driver(self) -> None:
         """Unload and load the driver: every process must start again, every counter is at 0."""
