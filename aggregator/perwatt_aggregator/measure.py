@@ -1,19 +1,20 @@
 """From the readings in a ring to a window: the rows it snaps to, what grew between them, what is covered."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from perwatt_aggregator.ends import blurs
+from perwatt_aggregator.growth import Growth
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
     EFFECTIVE_TOKENS,
     GPU_COVERED,
     GPU_ENERGY,
-    NODE_COVERED,
-    NODE_ENERGY,
+    GPU_THROTTLED,
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
     REQUESTS,
     UNATTRIBUTED,
+    WASTED_TOKENS,
     WORK,
     WORKLOAD_COVERED,
     WORKLOAD_ENERGY,
@@ -21,16 +22,15 @@ from perwatt_aggregator.sample import (
     NodeSample,
     WorkloadFacts,
 )
+from perwatt_aggregator.wall import host_window, meter_window
 from perwatt_aggregator.window import (
     Counts,
     GpuWindow,
-    MeterWindow,
     NodeWindow,
     StateJoules,
     WorkWindow,
 )
 
-MIN_METER_REFRESHES = 10
 # What sums of many joules may be off by.
 NEGLIGIBLE_JOULES = 1e-3
 
@@ -63,11 +63,7 @@ class _Reader:
         self._sample = sample
         self._first = first
         self._last = last
-        self._counters: dict[str, list[Counter]] = {}
-        self._grown: dict[Counter, float | None] = {}
-        for counter in ring.columns:
-            self._counters.setdefault(counter.name, []).append(counter)
-            self._grown[counter] = ring.increase(counter, first, last)
+        self._growth = Growth(ring, first, last)
 
     def window(self, asked_start: float, asked_seconds: float) -> NodeWindow:
         ring = self._ring
@@ -85,29 +81,16 @@ class _Reader:
             largest_gap_seconds=ring.largest_gap_seconds(self._first, self._last),
             gpus=gpus,
             works=tuple(_without_ended(works, gpus)),
-            meter=self._meter(),
+            meter=meter_window(self._growth, self._sample),
+            host=host_window(self._growth),
         )
-
-    def _increase(self, counter: Counter) -> float | None:
-        return self._grown.get(counter)
-
-    def _of(self, name: str) -> list[Counter]:
-        return self._counters.get(name, [])
-
-    def _resets(self, counter: Counter) -> list[int]:
-        resets = self._ring.columns[counter].resets
-        return [row for row in resets if self._first < row <= self._last] if resets else []
-
-    def _calibration(self, gpu: str) -> float:
-        return self._ring.calibration_ratios.get(gpu, 1.0)
 
     # GPUs
 
     def _gpus(self, works: Iterable[WorkWindow]) -> Iterator[GpuWindow]:
         energy: dict[str, list[Counter]] = {gpu: [] for gpu in self._sample.gpus}
-        for counter in self._of(GPU_ENERGY):
+        for counter in self._growth.of(GPU_ENERGY):
             energy.setdefault(counter.gpu, []).append(counter)
-        rest = self._by_gpu(UNATTRIBUTED)
         settled: dict[str, float] = {}
         late: set[str] = set()
         for work in works:
@@ -117,30 +100,35 @@ class _Reader:
                 if is_late:
                     late.add(gpu)
         for gpu, counters in energy.items():
-            yield self._gpu(gpu, counters, rest.get(gpu, 0.0), settled.get(gpu, 0.0) if gpu in late else None)
+            yield self._gpu(gpu, counters, settled.get(gpu, 0.0) if gpu in late else None)
 
-    def _by_gpu(self, name: str) -> dict[str, float]:
-        joules: dict[str, float] = {}
-        for counter in self._of(name):
-            increase = self._increase(counter) or 0.0
-            joules[counter.gpu] = joules.get(counter.gpu, 0.0) + increase * self._calibration(counter.gpu)
-        return joules
-
-    def _gpu(self, gpu: str, counters: list[Counter], rest: float, settled: float | None) -> GpuWindow:
+    def _gpu(self, gpu: str, counters: list[Counter], settled: float | None) -> GpuWindow:
         """*settled* are the joules that late workloads of this GPU were given; None when none is late."""
-        read = [counter for counter in counters if self._increase(counter) is not None]
-        increases = [self._increase(counter) or 0.0 for counter in read]
-        energy = sum(increases) * self._calibration(gpu) if read else None
-        waiting = 0.0 if energy is None or settled is None else max(0.0, energy - settled - rest)
+        read = [counter for counter in counters if self._growth.increase(counter) is not None]
+        increases = [self._growth.increase(counter) or 0.0 for counter in read]
+        energy = sum(increases) * self._growth.calibration(gpu) if read else None
+        unallocated, unknown = self._unattributed(gpu, "unallocated"), self._unattributed(gpu, "unknown")
+        late = energy is not None and settled is not None
+        waiting = max(0.0, (energy or 0.0) - (settled or 0.0) - unallocated - unknown) if late else 0.0
         return GpuWindow(
             gpu=gpu,
             sources=tuple(sorted({counter.part for counter in read})),
             energy_joules=energy,
-            unattributed_joules=rest,
+            unallocated_joules=unallocated,
+            unknown_joules=unknown,
             waiting_joules=waiting,
             covered_seconds=self._gpu_covered(gpu, read),
-            reset=any(self._resets(counter) for counter in read),
+            reset=any(self._growth.resets(counter) for counter in read),
+            throttled_seconds=self._throttled_seconds(gpu),
         )
+
+    def _unattributed(self, gpu: str, cause: str) -> float:
+        joules = self._growth.increase(Counter(UNATTRIBUTED, gpu=gpu, part=cause))
+        return (joules or 0.0) * self._growth.calibration(gpu)
+
+    def _throttled_seconds(self, gpu: str) -> dict[str, float]:
+        counters = [counter for counter in self._growth.of(GPU_THROTTLED) if counter.gpu == gpu]
+        return {counter.part: self._growth.increase(counter) or 0.0 for counter in counters}
 
     def _gpu_covered(self, gpu: str, counters: list[Counter]) -> float:
         """
@@ -152,14 +140,14 @@ class _Reader:
         cumulative = all(counter.part in CUMULATIVE_SOURCES for counter in counters)
         if len(counters) == 1 and cumulative:
             return self._bridged_seconds(counters[0])
-        return self._increase(Counter(GPU_COVERED, gpu=gpu)) or 0.0
+        return self._growth.increase(Counter(GPU_COVERED, gpu=gpu)) or 0.0
 
     def _bridged_seconds(self, counter: Counter) -> float:
         span = self._ring.span(counter, self._first, self._last)
         if span is None:
             return 0.0
         unix = self._ring.unix
-        lost = sum(unix(row) - unix(row - 1) for row in self._resets(counter))
+        lost = sum(unix(row) - unix(row - 1) for row in self._growth.resets(counter))
         return unix(span[1]) - unix(span[0]) - lost
 
     # workloads
@@ -167,13 +155,13 @@ class _Reader:
     def _works(self) -> Iterator[WorkWindow]:
         energy: dict[tuple[str, str], list[Counter]] = {}
         counts: dict[tuple[str, str], list[Counter]] = {}
-        for counter in self._of(WORKLOAD_ENERGY):
+        for counter in self._growth.of(WORKLOAD_ENERGY):
             energy.setdefault((counter.workload, counter.model), []).append(counter)
-        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS):
-            for counter in self._of(name):
+        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WASTED_TOKENS):
+            for counter in self._growth.of(name):
                 counts.setdefault((counter.workload, counter.model), []).append(counter)
         models = self._models()
-        for counter in self._of(WORK):
+        for counter in self._growth.of(WORK):
             model = models.get(counter.workload, "")
             counts.setdefault((counter.workload, model), []).append(counter)
         for key in sorted(energy.keys() | counts.keys()):
@@ -184,7 +172,7 @@ class _Reader:
     def _models(self) -> dict[str, str]:
         """The model by which each workload's joules are counted now: other work goes by it too."""
         models: dict[str, str] = {}
-        for counter in self._of(WORKLOAD_ENERGY):
+        for counter in self._growth.of(WORKLOAD_ENERGY):
             if counter in self._sample.counters or counter.workload not in models:
                 models[counter.workload] = counter.model
         return models
@@ -193,8 +181,10 @@ class _Reader:
         self, workload: str, model: str, energy: list[Counter], counts: list[Counter]
     ) -> WorkWindow | None:
         clock = Counter(WORKLOAD_COVERED, workload=workload)
-        covered = self._increase(clock)
-        if covered is None or not any(self._increase(counter) is not None for counter in energy + counts):
+        covered = self._growth.increase(clock)
+        if covered is None or not any(
+            self._growth.increase(counter) is not None for counter in energy + counts
+        ):
             return None
         start = self._ring.settled_row(clock, self._first)
         end = self._ring.settled_row(clock, self._last)
@@ -207,6 +197,7 @@ class _Reader:
             engine=facts.engine if facts else "",
             group=facts.group if facts else "",
             up=facts is not None and facts.up,
+            has_served=self._has_served(workload),
             start_unix=self._start(start),
             end_unix=self._ring.unix(end),
             covered_seconds=covered,
@@ -215,6 +206,15 @@ class _Reader:
             counts=self._counts(counts),
             joules=joules,
             reasons=tuple(self._work_reasons(facts, joules, counts)),
+        )
+
+    def _has_served(self, workload: str) -> bool:
+        """Whether it was ever active, in its agent's whole account of it."""
+        columns = self._ring.columns
+        return any(
+            columns[counter].raw > 0.0
+            for counter in self._growth.of(WORKLOAD_ENERGY)
+            if counter.workload == workload and counter.part == "active"
         )
 
     def _start(self, settled_row: int) -> float:
@@ -240,7 +240,7 @@ class _Reader:
             self._ring, facts.engine, facts.workload, counts, self._first, self._last
         ):
             yield "counts_at_request_end"
-        if any(self._resets(counter) for counter in counts):
+        if any(self._growth.resets(counter) for counter in counts):
             yield "counter_reset"
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)
         if any(self._first < row <= self._last for row in uncounted):
@@ -249,10 +249,10 @@ class _Reader:
     def _state_joules(self, energy: Iterable[Counter]) -> dict[str, StateJoules]:
         by_gpu: dict[str, dict[str, float]] = {}
         for counter in energy:
-            increase = self._increase(counter)
+            increase = self._growth.increase(counter)
             if increase is not None:
                 by_state = by_gpu.setdefault(counter.gpu, {})
-                by_state[counter.part] = increase * self._calibration(counter.gpu)
+                by_state[counter.part] = increase * self._growth.calibration(counter.gpu)
         return {
             gpu: StateJoules(state.get("active", 0.0), state.get("idle", 0.0), state.get("loading", 0.0))
             for gpu, state in by_gpu.items()
@@ -262,43 +262,21 @@ class _Reader:
         found = {
             (counter.name, counter.part): increase
             for counter in counters
-            if (increase := self._increase(counter)) is not None
+            if (increase := self._growth.increase(counter)) is not None
         }
         return Counts(
             output=found.get((OUTPUT_TOKENS, "")),
             prompt_computed=found.get((PROMPT_TOKENS, "computed")),
             prompt_cached=found.get((PROMPT_TOKENS, "cached")),
             effective_output=found.get((EFFECTIVE_TOKENS, "")),
-            requests={part: increase for (name, part), increase in found.items() if name == REQUESTS},
-            work={part: increase for (name, part), increase in found.items() if name == WORK},
+            requests=_parts_of(REQUESTS, found),
+            wasted=_parts_of(WASTED_TOKENS, found),
+            work=_parts_of(WORK, found),
         )
 
-    # the node's meter
 
-    def _meter(self) -> MeterWindow | None:
-        ring = self._ring
-        counters = [counter for counter in self._of(NODE_ENERGY) if self._increase(counter) is not None]
-        if not counters:
-            return None
-        spans = [span for counter in counters if (span := ring.span(counter, self._first, self._last))]
-        covered = (self._increase(Counter(NODE_COVERED, part=counter.part)) for counter in counters)
-        moves = sum(ring.moves(counter, self._first, self._last) for counter in counters)
-        # A meter that moves from each reading to the next may be any number of times faster.
-        slower_than_us = moves < self._last - self._first
-        return MeterWindow(
-            sources=tuple(sorted(counter.part for counter in counters)),
-            energy_joules=sum(self._increase(counter) or 0.0 for counter in counters),
-            seconds=sum(ring.unix(last) - ring.unix(first) for first, last in spans),
-            board_joules=sum(self._board_joules(first, last) for first, last in spans),
-            covered_seconds=sum(seconds or 0.0 for seconds in covered),
-            slack_seconds=ring.interval_seconds if moves else 0.0,
-            too_few_refreshes=slower_than_us and moves < MIN_METER_REFRESHES,
-        )
-
-    def _board_joules(self, first: int, last: int) -> float:
-        """The joules of all boards between two rows."""
-        grown = ((counter.gpu, self._ring.increase(counter, first, last)) for counter in self._of(GPU_ENERGY))
-        return sum((joules or 0.0) * self._calibration(gpu) for gpu, joules in grown)
+def _parts_of(name: str, found: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    return {part: increase for (one, part), increase in found.items() if one == name}
 
 
 def _without_ended(works: Iterable[WorkWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkWindow]:

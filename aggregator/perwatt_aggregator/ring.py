@@ -15,6 +15,7 @@ from perwatt_aggregator.sample import (
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
     REQUESTS,
+    WASTED_TOKENS,
     WORK,
     WORKLOAD_COVERED,
     Counter,
@@ -25,7 +26,7 @@ MAX_SERIES = 8192
 # The wall clock of a node and our monotonic one may drift apart by this much between two readings.
 CLOCK_TOLERANCE_SECONDS = 10.0
 
-_COUNTS = frozenset((OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WORK))
+_COUNTS = frozenset((OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS, REQUESTS, WORK))
 _NAN = math.nan
 
 

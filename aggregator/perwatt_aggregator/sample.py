@@ -23,9 +23,13 @@ OUTPUT_TOKENS = "perwatt_output_tokens_total"
 PROMPT_TOKENS = "perwatt_prompt_tokens_total"
 EFFECTIVE_TOKENS = "perwatt_effective_output_tokens_total"
 REQUESTS = "perwatt_requests_total"
+WASTED_TOKENS = "perwatt_wasted_tokens_total"
 WORK = "perwatt_work_total"
 NODE_ENERGY = "perwatt_node_energy_joules_total"
 NODE_COVERED = "perwatt_node_energy_covered_seconds_total"
+HOST_CPU_ENERGY = "perwatt_host_cpu_energy_joules_total"
+HOST_DRAM_ENERGY = "perwatt_host_dram_energy_joules_total"
+GPU_THROTTLED = "perwatt_gpu_throttled_seconds_total"
 
 COUNTERS: dict[str, str] = {
     GPU_ENERGY: "source",
@@ -37,9 +41,13 @@ COUNTERS: dict[str, str] = {
     PROMPT_TOKENS: "source",
     EFFECTIVE_TOKENS: "",
     REQUESTS: "outcome",
+    WASTED_TOKENS: "cause",
     WORK: "unit",
     NODE_ENERGY: "source",
     NODE_COVERED: "source",
+    HOST_CPU_ENERGY: "package",
+    HOST_DRAM_ENERGY: "package",
+    GPU_THROTTLED: "reason",
 }
 """The counters that are kept, and the label that tells the parts of each apart."""
 
@@ -119,7 +127,8 @@ class NodeSample(Struct, frozen=True):
     """
     One agent at one instant of its own clock, `unix_seconds`.
 
-    `monotonic_seconds` is when it was fetched, by the clock of whoever fetched it.
+    `monotonic_seconds` is when it was fetched, by the clock of whoever fetched it. `meter_periods` are how
+    far apart the readings of the node's meters are, in seconds by source, where the agent says it.
     """
 
     unix_seconds: float
@@ -130,6 +139,7 @@ class NodeSample(Struct, frozen=True):
     gpus: dict[str, GpuFacts]
     workloads: dict[str, WorkloadFacts]
     counters: dict[Counter, float]
+    meter_periods: dict[str, float] = {}
 
 
 class PageReader:

@@ -19,7 +19,7 @@ class Counts(Struct, frozen=True):
     """
     Work that was done; what the engine cannot tell is None.
 
-    `requests` are by outcome, `work` by unit.
+    `requests` are by outcome, `wasted` tokens by cause, `work` by unit.
     """
 
     output: float | None = None
@@ -27,6 +27,7 @@ class Counts(Struct, frozen=True):
     prompt_cached: float | None = None
     effective_output: float | None = None
     requests: dict[str, float] = {}
+    wasted: dict[str, float] = {}
     work: dict[str, float] = {}
 
     @property
@@ -40,16 +41,22 @@ class GpuWindow(Struct, frozen=True):
     One GPU: all its joules, those that no workload was given, and the seconds that they cover.
 
     `waiting_joules` wait for an engine that is out of reach for longer than a gap. Joules are None
-    where nothing was measured.
+    where nothing was measured. `throttled_seconds` are by reason, and reasons overlap.
     """
 
     gpu: str
     sources: tuple[str, ...]
     energy_joules: float | None
-    unattributed_joules: float
+    unallocated_joules: float
+    unknown_joules: float
     waiting_joules: float
     covered_seconds: float
     reset: bool
+    throttled_seconds: dict[str, float] = {}
+
+    @property
+    def unattributed_joules(self) -> float:
+        return self.unallocated_joules + self.unknown_joules
 
 
 class WorkWindow(Struct, frozen=True):
@@ -57,7 +64,7 @@ class WorkWindow(Struct, frozen=True):
     One workload and one of its models: counts and joules between the same two settlements.
 
     `covered_seconds` is the time that both cover, and `slack_seconds` the part of a gap that is but
-    the phase between two clocks.
+    the phase between two clocks. `has_served` tells whether it ever was active, since it is known.
     """
 
     workload: str
@@ -65,6 +72,7 @@ class WorkWindow(Struct, frozen=True):
     engine: str
     group: str
     up: bool
+    has_served: bool
     start_unix: float
     end_unix: float
     covered_seconds: float
@@ -76,7 +84,11 @@ class WorkWindow(Struct, frozen=True):
 
 
 class MeterWindow(Struct, frozen=True):
-    """The node's own meter at the wall; the boards' joules are those between its own readings."""
+    """
+    A meter at the wall; the boards' joules are those between its own readings.
+
+    `period_seconds` is how far apart the meter's own readings are, None where it does not say.
+    """
 
     sources: tuple[str, ...]
     energy_joules: float
@@ -85,6 +97,15 @@ class MeterWindow(Struct, frozen=True):
     covered_seconds: float
     slack_seconds: float
     too_few_refreshes: bool
+    period_seconds: float | None = None
+    source_changed: bool = False
+
+
+class HostWindow(Struct, frozen=True):
+    """What the node's processors and their memory took; None where nobody measures it."""
+
+    cpu_joules: float | None
+    dram_joules: float | None
 
 
 class NodeWindow(Struct, frozen=True):
@@ -105,6 +126,7 @@ class NodeWindow(Struct, frozen=True):
     gpus: tuple[GpuWindow, ...]
     works: tuple[WorkWindow, ...]
     meter: MeterWindow | None
+    host: HostWindow
 
     @property
     def seconds(self) -> float:
