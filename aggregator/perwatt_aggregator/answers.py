@@ -5,6 +5,7 @@ from typing import Annotated, Literal, get_args
 from msgspec import Meta, Struct
 
 from perwatt_aggregator.boundary import Boundary
+from perwatt_aggregator.facility.state import CarbonKind, PueKind
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -49,27 +50,42 @@ class Requests(Struct, frozen=True):
 
 
 class Pue(Struct, frozen=True):
-    """The PUE in use: facility joules per joule at the nodes. A static one has no age."""
+    """The PUE in use: facility joules per joule at the nodes. One that was not measured has no age."""
 
     ratio: Annotated[float, Meta(ge=1)]
-    kind: Literal["static", "interim", "live", "category"]
+    kind: PueKind
     age_seconds: Amount | None
 
 
+class Charge(Struct, frozen=True):
+    """An amount of money, and its share for a million output tokens and for a request that ended well."""
+
+    amount: Amount
+    per_million_output_tokens: Amount | None
+    per_request: Amount | None
+
+
 class Cost(Struct, frozen=True):
-    """What the window's energy costs at the facility's meter."""
+    """
+    What the window's energy costs at the facility's meter; `capital` is what its GPUs cost over the
+    same time, and `total` both. Those two are null where the capital is not configured.
+    """
 
     currency: str
     amount: Amount
     per_million_output_tokens: Amount | None
+    per_request: Amount | None
+    capital: Charge | None
+    total: Charge | None
 
 
 class Carbon(Struct, frozen=True):
     """What the window's energy emits; kind says by which carbon intensity."""
 
     grams_co2e: Amount
-    kind: Literal["average", "marginal"]
+    kind: CarbonKind
     per_million_output_tokens: Amount | None
+    per_request: Amount | None
 
 
 class EfficiencyItem(Struct, frozen=True):
@@ -96,6 +112,7 @@ class EfficiencyItem(Struct, frozen=True):
     tokens_per_joule_active: Amount | None
     watt_hours_per_million_tokens: Amount | None
     joules_per_request: Amount | None
+    watt_hours_per_request: Amount | None
     work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units never add.")]
     pue: Pue | None
     cost: Cost | None

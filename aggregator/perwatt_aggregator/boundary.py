@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
-from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.window import MeterWindow, NodeWindow
 
 Boundary = Literal["gpu_board", "node", "facility"]

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
 from perwatt_agent.configfile import Flags, Key, Sound, load
-from perwatt_agent.configfile.kinds import ADDRESS, TEXT, URL, duration, matching, number, one_of
-
-CURRENCY = matching("[A-Z]{3}", "three letters of ISO 4217, such as USD")
+from perwatt_agent.configfile.kinds import ADDRESS, URL, duration
+from perwatt_aggregator.facility.config import FacilityConfig
 
 
 class SourcesConfig(Struct, frozen=True):
@@ -18,45 +18,6 @@ class SourcesConfig(Struct, frozen=True):
     agents: Annotated[tuple[str, ...], Key("the agents' `/metrics` pages", URL, "agent")] = (
         "http://127.0.0.1:9836/metrics",
     )
-
-
-class PueConfig(Struct, frozen=True):
-    """Power usage effectiveness: facility joules per joule at the nodes."""
-
-    ratio: Annotated[float, Key("facility joules / IT joules", number(1.0))]
-    kind: Annotated[Literal["static"], Key("how it is known", one_of("static"))] = "static"
-
-
-class NodeOverheadConfig(Struct, frozen=True):
-    """An estimate of node joules from board joules, only where no node meter exists."""
-
-    ratio: Annotated[float, Key("node joules / board joules", number(1.0))]
-
-
-class PriceConfig(Struct, frozen=True):
-    """What a kilowatt-hour costs."""
-
-    currency: Annotated[str, Key("ISO 4217", CURRENCY)]
-    per_kwh: Annotated[float, Key("price of a kilowatt-hour", number(0.0))]
-
-
-class CarbonConfig(Struct, frozen=True):
-    """What a kilowatt-hour emits."""
-
-    grams_co2e_per_kwh: Annotated[float, Key("emissions of a kilowatt-hour", number(0.0))]
-    kind: Annotated[
-        Literal["average", "marginal"], Key("`average` or `marginal`", one_of("average", "marginal"))
-    ] = "average"
-
-
-class FacilityConfig(Struct, frozen=True):
-    """The building around the nodes; what is not known of it is None."""
-
-    name: Annotated[str, Key("the `facility` label", TEXT)] = "default"
-    pue: PueConfig | None = None
-    node_overhead: NodeOverheadConfig | None = None
-    price: PriceConfig | None = None
-    carbon: CarbonConfig | None = None
 
 
 class AggregatorWebConfig(Struct, frozen=True):
@@ -71,7 +32,19 @@ class AggregatorConfig(Struct, frozen=True):
     sources: SourcesConfig = field(default_factory=SourcesConfig)
     scrape_interval: Annotated[float, Key("how often each agent is asked", duration(0.1, 300.0))] = 5.0
     facility: FacilityConfig = field(default_factory=FacilityConfig)
+    facilities: Annotated[
+        tuple[FacilityConfig, ...], Key("several facilities, instead of `facility`, each with its `nodes`")
+    ] = ()
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
+
+    @property
+    def all_facilities(self) -> tuple[FacilityConfig, ...]:
+        """Every facility; there is at least one."""
+        return self.facilities or (self.facility,)
+
+    def facility_of(self, node: str) -> FacilityConfig:
+        """The facility in which *node* stands: the first that names it."""
+        return next(one for one in self.all_facilities if one.holds(node))
 
 
 def load_aggregator_config(
@@ -94,3 +67,23 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
     for index, url in enumerate(agents):
         if url in agents[:index]:
             yield f"sources.agents[{index}]", "expected each agent once, or its joules would count twice"
+    yield from _check_facilities(config, sound)
+
+
+def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+    """Every node stands in a facility, and no two facilities go by one name."""
+    if config.facilities and config.facility != FacilityConfig():
+        yield "facilities", "expected either these or `facility`"
+    names = [facility.name for facility in config.facilities]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f"facilities[{index}].name", f"expected a name of its own, {name!r} is taken"
+    if sound("sources.agents") and sound("facilities"):
+        for index, url in enumerate(config.sources.agents):
+            if not any(facility.holds(node_name(url)) for facility in config.all_facilities):
+                yield f"sources.agents[{index}]", "expected a facility whose `nodes` name it"
+
+
+def node_name(url: str) -> str:
+    """The name of the node whose agent is at *url*: host and port, as Prometheus has it."""
+    return urlsplit(url).netloc.rpartition("@")[2]

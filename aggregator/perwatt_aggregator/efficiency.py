@@ -7,16 +7,23 @@ A ratio here is a sum of tokens over a sum of joules of the same intervals, neve
 from collections.abc import Iterable, Sequence
 
 from perwatt_aggregator import reasons
-from perwatt_aggregator.answers import PROVENANCES, Carbon, Cost, Dimension, EfficiencyItem, Provenance, Pue
+from perwatt_aggregator.answers import (
+    PROVENANCES,
+    Carbon,
+    Charge,
+    Cost,
+    Dimension,
+    EfficiencyItem,
+    Provenance,
+    Pue,
+)
 from perwatt_aggregator.boundary import Boundary
-from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.fleet import Fleet, NodeView
-from perwatt_aggregator.sums import Energy, Sums, sums_of
+from perwatt_aggregator.sums import Sums, sums_of
 
 MIN_COVERAGE_RATIO = 0.95
 MIN_EXPLAINED_RATIO = 0.95
 JOULES_PER_WATT_HOUR = 3600.0
-JOULES_PER_KILOWATT_HOUR = 3.6e6
 MILLION = 1e6
 
 
@@ -24,24 +31,24 @@ def efficiency(
     views: Iterable[NodeView],
     by: Sequence[Dimension],
     boundaries: Sequence[Boundary],
-    facility: FacilityConfig,
 ) -> tuple[EfficiencyItem, ...]:
     """Return one item for each group that *by* makes of the fleet, and for each of *boundaries*."""
     fleet = Fleet(views, by)
     sums = [sums_of(group, fleet) for group in fleet.groups()]
-    return tuple(_Item(one, boundary, facility).item() for one in sums for boundary in boundaries)
+    return tuple(_Item(one, boundary).item() for one in sums for boundary in boundaries)
 
 
 class _Item:
     """One group at one boundary, on its way to an answer; `_reasons` gathers what must be said."""
 
-    def __init__(self, sums: Sums, boundary: Boundary, facility: FacilityConfig) -> None:
+    def __init__(self, sums: Sums, boundary: Boundary) -> None:
         self._sums = sums
         self._boundary = boundary
-        self._facility = facility
-        self._place = sums.board if boundary == "gpu_board" else sums.node
+        self._place = sums.places[boundary]
+        self._energy = self._place.energy
         self._reasons: set[str] = set(sums.reasons | self._place.reasons)
-        self._energy = self._measure()
+        if boundary == "facility":
+            self._reasons |= sums.bill.reasons
 
     def item(self) -> EfficiencyItem:
         sums, work, energy = self._sums, self._sums.work, self._energy
@@ -50,7 +57,7 @@ class _Item:
             (work.output, energy.joules if energy else None) if self._divisible() else (None, None)
         )
         self._judge(coverage, explained)
-        per_token = _over(joules, output)
+        per_token, per_request = _over(joules, output), _over(joules, work.requests_ok)
         return EfficiencyItem(
             group=sums.group.labels,
             boundary=self._boundary,
@@ -67,7 +74,8 @@ class _Item:
             effective_tokens_per_joule=_over(work.effective_output, joules),
             tokens_per_joule_active=_over(output, energy.active_joules if energy else None),
             watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
-            joules_per_request=_over(joules, work.requests_ok),
+            joules_per_request=per_request,
+            watt_hours_per_request=_times(per_request, 1.0 / JOULES_PER_WATT_HOUR),
             work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
             pue=self._pue(),
             cost=self._cost(),
@@ -81,18 +89,6 @@ class _Item:
             reasons=reasons.ordered(self._reasons),
         )
 
-    def _measure(self) -> Energy | None:
-        """The energy at the item's boundary; None, with reasons, where it cannot be had."""
-        energy = self._place.energy
-        if energy is None and "no_node_meter" not in self._reasons:
-            self._reasons.add("no_energy")
-        if self._boundary != "facility":
-            return energy
-        if self._facility.pue is None:
-            self._reasons.add("no_pue")
-            return None
-        return None if energy is None else energy.times(self._facility.pue.ratio)
-
     def _explained(self) -> float | None:
         energy = self._energy
         return None if energy is None else _over(min(energy.known_joules, energy.joules), energy.joules)
@@ -103,6 +99,8 @@ class _Item:
 
     def _judge(self, coverage: float, explained: float | None) -> None:
         energy, work, found = self._energy, self._sums.work, self._reasons
+        if energy is None and "no_node_meter" not in found and not self._misses_pue():
+            found.add("no_energy")
         if coverage < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
         if energy is not None and energy.joules == 0.0:
@@ -118,26 +116,46 @@ class _Item:
     def _provenance(self) -> tuple[Provenance, ...]:
         return tuple(source for source in PROVENANCES if source in self._place.provenance)
 
+    def _misses_pue(self) -> bool:
+        """Whether there is energy, and it is only the way from the nodes to the facility that is unknown."""
+        return self._boundary == "facility" and self._sums.places["node"].energy is not None
+
     def _pue(self) -> Pue | None:
-        pue = self._facility.pue
-        return None if pue is None else Pue(pue.ratio, pue.kind, None)
+        """The one PUE of the group's nodes; None where there is none, or where each has its own."""
+        in_use = {state.pue for state in self._sums.bill.facilities}
+        pue = in_use.pop() if len(in_use) == 1 else None
+        return None if pue is None else Pue(pue.ratio, pue.kind, pue.age_seconds)
 
     def _cost(self) -> Cost | None:
-        price = self._facility.price
-        if price is None or self._boundary != "facility" or self._energy is None:
+        bill = self._sums.bill
+        if bill.currency is None or bill.energy is None or self._boundary != "facility" or not self._energy:
             return None
-        amount = self._energy.joules / JOULES_PER_KILOWATT_HOUR * price.per_kwh
-        return Cost(price.currency, amount, self._per_million(amount))
+        energy = self._charge(bill.energy)
+        capital = None if bill.capital is None else self._charge(bill.capital)
+        total = None if bill.capital is None else self._charge(bill.energy + bill.capital)
+        return Cost(
+            bill.currency,
+            energy.amount,
+            energy.per_million_output_tokens,
+            energy.per_request,
+            capital,
+            total,
+        )
 
     def _carbon(self) -> Carbon | None:
-        carbon = self._facility.carbon
-        if carbon is None or self._boundary != "facility" or self._energy is None:
+        bill = self._sums.bill
+        grams = bill.grams_co2e
+        if bill.carbon_kind is None or grams is None or self._boundary != "facility" or not self._energy:
             return None
-        grams = self._energy.joules / JOULES_PER_KILOWATT_HOUR * carbon.grams_co2e_per_kwh
-        return Carbon(grams, carbon.kind, self._per_million(grams))
+        charge = self._charge(grams)
+        return Carbon(grams, bill.carbon_kind, charge.per_million_output_tokens, charge.per_request)
 
-    def _per_million(self, amount: float) -> float | None:
-        return _times(_over(amount, self._sums.work.output), MILLION) if self._divisible() else None
+    def _charge(self, amount: float) -> Charge:
+        """An amount of money or grams, and what of it goes to tokens and to requests."""
+        if not self._divisible():
+            return Charge(amount, None, None)
+        work = self._sums.work
+        return Charge(amount, _times(_over(amount, work.output), MILLION), _over(amount, work.requests_ok))
 
 
 def _over(numerator: float | None, denominator: float | None) -> float | None:

@@ -22,6 +22,7 @@ EFFICIENCY = Efficiency(
             tokens_per_joule_active=60000 / 11100,
             watt_hours_per_million_tokens=0.2e6 / 3600,
             joules_per_request=60.0,
+            watt_hours_per_request=60.0 / 3600,
             work_per_joule={},
             pue=Pue(1.25, "static", None),
             cost=None,

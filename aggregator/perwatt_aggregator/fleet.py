@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from perwatt_aggregator.answers import Dimension
+from perwatt_aggregator.boundary import Boundary
+from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.parts import NodeParts, Part, unreachable
 
 # What belongs to no workload still has a place: its node and its GPU.
@@ -15,8 +17,8 @@ class NodeView(Struct, frozen=True):
     """
     One node as it is seen now. `parts` is None when it gave no window.
 
-    `fresh_ratio` is the share of the window that is not hidden by the age of its newest reading, and
-    `gpus` the number that it last had.
+    `fresh_ratio` is the share of the window that is not hidden by the age of its newest reading,
+    `gpus` the number that it last had, and `facility` what holds over the window where it stands.
     """
 
     node: str
@@ -25,11 +27,37 @@ class NodeView(Struct, frozen=True):
     fresh_ratio: float = 1.0
     stale: bool = False
     gpus: int = 0
+    facility: FacilityState = UNKNOWN
 
     @property
     def factor_ratio(self) -> float | None:
         """Node joules per board joule; None where it cannot be known."""
         return None if self.parts is None else self.parts.factor.ratio
+
+    def ratio_at(self, boundary: Boundary) -> float | None:
+        """Joules at *boundary* per board joule; None where it cannot be known."""
+        if boundary == "gpu_board":
+            return 1.0
+        beyond = self.plug_ratio(boundary)
+        return None if self.factor_ratio is None or beyond is None else self.factor_ratio * beyond
+
+    def plug_ratio(self, boundary: Boundary) -> float | None:
+        """
+        Joules at *boundary* per joule at the node's plug; None where it cannot be known.
+
+        The one place where a PUE multiplies: whatever goes to the facility goes through here, once.
+        """
+        if boundary == "facility":
+            return None if self.facility.pue is None else self.facility.pue.ratio
+        return 1.0 if boundary == "node" else None
+
+    def joules_at(self, boundary: Boundary, part: Part) -> float | None:
+        """The joules of *part*, one of this node, at *boundary*."""
+        ratio = self.ratio_at(boundary)
+        if part.joules is not None and ratio is not None:
+            return part.joules * ratio
+        beyond = self.plug_ratio(boundary)
+        return None if part.meter_joules is None or beyond is None else part.meter_joules * beyond
 
 
 class Group(Struct, frozen=True):

@@ -7,12 +7,11 @@ from msgspec import Struct
 from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.answers import EfficiencyItem
 from perwatt_aggregator.boundary import BOUNDARIES
-from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.facility.state import CARBON_KINDS, PUE_KINDS, FacilityState
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.scrape import FAILURES
 from perwatt_exporter.family import Family, Sample
 
-JOULES_PER_KILOWATT_HOUR = 3.6e6
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
 
 
@@ -20,14 +19,14 @@ class State(Struct, frozen=True):
     """What one page is made from."""
 
     by_model: tuple[EfficiencyItem, ...]
-    facility: FacilityConfig
+    facilities: tuple[FacilityState, ...]
     nodes: tuple[Node, ...]
 
 
 def state_of(aggregator: Aggregator) -> State:
     """Answer for the default window, now."""
     answer = aggregator.efficiency(by=("model",))
-    return State(answer.items, aggregator.facility, aggregator.nodes)
+    return State(answer.items, aggregator.facility_states(), aggregator.nodes)
 
 
 def _tokens_per_joule(state: State) -> Iterator[Sample]:
@@ -38,25 +37,27 @@ def _tokens_per_joule(state: State) -> Iterator[Sample]:
 
 
 def _pue_ratio(state: State) -> Iterator[Sample]:
-    if state.facility.pue is not None:
-        yield (state.facility.name,), state.facility.pue.ratio
+    for facility in state.facilities:
+        if facility.pue is not None:
+            yield (facility.name,), facility.pue.ratio
 
 
 def _pue_info(state: State) -> Iterator[Sample]:
-    if state.facility.pue is not None:
-        yield (state.facility.name, state.facility.pue.kind), 1
+    for facility in state.facilities:
+        if facility.pue is not None:
+            yield (facility.name, facility.pue.kind), 1
 
 
 def _price(state: State) -> Iterator[Sample]:
-    price = state.facility.price
-    if price is not None:
-        yield (state.facility.name, price.currency), price.per_kwh / JOULES_PER_KILOWATT_HOUR
+    for facility in state.facilities:
+        if facility.price is not None:
+            yield (facility.name, facility.price.currency), facility.price.per_joule
 
 
 def _carbon(state: State) -> Iterator[Sample]:
-    carbon = state.facility.carbon
-    if carbon is not None:
-        yield (state.facility.name, carbon.kind), carbon.grams_co2e_per_kwh / JOULES_PER_KILOWATT_HOUR
+    for facility in state.facilities:
+        if facility.carbon is not None:
+            yield (facility.name, facility.carbon.kind), facility.carbon.grams_per_joule
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -100,7 +101,7 @@ FAMILIES: tuple[Family[State], ...] = (
         "How the PUE in use is known.",
         ("facility", "kind"),
         _pue_info,
-        {"kind": ("static", "interim", "live", "category")},
+        {"kind": PUE_KINDS},
     ),
     Family(
         "perwatt_facility_energy_price_per_joule",
@@ -115,7 +116,7 @@ FAMILIES: tuple[Family[State], ...] = (
         "Grams of CO2 equivalent for a joule at the facility's meter.",
         ("facility", "kind"),
         _carbon,
-        {"kind": ("average", "marginal")},
+        {"kind": CARBON_KINDS},
     ),
     Family(
         "perwatt_aggregator_target_up",

@@ -4,7 +4,8 @@ from collections import Counter as Tally
 
 from msgspec import Struct
 
-from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet import NodeView
 from perwatt_aggregator.measure import node_window
 from perwatt_aggregator.parts import NodeParts, node_parts
@@ -45,7 +46,7 @@ class Node:
         self.failures: Tally[str] = Tally()
         self.last_success_unix: float | None = None
         self.scrape_seconds: float | None = None
-        self._facility = facility
+        self.facility = facility
         self._kept: dict[float, _Kept] = {}
 
     @property
@@ -79,12 +80,12 @@ class Node:
         age = self.age_seconds(now)
         return None if age is None or age >= seconds else self._at(seconds).window
 
-    def view(self, seconds: float, now: float) -> NodeView:
-        """How the node looks over the last *seconds*."""
+    def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
+        """How the node looks over the last *seconds*, during which *facility* held."""
         age = self.age_seconds(now)
         gpus = len(self.sample.gpus) if self.sample else 0
         if age is None or age >= seconds:
-            return NodeView(self.target.node, age_seconds=age, gpus=gpus)
+            return NodeView(self.target.node, age_seconds=age, gpus=gpus, facility=facility)
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
@@ -93,6 +94,7 @@ class Node:
             fresh_ratio=1.0 - hidden_seconds / seconds,
             stale=self.is_stale(now),
             gpus=gpus,
+            facility=facility,
         )
 
     def _at(self, seconds: float) -> _Kept:
@@ -116,4 +118,4 @@ class Node:
 
     def _work_out(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
         window = node_window(self.ring, seconds)
-        return window, None if window is None else node_parts(self.target.node, window, self._facility)
+        return window, None if window is None else node_parts(self.target.node, window, self.facility)

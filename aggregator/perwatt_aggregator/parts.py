@@ -4,12 +4,13 @@ A node's window cut into parts: each has one owner, and all of them together are
 Parts are what items are summed from, so that any grouping has the same joules and the same tokens.
 """
 
+from collections import Counter as Tally
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 from perwatt_aggregator.boundary import NodeFactor, node_factor
-from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
 
 MIN_READINGS = 4
@@ -25,7 +26,8 @@ class Part(Struct, frozen=True):
     `active_joules` is the part of `joules` in which a workload served, None where what idling took of a
     shared GPU is not known. `meter_joules` are those at
     the wall of a node that shows no boards at all. `known` says that it is known what was done,
-    `seconds` is the time that the rates divide by, `weight` the number of GPUs that stand behind it.
+    `seconds` is the time that the rates divide by, `weight` the number of GPUs that stand behind it, and
+    `gpu_seconds` its share of their time: a GPU's time goes to its holders in equal parts.
     """
 
     node: str
@@ -44,6 +46,7 @@ class Part(Struct, frozen=True):
     seconds: float
     coverage_ratio: float
     weight: float
+    gpu_seconds: float
     few_readings: bool
     provenance: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -80,7 +83,7 @@ class _Cutter:
         self._window = window
         self._few = window.readings < MIN_READINGS
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
-        self._held = {gpu for work in window.works for gpu in work.joules}
+        self._held = Tally(gpu for work in window.works for gpu in work.joules)
         self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
         # A node that shows a meter and no boards: all that it takes is its workloads', in equal parts.
         self._meter_only = window.meter is not None and not window.gpus
@@ -138,6 +141,7 @@ class _Cutter:
             coverage_ratio=min(1.0, covered / self._window.nominal_seconds),
             # What holds no GPU has no joules that anything could cover.
             weight=float(len(gpus) or self._meter_only),
+            gpu_seconds=sum(self._window.seconds / self._held[gpu] for gpu in gpus),
             provenance=self._provenance(gpus),
             few_readings=self._few or work.settlements < MIN_READINGS - 1,
             reasons=reasons,
@@ -152,6 +156,7 @@ class _Cutter:
             active_joules=0.0 if measured else None,
             coverage_ratio=min(1.0, covered / self._window.nominal_seconds),
             weight=0.0 if gpu.gpu in self._held else 1.0,
+            gpu_seconds=0.0 if gpu.gpu in self._held else self._window.seconds,
             provenance=self._provenance((gpu.gpu,)),
             reasons=("counter_reset",) if gpu.reset else (),
         )
@@ -173,6 +178,7 @@ class _Cutter:
             "start_unix": window.start_unix,
             "end_unix": window.end_unix,
             "seconds": window.seconds,
+            "gpu_seconds": 0.0,
             "few_readings": self._few,
             "provenance": self._label,
         }
@@ -206,6 +212,7 @@ def unreachable(node: str, gpus: int) -> Part:
         seconds=0.0,
         coverage_ratio=0.0,
         weight=float(max(1, gpus)),
+        gpu_seconds=0.0,
         few_readings=False,
         provenance=(),
         reasons=("node_unreachable",),

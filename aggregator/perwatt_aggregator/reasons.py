@@ -112,6 +112,36 @@ TABLE: tuple[Reason, ...] = (
     ),
     # What is good to know; the figure stands by itself.
     Reason(
+        "several_facilities",
+        False,
+        "The figure spans facilities of different PUE; each joule has that of its own facility.",
+        "Group by `node`.",
+    ),
+    Reason(
+        "several_currencies",
+        False,
+        "The facilities pay in different currencies, which are never added, so there is no cost.",
+        "Group by `node`.",
+    ),
+    Reason(
+        "several_carbon_kinds",
+        False,
+        "Average and marginal carbon intensities are never added, so there are no emissions.",
+        "Group by `node`, or give the facilities intensities of one kind.",
+    ),
+    Reason(
+        "no_price",
+        False,
+        "Not every facility that the figure spans has a price, so there is no cost.",
+        "Set `price` for each facility.",
+    ),
+    Reason(
+        "no_carbon",
+        False,
+        "Not every facility that the figure spans has a carbon intensity, so there are no emissions.",
+        "Set `carbon` for each facility.",
+    ),
+    Reason(
         "window_not_filled",
         False,
         "The readings do not reach back to the start of the window yet.",

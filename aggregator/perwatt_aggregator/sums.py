@@ -6,6 +6,8 @@ from datetime import datetime, timezone
 from msgspec import Struct
 
 from perwatt_aggregator.answers import Requests, Tokens, Window
+from perwatt_aggregator.bill import Bill, bill_of
+from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.fleet import Fleet, Group, NodeView
 from perwatt_aggregator.parts import Part
 from perwatt_aggregator.window import Counts
@@ -26,13 +28,9 @@ class Energy(Struct, frozen=True):
     def idle_joules(self) -> float | None:
         return None if self.active_joules is None else max(0.0, self.joules - self.active_joules)
 
-    def times(self, ratio: float) -> "Energy":
-        active = None if self.active_joules is None else ratio * self.active_joules
-        return Energy(ratio * self.joules, active, ratio * self.known_joules, ratio * self.power_watts)
-
 
 class Place(Struct, frozen=True):
-    """What holds for a group at its boards, or at its nodes."""
+    """What holds for a group at one boundary."""
 
     energy: Energy | None
     coverage_ratio: float
@@ -46,8 +44,8 @@ class Sums(Struct, frozen=True):
     group: Group
     work: "Work"
     window: Window | None
-    board: Place
-    node: Place
+    places: dict[Boundary, Place]
+    bill: Bill
     largest_gap_seconds: float | None
     age_seconds: float | None
     reasons: frozenset[str]
@@ -57,27 +55,35 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
     """Sum the parts of *group*."""
     views = [fleet.views[node] for node in {part.node for part in group.parts}]
     reached = [view.parts for view in views if view.parts is not None]
-    sources = frozenset(source for part in group.parts for source in part.provenance)
+    board_sources = frozenset(source for part in group.parts for source in part.provenance)
+    node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
+    node_reasons = frozenset[str]().union(*(parts.factor.reasons for parts in reached))
+    facility_reasons = node_reasons.union(*(view.facility.reasons for view in views))
     return Sums(
         group=group,
         work=work_of(group.parts),
         window=mean_window(group.parts),
-        board=Place(
-            _energy(group.parts, fleet, at_node=False),
-            _coverage_ratio(group.parts, fleet.views, at_node=False),
-            sources,
-            frozenset(),
-        ),
-        node=Place(
-            _energy(group.parts, fleet, at_node=True),
-            _coverage_ratio(group.parts, fleet.views, at_node=True),
-            sources.union(*(parts.factor.provenance for parts in reached)),
-            frozenset().union(*(parts.factor.reasons for parts in reached)),
-        ),
+        places={
+            "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
+            "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
+            "facility": _place(group.parts, fleet, "facility", node_sources, facility_reasons),
+        },
+        bill=bill_of(group.parts, fleet),
         largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
         reasons=frozenset(_reasons(group, views)),
     )
+
+
+def _place(
+    parts: Sequence[Part],
+    fleet: Fleet,
+    boundary: Boundary,
+    provenance: frozenset[str],
+    reasons: frozenset[str],
+) -> Place:
+    coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
+    return Place(_energy(parts, fleet, boundary), coverage_ratio, provenance, reasons)
 
 
 def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
@@ -94,32 +100,32 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
         yield "shared_group"
 
 
-def _energy(parts: Sequence[Part], fleet: Fleet, *, at_node: bool) -> Energy | None:
+def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:
     """
-    Sum the parts' joules at their boards, or at their nodes.
+    Sum the parts' joules at *boundary*.
 
-    None when nothing was measured, and when any of them cannot be had at that boundary: a sum that
-    silently lacks one is another quantity.
+    None when nothing was measured, and when any of them cannot be had there: a sum that silently
+    lacks one is another quantity.
     """
     joules = known = power = 0.0
     active: float | None = 0.0
     found = False
     for part in parts:
-        ratio = fleet.views[part.node].factor_ratio if at_node else 1.0
-        own = None if part.joules is None or ratio is None else part.joules * ratio
-        if at_node and own is None:
-            own = part.meter_joules
-            active = None if own is not None else active
+        view = fleet.views[part.node]
+        own = view.joules_at(boundary, part)
         if own is None:
-            if at_node and part.joules is not None:
+            if boundary != "gpu_board" and (part.joules is not None or part.meter_joules is not None):
                 return None
             continue
         found = True
         joules += own
         known += own if fleet.is_known(part) else 0.0
         power += own / part.seconds if part.seconds > 0.0 else 0.0
-        if active is not None and part.joules is not None and ratio is not None:
-            active = None if part.active_joules is None else active + part.active_joules * ratio
+        ratio = view.ratio_at(boundary)
+        if part.joules is None or part.active_joules is None or ratio is None:
+            active = None
+        elif active is not None:
+            active += part.active_joules * ratio
     return Energy(joules, active, known, power) if found else None
 
 

@@ -11,8 +11,9 @@ from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.recording import Recording
 from perwatt_aggregator.boundary import BOUNDARIES
-from perwatt_aggregator.config import FacilityConfig, PueConfig
 from perwatt_aggregator.efficiency import efficiency
+from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
+from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.node import Node, Target
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
@@ -42,7 +43,7 @@ def efficiency_of_recording(
     `tokens_per_second` stands in for the tokens of a recording that has none. Raises CommandError.
     """
     recording = open_recording(path)
-    facility = FacilityConfig(pue=None if pue is None else PueConfig(pue))
+    facility = Facility(FacilityConfig(pue=None if pue is None else PueConfig(pue)))
     samples = list(_samples(recording, start_unix, end_unix))
     if len(samples) < 2:
         raise CommandError(f"{path}: fewer than two readings between --from and --to")
@@ -53,11 +54,12 @@ def efficiency_of_recording(
     seconds = samples[-1].unix_seconds - samples[0].unix_seconds
     # Readings may come a little early now and then: room for every one of them.
     ring = NodeRing(len(samples) * recording.header.interval_seconds, recording.header.interval_seconds)
-    node = Node(Target(recording.header.node, ""), ring, facility)
+    node = Node(Target(recording.header.node, ""), ring, facility.config)
     for sample in samples:
         node.hear(sample, sample.unix_seconds)
-    view = node.view(seconds, samples[-1].monotonic_seconds)
-    return [msgspec.to_builtins(item) for item in efficiency([view], (), BOUNDARIES, facility)]
+    state = facility.state(samples[0].unix_seconds, samples[-1].unix_seconds)
+    view = node.view(seconds, samples[-1].monotonic_seconds, state)
+    return [msgspec.to_builtins(item) for item in efficiency([view], (), BOUNDARIES)]
 
 
 def _samples(recording: Recording, start_unix: float | None, end_unix: float | None) -> Iterator[NodeSample]:

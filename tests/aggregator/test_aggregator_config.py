@@ -8,13 +8,15 @@ from perwatt_agent.configfile import ConfigError
 from perwatt_aggregator.config import (
     AggregatorConfig,
     AggregatorWebConfig,
+    SourcesConfig,
+    load_aggregator_config,
+)
+from perwatt_aggregator.facility.config import (
     CarbonConfig,
     FacilityConfig,
     NodeOverheadConfig,
     PriceConfig,
     PueConfig,
-    SourcesConfig,
-    load_aggregator_config,
 )
 
 EXAMPLE = """\
@@ -115,7 +117,10 @@ WRONG = [
         "4: sources.agents[1]: expected each agent once, or its joules would count twice",
     ),
     ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
-    ("backend: nvml", "1: backend: unknown key, expected one of sources, scrape_interval, facility, web"),
+    (
+        "backend: nvml",
+        "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, web",
+    ),
     (
         "scrape_interval: 5",
         "1: scrape_interval: expected a duration from 100ms to 5m with its unit, "

@@ -5,7 +5,7 @@ from support.agents import Gpu, Machine, Workload, serving_machine
 from support.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.snapshot import Method, NodeMeterSnapshot
-from perwatt_aggregator.config import FacilityConfig, PueConfig
+from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 
 
 def steady(machine: Machine | None = None, facility: FacilityConfig = FACILITY, **rates: float) -> Followed:

@@ -11,7 +11,8 @@ from perwatt.commands import COMMANDS
 from perwatt.main import build_parser, main
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile import flag_name, walk
-from perwatt_aggregator.config import AggregatorConfig, PueConfig
+from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.facility.config import PueConfig
 
 
 class TestHelp:

@@ -6,14 +6,13 @@ from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers import Dimension, EfficiencyItem
 from perwatt_aggregator.boundary import Boundary
-from perwatt_aggregator.config import (
-    AggregatorConfig,
+from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.facility.config import (
     CarbonConfig,
     FacilityConfig,
     NodeOverheadConfig,
     PriceConfig,
     PueConfig,
-    SourcesConfig,
 )
 from perwatt_aggregator.sample import sample_of_snapshot
 from support.agents import Machine

@@ -1,0 +1,1 @@
+"""The building around the nodes: its PUE, what a joule costs there, and what it emits."""
