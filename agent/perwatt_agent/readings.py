@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from perwatt_agent.hostfacts import HostReading, MeterScope
 from perwatt_agent.snapshot import (
     BackendStatus,
     CollectorHealth,
@@ -10,7 +11,6 @@ from perwatt_agent.snapshot import (
     GpuReading,
     GpuSlowReading,
     GpuState,
-    MeterScope,
     WorkloadInfo,
 )
 
@@ -52,7 +52,8 @@ class MeterSample(Struct, frozen=True, omit_defaults=True):
     """
     One reading of one meter: its power, its cumulative energy, or both; None is what it does not tell.
 
-    `scope` says what it measures and `zone` which of several (a processor's number, a sensor's name).
+    `scope` says what it measures and `zone` which of several (a processor's number, a sensor's name);
+    with `source` they name one thing on the node.
     `power_is_mean` tells a mean since the reading before (True) from an instantaneous value.
     `energy_joules` counts up to `energy_range_joules` and starts at 0 again, where it has such a range.
     `period_seconds` is how far apart its readings are; 0 is the sweep's own interval.
@@ -67,6 +68,20 @@ class MeterSample(Struct, frozen=True, omit_defaults=True):
     scope: MeterScope = "node"
     zone: str = ""
     period_seconds: float = 0.0
+
+
+class XidEvent(Struct, frozen=True):
+    """
+    A GPU told of an error by itself, under NVIDIA's number for it (`code`; 999 is one without a name).
+
+    The driver gives no time: both are of when it was heard. `number` counts all that the agent heard.
+    """
+
+    number: int
+    uuid: str
+    code: int
+    monotonic_seconds: float
+    unix_seconds: float
 
 
 class Readings(Struct, frozen=True, omit_defaults=True):
@@ -87,3 +102,5 @@ class Readings(Struct, frozen=True, omit_defaults=True):
     meters: tuple[MeterSample, ...] = ()
     collectors: tuple[CollectorHealth, ...] = ()
     unidentified_gpus: int = 0
+    host: HostReading | None = None
+    xids: tuple[XidEvent, ...] = ()

@@ -20,15 +20,15 @@ from perwatt_agent.gpufacts import (
     RecoveryAction,
     ThrottleReason,
 )
+from perwatt_agent.hostfacts import HostReading, MeterSnapshot, NodeModel
 
 GpuState = Literal["ok", "lost", "hung", "error"]
 GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 
 EnergySource = Literal["counter", "integrated", "module", "simulated"]
 Role = Literal["mixed", "prefill", "decode", "router", "trainer"]
+WasteCause = Literal["aborted", "error", "recomputed", "draft_rejected"]
 Method = Literal["exclusive", "sm_share", "busy_share", "equal"]
-MeterScope = Literal["node", "module", "package", "core", "dram", "psys", "sensor"]
-"""What a meter of the host measures: the whole node at the wall (AC), or a part of it."""
 
 
 class GpuInfo(Struct, frozen=True):
@@ -180,11 +180,27 @@ class GpuSnapshot(Struct, frozen=True):
     idle_power_watts: float | None = None
 
 
+class Histogram(Struct, frozen=True):
+    """
+    Cumulative observations of one quantity, in the buckets of whoever observed it.
+
+    `at_most` says how many were at most each of `bounds`, which are finite and ascend; `count` is the
+    number of all, `sum` what they add up to.
+    """
+
+    bounds: tuple[float, ...]
+    at_most: tuple[float, ...]
+    count: float
+    sum: float
+
+
 class EngineCounts(Struct, frozen=True, omit_defaults=True):
     """
     What one page of an inference engine says: cumulative counts since the engine started.
 
-    None is what the engine cannot tell; `work` holds other units than tokens, by unit.
+    None is what the engine cannot tell; `work` holds other units than tokens, by unit, and
+    `wasted_tokens` tokens that nobody got, by what became of them. Latencies are in seconds: the time
+    per output token is each request's mean, the inter-token latency each token's own.
     `process_start_unix_seconds` tells a restart apart from a page that was merely out of reach.
     """
 
@@ -202,6 +218,10 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
     process_start_unix_seconds: float | None = None
     kv_cache_usage_ratio: float | None = None
     preemptions: float | None = None
+    wasted_tokens: dict[WasteCause, float] = {}
+    time_to_first_token: Histogram | None = None
+    time_per_output_token: Histogram | None = None
+    inter_token_latency: Histogram | None = None
 
 
 class WorkloadInfo(Struct, frozen=True):
@@ -251,7 +271,7 @@ class WorkloadSnapshot(Struct, frozen=True):
 
 
 class NodeMeterSnapshot(Struct, frozen=True):
-    """A meter of this whole node at the wall (AC); `source` as in the metric contract."""
+    """The whole node at the wall (AC), while `source` speaks for it; as in the metric contract."""
 
     source: str
     energy_joules: float
@@ -280,7 +300,11 @@ class CollectorHealth(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID."""
+    """
+    All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID.
+
+    `node_meters` has at most one: what speaks for the whole node now; `meters` are all of them.
+    """
 
     unix_seconds: float
     monotonic_seconds: float
@@ -290,3 +314,6 @@ class Snapshot(Struct, frozen=True):
     workloads: tuple[WorkloadSnapshot, ...] = ()
     node_meters: tuple[NodeMeterSnapshot, ...] = ()
     unidentified_gpus: int = 0
+    meters: tuple[MeterSnapshot, ...] = ()
+    host: HostReading | None = None
+    node_model: NodeModel | None = None
