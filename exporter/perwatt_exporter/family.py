@@ -5,9 +5,11 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-Kind = Literal["gauge", "counter", "info"]
-Sample = tuple[tuple[str, ...], float]
-"""The values of a family's labels, in the order of its `labels`, and the value of that series."""
+from perwatt_agent.snapshot import Histogram
+
+Kind = Literal["gauge", "counter", "info", "histogram"]
+Sample = tuple[tuple[str, ...], float | Histogram]
+"""The values of a family's labels, in the order of its `labels`, and the value that goes by them."""
 
 S = TypeVar("S")
 
@@ -17,7 +19,8 @@ class Family(Struct, Generic[S], frozen=True):
     One metric family over snapshots of type S.
 
     `name` is the name that the samples carry: counters end in `_total`, infos in `_info`. `read`
-    yields the family's samples and leaves out what is not known; it never yields a series twice.
+    yields the family's samples and leaves out what is not known; it never yields a series twice. A
+    "histogram" yields a Histogram each, and none of the others does.
     `closed` lists, for labels that have a fixed set of values, all of them.
     """
 
@@ -31,7 +34,7 @@ class Family(Struct, Generic[S], frozen=True):
     @property
     def stem(self) -> str:
         """The family's name in OpenMetrics, where samples add a suffix that tells their kind."""
-        return self.name.removesuffix({"gauge": "", "counter": "_total", "info": "_info"}[self.kind])
+        return self.name.removesuffix({"counter": "_total", "info": "_info"}.get(self.kind, ""))
 
 
 Collected = tuple[Family[S], Iterable[Sample]]

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from perwatt_agent.snapshot import Histogram
 from perwatt_exporter.family import Collected, Family, Sample
 from perwatt_exporter.negotiate import Format
 
@@ -67,9 +68,10 @@ class _FamilyWriter:
     def __init__(self, family: Family[Any]) -> None:
         self._name = family.name
         self._labels = family.labels
+        self._series_type = _HistogramSeries if family.kind == "histogram" else _Series
         self._text_head = _head(family.name, "gauge" if family.kind == "info" else family.kind, family.help)
         self._openmetrics_head = _head(family.stem, family.kind, family.help, quotes=True)
-        self._series: dict[tuple[str, ...], _Series] = {}
+        self._series: dict[tuple[str, ...], _Series | _HistogramSeries] = {}
 
     def write(self, samples: Iterable[Sample]) -> Block:
         known = self._series
@@ -77,12 +79,11 @@ class _FamilyWriter:
         for values, value in samples:
             series = known.get(values)
             if series is None:
-                series = known[values] = _Series(_prefix(self._name, self._labels, values))
+                series = known[values] = self._series_type(self._name, self._labels, values)
             # Most values are those of the page before, and writing numbers is most of what a page costs.
             if value != series.value:
-                series.value = value
-                series.line = f"{series.prefix}{format_value(value)}\n"
-            lines.append(series.line)
+                series.write(value)  # type: ignore[arg-type]  # a family's kind says what its values are
+            lines.append(series.lines)
         # Series come and go with workloads and reasons: forget all rather than keep the dead for ever.
         if len(known) > 2 * len(lines) + SPARE_SERIES:
             known.clear()
@@ -92,12 +93,49 @@ class _FamilyWriter:
 class _Series:
     """One series from page to page: its `name{labels} `, and its last value with the line of that."""
 
-    __slots__ = ("line", "prefix", "value")
+    __slots__ = ("_prefix", "lines", "value")
 
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
+    def __init__(self, name: str, labels: Sequence[str], values: Sequence[str]) -> None:
+        self._prefix = _prefix(name, labels, values)
         self.value: float | None = None
-        self.line = ""
+        self.lines = ""
+
+    def write(self, value: float) -> None:
+        self.value = value
+        self.lines = f"{self._prefix}{format_value(value)}\n"
+
+
+class _HistogramSeries:
+    """One histogram from page to page: its buckets, its count and its sum are a series each."""
+
+    __slots__ = ("_labels", "_name", "_parts", "_values", "lines", "value")
+
+    def __init__(self, name: str, labels: Sequence[str], values: Sequence[str]) -> None:
+        self._name = name
+        self._labels = labels
+        self._values = values
+        self._parts: list[_Series] = []
+        self.value: Histogram | None = None
+        self.lines = ""
+
+    def write(self, value: Histogram) -> None:
+        if self.value is None or value.bounds != self.value.bounds:
+            self._parts = self._series(value.bounds)
+        amounts = (*value.at_most, value.count, value.count, value.sum)
+        for part, amount in zip(self._parts, amounts, strict=True):
+            if amount != part.value:
+                part.write(amount)
+        self.value = value
+        self.lines = "".join(part.lines for part in self._parts)
+
+    def _series(self, bounds: Iterable[float]) -> list[_Series]:
+        labels = (*self._labels, "le")
+        buckets = [
+            _Series(f"{self._name}_bucket", labels, (*self._values, format_value(bound)))
+            for bound in (*bounds, math.inf)
+        ]
+        totals = [_Series(f"{self._name}{total}", self._labels, self._values) for total in ("_count", "_sum")]
+        return buckets + totals
 
 
 def _head(name: str, kind: str, help_text: str, *, quotes: bool = False) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.utils import floatToGoString
-from support.pages import SAMPLES, collect, oracle, rendered
+from support.pages import SAMPLES, collect, oracle, points, rendered
 
 from perwatt_exporter.families import ALL
 from perwatt_exporter.family import Family
@@ -92,16 +92,14 @@ class TestParsers:
         assert {f.stem: f.kind for f, samples in collected if samples} == {
             name: family.type for name, family in families.items()
         }
-        assert sum(len(samples) for _, samples in collected) == sum(len(f.samples) for f in families.values())
+        assert sum(len(points(*one)) for one in collected) == sum(len(f.samples) for f in families.values())
 
     @pytest.mark.parametrize("name", SAMPLES)
     def test_text(self, name: str) -> None:
         """The text parser gives back exactly the series that were collected."""
         collected = collect(ALL, SAMPLES[name]())
         expected = {
-            (family.name, *sorted(zip(family.labels, values, strict=True))): float(value)
-            for family, samples in collected
-            for values, value in samples
+            (name, *sorted(labels.items())): value for one in collected for name, labels, value in points(*one)
         }
 
         parsed = {

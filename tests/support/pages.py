@@ -5,8 +5,9 @@ from typing import Any
 
 import prometheus_client.openmetrics.exposition as openmetrics
 from prometheus_client import generate_latest
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from perwatt_agent.snapshot import (
     BackendStatus,
@@ -19,6 +20,7 @@ from perwatt_agent.snapshot import (
     GpuSlowReading,
     GpuSnapshot,
     GpuState,
+    Histogram,
     Method,
     NodeMeterSnapshot,
     Snapshot,
@@ -26,7 +28,7 @@ from perwatt_agent.snapshot import (
     WorkloadInfo,
     WorkloadSnapshot,
 )
-from perwatt_exporter.family import Collected, Family
+from perwatt_exporter.family import Collected, Family, Sample
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.render import Renderer, page
 
@@ -131,6 +133,10 @@ def workload(name: str, gpus: Iterable[GpuSnapshot], method: Method | None = "ex
             process_start_unix_seconds=UNIX_SECONDS - 7_200,
             kv_cache_usage_ratio=0.375,
             preemptions=2,
+            wasted_tokens={"aborted": 82, "error": 0, "recomputed": 0, "draft_rejected": 12.5},
+            time_to_first_token=Histogram((0.001, 0.25, 1.0), (0, 66, 70), 70, 5.593264818191528),
+            time_per_output_token=Histogram((0.01, 0.025), (12, 64), 64, 1.5491112712955315),
+            inter_token_latency=Histogram((0.01, 2.5), (1_200, 1_000_000), 1_000_001, 104.76205385100059),
         ),
         energy=tuple(WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus),
         covered_seconds=3_598.0,
@@ -224,17 +230,41 @@ def rendered(collected: Iterable[Collected[Any]], form: Format) -> bytes:
     return page(Renderer().blocks(collected), form)
 
 
+def points(family: Family[Any], samples: Iterable[Sample]) -> list[tuple[str, dict[str, str], float]]:
+    """Every series of a family by name and labels: a histogram is several."""
+    found = []
+    for values, value in samples:
+        labels = dict(zip(family.labels, values, strict=True))
+        if isinstance(value, Histogram):
+            found += [(f"{family.name}_bucket", labels | {"le": le}, count) for le, count in _buckets(value)]
+            found += [(f"{family.name}_count", labels, value.count), (f"{family.name}_sum", labels, value.sum)]
+        else:
+            found.append((family.name, labels, float(value)))
+    return found
+
+
 class _Oracle(Collector):
     def __init__(self, collected: Iterable[Collected[Any]]) -> None:
         self._collected = list(collected)
 
     def collect(self) -> Iterator[Metric]:
         for family, samples in self._collected:
-            metric = Metric(family.stem, family.help, family.kind)
+            if family.kind == "histogram":
+                metric: Metric = HistogramMetricFamily(family.stem, family.help, labels=family.labels)
+            else:
+                metric = Metric(family.stem, family.help, family.kind)
             for values, value in samples:
-                metric.add_sample(family.name, dict(zip(family.labels, values, strict=True)), value)
+                if isinstance(metric, HistogramMetricFamily) and isinstance(value, Histogram):
+                    metric.add_metric(values, _buckets(value), value.sum)
+                else:
+                    metric.add_sample(family.name, dict(zip(family.labels, values, strict=True)), value)
             if metric.samples:
                 yield metric
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    bounds = [*map(floatToGoString, histogram.bounds), "+Inf"]
+    return list(zip(bounds, (*histogram.at_most, histogram.count), strict=True))
 
 
 def oracle(collected: Iterable[Collected[Any]], form: Format) -> bytes:

@@ -3,7 +3,7 @@ All that the agent's page shows. A new family is a row in one of these files; a 
 """
 
 from perwatt_agent.snapshot import Snapshot
-from perwatt_exporter.families import agent, energy, gpu, node, workload
+from perwatt_exporter.families import agent, energy, gpu, latency, node, workload
 from perwatt_exporter.family import Family
 
 GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
@@ -11,6 +11,7 @@ GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "gpu": gpu.FAMILIES,
     "energy": energy.FAMILIES,
     "workload": workload.FAMILIES,
+    "latency": latency.FAMILIES,
     "node": node.FAMILIES,
 }
 ALL: tuple[Family[Snapshot], ...] = tuple(family for group in GROUPS.values() for family in group)

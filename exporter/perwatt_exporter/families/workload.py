@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import get_args
 
-from perwatt_agent.snapshot import EngineCounts, Method, Role, Snapshot
+from perwatt_agent.snapshot import EngineCounts, Method, Role, Snapshot, WasteCause
 from perwatt_exporter.family import Family, Sample
 
 Count = Callable[[EngineCounts], float | None]
@@ -78,6 +78,10 @@ def _counts(name: str, help_text: str, label: str, parts: dict[str, Count]) -> F
                     yield (workload.info.workload, counts.model, part), amount
 
     return Family(name, "counter", help_text, ("workload", "model", label), read, {label: tuple(parts)})
+
+
+def _wasted(cause: WasteCause) -> Count:
+    return lambda counts: counts.wasted_tokens.get(cause)
 
 
 def _work(snapshot: Snapshot) -> Iterator[Sample]:
@@ -189,6 +193,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "How full the engine's key-value cache is, from 0 to 1, as a mean over its replicas. Absent while "
         "its page is out of reach.",
         lambda counts: counts.kv_cache_usage_ratio,
+    ),
+    _counts(
+        "perwatt_wasted_tokens_total",
+        "Tokens that took work and that nobody got, by cause: output of requests that were aborted or "
+        "failed, tokens computed again, drafts that were rejected. The first two are part of the output, "
+        "the others are not. A cause that the engine cannot tell is absent.",
+        "cause",
+        {cause: _wasted(cause) for cause in get_args(WasteCause)},
     ),
     _count(
         "perwatt_request_preemptions_total",
