@@ -72,7 +72,7 @@ class GpmReading(Struct, frozen=True, omit_defaults=True):
     fp64_active_ratio: float | None = None
     fp32_active_ratio: float | None = None
     fp16_active_ratio: float | None = None
-    dram_active_ratio: float | None = None
+    dram_bandwidth_ratio: float | None = None
     pcie_transmitted_bytes_per_second: float | None = None
     pcie_received_bytes_per_second: float | None = None
     nvlink_transmitted_bytes_per_second: float | None = None

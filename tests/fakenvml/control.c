@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -91,7 +92,7 @@ static void count_call(fake_control_t *control, const char *name, int gpu) {
 static int concerns(const fake_fault_t *fault, const char *function, int gpu) {
     if (!__atomic_load_n(&fault->active, __ATOMIC_ACQUIRE)) return 0;
     if (fault->gpu != FAKE_ANY_GPU && fault->gpu != gpu) return 0;
-    if (strcmp(fault->function, "*") == 0) return fault->gpu != FAKE_ANY_GPU && strncmp(function, "field:", 6) != 0;
+    if (strcmp(fault->function, "*") == 0) return fault->gpu != FAKE_ANY_GPU && !strchr(function, ':');
     return strcmp(fault->function, function) == 0;
 }
 
@@ -136,22 +137,46 @@ nvmlReturn_t fake_enter(const char *function, int gpu) {
     return is_started() ? NVML_SUCCESS : NVML_ERROR_UNINITIALIZED;
 }
 
-/* A handle says its generation, so that one from before a driver reload is refused. */
-nvmlDevice_t fake_handle(int gpu) {
-    return (nvmlDevice_t)(uintptr_t)(fake_control()->generation * 64u + (unsigned)gpu + 1u);
+/* A handle says its generation, its GPU, and for a MIG instance its slot (from 1) and that slot's life: one
+ * from before a driver reload, or of an instance that was destroyed, is refused. */
+static nvmlDevice_t handle_of(int gpu, int slot, uint32_t life) {
+    uintptr_t driver = (uintptr_t)fake_control()->generation << 40, instance = (uintptr_t)(life & 0xffff) << 16;
+    return (nvmlDevice_t)(driver | instance | (uintptr_t)(gpu + 1) << 4 | (uintptr_t)slot);
 }
 
-int fake_index(nvmlDevice_t device) { return (int)((uintptr_t)device % 64u) - 1; }
+nvmlDevice_t fake_handle(int gpu) { return handle_of(gpu, 0, 0); }
 
-nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_gpu_t **gpu) {
-    int index = fake_index(device);
+nvmlDevice_t fake_mig_handle(int gpu, int slot) {
+    return handle_of(gpu, slot + 1, fake_control()->gpus[gpu].mig[slot].life);
+}
+
+int fake_index(nvmlDevice_t device) { return (int)((uintptr_t)device >> 4 & 0xfff) - 1; }
+
+static int slot_of(nvmlDevice_t device) { return (int)((uintptr_t)device & 0xf) - 1; }
+
+nvmlReturn_t fake_enter_any(const char *function, nvmlDevice_t device, fake_gpu_t **gpu, fake_mig_t **mig) {
+    int index = fake_index(device), slot = slot_of(device);
     nvmlReturn_t code = fake_enter(function, index);
     if (code != NVML_SUCCESS) return code;
     fake_control_t *control = fake_control();
-    if (index < 0 || (uint32_t)index >= control->gpu_count || device != fake_handle(index))
-        return NVML_ERROR_INVALID_ARGUMENT;
+    if (index < 0 || (uint32_t)index >= control->gpu_count || slot >= FAKE_MAX_MIGS) return NVML_ERROR_INVALID_ARGUMENT;
     *gpu = &control->gpus[index];
-    return NVML_SUCCESS;
+    *mig = slot < 0 ? NULL : &(*gpu)->mig[slot];
+    if (*mig && (!(*gpu)->mig_enabled || !(*mig)->exists)) return NVML_ERROR_INVALID_ARGUMENT;
+    return device == (*mig ? fake_mig_handle(index, slot) : fake_handle(index)) ? NVML_SUCCESS
+                                                                               : NVML_ERROR_INVALID_ARGUMENT;
+}
+
+nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_gpu_t **gpu) {
+    fake_mig_t *mig;
+    nvmlReturn_t code = fake_enter_any(function, device, gpu, &mig);
+    return code == NVML_SUCCESS && mig ? NVML_ERROR_NOT_SUPPORTED : code;
+}
+
+int fake_driver_at_least(int major, int minor) {
+    int has_major = 0, has_minor = 0;
+    sscanf(fake_control()->driver_version, "%d.%d", &has_major, &has_minor);
+    return has_major > major || (has_major == major && has_minor >= minor);
 }
 
 nvmlReturn_t fake_start(void) {

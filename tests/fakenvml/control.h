@@ -12,12 +12,16 @@
 #include <stdint.h>
 
 #define FAKE_MAGIC 0x50574e31
-#define FAKE_MAX_GPUS 16
+#define FAKE_MAX_GPUS 128
 #define FAKE_MAX_SEGMENTS 1024
 #define FAKE_MAX_FAULTS 64
 #define FAKE_MAX_FUNCTIONS 512
 #define FAKE_MAX_PROCESSES 8
 #define FAKE_MAX_EVENTS 1024
+#define FAKE_MAX_FIELDS 320
+#define FAKE_MAX_FANS 4
+#define FAKE_MAX_MIGS 7
+#define FAKE_GPM_METRICS 64 /* the rates; cumulative ones follow from them */
 #define FAKE_ANY_GPU (-1)
 #define FAKE_NO_GPU FAKE_MAX_GPUS /* where calls that concern no GPU are counted */
 
@@ -29,6 +33,23 @@ typedef struct {
     double parameters[5];
     int64_t kind;
 } fake_segment_t;
+
+/* One MIG slot of a GPU. `life` counts the instances that it held, so that handles of the dead are refused. */
+typedef struct {
+    char uuid[80];
+    char profile[32];
+    uint32_t exists;
+    uint32_t life;
+    uint32_t gpu_instance;
+    uint32_t compute_instance;
+    uint32_t gpu_slices;
+    uint32_t compute_slices;
+    uint32_t multiprocessors;
+    uint32_t gpm_percent; /* every GPM ratio of this instance */
+    uint64_t memory_total_bytes;
+    uint64_t memory_reserved_bytes;
+    uint64_t memory_used_bytes;
+} fake_mig_t;
 
 typedef struct {
     char name[96];
@@ -76,6 +97,34 @@ typedef struct {
     double energy_glitch_joules;
     int64_t energy_glitch_reads;
     fake_segment_t segments[FAKE_MAX_SEGMENTS];
+    /* Depth. Plain fields by their id; throttling by 269..271, whatever ids the driver has for it. */
+    int64_t field_value[FAKE_MAX_FIELDS];
+    uint8_t field_known[FAKE_MAX_FIELDS];
+    double gpm_value[FAKE_GPM_METRICS];
+    uint64_t event_reasons;
+    uint64_t bar1_total_bytes;
+    uint64_t bar1_used_bytes;
+    uint32_t has_gpm;
+    uint32_t has_margin;
+    int32_t margin_celsius;
+    int32_t numa_node; /* negative is none */
+    uint32_t threshold_celsius[NVML_TEMPERATURE_THRESHOLD_COUNT]; /* 0 is "not supported" */
+    uint32_t performance_state;
+    uint32_t pcie_generation;
+    uint32_t pcie_generation_max;
+    uint32_t pcie_width;
+    uint32_t pcie_width_max;
+    uint32_t fan_count;
+    uint32_t fan_percent[FAKE_MAX_FANS];
+    uint32_t encoder_percent;
+    uint32_t decoder_percent;
+    uint32_t fabric_state;
+    uint32_t fabric_health;
+    uint32_t compute_mode;
+    uint32_t persistence;
+    uint32_t mig_capable;
+    uint32_t mig_enabled;
+    fake_mig_t mig[FAKE_MAX_MIGS];
 } fake_gpu_t;
 
 /* What happens to a function ("*" is every function of the GPU, "field:83" one field of a batch). */
@@ -121,6 +170,9 @@ typedef struct {
     int64_t event_sets;   /* made and not freed */
     int64_t dead_sets_freed; /* freed though their generation was over, which may crash a real driver */
     fake_event_t events[FAKE_MAX_EVENTS];
+    int64_t gpm_samples;       /* made and not freed */
+    int64_t dead_samples_freed; /* freed after the library was shut down, which may crash a real driver */
+    int64_t mixed_samples;     /* metrics asked of two samples that are not of one instance's life */
 } fake_control_t;
 
 /* control.c */
@@ -129,8 +181,11 @@ double fake_now(void);
 nvmlReturn_t fake_count_and_suffer(const char *function, int gpu);
 nvmlReturn_t fake_enter(const char *function, int gpu);
 nvmlReturn_t fake_enter_device(const char *function, nvmlDevice_t device, fake_gpu_t **gpu);
+nvmlReturn_t fake_enter_any(const char *function, nvmlDevice_t device, fake_gpu_t **gpu, fake_mig_t **mig);
 nvmlReturn_t fake_start(void);
 nvmlReturn_t fake_stop(void);
+nvmlDevice_t fake_mig_handle(int gpu, int slot);
+int fake_driver_at_least(int major, int minor);
 nvmlDevice_t fake_handle(int gpu);
 int fake_index(nvmlDevice_t device);
 
@@ -150,6 +205,15 @@ unsigned long long fake_energy_millijoules(fake_gpu_t *gpu, double extra_watts);
     do {                                                                 \
         nvmlReturn_t entered = fake_enter_device(__func__, device, &gpu); \
         if (entered != NVML_SUCCESS) return entered;                     \
+    } while (0)
+
+/* As DEVICE_CALL, for entry points that a MIG instance answers too; then `mig` is not NULL. */
+#define ANY_DEVICE_CALL(device)                                            \
+    fake_gpu_t *gpu;                                                       \
+    fake_mig_t *mig;                                                       \
+    do {                                                                   \
+        nvmlReturn_t entered = fake_enter_any(__func__, device, &gpu, &mig); \
+        if (entered != NVML_SUCCESS) return entered;                       \
     } while (0)
 
 #endif

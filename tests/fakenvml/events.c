@@ -7,7 +7,7 @@
 /* A set hears what happens after it was made, of the GPUs that were registered in it. */
 struct nvmlEventSet_st {
     uint32_t generation;
-    uint32_t gpus; /* a bit each */
+    unsigned char hears[FAKE_MAX_GPUS];
     uint64_t heard;
 };
 
@@ -50,7 +50,7 @@ nvmlReturn_t nvmlDeviceRegisterEvents(nvmlDevice_t device, unsigned long long ty
     DEVICE_CALL(device);
     (void)gpu;
     if (types & ~nvmlEventTypeXidCriticalError) return NVML_ERROR_NOT_SUPPORTED;
-    set->gpus |= 1u << fake_index(device);
+    set->hears[fake_index(device)] = 1;
     return NVML_SUCCESS;
 }
 
@@ -58,7 +58,7 @@ static int next_event(nvmlEventSet_t set, nvmlEventData_t *data) {
     const fake_control_t *control = fake_control();
     while (set->heard < __atomic_load_n(&control->event_count, __ATOMIC_ACQUIRE)) {
         const fake_event_t *event = &control->events[set->heard++ % FAKE_MAX_EVENTS];
-        if (!(set->gpus & (1u << event->gpu))) continue;
+        if (!set->hears[event->gpu]) continue;
         *data = (nvmlEventData_t){.device = fake_handle(event->gpu),
                                   .eventType = nvmlEventTypeXidCriticalError,
                                   .eventData = event->xid,

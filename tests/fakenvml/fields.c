@@ -79,10 +79,23 @@ static nvmlReturn_t link_count(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t 
     return NVML_SUCCESS;
 }
 
-static nvmlReturn_t link_kibibytes(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value) {
-    if (link >= gpu->nvlink_count) return NVML_ERROR_NOT_SUPPORTED;
-    value->ullVal = (unsigned long long)(fake_now() * 1024 * gpu->utilization_percent);
+#define BLACKWELL 10
+#define ALL_LINKS 0xffffffffu
+
+static nvmlReturn_t link_bytes(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value, unsigned int unit) {
+    if (gpu->nvlink_count == 0 || (link != ALL_LINKS && link >= gpu->nvlink_count)) return NVML_ERROR_NOT_SUPPORTED;
+    unsigned int links = link == ALL_LINKS ? gpu->nvlink_count : 1;
+    value->ullVal = (unsigned long long)(fake_now() * 1024 * gpu->utilization_percent) * 1024 / unit * links;
     return NVML_SUCCESS;
+}
+
+/* The one pair of counters is of links before Blackwell, the other of those since. */
+static nvmlReturn_t older_link(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value) {
+    return gpu->architecture < BLACKWELL ? link_bytes(gpu, link, value, 1024) : NVML_ERROR_NOT_SUPPORTED;
+}
+
+static nvmlReturn_t newer_link(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value) {
+    return gpu->architecture < BLACKWELL ? NVML_ERROR_NOT_SUPPORTED : link_bytes(gpu, link, value, 1);
 }
 
 static const struct {
@@ -93,8 +106,10 @@ static const struct {
     {NVML_FI_DEV_MEMORY_TEMP, NVML_VALUE_TYPE_UNSIGNED_INT, memory_temperature},
     {NVML_FI_DEV_TOTAL_ENERGY_CONSUMPTION, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, total_energy},
     {NVML_FI_DEV_NVLINK_LINK_COUNT, NVML_VALUE_TYPE_UNSIGNED_INT, link_count},
-    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, link_kibibytes},
-    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, link_kibibytes},
+    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_TX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, older_link},
+    {NVML_FI_DEV_NVLINK_THROUGHPUT_DATA_RX, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, older_link},
+    {NVML_FI_DEV_NVLINK_COUNT_XMIT_BYTES, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, newer_link},
+    {NVML_FI_DEV_NVLINK_COUNT_RCV_BYTES, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, newer_link},
     {NVML_FI_DEV_ENERGY, NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, energy},
     {NVML_FI_DEV_POWER_AVERAGE, NVML_VALUE_TYPE_UNSIGNED_INT, power_average},
     {NVML_FI_DEV_POWER_INSTANT, NVML_VALUE_TYPE_UNSIGNED_INT, power_instant},
@@ -103,6 +118,31 @@ static const struct {
     {NVML_FI_DEV_POWER_DEFAULT_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_default},
     {NVML_FI_DEV_POWER_CURRENT_LIMIT, NVML_VALUE_TYPE_UNSIGNED_INT, limit_current},
 };
+
+/* Ids above 250 were renumbered: throttling is 251..253 in drivers 575 to 580.81 and 269..271 since, and before
+ * and after that 251..253 are flags of something else. Gives the id of today, or 0 for such a flag. */
+static unsigned int id_of_today(unsigned int id) {
+    int renumbered = fake_driver_at_least(580, 82);
+    if (id >= 251 && id <= 253) return !renumbered && fake_driver_at_least(575, 0) ? id + 18 : 0;
+    return id > 250 && !renumbered ? FAKE_MAX_FIELDS : id;
+}
+
+static nvmlValueType_t type_of(unsigned int id) {
+    if (id >= 193 && id <= 196) return NVML_VALUE_TYPE_SIGNED_INT;
+    int small = id <= 2 || (id >= 29 && id <= 31) || id == 94 || (id >= 142 && id <= 145) || id == 230;
+    return small ? NVML_VALUE_TYPE_UNSIGNED_INT : NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
+}
+
+/* A field whose number the test has set. */
+static nvmlReturn_t plain(const fake_gpu_t *gpu, nvmlFieldValue_t *field) {
+    unsigned int id = id_of_today(field->fieldId);
+    field->valueType = gpu->odd_value_type ? gpu->odd_value_type : type_of(id);
+    field->value.sllVal = 1;
+    if (id == 0) return NVML_SUCCESS;
+    if (id >= FAKE_MAX_FIELDS || !gpu->field_known[id]) return NVML_ERROR_NOT_SUPPORTED;
+    field->value.sllVal = gpu->field_value[id];
+    return NVML_SUCCESS;
+}
 
 static nvmlReturn_t read_field(fake_gpu_t *gpu, int index, nvmlFieldValue_t *field) {
     char name[32];
@@ -114,7 +154,7 @@ static nvmlReturn_t read_field(fake_gpu_t *gpu, int index, nvmlFieldValue_t *fie
             field->valueType = gpu->odd_value_type ? gpu->odd_value_type : FIELDS[i].type;
             return FIELDS[i].read(gpu, field->scopeId, &field->value);
         }
-    return NVML_ERROR_NOT_SUPPORTED;
+    return plain(gpu, field);
 }
 
 static long long microseconds_since_1970(void) {

@@ -12,13 +12,15 @@ static nvmlReturn_t copy_text(char *to, unsigned int length, const char *from) {
 }
 
 nvmlReturn_t nvmlDeviceGetName(nvmlDevice_t device, char *name, unsigned int length) {
-    DEVICE_CALL(device);
-    return copy_text(name, length, gpu->name);
+    ANY_DEVICE_CALL(device);
+    char full[sizeof gpu->name + sizeof mig->profile + 8];
+    snprintf(full, sizeof full, mig ? "%s MIG %s" : "%s", gpu->name, mig ? mig->profile : "");
+    return copy_text(name, length, full);
 }
 
 nvmlReturn_t nvmlDeviceGetUUID(nvmlDevice_t device, char *uuid, unsigned int length) {
-    DEVICE_CALL(device);
-    return copy_text(uuid, length, gpu->uuid);
+    ANY_DEVICE_CALL(device);
+    return copy_text(uuid, length, mig ? mig->uuid : gpu->uuid);
 }
 
 nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t device, char *serial, unsigned int length) {

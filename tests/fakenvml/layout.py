@@ -1,21 +1,44 @@
 """The control block of control.h, field by field, for ctypes. A test compares the sizes."""
 
-from ctypes import Structure, c_char, c_double, c_int32, c_int64, c_uint32, c_uint64
+from ctypes import Structure, c_char, c_double, c_int32, c_int64, c_uint8, c_uint32, c_uint64
 from typing import Any
 
 MAGIC = 0x50574E31
-MAX_GPUS = 16
+MAX_GPUS = 128
 MAX_SEGMENTS = 1024
 MAX_FAULTS = 64
 MAX_FUNCTIONS = 512
 MAX_PROCESSES = 8
 MAX_EVENTS = 1024
+MAX_FIELDS = 320
+MAX_FANS = 4
+MAX_MIGS = 7
+GPM_METRICS = 64
+THRESHOLDS = 8  # NVML_TEMPERATURE_THRESHOLD_COUNT
 CLOCKS = 4  # NVML_CLOCK_COUNT: graphics, SM, memory, video
 ANY_GPU = -1
 
 
 class Segment(Structure):
     _fields_ = [("start_seconds", c_double), ("parameters", c_double * 5), ("kind", c_int64)]
+
+
+class Mig(Structure):
+    _fields_ = [
+        ("uuid", c_char * 80),
+        ("profile", c_char * 32),
+        ("exists", c_uint32),
+        ("life", c_uint32),
+        ("gpu_instance", c_uint32),
+        ("compute_instance", c_uint32),
+        ("gpu_slices", c_uint32),
+        ("compute_slices", c_uint32),
+        ("multiprocessors", c_uint32),
+        ("gpm_percent", c_uint32),
+        ("memory_total_bytes", c_uint64),
+        ("memory_reserved_bytes", c_uint64),
+        ("memory_used_bytes", c_uint64),
+    ]
 
 
 class Gpu(Structure):
@@ -63,6 +86,33 @@ class Gpu(Structure):
         ("energy_glitch_joules", c_double),
         ("energy_glitch_reads", c_int64),
         ("segments", Segment * MAX_SEGMENTS),
+        ("field_value", c_int64 * MAX_FIELDS),
+        ("field_known", c_uint8 * MAX_FIELDS),
+        ("gpm_value", c_double * GPM_METRICS),
+        ("event_reasons", c_uint64),
+        ("bar1_total_bytes", c_uint64),
+        ("bar1_used_bytes", c_uint64),
+        ("has_gpm", c_uint32),
+        ("has_margin", c_uint32),
+        ("margin_celsius", c_int32),
+        ("numa_node", c_int32),
+        ("threshold_celsius", c_uint32 * THRESHOLDS),
+        ("performance_state", c_uint32),
+        ("pcie_generation", c_uint32),
+        ("pcie_generation_max", c_uint32),
+        ("pcie_width", c_uint32),
+        ("pcie_width_max", c_uint32),
+        ("fan_count", c_uint32),
+        ("fan_percent", c_uint32 * MAX_FANS),
+        ("encoder_percent", c_uint32),
+        ("decoder_percent", c_uint32),
+        ("fabric_state", c_uint32),
+        ("fabric_health", c_uint32),
+        ("compute_mode", c_uint32),
+        ("persistence", c_uint32),
+        ("mig_capable", c_uint32),
+        ("mig_enabled", c_uint32),
+        ("mig", Mig * MAX_MIGS),
     ]
 
 
@@ -108,18 +158,24 @@ class Control(Structure):
         ("event_sets", c_int64),
         ("dead_sets_freed", c_int64),
         ("events", Event * MAX_EVENTS),
+        ("gpm_samples", c_int64),
+        ("dead_samples_freed", c_int64),
+        ("mixed_samples", c_int64),
     ]
 
 
-SETTABLE = frozenset(name for name, *_ in Gpu._fields_ if name not in {"segments", "segment_count"})
+SETTABLE = frozenset(name for name, *_ in Gpu._fields_ if name not in {"segments", "segment_count", "mig"})
 
 
 def assign(structure: Structure, **values: Any) -> None:
-    """Set fields by name: text as str, arrays as sequences."""
+    """Set fields by name: text as str, arrays as sequences, single places of arrays as a dict."""
     for name, value in values.items():
         if name not in SETTABLE:
             raise AttributeError(f"a fake GPU has no {name}")
-        if isinstance(value, str):
+        if isinstance(value, dict):
+            for place, number in value.items():
+                getattr(structure, name)[place] = number
+        elif isinstance(value, str):
             setattr(structure, name, value.encode())
         elif isinstance(value, (tuple, list)):
             getattr(structure, name)[: len(value)] = value

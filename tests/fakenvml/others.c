@@ -1,7 +1,7 @@
 /* Entry points that perwatt does not call but that other monitors do, so that they run over this fake too. */
 #include "control.h"
 
-/* What a data-centre board without display, fans, MIG or ECC errors answers. */
+/* What a data-centre board without display or ECC errors answers. */
 #define NOT_SUPPORTED(function, ...)                          \
     nvmlReturn_t function(nvmlDevice_t device, __VA_ARGS__) { \
         DEVICE_CALL(device);                                  \
@@ -23,15 +23,9 @@
 NOT_SUPPORTED(nvmlDeviceGetDriverModel, nvmlDriverModel_t *current, nvmlDriverModel_t *pending)
 NOT_SUPPORTED(nvmlDeviceGetDriverModel_v2, nvmlDriverModel_t *current, nvmlDriverModel_t *pending)
 NOT_SUPPORTED(nvmlDeviceGetFanSpeed, unsigned int *speed)
-NOT_SUPPORTED(nvmlDeviceGetMigMode, unsigned int *current, unsigned int *pending)
-NOT_SUPPORTED(nvmlDeviceGetMigDeviceHandleByIndex, unsigned int index, nvmlDevice_t *mig)
 
 ANSWER(nvmlDeviceGetDisplayMode, nvmlEnableState_t, NVML_FEATURE_DISABLED)
 ANSWER(nvmlDeviceGetDisplayActive, nvmlEnableState_t, NVML_FEATURE_DISABLED)
-ANSWER(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, NVML_FEATURE_ENABLED)
-ANSWER(nvmlDeviceGetComputeMode, nvmlComputeMode_t, NVML_COMPUTEMODE_DEFAULT)
-ANSWER(nvmlDeviceGetPerformanceState, nvmlPstates_t, NVML_PSTATE_0)
-ANSWER(nvmlDeviceGetMaxMigDeviceCount, unsigned int, 0)
 
 nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *current, nvmlEnableState_t *pending) {
     DEVICE_CALL(device);
@@ -48,33 +42,9 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorTyp
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceGetEncoderUtilization(nvmlDevice_t device, unsigned int *percent, unsigned int *period_us) {
-    DEVICE_CALL(device);
-    (void)gpu;
-    *percent = 0;
-    *period_us = 167000;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetDecoderUtilization(nvmlDevice_t device, unsigned int *percent, unsigned int *period_us) {
-    DEVICE_CALL(device);
-    (void)gpu;
-    *percent = 0;
-    *period_us = 167000;
-    return NVML_SUCCESS;
-}
-
 nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, nvmlPcieUtilCounter_t counter,
                                          unsigned int *kilobytes_per_second) {
     DEVICE_CALL(device);
     *kilobytes_per_second = 1000 * gpu->utilization_percent;
-    return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, nvmlBAR1Memory_t *memory) {
-    DEVICE_CALL(device);
-    memory->bar1Total = gpu->memory_total_bytes;
-    memory->bar1Used = 0;
-    memory->bar1Free = gpu->memory_total_bytes;
     return NVML_SUCCESS;
 }

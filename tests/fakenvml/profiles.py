@@ -23,6 +23,9 @@ _COMMON: dict[str, Any] = {
     "temperature_memory_celsius": 52,
     "memory_used_bytes": 0,
     "vbios": "96.00.89.00.01",
+    "numa_node": -1,
+    "persistence": 1,
+    "bar1_used_bytes": 4 << 20,
 }
 
 
@@ -42,7 +45,54 @@ def _board(
         "compute_major": compute[0],
         "compute_minor": compute[1],
     }
-    return {**_COMMON, **identity, **limits, **memory, **more}
+    board = {**_COMMON, **identity, **limits, **memory, "bar1_total_bytes": memory_gib * GIB, **more}
+    return {**board, **_depth(architecture)}
+
+
+# NVML's field ids by what they tell; every one of these starts at 0.
+_ECC = (1, *range(3, 29))
+_RETIRED_PAGES = (29, 30, 31)
+_THROTTLE = range(74, 80)
+_NEWER_THROTTLE = range(269, 272)
+_REMAPPED_ROWS = range(142, 146)
+_LINK_ERRORS = (38, 45, 52, 59)
+_NEWER_LINK_ERRORS = range(206, 213)
+_PCIE = (94, 197, 198)
+_RECOVERY_ACTION = 230
+_MARGINS = {193: -8, 194: -2, 195: 0, 196: 0}
+
+
+def _depth(architecture: int) -> dict[str, Any]:
+    """What boards of an architecture tell beyond power and load."""
+    ampere, ada, hopper = architecture >= 7, architecture >= 8, architecture >= 9
+    fields = dict.fromkeys((*_ECC, *_THROTTLE, 94), 0)
+    fields |= dict.fromkeys(_REMAPPED_ROWS if ampere else _RETIRED_PAGES, 0)
+    if ampere:
+        fields |= dict.fromkeys((*_PCIE, *_NEWER_THROTTLE, _RECOVERY_ACTION), 0)
+    if architecture in (7, 9):
+        fields |= dict.fromkeys(_LINK_ERRORS, 0)
+    if architecture >= 10:
+        fields |= dict.fromkeys(_NEWER_LINK_ERRORS, 0)
+    if ada:
+        fields |= _MARGINS
+    generation = {4: 3, 5: 3, 6: 3, 7: 4, 8: 4}.get(architecture, 5)
+    return {
+        "field_value": fields,
+        "field_known": dict.fromkeys(fields, 1),
+        # shutdown, slowdown, memory, GPU
+        "threshold_celsius": (0, 0, 0, 0) if ada else (95, 92, 0, 85),
+        "has_margin": int(ada),
+        "margin_celsius": 46 if ada else 0,
+        "pcie_generation": generation,
+        "pcie_generation_max": generation,
+        "pcie_width": 16,
+        "pcie_width_max": 16,
+        "has_gpm": int(hopper),
+        "gpm_value": dict.fromkeys(range(64), 0.0),
+        "fabric_state": 3 if hopper else 0,
+        "fabric_health": int(hopper),
+        "mig_capable": int(hopper),
+    }
 
 
 def _windows(usage: float, average: float, instant: float) -> dict[str, float]:
@@ -79,6 +129,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "NVIDIA GH200 480GB", 9, (9, 0), 96, 900,
         **{**_HOPPER, **_MODULE_ONLY},
     ),
+    "blackwell": _board("NVIDIA B200", 10, (10, 0), 180, 1000, **{**_HOPPER, **_clocks(1965, 3996)}),
     "ada": _board("NVIDIA L40S", 8, (8, 9), 48, 350, **_windows(1.0, 1.0, 0.1), **_clocks(2520, 9001)),
     "ampere": _board("NVIDIA A40", 7, (8, 6), 48, 300, **_windows(1.0, 1.0, 0.1), **_clocks(1740, 7251)),
     "ga100": _board(

@@ -47,6 +47,7 @@ nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, u
 
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization) {
     DEVICE_CALL(device);
+    if (gpu->mig_enabled) return NVML_ERROR_NOT_SUPPORTED;
     utilization->gpu = gpu->utilization_percent;
     utilization->memory = gpu->memory_utilization_percent;
     return NVML_SUCCESS;
@@ -61,11 +62,11 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory) 
 }
 
 nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *memory) {
-    DEVICE_CALL(device);
+    ANY_DEVICE_CALL(device);
     if (memory->version != nvmlMemory_v2) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
-    memory->total = gpu->memory_total_bytes;
-    memory->reserved = gpu->memory_reserved_bytes;
-    memory->used = gpu->memory_used_bytes;
+    memory->total = mig ? mig->memory_total_bytes : gpu->memory_total_bytes;
+    memory->reserved = mig ? mig->memory_reserved_bytes : gpu->memory_reserved_bytes;
+    memory->used = mig ? mig->memory_used_bytes : gpu->memory_used_bytes;
     memory->free = memory->total - memory->reserved - memory->used;
     return NVML_SUCCESS;
 }

@@ -38,7 +38,11 @@ nvmlReturn_t nvmlSystemGetCudaDriverVersion_v2(int *version) {
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *version) { return nvmlSystemGetCudaDriverVersion_v2(version); }
+nvmlReturn_t nvmlSystemGetCudaDriverVersion(int *version) {
+    SYSTEM_CALL(FAKE_NO_GPU);
+    *version = (int)fake_control()->cuda_version;
+    return NVML_SUCCESS;
+}
 
 nvmlReturn_t nvmlSystemGetProcessName(unsigned int pid, char *name, unsigned int length) {
     SYSTEM_CALL(FAKE_NO_GPU);

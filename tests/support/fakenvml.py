@@ -30,6 +30,7 @@ from fakenvml.layout import (
     MAX_SEGMENTS,
     Control,
     Fault,
+    Mig,
     assign,
 )
 from fakenvml.profiles import PROFILES
@@ -150,6 +151,20 @@ class FakeDriver:
         value = getattr(self._control.gpus[gpu], name)
         return value.decode() if isinstance(value, bytes) else value
 
+    def mig(self, gpu: int, slot: int) -> Mig:
+        """The shared facts of one MIG slot."""
+        slots: Sequence[Mig] = self._control.gpus[gpu].mig
+        return slots[slot]
+
+    @property
+    def gpm_samples(self) -> dict[str, int]:
+        """Samples that were made and not freed, freed too late, and mixed up between instances."""
+        control = self._control
+        return {"held": control.gpm_samples, "late": control.dead_samples_freed, "mixed": control.mixed_samples}
+
+    def set_driver_version(self, version: str) -> None:
+        self._control.driver_version = version.encode()
+
     def uuid(self, gpu: int) -> str:
         return str(self.get(gpu, "uuid"))
 
@@ -247,7 +262,7 @@ class FakeDriver:
     def calls_by_function(self, gpu: int | None = None) -> dict[str, int]:
         """The entry points that were called; fields are read within calls, so they are none."""
         counts = self._counts(gpu).items()
-        return {name: count for name, count in counts if count and not name.startswith("field:")}
+        return {name: count for name, count in counts if count and ":" not in name}
 
     def environment(self) -> dict[str, str]:
         """This process's environment, changed so that a subprocess loads the fake driver."""
@@ -305,8 +320,8 @@ def _identity(gpu: int) -> dict[str, Any]:
     return {
         "uuid": f"GPU-{gpu:08x}-fa4e-4000-8000-0000000000{gpu:02x}",
         "serial": f"16529240{gpu:05d}",
-        "pci_bus": bus,
-        "pci_bus_id": f"00000000:{bus:02X}:00.0",
+        "pci_bus": bus & 0xFF,
+        "pci_bus_id": f"{bus >> 8:08X}:{bus & 0xFF:02X}:00.0",
     }
 
 
