@@ -51,6 +51,7 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
 class MeterSample(Struct, frozen=True, omit_defaults=True):
     """
     One reading of one meter: its power, its cumulative energy, or both; None is what it does not tell.
+    One with neither says that it failed while others of its kind did not.
 
     `scope` says what it measures and `zone` which of several (a processor's number, a sensor's name);
     with `source` they name one thing on the node.

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.meters.meter import Meter, MeterFailure
@@ -24,11 +26,14 @@ class MeterFeed:
     Read every meter again and again; one that fails, hangs or is late concerns no other.
 
     `drain` gives, once a sweep, every sample since the sweep before, and the newest ones again while
-    they are not older than three of their meter's periods.
+    they are not older than three of their meter's periods. Where a meter is not named as its source, its
+    name goes into the zone, so that two of one source stay apart.
     """
 
-    def __init__(self, meters: Sequence[Meter], clock: Clock) -> None:
-        self._pollers = tuple(MeterPoller(meter, clock) for meter in meters)
+    def __init__(
+        self, meters: Sequence[Meter], clock: Clock, deadline_seconds: float = DEADLINE_SECONDS
+    ) -> None:
+        self._pollers = tuple(MeterPoller(meter, clock, deadline_seconds) for meter in meters)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -44,9 +49,10 @@ class MeterFeed:
 class MeterPoller:
     """Read one meter at its pace. `health` is that of the collector `meter_<name>`."""
 
-    def __init__(self, meter: Meter, clock: Clock) -> None:
+    def __init__(self, meter: Meter, clock: Clock, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._meter = meter
         self._clock = clock
+        self._deadline_seconds = deadline_seconds
         self._failure = ""
         self._heard: list[MeterSample] = []
         self._newest: tuple[MeterSample, ...] = ()
@@ -66,11 +72,11 @@ class MeterPoller:
         """Read once; what fails is counted, and logged when it begins and when it is over."""
         started = self._clock.monotonic()
         try:
-            samples = tuple(await asyncio.wait_for(self._meter.read(), DEADLINE_SECONDS))
+            samples = tuple(await asyncio.wait_for(self._meter.read(), self._deadline_seconds))
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
         except asyncio.TimeoutError:
-            self._failed("timeout", f"no answer within {DEADLINE_SECONDS:g} s")
+            self._failed("timeout", f"no answer within {self._deadline_seconds:g} s")
         except Exception as error:  # noqa: BLE001 - a surprise in one meter must not end its polling
             self._failed("unexpected", repr(error))
         else:
@@ -94,8 +100,13 @@ class MeterPoller:
         if self._failure:
             logger.info("%s: the meter answers again", self._meter.name)
         self._failure = ""
-        self._heard.extend(samples)
-        self._newest = samples
+        self._newest = tuple(self._named(sample) for sample in samples)
+        self._heard.extend(self._newest)
+
+    def _named(self, sample: MeterSample) -> MeterSample:
+        if sample.source == self._meter.name or sample.zone:
+            return sample
+        return replace(sample, zone=self._meter.name)
 
     def _failed(self, reason: str, message: str) -> None:
         self.health.failed(reason)

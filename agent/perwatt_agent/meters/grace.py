@@ -1,0 +1,53 @@
+"""
+NVIDIA Grace: the power meters of its firmware, which say in words what they measure.
+
+A module contains a processor, its GPUs and all memory; a Grace socket the processor with its memory and
+its input and output. So no two of them are ever added: `module` counts instead of processors and boards,
+and the rails within a socket are only shown.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.hostfacts import MeterScope
+from perwatt_agent.meters.hwmon import ACPI_METER, HWMON, Sensor, find_sensors, read_sensors, says_a_socket
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.readings import MeterSample
+
+SCOPES: tuple[tuple[str, MeterScope], ...] = (
+    (r"Module Power Socket (\d+)", "module"),
+    (r"Grace Power Socket (\d+)", "package"),
+    (r"CPU Power Socket (\d+)", "core"),
+)
+
+
+class GraceMeter:
+    """Read the sensors of every socket; a BlockingMeter. *root* is hwmon's folder."""
+
+    name = "grace"
+    interval_seconds = 1.0
+
+    def __init__(self, clock: Clock, root: Path = HWMON) -> None:
+        self._clock = clock
+        self._root = root
+
+    def read(self) -> Sequence[MeterSample]:
+        """Raises MeterFailure where no sensor can be read; one that fails beside others is an empty sample."""
+        sensors = [
+            (sensor, *_meaning(sensor))
+            for sensor in find_sensors(self._root)
+            if sensor.chip == ACPI_METER and says_a_socket(sensor.words)
+        ]
+        if not sensors:
+            raise MeterFailure("absent", f"{self._root} has no power meters of an NVIDIA Grace")
+        return read_sensors(sensors, self.name, self.interval_seconds, self._clock)
+
+
+def _meaning(sensor: Sensor) -> tuple[MeterScope, str]:
+    """What the words stand for, and of which socket; a rail goes by its words."""
+    for words, scope in SCOPES:
+        if match := re.fullmatch(words, sensor.words):
+            return scope, match[1]
+    return "sensor", sensor.words
