@@ -21,7 +21,25 @@ def _read_series(text: str) -> str:
     return text
 
 
+def _read_program(text: str) -> str:
+    try:
+        if re.compile(text).match(""):
+            raise ValueError("it matches whatever runs")
+    except (re.error, ValueError) as error:
+        raise ValueError(f"a regular expression for how a program's command line begins ({error})") from None
+    return text
+
+
+def _read_port(text: str) -> int:
+    if not re.fullmatch(r"[1-9]\d{0,4}", text) or int(text) > 65535:
+        raise ValueError("a port from 1 to 65535")
+    return int(text)
+
+
 SERIES = Kind(_read_series)
+PROGRAM = Kind(_read_program)
+PORT = Kind(_read_port)
+URL_PATH = matching(r"/[!-~]*", "a path such as /metrics")
 METRIC = matching(r"[a-zA-Z_:][\w:]*", "a metric's name")
 ENGINE_NAME = matching(r"[a-z][a-z0-9._-]{0,39}", "a name of small letters, digits, dots, - and _")
 LABEL = matching(r"[a-zA-Z_]\w*", "a label's name")
@@ -33,11 +51,18 @@ class OwnKind(Struct, frozen=True):
     """
     An engine as its operator describes it: role -> the metrics that play it, oldest name last.
 
-    What is said of the roles of `EngineKind` holds here too.
+    What is said of the roles of `EngineKind` holds here too. With `process` it is found by itself: where
+    the command line of a process on a GPU, or of one that launched it, begins so, without folder and
+    interpreter.
     """
 
     name: Annotated[str, Key("the engine's name, for `engine` and for figures", ENGINE_NAME)]
     recognised_by: Annotated[Picks, Key("metrics any of which tells its page", METRIC)] = ()
+    process: Annotated[
+        str | None, Key("how its command line begins, a regular expression: it is found by that", PROGRAM)
+    ] = None
+    port: Annotated[int | None, Key("its page's port where its launch names none by `--port`", PORT)] = None
+    path: Annotated[str, Key("its page's path, where it is found by itself", URL_PATH)] = "/metrics"
     model_label: Annotated[str, Key("the label that names the model", LABEL)] = "model_name"
     rank_labels: Annotated[Picks, Key("labels that tell replicas apart", LABEL)] = ()
     mirror_labels: Annotated[
@@ -84,7 +109,8 @@ def own_kind(config: OwnKind) -> EngineKind:
         title=config.name,
         known_from="configuration",
         counts_at="request_end",
-        port=0,
+        port=config.port or 0,
+        paths=(config.path,),
         model_label=config.model_label,
         rank_labels=config.rank_labels,
         mirror_labels=config.mirror_labels,
