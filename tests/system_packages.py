@@ -18,6 +18,7 @@ NEEDED = {
     "promtool": "prometheus",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
+    "setpriv": "util-linux",
 }
 
 # Debian starts services when it installs them unless this file forbids it.

@@ -5,7 +5,7 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from perwatt.discovery import build_discovery
+from perwatt.discovery import build_discovery, understood
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
@@ -14,8 +14,7 @@ from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
-from perwatt_agent.engine.kinds.own import own_kind
+from perwatt_agent.engine.kinds import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.feed import Feed
 from perwatt_agent.identity import Identifier, Names
@@ -128,8 +127,8 @@ def open_recording(path: Path) -> Recording:
 
 
 def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
-    """The endpoints that have a page. The operator's own engines are recognised before all others."""
-    kinds = (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
+    """The endpoints that have a page."""
+    kinds = understood(config)
     return [_endpoint(one, one.url, kinds) for one in config.engines.endpoints if one.url is not None]
 
 

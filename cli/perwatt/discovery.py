@@ -1,6 +1,7 @@
 """Put the search for engines together: what the configuration has is left alone."""
 
 import socket
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from perwatt_agent.clock import Clock
@@ -8,14 +9,35 @@ from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.signatures import SIGNATURES, Signature, own_signature
+from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.own import own_kind
 from perwatt_agent.identity import Identifier, Names
 
 
 def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, clock: Clock) -> DiscoveryFeed:
     """The feed that finds engines by their processes on the GPUs."""
     return DiscoveryFeed(
-        ProcessTable(), identifier, names, configured(config), clock, config.engines.interval
+        ProcessTable(),
+        identifier,
+        names,
+        configured(config),
+        clock,
+        config.engines.interval,
+        kinds=understood(config),
+        signatures=signatures(config),
     )
+
+
+def understood(config: AgentConfig) -> Sequence[EngineKind]:
+    """The engines whose pages are understood. The operator's own are recognised before all others."""
+    return (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
+
+
+def signatures(config: AgentConfig) -> Sequence[Signature]:
+    """The engines that are known by their processes, in the same order."""
+    own = (own_signature(kind) for kind in config.engines.kinds)
+    return (*(signature for signature in own if signature is not None), *SIGNATURES)
 
 
 def configured(config: AgentConfig) -> Configured:

@@ -15,8 +15,8 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from perwatt.discovery import configured
-from perwatt.engine_map import check_engines
+from perwatt.discovery import configured, signatures, understood
+from perwatt.engine_map import check_engines, check_sight
 from perwatt.findings import Finding
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
@@ -68,12 +68,23 @@ def examine(config: AgentConfig, nvml: Backend, powercap: Path = POWERCAP) -> It
         yield check_endpoint(endpoint)
     found = []
     if config.engines.discover:
-        found = list(check_engines(gpus.known, gpus.processes, configured(config)))
+        yield check_sight()
+        found = list(_check_engines(config, gpus))
     yield from found
     if not config.engines.endpoints and all(finding.status != "ok" for finding in found):
         yield Finding(
             "hint", "engines", "none is configured, none was found: joules, but no tokens", NAME_ONE
         )
+
+
+def _check_engines(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
+    return check_engines(
+        gpus.known,
+        gpus.processes,
+        configured(config),
+        signatures=signatures(config),
+        kinds=understood(config),
+    )
 
 
 def report(findings: Iterable[Finding]) -> int:

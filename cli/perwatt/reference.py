@@ -41,7 +41,9 @@ single value can be given in all three ways: `web.listen_address` in the file is
   the names of its metric, the first that is on the page being read. A name may filter by labels, each with
   one or several values: `output_tokens: ['my_tokens_total{phase="decode|verify"}']`. Its counts are taken to
   move when a request ends, and it is recognised before the engines that perwatt knows, which
-  `docs/engines.md` lists.
+  `docs/engines.md` lists. With `process` it is found by itself, as the engines that perwatt knows are:
+  `process: my-server serve` stands for every process whose command line begins so, without its folder and its
+  interpreter, and whose page is on loopback at the port that its `--port` names, else at `port`.
 - A `calibration` ratio multiplies the joules of one GPU in rules and in the aggregator, never its counter.
 - In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` and
   `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.

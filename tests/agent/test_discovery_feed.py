@@ -11,15 +11,27 @@ from support import engine_trees
 from support.process_trees import NOTHING, Actor, Socket, running, write_process
 from support.readings import info
 
+from perwatt.discovery import signatures, understood
 from perwatt_agent.clock import SystemClock
+from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.engine.kinds.own import OwnKind
 from perwatt_agent.identity import Identity, Names
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuSlowReading
 
 GPUS = tuple(info(index) for index in range(4))
+OWN = (
+    OwnKind(
+        "my-engine",
+        recognised_by=("my_tokens_total",),
+        process=r"my-server serve\b",
+        path="/stats",
+        output_tokens=("my_tokens_total",),
+    ),
+)
 OUTPUT_TOKENS = 4585.0
 """What the page in engine_trees says."""
 
@@ -97,7 +109,9 @@ async def watching(
     identifier: Somebody | None = None,
     root: Path = Path("/proc"),
     given: Sequence[str] = (),
+    own: Sequence[OwnKind] = (),
 ) -> AsyncIterator[Watched]:
+    kinds = AgentConfig(engines=EnginesConfig(kinds=tuple(own)))
     feed = DiscoveryFeed(
         ProcessTable(root),
         identifier or Somebody(),
@@ -105,6 +119,8 @@ async def watching(
         configured,
         SystemClock(),
         interval_seconds=0.05,
+        kinds=understood(kinds),
+        signatures=signatures(kinds),
     )
     try:
         yield Watched(feed)
@@ -166,6 +182,40 @@ class TestTaken:
                 await watched.until(has_tokens)
 
             assert {"connected", "GET /prometheus/metrics HTTP/1.1"} == set(tree.heard("api"))
+
+    async def test_first_of_several_paths(self, tmp_path: Path) -> None:
+        """An engine whose page moved from release to release is asked where it is now, then where it was."""
+        with running(tmp_path, engine_trees.nim()) as tree:
+            async with watching() as watched:
+                await watched.round({0: [tree.pid("core")]})
+                await watched.until(has_tokens)
+
+            assert {f"nim-{tree.port('api')}": OUTPUT_TOKENS} == watched.tokens()
+            assert "vllm" == watched.told[-1].info.engine, "its page is vLLM's"
+            assert {"connected", "GET /v1/metrics HTTP/1.1"} == set(tree.heard("api"))
+
+    async def test_prefill_worker(self, tmp_path: Path) -> None:
+        """The one token that a prefill worker makes for each request is no output."""
+        with running(tmp_path, engine_trees.dynamo_worker()) as tree:
+            async with watching() as watched:
+                await watched.round({0: [tree.pid("core")]})
+                await watched.until(has_tokens)
+
+            assert {f"dynamo-{tree.port('api')}": None} == watched.tokens()
+            assert "prefill" == watched.told[-1].info.role
+            assert [] == [line for name in tree.ports if "gloo" in name for line in tree.heard(name)]
+
+    async def test_own_engine(self, tmp_path: Path) -> None:
+        """An engine that its operator described is found by its process and read by its metrics."""
+        page = tmp_path / "own.prom"
+        page.write_text("my_tokens_total 12\n")
+        with running(tmp_path / "engine", engine_trees.own(str(page))) as tree:
+            async with watching(own=OWN) as watched:
+                await watched.round({0: [tree.pid("worker")]})
+                await watched.until(has_tokens)
+
+            assert {f"my-engine-{tree.port('api')}": 12.0} == watched.tokens()
+            assert {"connected", "GET /stats HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_models_of_a_router(self, tmp_path: Path) -> None:
         """Each model is a workload; a router is never asked, since that may load a model."""
@@ -351,9 +401,7 @@ class TestRefused:
 
             assert [] == watched.told
             assert 1 == caplog.text.count("gives no tokens")
-            assert ["GET /metrics", "GET /prometheus/metrics", "GET /v1/metrics"] == [
-                line.removesuffix(" HTTP/1.1") for line in tree.heard("api") if line != "connected"
-            ]
+            assert {"connected", "GET /metrics HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_no_page(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """An engine whose metrics are switched off says why it gives no tokens."""

@@ -10,12 +10,14 @@ import pytest
 from support import engine_trees
 from support.process_trees import Actor, Tree, running, write_process
 
+from perwatt_agent.discovery.commandline import program
 from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import Found, Search, search
-from perwatt_agent.discovery.signatures import SIGNATURES, program, signature_of
+from perwatt_agent.discovery.signatures import SIGNATURES, own_signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, listeners
 from perwatt_agent.engine.kinds import ENGINES
+from perwatt_agent.engine.kinds.own import OwnKind
 
 
 def look(tree: Tree, on_gpus: Mapping[str, str]) -> Search:
@@ -51,6 +53,11 @@ RANKS = {"GPU-0": "scheduler-0", "GPU-1": "scheduler-1"}
         pytest.param(engine_trees.tgi(), {"GPU-0": "shard"}, "tgi", "router", 1, id="TGI"),
         pytest.param(engine_trees.trtllm(), {"GPU-0": "rank"}, "trtllm", "root", 1, id="TensorRT-LLM"),
         pytest.param(engine_trees.triton(), {"GPU-0": "stub root"}, "triton", "root", None, id="Triton"),
+        pytest.param(engine_trees.nim(), {"GPU-0": "core"}, "nim", "root", None, id="NIM 1"),
+        pytest.param(engine_trees.nim_2(), {"GPU-0": "core"}, "nim", "server", None, id="NIM 2"),
+        pytest.param(engine_trees.kserve(), {"GPU-0": "core"}, "kserve", "root", None, id="KServe"),
+        pytest.param(engine_trees.dynamo_worker(), {"GPU-0": "core"}, "dynamo", "root", None, id="Dynamo"),
+        pytest.param(engine_trees.ray(), {"GPU-0": "core"}, "ray", "agent", None, id="Ray"),
     ],
 )
 def test_engines(
@@ -87,6 +94,38 @@ def test_two_engines_on_one_gpu(tmp_path: Path) -> None:
 
         ports = {found.signature.engine: found.candidates[0].listener.port for found in engines}
         assert {"vllm": one.port("api"), "tgi": other.port("api")} == ports
+
+
+def test_beside_ray_serve(tmp_path: Path) -> None:
+    """What else Ray runs on a node is no engine's, though all of it is launched alike."""
+    with running(tmp_path, engine_trees.ray()) as tree:
+        found = look(tree, {"GPU-0": "core", "GPU-1": "trainer"})
+
+        assert [("GPU-0",)] == [one.gpus for one in found.engines]
+        assert ["ray::RayTrainWorker"] == [one.program for one in found.strangers]
+
+
+@pytest.mark.parametrize("environment", [{}, {"DYN_SYSTEM_PORT": "-1"}])
+def test_page_switched_off(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Where only the launch can say where the page is and does not, there is none, and no socket is asked."""
+    with running(tmp_path, engine_trees.dynamo_worker(environment)) as tree:
+        (found,) = look(tree, {"GPU-0": "core"}).engines
+
+        assert ((), False) == (found.candidates, found.is_starting)
+        assert "its launch names no port for its page, by DYN_SYSTEM_PORT" == found.absence
+
+
+def test_own_engine(tmp_path: Path) -> None:
+    """An engine that its operator described is found as those are that are known; without that it is not."""
+    kind = OwnKind("my-engine", process=r"my-server serve\b")
+    own = own_signature(kind)
+    assert own is not None
+    with running(tmp_path, engine_trees.own()) as tree:
+        on_gpus = {"GPU-0": (tree.pid("worker"),)}
+        assert () == search(ProcessTable(), on_gpus).engines
+
+        (found,) = search(ProcessTable(), on_gpus, (own, *SIGNATURES)).engines
+        assert ("my-engine", [("api", "root")]) == (found.signature.engine, candidates(tree, found))
 
 
 def test_strangers(tmp_path: Path) -> None:
@@ -218,6 +257,8 @@ class TestSignatures:
             "python train.py vllm serve",
             "/usr/bin/python -m torch.distributed.run vllm serve",
             "nvidia-smi",
+            "python agent.py --port 8000",
+            "python -m dynamo.frontend --http-port 8000",
             "",
         ],
     )
@@ -244,6 +285,22 @@ class TestSignatures:
 
         assert signature is not None
         assert gpus == signature.gpus_asked_for(command.split())
+
+    @pytest.mark.parametrize(
+        ("command", "role"),
+        [
+            ("vllm serve m", "mixed"),
+            ('vllm serve m --kv-transfer-config {"kv_connector":"P2p","kv_role":"kv_producer"}', "prefill"),
+            ("vllm serve m --kv-transfer-config.kv_role kv_consumer", "decode"),
+            ('vllm serve m --kv-transfer-config {"kv_role":"kv_both"}', "mixed"),
+            ("python -m sglang.launch_server --disaggregation-mode prefill", "prefill"),
+            ("python -m dynamo.trtllm --disaggregation-mode=decode", "decode"),
+            ("python -m dynamo.vllm --is-prefill-worker", "prefill"),
+        ],
+    )
+    def test_role(self, command: str, role: str) -> None:
+        """A launch for one half of the work has that role: what a prefill worker makes is no output."""
+        assert role == role_of(command.split())
 
 
 class TestProcesses:

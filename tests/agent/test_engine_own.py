@@ -118,6 +118,20 @@ async def test_no_gpus_is_a_router(tmp_path: Path) -> None:
             "`name{label=\"value|other\"}`, not 'a{b=c}'",
         ),
         (
+            "name: mine, recognised_by: [a], process: '(my-server|)'",
+            "3: engines.kinds[0].process: expected a regular expression for how a program's command line "
+            "begins (it matches whatever runs), not '(my-server|)'",
+        ),
+        (
+            "name: mine, recognised_by: [a], process: 'my-server)'",
+            "3: engines.kinds[0].process: expected a regular expression for how a program's command line "
+            "begins (unbalanced parenthesis at position 9), not 'my-server)'",
+        ),
+        (
+            "name: mine, recognised_by: [a], port: 65536",
+            "3: engines.kinds[0].port: expected a port from 1 to 65535, not '65536'",
+        ),
+        (
             "name: mine, recognised_by: [a], output_token: [a]",
             "3: engines.kinds[0].output_token: unknown key, expected output_tokens",
         ),

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from support import engine_trees
-from support.process_trees import NOTHING, Actor, Tree, running
+from support.process_trees import NOTHING, Actor, Tree, running, write_process
 from support.readings import info
 
-from perwatt.engine_map import check_engines
+from perwatt.engine_map import check_engines, check_sight
 from perwatt.findings import Finding
 from perwatt_agent.discovery.configured import Configured
 
@@ -68,3 +68,20 @@ def test_nobody(tmp_path: Path) -> None:
     (finding,) = check_engines(GPUS, {"GPU-0": (1,)}, Configured(), tmp_path / "absent")
     assert isinstance(finding, Finding)
     assert "missing" == finding.status
+
+
+def test_sockets_of_others(tmp_path: Path) -> None:
+    """Where the owners of sockets cannot be seen, that is told, with the capabilities that cure it."""
+    write_process(tmp_path, 1, 0, 1)
+    assert "ok" == check_sight(tmp_path).status
+
+    (tmp_path / "1" / "fd").rmdir()
+    (tmp_path / "1" / "fd").touch()  # a folder that root cannot list either
+    (tmp_path / "net").mkdir()
+    sight = check_sight(tmp_path)
+    assert "hint" == sight.status
+    assert "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE" in sight.cure
+    (engine,) = check_engines(GPUS, {"GPU-0": (1,)}, Configured(), tmp_path)
+    assert ("missing", "GPU 0") == (engine.status, engine.subject)
+    assert "refused, its sockets are not ours to see" in engine.detail
+    assert sight.cure in engine.cure

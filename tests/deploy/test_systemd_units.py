@@ -1,12 +1,19 @@
 """The systemd units: accepted by systemd itself, tightly confined, and true to the agent's contract."""
 
 import configparser
+import os
+import shutil
+import socket
 import subprocess
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 UNITS = sorted((Path(__file__).parents[2] / "deploy" / "systemd").glob("*.service"))
+DROP_IN = UNITS[0].with_name("discovery.conf")
+NOBODY = "65534"
 EXPOSURE_LIMIT = 20  # tenths of systemd's score of 0 to 10
 
 
@@ -69,3 +76,45 @@ def test_agent_keeps_its_state_and_reaches_the_driver() -> None:
     assert "closed" == service["DevicePolicy"]
     assert {"char-nvidia* rw", "/dev/char/195:255 rw", "/dev/char/195:0 rw"} <= set(devices)
     assert [] == [device for device in devices if "nvidia" not in device and "/195:" not in device]
+
+
+class TestDiscovery:
+    """What is added to the agent's unit so that it can find engines that run as other users."""
+
+    def test_systemd_accepts_it(self, tmp_path: Path) -> None:
+        """systemd knows every key of it, beside the unit; that it would say so if it did not is tried too."""
+        beside = tmp_path / f"{UNITS[0].name}.d" / DROP_IN.name
+        beside.parent.mkdir()
+        shutil.copy(DROP_IN, beside)
+        assert DROP_IN.name not in complaints(UNITS[0], tmp_path)
+
+        beside.write_text(DROP_IN.read_text().replace("AmbientCapabilities", "AmbientCapability"))
+        assert DROP_IN.name in complaints(UNITS[0], tmp_path)
+
+    def test_nothing_without_it(self) -> None:
+        """The unit alone has no capability at all."""
+        assert "" == sections(UNITS[0])["Service"]["CapabilityBoundingSet"]
+        assert "AmbientCapabilities" not in sections(UNITS[0])["Service"]
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+    def test_capabilities_are_the_least(self) -> None:
+        """With its capabilities one sees whose a socket is; with any fewer of them one does not."""
+        service = sections(DROP_IN)["Service"]
+        granted = service["AmbientCapabilities"].split()
+
+        assert granted == service["CapabilityBoundingSet"].split()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            assert sees(listening, granted)
+            for fewer in (fewer for size in range(len(granted)) for fewer in combinations(granted, size)):
+                assert not sees(listening, fewer), fewer
+
+
+def sees(listening: socket.socket, capabilities: Iterable[str]) -> bool:
+    """Whether nobody, with these capabilities, sees that the socket is this process's."""
+    given = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in capabilities)
+    user = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", f"--inh-caps=-all{given}"]
+    link = ["readlink", f"/proc/{os.getpid()}/fd/{listening.fileno()}"]
+    command = [*user, f"--ambient-caps=-all{given}", *link]
+    told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    return told.strip() == f"socket:[{os.fstat(listening.fileno()).st_ino}]"

@@ -4,6 +4,8 @@ The process trees of real engines, as captured: titles, command lines, and who h
 The socket of an engine's page is called "api"; all others are its workers' own.
 """
 
+from collections.abc import Mapping
+
 from support.engine_pages import ENGINE_PAGES
 from support.process_trees import NOTHING, Actor, Socket
 
@@ -111,6 +113,53 @@ def triton() -> Actor:
     http = Socket("http", NOTHING)
     command = "/opt/triton/bin/tritonserver --http-port {port:http} --metrics-port={port:api}"
     return Actor("root", command, [api(), http], children=[stub])
+
+
+def dynamo_worker(environment: Mapping[str, str] = {"DYN_SYSTEM_PORT": "{port:api}"}) -> Actor:
+    """Its page has a port that its environment names; beside it are sockets for its peers."""
+    core = Actor("core", "VLLM::EngineCore", gloo("core"))
+    command = f"{PYTHON} -m dynamo.vllm --model m --is-prefill-worker"
+    return Actor("root", command, [api(), *gloo("root")], children=[core], environment=environment)
+
+
+def nim() -> Actor:
+    """Release 1 in a container on the host's network: its server is that of its launch."""
+    core = Actor("core", f"{PYTHON} -c from_multiprocessing.spawn_import_spawn_main;main(7)", gloo("core"))
+    command = "/opt/nim/llm/.venv/bin/python3 -m nim_llm_sdk.entrypoints.launch"
+    environment = {"NIM_SERVER_PORT": "{port:api}"}
+    page = api(path="/v1/metrics")
+    return Actor("root", command, [page], children=[core], environment=environment)
+
+
+def nim_2() -> Actor:
+    """Release 2 launches vLLM, which serves."""
+    core = Actor("core", "VLLM::EngineCore", gloo("core"))
+    server = Actor("server", f"{PYTHON} /usr/bin/vllm serve m --port {{port:api}}", [api()], children=[core])
+    return Actor("root", f"{PYTHON} /opt/nim/bin/nim-serve", children=[server])
+
+
+def kserve() -> Actor:
+    core = Actor("core", "VLLM::EngineCore", gloo("core"))
+    command = f"{PYTHON} -m huggingfaceserver --model_name=m --http_port={{port:api}}"
+    return Actor("root", command, [api()], children=[core])
+
+
+def ray() -> Actor:
+    """A node: its agent serves the page of all that Ray runs there, a training job among it."""
+    options = "--node_manager_port=0 --metrics_export_port={port:api}"
+    replica = Actor("replica", "ray::ServeReplica:default:LLMServer", [Socket("replica-grpc")],
+                    children=[Actor("core", "VLLM::EngineCore", gloo("core"))])  # fmt: skip
+    trainer = Actor("trainer", "ray::RayTrainWorker", gloo("trainer"))
+    agent = Actor("agent", "ray::DashboardAgent", [api(), Socket("agent-http")])
+    command = f"/usr/lib/ray/core/src/ray/raylet/raylet --raylet_socket_name=/tmp/ray/raylet {options}"
+    return Actor("root", command, [Socket("manager")], children=[agent, replica, trainer])
+
+
+def own(page: str = NOTHING) -> Actor:
+    """An engine that nobody but its operator knows."""
+    worker = Actor("worker", "my-worker", gloo("worker"))
+    command = "/opt/my/my-server serve m --port {port:api}"
+    return Actor("root", command, [api(page, path="/stats")], children=[worker])
 
 
 def torchrun() -> Actor:

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -46,7 +46,8 @@ class Actor:
     """
     One process. `command` is its command line, in which `{port:NAME}` stands for a socket's port.
 
-    It opens `sockets` and holds those of its ancestors that `holds` names; `comm` is its title.
+    It opens `sockets` and holds those of its ancestors that `holds` names; `comm` is its title. In the
+    values of its `environment` ports can stand too.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Actor:
     holds: Sequence[str] = ()
     children: Sequence["Actor"] = ()
     comm: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -193,10 +195,9 @@ def _become(spec: dict[str, Any], actor: dict[str, Any], inherited: dict[str, di
     served = (
         f"{fd}:{spec['ports'][name]}:{held[name]['path']}:{held[name]['page']}" for name, fd in fds.items()
     )
-    command = actor["command"]
-    for name, port in spec["ports"].items():
-        command = command.replace(f"{{port:{name}}}", str(port))
+    command = _with_ports(actor["command"], spec["ports"])
     environment = {
+        **{name: _with_ports(value, spec["ports"]) for name, value in actor["environment"].items()},
         "ACTOR_NAME": actor["name"],
         "ACTOR_COMM": actor["comm"] or command.split()[0].rpartition("/")[2],
         "ACTOR_LOG": spec["log"],
@@ -204,6 +205,12 @@ def _become(spec: dict[str, Any], actor: dict[str, Any], inherited: dict[str, di
         **({"ACTOR_WAITS": "1"} if spec["waits"] else {}),
     }
     os.execve(spec["program"], command.split(" "), environment)
+
+
+def _with_ports(text: str, ports: dict[str, int]) -> str:
+    for name, port in ports.items():
+        text = text.replace(f"{{port:{name}}}", str(port))
+    return text
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from perwatt_agent.discovery.page import FoundReader, Page, ask
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import Found, Search, Stranger
+from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.workload import FoundWorkload
+from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.health import Health
 from perwatt_agent.identity import Identity, Names, described, workload_name
 from perwatt_agent.readings import EngineSample, GpuSample
@@ -48,7 +50,8 @@ class DiscoveryFeed:
     page every *interval_seconds*.
 
     An engine that does not listen yet on its port is loading: it holds its GPUs already. One whose
-    process ended is a workload no more.
+    process ended is a workload no more. *kinds* are the pages that are understood, *signatures* the
+    processes that may have one.
     """
 
     def __init__(
@@ -59,9 +62,13 @@ class DiscoveryFeed:
         configured: Configured,
         clock: Clock,
         interval_seconds: float,
+        *,
+        kinds: Sequence[EngineKind] = ENGINES,
+        signatures: Sequence[Signature] = SIGNATURES,
     ) -> None:
         self._table = table
-        self._scanner = Scanner(table)
+        self._kinds = kinds
+        self._scanner = Scanner(table, signatures)
         self._identifier = identifier
         self._names = names
         self._configured = configured
@@ -198,7 +205,7 @@ class DiscoveryFeed:
             engine.refuse(engine.found.absence)
             self._leave(engine)
         elif now >= engine.ask_at:
-            page = await ask(engine.found, self._table.is_alive)
+            page = await ask(engine.found, self._table.is_alive, self._kinds)
             if isinstance(page, Page):
                 if page.port != engine.port:
                     self._leave(engine)  # it was loading under the name of another port
@@ -215,8 +222,10 @@ class DiscoveryFeed:
             return
         gpus = [gpu for gpu in self._known if gpu.uuid in engine.found.gpus]
         identity = self._identifier.identify(engine.found.process.pid, gpus)
-        name = workload_name(identity, engine.reader.engine, engine.port)
-        info = described(WorkloadInfo(self._names.claim(engine, name, engine.port)), identity)
+        # By how it was launched: its page may call it otherwise, but not before it has loaded.
+        name = workload_name(identity, engine.found.signature.engine, engine.port)
+        info = WorkloadInfo(self._names.claim(engine, name, engine.port), role=engine.found.role)
+        info = described(info, identity)
         engine.workload = FoundWorkload(info, engine.port, engine.reader, self._clock, self._interval_seconds)
 
     def _leave(self, engine: FoundEngine) -> None:

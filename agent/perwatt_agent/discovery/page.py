@@ -1,6 +1,6 @@
 """The page of an engine that was found: asked for with care, then read like a configured one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from perwatt_agent.discovery.processes import Process
 from perwatt_agent.discovery.search import Found
 from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.snapshot import EngineCounts
 
@@ -26,19 +27,20 @@ class Page(Struct, frozen=True):
     reader: EngineReader
 
 
-async def ask(found: Found, is_alive: IsAlive) -> Page | str:
+async def ask(found: Found, is_alive: IsAlive, kinds: Sequence[EngineKind] = ENGINES) -> Page | str:
     """
-    Ask the candidates of *found* for a page with counters that are known; return it, or why there is none.
+    Ask the candidates of *found* for a page that one of *kinds* has; return it, or why there is none.
 
     Only GET, only on loopback, bounded in time and size, and of owners that are still alive.
     """
+    paths = next(kind.paths for kind in kinds if kind.name == found.signature.engine)
     refusal = ""
     for candidate in found.candidates:
-        for path in found.signature.paths:
+        for path in paths:
             if not is_alive(candidate.owner):
                 break
             url = f"{candidate.listener.loopback_url}{path}"
-            reader = EngineReader(url)
+            reader = EngineReader(url, role=found.role, kinds=kinds)
             try:
                 await reader.read()
             except EngineFailure as error:
@@ -67,6 +69,10 @@ class FoundReader:
     @property
     def engine(self) -> str:
         return self.page.reader.engine if self.page else self._engine
+
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]:
+        return self.page.reader.faults if self.page else ()
 
     async def read(self) -> EngineCounts:
         """Raises EngineFailure."""

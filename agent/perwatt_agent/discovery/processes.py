@@ -6,13 +6,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from perwatt_agent.discovery.signatures import program
+from perwatt_agent.discovery.commandline import program
 
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _ENDED_STATES = (b"Z", b"X")
 _MAX_STAT_BYTES = 4096
 _MAX_COMMAND_BYTES = 64 * 1024
+_MAX_ENVIRONMENT_BYTES = 256 * 1024
 
 
 class Process(Struct, frozen=True):
@@ -86,6 +87,13 @@ class ProcessTable:
         if text is None:
             text = self._programs[process] = program(self.command(process))
         return text
+
+    def variable(self, process: Process, name: str) -> str:
+        """A variable of the environment that *process* was started in; empty where it cannot be told."""
+        start = f"{name}=".encode()
+        environment = _read(f"{self.root}/{process.pid}/environ", _MAX_ENVIRONMENT_BYTES) or b""
+        values = (entry for entry in environment.split(b"\0") if entry.startswith(start))
+        return next(values, b"")[len(start) :].decode(errors="replace")
 
     def started_unix_seconds(self, process: Process) -> float | None:
         """When *process* was started, to the second."""

@@ -4,18 +4,20 @@ From the processes on the GPUs to the engines that they belong to, and to the so
 Nothing here opens a connection: it reads the process table and the table of sockets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
-from perwatt_agent.discovery.signatures import Signature, signature_of
+from perwatt_agent.discovery.signatures import SIGNATURES, Signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
+from perwatt_agent.snapshot import Role
 
 _MOST_SOCKETS = 4
 _MOST_PROGRAM_LETTERS = 60
+NOT_OURS = "its sockets are not ours to see"
 
 GpuProcesses = Mapping[str, tuple[int, ...]]
 """The processes that compute on each GPU, by its UUID."""
@@ -32,8 +34,8 @@ class Found(Struct, frozen=True):
     """
     An engine: the process that was launched, what came from it, and the GPUs that these compute on.
 
-    `port` is the one that its launch names. Without `candidates`, `absence` says why there is none, and
-    `is_starting` whether there may soon be one.
+    `role` is what its launch is for, `port` the one that it names. Without `candidates`, `absence` says
+    why there is none, and `is_starting` whether there may soon be one.
     """
 
     signature: Signature
@@ -43,14 +45,15 @@ class Found(Struct, frozen=True):
     gpus: tuple[str, ...]
     gpus_asked_for: int | None
     port: int | None
+    role: Role = "mixed"
     candidates: tuple[Candidate, ...] = ()
     absence: str = ""
     is_starting: bool = False
 
     @property
     def expected_port(self) -> int:
-        """Where its page will be, unless something else moved it."""
-        return self.port or self.signature.default_port
+        """Where its page will be, unless something else moved it; 0 where it has none."""
+        return self.port or self.signature.default_port or 0
 
 
 class Stranger(Struct, frozen=True):
@@ -74,7 +77,9 @@ class _Root(NamedTuple):
     signature: Signature
 
 
-def search(table: ProcessTable, gpu_processes: GpuProcesses) -> Search:
+def search(
+    table: ProcessTable, gpu_processes: GpuProcesses, signatures: Sequence[Signature] = SIGNATURES
+) -> Search:
     """Look for the engines behind *gpu_processes*; GPUs of an engine come in their order there."""
     processes = table.all()
     children = children_of(processes.values())
@@ -85,7 +90,7 @@ def search(table: ProcessTable, gpu_processes: GpuProcesses) -> Search:
         for process in (processes[pid] for pid in pids if pid in processes):
             line = tuple(ancestors(process, processes))
             relatives.update(line)
-            root = _root_of(table, line)
+            root = _root_of(table, line, signatures)
             holders = strangers.setdefault(process, []) if root is None else roots.setdefault(root, [])
             if gpu not in holders:
                 holders.append(gpu)
@@ -102,12 +107,14 @@ def search(table: ProcessTable, gpu_processes: GpuProcesses) -> Search:
     )
 
 
-def _root_of(table: ProcessTable, line: Iterable[Process]) -> _Root | None:
+def _root_of(table: ProcessTable, line: Iterable[Process], signatures: Sequence[Signature]) -> _Root | None:
     """The process of a line of ancestors that was launched as an engine: the highest, as a rule."""
     root = None
+    programs: list[str] = []
     for process in line:
-        signature = signature_of(table.program(process))
-        if signature is not None:
+        programs.append(table.program(process))
+        signature = signature_of(programs[-1], signatures)
+        if signature is not None and signature.leads_to(programs):
             root = _Root(process, signature)
             if signature.each_alone:
                 break
@@ -125,7 +132,7 @@ class _Sockets:
         command = self._table.command(root.process)
         signature = root.signature
         servers = [process for process in members if self._is_server(signature, process)]
-        ports = (signature.launch_port(self._table.command(process)) for process in (root.process, *servers))
+        ports = (self._launch_port(signature, process) for process in (root.process, *servers))
         found = Found(
             signature=signature,
             process=root.process,
@@ -134,8 +141,22 @@ class _Sockets:
             gpus=gpus,
             gpus_asked_for=signature.gpus_asked_for(command),
             port=next((port for port in ports if port is not None), None),
+            role=role_of(command),
         )
+        if self._are_hidden(servers):
+            return replace(found, absence=NOT_OURS)
+        if not found.expected_port:
+            how = " or ".join(filter(None, (*signature.port_options, signature.port_variable)))
+            return replace(found, absence=f"its launch names no port for its page, by {how}")
         return self._with_candidates(found, servers, members)
+
+    def _are_hidden(self, servers: Sequence[Process]) -> bool:
+        return any(socket_inodes(self._table.root, process.pid) is None for process in servers)
+
+    def _launch_port(self, signature: Signature, process: Process) -> int | None:
+        name = signature.port_variable
+        variable = self._table.variable(process, name) if name else ""
+        return signature.launch_port(self._table.command(process), variable)
 
     def _is_server(self, signature: Signature, process: Process) -> bool:
         return signature.serves.match(self._table.program(process)) is not None
@@ -152,13 +173,7 @@ class _Sockets:
             return replace(found, candidates=tuple(reachable[:_MOST_SOCKETS]))
         if chosen:
             return replace(found, absence=f"it listens on {chosen[0].listener.address}, not on loopback")
-        root = self._table.root
-        if any(socket_inodes(root, process.pid) is None for process in servers):
-            return replace(
-                found,
-                absence="its sockets are not ours to see: root sees them, docs/discovery.md says who else",
-            )
-        if in_other_network(root, found.process.pid):
+        if in_other_network(self._table.root, found.process.pid):
             return replace(found, absence="it lives in another network namespace")
         return replace(found, absence=f"it does not listen on port {port} yet", is_starting=True)
 

@@ -1,7 +1,8 @@
 """
 How engines look in a process table: one row each. Only what matches a row is ever asked for a page.
 
-To add an engine, add a row here, a row in `perwatt_agent.engine.kinds` and a process tree to the tests.
+To add an engine, add a row here, a row in `perwatt_agent.engine.kinds`, which has the paths of its page,
+and a process tree to the tests.
 """
 
 import re
@@ -9,12 +10,21 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-PATHS = ("/metrics", "/prometheus/metrics", "/v1/metrics")
-_PYTHON = re.compile(r"python[\d.]*")
-_PYTHON_OPTIONS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
+from perwatt_agent.discovery.commandline import number
+from perwatt_agent.engine.kinds.own import OwnKind
+from perwatt_agent.snapshot import Role
+
 _TENSOR = ("--tensor-parallel-size", "--tp-size", "--tp", "-tp")
 _PIPELINE = ("--pipeline-parallel-size", "--pp-size", "--pp", "-pp")
 _DATA = ("--data-parallel-size", "--dp-size", "--dp", "-dp")
+
+# A launch that says which half of the work it does; whatever else there is does both.
+_ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
+    (re.compile(r"--disaggregation[-_]mode[ =]prefill\b|--is-prefill-worker\b"), "prefill"),
+    (re.compile(r"--disaggregation[-_]mode[ =]decode\b|--is-decode-worker\b"), "decode"),
+    (re.compile(r"\bkv_role\W+kv_producer\b"), "prefill"),
+    (re.compile(r"\bkv_role\W+kv_consumer\b"), "decode"),
+)
 
 
 class Signature(Struct, frozen=True, kw_only=True):
@@ -22,24 +32,31 @@ class Signature(Struct, frozen=True, kw_only=True):
     One engine. `serves` matches the programs that may serve its page, `serves_at_port` further ones that
     are asked only at the port that the launch names.
 
+    The launch names a port by `port_options` or, failing that, by `port_variable` of its environment.
+    Without a `default_port`, one that names none has no page.
+
     `degrees` are the launch options whose product is the number of GPUs asked for, of which the last is
     inside the first where `flat_with` is given. `each_alone` tells that a process under another of the
-    same engine is an engine of its own, not its worker.
+    same engine is an engine of its own, not its worker. `through` is for a launch that others use too:
+    only what computes under, or as, a program that it matches belongs to the engine.
     """
 
     engine: str
     serves: re.Pattern[str]
-    default_port: int
+    default_port: int | None = None
     serves_at_port: re.Pattern[str] | None = None
     port_options: tuple[str, ...] = ("--port",)
-    paths: tuple[str, ...] = PATHS
+    port_variable: str = ""
     degrees: tuple[tuple[str, ...], ...] = ()
     flat_with: str = ""
     each_alone: bool = False
+    through: re.Pattern[str] | None = None
 
-    def launch_port(self, command: Sequence[str]) -> int | None:
-        """The port that a command line names; None where it leaves it open."""
-        port = _number(command, self.port_options)
+    def launch_port(self, command: Sequence[str], variable: str = "") -> int | None:
+        """The port that a command line, else the *variable*, names; None where both leave it open."""
+        port = number(command, self.port_options)
+        if port is None and variable.isdecimal():
+            port = int(variable)
         return port if port is not None and 0 < port < 65536 else None
 
     def gpus_asked_for(self, command: Sequence[str]) -> int | None:
@@ -50,8 +67,12 @@ class Signature(Struct, frozen=True, kw_only=True):
         degrees = self.degrees[:-1] if is_flat else self.degrees
         gpus = 1
         for options in degrees:
-            gpus *= _number(command, options) or 1
+            gpus *= number(command, options) or 1
         return gpus
+
+    def leads_to(self, programs: Sequence[str]) -> bool:
+        """Whether *programs*, from a process on a GPU up to this launch, are this engine's."""
+        return self.through is None or any(self.through.match(program) for program in programs)
 
 
 SIGNATURES = (
@@ -74,8 +95,7 @@ SIGNATURES = (
         engine="llamacpp",
         serves=re.compile(r"llama-server\b|llama\.cpp/server\b"),
         default_port=8080,
-        # Asked without a model, a router answers 400; asked with one it would load it.
-        paths=("/metrics",),
+        port_variable="LLAMA_ARG_PORT",
         each_alone=True,
     ),
     Signature(
@@ -83,15 +103,13 @@ SIGNATURES = (
         serves=re.compile(r"text-generation-(launcher|router)\b"),
         default_port=3000,
         port_options=("--port", "-p"),
-        paths=("/metrics",),
+        port_variable="PORT",
         degrees=(("--num-shard",),),
     ),
     Signature(
         engine="trtllm",
         serves=re.compile(r"trtllm-serve\b"),
         default_port=8000,
-        # Its /metrics is a queue that every reader drains.
-        paths=("/prometheus/metrics",),
         degrees=(_TENSOR, _PIPELINE),
     ),
     Signature(
@@ -99,73 +117,72 @@ SIGNATURES = (
         serves=re.compile(r"tritonserver\b"),
         default_port=8002,
         port_options=("--metrics-port",),
-        paths=("/metrics",),
     ),
     Signature(
         engine="lmdeploy",
         serves=re.compile(r"lmdeploy serve api_server\b|lmdeploy\.serve\.openai\.api_server\b"),
         default_port=23333,
         port_options=("--server-port",),
-        paths=("/metrics",),
         degrees=(_TENSOR, _DATA),
     ),
     Signature(
         engine="mlc",
         serves=re.compile(r"mlc_llm serve\b"),
         default_port=8000,
-        paths=("/metrics",),
     ),
     Signature(
         engine="tei",
         serves=re.compile(r"text-embeddings-router\b"),
         default_port=3000,
         port_options=("--port", "-p"),
-        paths=("/metrics",),
+        port_variable="PORT",
+    ),
+    Signature(
+        engine="nim",
+        # Release 2 launches vLLM, which then serves.
+        serves=re.compile(
+            r"(nim_llm_sdk|vllm_nvext)\.entrypoints\.\S*(launch|api_server)\b|nim-serve\b"
+            r"|vllm serve\b|vllm\.entrypoints\.\S*api_server\b"
+        ),
+        default_port=8000,
+        port_variable="NIM_SERVER_PORT",
+    ),
+    Signature(
+        engine="kserve",
+        serves=re.compile(r"huggingfaceserver\b"),
+        default_port=8080,
+        port_options=("--http-port",),
+    ),
+    # A worker; the frontend is on no GPU. Its page is switched off unless its environment names a port.
+    Signature(
+        engine="dynamo",
+        serves=re.compile(r"dynamo\.(vllm|sglang|trtllm)\b"),
+        port_options=(),
+        port_variable="DYN_SYSTEM_PORT",
+    ),
+    # All of a node's replicas and executors are Ray's children, and its agent serves the page of all.
+    Signature(
+        engine="ray",
+        serves=re.compile(r"raylet --|ray::DashboardAgent\b|agent\.py .*--metrics-export-port"),
+        port_options=("--metrics-export-port",),
+        through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper)\b"),
     ),
 )
 
 
-def program(command: Sequence[str]) -> str:
-    """
-    What a command line runs, without folders and without the interpreter before it.
-
-    "/usr/bin/python /usr/bin/vllm serve m" and "python -m vllm.entrypoints.openai.api_server" give
-    "vllm serve m" and "vllm.entrypoints.openai.api_server".
-    """
-    rest = list(command)
-    if rest and _PYTHON.fullmatch(_name(rest[0])):
-        rest = _after_interpreter(rest[1:])
-    return " ".join([_name(rest[0]), *rest[1:]]) if rest else ""
+def own_signature(kind: OwnKind) -> Signature | None:
+    """How an engine of the operator's own looks; None where nothing is said of its process."""
+    if kind.process is None:
+        return None
+    return Signature(engine=kind.name, serves=re.compile(kind.process), default_port=kind.port)
 
 
-def signature_of(program: str) -> Signature | None:
+def signature_of(program: str, signatures: Sequence[Signature] = SIGNATURES) -> Signature | None:
     """The engine that a program serves; None where it is of none."""
-    return next((signature for signature in SIGNATURES if signature.serves.match(program)), None)
+    return next((signature for signature in signatures if signature.serves.match(program)), None)
 
 
-def _name(path: str) -> str:
-    return path.rpartition("/")[2]
-
-
-def _after_interpreter(options: Sequence[str]) -> list[str]:
-    rest = list(options)
-    while rest and rest[0].startswith("-"):
-        option = rest.pop(0)
-        if option == "-m":
-            return rest
-        if option == "-c":
-            return []
-        if option in _PYTHON_OPTIONS_WITH_VALUE and rest:
-            rest.pop(0)
-    return rest
-
-
-def _number(command: Sequence[str], options: tuple[str, ...]) -> int | None:
-    """The value of the last of *options* on a command line, written as `--a-b 1`, `--a_b 1` or `--a-b=1`."""
-    found = None
-    for place, argument in enumerate(command):
-        name, has_value, value = argument.partition("=")
-        if name.replace("_", "-") in options:
-            value = value if has_value else next(iter(command[place + 1 : place + 2]), "")
-            found = int(value) if value.isdecimal() else found
-    return found
+def role_of(command: Sequence[str]) -> Role:
+    """Which part of the work a launch is for."""
+    text = " ".join(command)
+    return next((role for pattern, role in _ROLES if pattern.search(text)), "mixed")

@@ -1,0 +1,48 @@
+"""What a command line runs, and what its options say."""
+
+import re
+from collections.abc import Sequence
+
+_PYTHON = re.compile(r"python[\d.]*")
+_PYTHON_OPTIONS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
+
+
+def program(command: Sequence[str]) -> str:
+    """
+    What a command line runs, without folders and without the interpreter before it.
+
+    "/usr/bin/python /usr/bin/vllm serve m" and "python -m vllm.entrypoints.openai.api_server" give
+    "vllm serve m" and "vllm.entrypoints.openai.api_server".
+    """
+    rest = list(command)
+    if rest and _PYTHON.fullmatch(_name(rest[0])):
+        rest = _after_interpreter(rest[1:])
+    return " ".join([_name(rest[0]), *rest[1:]]) if rest else ""
+
+
+def number(command: Sequence[str], options: tuple[str, ...]) -> int | None:
+    """The value of the last of *options* on a command line, written as `--a-b 1`, `--a_b 1` or `--a-b=1`."""
+    found = None
+    for place, argument in enumerate(command):
+        name, has_value, value = argument.partition("=")
+        if name.replace("_", "-") in options:
+            value = value if has_value else next(iter(command[place + 1 : place + 2]), "")
+            found = int(value) if value.isdecimal() else found
+    return found
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _after_interpreter(options: Sequence[str]) -> list[str]:
+    rest = list(options)
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if option == "-m":
+            return rest
+        if option == "-c":
+            return []
+        if option in _PYTHON_OPTIONS_WITH_VALUE and rest:
+            rest.pop(0)
+    return rest
