@@ -34,11 +34,16 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class FetchError(Exception):
-    """The page could not be had; `reason` is one of FETCH_REASONS."""
+    """
+    The page could not be had; `reason` is one of FETCH_REASONS.
 
-    def __init__(self, reason: str, message: str) -> None:
+    `status` is that of an answer other than 200, else 0.
+    """
+
+    def __init__(self, reason: str, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.reason = reason
+        self.status = status
 
 
 class Target(Struct, frozen=True):
@@ -199,9 +204,10 @@ class _Response:
 
     def _check_status(self) -> None:
         if 300 <= self._status < 400:
-            raise FetchError("redirect", f"HTTP {self._status} is not followed: give the final URL")
+            message = f"HTTP {self._status} is not followed: give the final URL"
+            raise FetchError("redirect", message, self._status)
         if self._status != 200:
-            raise FetchError("status", f"HTTP {self._status}")
+            raise FetchError("status", f"HTTP {self._status}", self._status)
 
     def _check_bounds(self, received: int) -> None:
         if not self._status and received > _MAX_HEAD_BYTES:
@@ -212,9 +218,9 @@ class _Response:
     def _end_of_stream(self) -> None:
         # Without a length only the end of the connection tells the end of the page, and a server that
         # died tells the same: a last line without its end may be half a number.
-        # Gzip has an end mark of its own.
-        whole = self._status and not self._has_length and (self._encoding or self._body.endswith(b"\n"))
-        if not whole:
+        # Gzip has an end mark of its own, and so has JSON.
+        tells_its_end = self._encoding or self._body.startswith((b"{", b"[")) or self._body.endswith(b"\n")
+        if not self._status or self._has_length or not tells_its_end:
             raise FetchError("protocol", "the connection ended before the answer did")
 
     def _inflated(self) -> bytes:

@@ -246,7 +246,7 @@ WRONG = [
     (
         "[a]: b",
         "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
-        "identity, work, calibration, attribution, replay",
+        "meters, identity, work, calibration, attribution, replay",
     ),
     ("[" * 5000, "1: file: expected YAML (nested less deeply)"),
     ("web: {", "2: file: expected YAML (expected the node content, but found '<stream end>')"),

@@ -1,6 +1,6 @@
 """What an operator says of a meter: where it is, how it is asked, and what its number means."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,29 +20,36 @@ from perwatt_agent.configfile.kinds import (
     one_of,
 )
 from perwatt_agent.configfile.settings import join
-from perwatt_agent.meters.credentials import authorization
+from perwatt_agent.meters.credentials import basic, bearer
 from perwatt_agent.meters.jsonpath import steps_of
+from perwatt_agent.meters.quantity import UNITS, MeterUnit
+from perwatt_agent.meters.redfishdocs import path_and_member
 
 MeterKind = Literal["ipmi", "redfish", "prometheus", "json", "csv"]
-MeterUnit = Literal["watts", "kilowatts", "joules", "watt_hours", "kilowatt_hours"]
 ConfiguredScope = Literal["node", "sensor"]
 ConfiguredSource = Literal["ipmi", "redfish", "pdu", "prometheus", "json", "csv"]
 """What the `source` label can say of a configured meter."""
 
 
-def _read_credentials_file(text: str) -> Path:
-    path = Path(text)
-    authorization(path)
-    return path
+def _secret(header: Callable[[Path], str]) -> Kind:
+    """A file of which *header* can be made now, as it must be for each request."""
+
+    def read(text: str) -> Path:
+        path = Path(text)
+        header(path)
+        return path
+
+    return Kind(read)
 
 
 METER_KIND = one_of("ipmi", "redfish", "prometheus", "json", "csv")
-METER_UNIT = one_of("watts", "kilowatts", "joules", "watt_hours", "kilowatt_hours")
+METER_UNIT = one_of(*UNITS)
 METER_SCOPE = one_of("node", "sensor")
 METER_SOURCE = one_of("ipmi", "redfish", "pdu", "prometheus", "json", "csv")
 METER_NAME = matching(r"[a-z][a-z0-9._-]{0,39}", "a name of small letters, digits, dots, - and _")
 INTERVAL = duration(1.0, 3600.0)
-CREDENTIALS_FILE = Kind(_read_credentials_file)
+CREDENTIALS_FILE = _secret(basic)
+TOKEN_FILE = _secret(bearer)
 
 
 class PlaceConfig(Struct, frozen=True, kw_only=True):
@@ -63,7 +70,7 @@ class PlaceConfig(Struct, frozen=True, kw_only=True):
     credentials_file: Annotated[
         Path | None, Key("`username:` and `password:`, or one line `USER:PASSWORD`", CREDENTIALS_FILE)
     ] = None
-    bearer_token_file: Annotated[Path | None, Key("the service's bearer token", READABLE_FILE)] = None
+    bearer_token_file: Annotated[Path | None, Key("the service's bearer token", TOKEN_FILE)] = None
     ca_file: Annotated[
         Path | None, Key("the certificates that vouch for it, instead of the system's", READABLE_FILE)
     ] = None
@@ -131,6 +138,7 @@ _USES: Mapping[str, _Use] = {
     "csv": _Use(("file",), ("path", "time_column")),
 }
 _NOT_OF_ALL = ("url", "query", "path", "file", "time_column", *_SERVICE)
+_FORMS_OF_PATHS: Mapping[str, Callable[[str], object]] = {"json": steps_of, "redfish": path_and_member}
 _SAYS_ITS_UNIT = ("ipmi", "redfish")
 _SAYS_NO_UNIT = ("prometheus", "json")
 
@@ -146,11 +154,12 @@ def check_place(config: PlaceConfig, path: str, sound: Sound) -> Iterator[tuple[
         elif given and setting.name in _NOT_OF_ALL and setting.name not in use.needs + use.takes:
             yield where, f"expected nothing, for it has no meaning where kind is {config.kind}"
     yield from _check_service(config, path)
-    if config.kind == "json" and config.path is not None:
-        try:
-            steps_of(config.path)
-        except ValueError as error:
-            yield join(path, "path"), f"expected {error}, not {config.path!r}"
+    form = _FORMS_OF_PATHS.get(config.kind)
+    try:
+        if form is not None and config.path is not None:
+            form(config.path)
+    except ValueError as error:
+        yield join(path, "path"), f"expected {error}, not {config.path!r}"
 
 
 def _check_service(config: PlaceConfig, path: str) -> Iterator[tuple[str, str]]:

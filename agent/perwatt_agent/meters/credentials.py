@@ -1,4 +1,4 @@
-"""A file that holds a user's name and password."""
+"""Files that hold secrets, and the Authorization header made of them. No error ever quotes one."""
 
 import base64
 import os
@@ -8,26 +8,38 @@ from pathlib import Path
 import yaml
 
 _MAX_BYTES = 4096
-_EXPECTED = "`username:` and `password:`, or one line USER:PASSWORD"
+_EXPECTED = "a file with `username:` and `password:`, or with one line USER:PASSWORD"
 
 
-def authorization(path: Path) -> str:
+def basic(path: Path) -> str:
     """
-    The value of HTTP's Authorization header (Basic, RFC 7617) for the user whom *path* names.
+    The header for the user whom *path* names (Basic, RFC 7617).
 
-    Raises ValueError, which never holds what the file says, when it is no such file or others may read it.
+    Raises ValueError when it is no such file, or anybody may read it.
     """
     user, password = _user_and_password(_read(path))
     if ":" in user:
-        raise ValueError(f"a user's name without a colon in {path}")
+        raise ValueError("a user's name without a colon")
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def bearer(path: Path) -> str:
+    """
+    The header for the token in *path* (Bearer, RFC 6750).
+
+    Raises ValueError when it is no such file, or anybody may read it.
+    """
+    token = _read(path).strip()
+    if not (token and token.isascii() and token.isprintable()):
+        raise ValueError("a file with a token on one line")
+    return f"Bearer {token}"
 
 
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o007:
-                raise ValueError(f"a file that nobody else may read (chmod o-rwx {path})")
+                raise ValueError(f"a secret that not everybody may read (chmod o= {path})")
             text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"a file that can be read ({error.strerror})") from None
@@ -36,7 +48,7 @@ def _read(path: Path) -> str:
             return text.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    raise ValueError(f"a small text in UTF-8 with {_EXPECTED}")
+    raise ValueError("a small text in UTF-8")
 
 
 def _user_and_password(text: str) -> tuple[str, str]:

@@ -24,9 +24,9 @@ def steps_of(path: str) -> Steps:
 def value_at(document: Any, steps: Steps) -> Any:
     """The value there. Raises LookupError naming the step that leads nowhere."""
     for step in steps:
-        holder = list if isinstance(step, int) else dict
+        fits = isinstance(document, list if isinstance(step, int) else dict)
         try:
-            if not isinstance(document, holder):
+            if not fits:
                 raise LookupError
             document = document[step]
         except LookupError:

@@ -10,8 +10,8 @@ class MeterFailure(Exception):
     """
     The meter gave no reading this time; it is asked again at its next turn.
 
-    `reason` is a short closed word for labels (absent, permission_denied, timeout, unreachable, refused,
-    malformed, implausible), the message says what happened and what cures it.
+    `reason` is a short closed word for labels (absent, permission_denied, timeout, hung, unreachable,
+    refused, malformed, stale, implausible), the message says what happened and what cures it.
     """
 
     def __init__(self, reason: str, message: str) -> None:

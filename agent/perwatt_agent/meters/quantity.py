@@ -1,0 +1,62 @@
+"""What a bare number means: its unit, and the bounds within which it can be believed."""
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+from perwatt_agent.meters.meter import MeterFailure
+
+MeterUnit = Literal["watts", "kilowatts", "joules", "watt_hours", "kilowatt_hours"]
+
+MAX_WATTS = 1e9
+"""More than any building of computers takes: a unit or a factor is wrong."""
+
+_MAX_SHOWN = 40  # characters of what somebody else wrote, in a log
+
+
+class Unit(Struct, frozen=True):
+    """A unit of power, or of the energy that a counter has counted."""
+
+    base_units: float
+    is_energy: bool = False
+
+
+UNITS: Mapping[MeterUnit, Unit] = {
+    "watts": Unit(1.0),
+    "kilowatts": Unit(1e3),
+    "joules": Unit(1.0, is_energy=True),
+    "watt_hours": Unit(3600.0, is_energy=True),
+    "kilowatt_hours": Unit(3.6e6, is_energy=True),
+}
+
+
+def number(value: object) -> float:
+    """A number, or a text that is one. Raises MeterFailure for all else."""
+    try:
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            return float(value)
+    except (ValueError, OverflowError):
+        pass
+    raise MeterFailure("malformed", f"expected a number, not {shown(value)}")
+
+
+def shown(value: object) -> str:
+    """A short printable form of what somebody else wrote."""
+    text = repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def plausible_watts(watts: float) -> float:
+    """*watts*, unless no meter can have measured it. Raises MeterFailure."""
+    if not 0.0 <= watts <= MAX_WATTS:
+        raise MeterFailure("implausible", f"{watts:g} W cannot be; is the unit right?")
+    return watts
+
+
+def plausible_joules(joules: float) -> float:
+    """*joules*, unless no counter can have counted it. Raises MeterFailure."""
+    if not (joules >= 0.0 and math.isfinite(joules)):
+        raise MeterFailure("implausible", f"a counter at {joules:g} J cannot be; is the unit right?")
+    return joules
