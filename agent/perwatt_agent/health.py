@@ -23,6 +23,10 @@ class Health:
         self._failures[reason] += 1
         self._failing = True
 
+    def noted(self, reason: str) -> None:
+        """Count a fault that leaves the attempt a success."""
+        self._failures[reason] += 1
+
     def attempted(self, unix_seconds: float, duration_seconds: float) -> None:
         self._success, self._failing = not self._failing, False
         self._duration_seconds = duration_seconds

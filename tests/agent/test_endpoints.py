@@ -23,6 +23,7 @@ class FakeReader:
         self, clock: ManualClock, answers: Sequence[EngineCounts | Exception], seconds: float = 0.01
     ) -> None:
         self.engine = "vllm"
+        self.faults: tuple[EngineFailure, ...] = ()
         self.asked_at: list[float] = []
         self.seconds = seconds
         self._clock = clock
@@ -102,6 +103,19 @@ class TestPoll:
         assert (("refused", 2),) == poller.health.snapshot().failures
         assert ["WARNING", "INFO"] == [record.levelname for record in caplog.records]
         assert "chat: no tokens (refused): nobody listens" in caplog.text
+
+    async def test_faults(self, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+        """What is left out of a page that stands is counted each time, logged once, and no failure."""
+        poller, reader = polling(clock, counts(1.0), counts(2.0))
+        reader.faults = (EngineFailure("bad_histogram", "ttft is left out: its counts fall"),)
+        await poller.poll()
+        await poller.poll()
+
+        assert (True, (("bad_histogram", 2),)) == (
+            poller.health.snapshot().success,
+            poller.health.snapshot().failures,
+        )
+        assert ["chat: ttft is left out: its counts fall"] == caplog.messages
 
     async def test_surprise(self, clock: ManualClock) -> None:
         """A reader that fails by surprise is a failed fetch like any other."""

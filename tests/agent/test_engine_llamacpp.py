@@ -40,6 +40,7 @@ class TestRecordedRun:
             prompt_cached_tokens=49093,
             requests_running=0,
             requests_waiting=0,
+            wasted_tokens={"draft_rejected": 0},
         )
 
         assert expected == read(IDLE, LOAD, AFTER)

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_pages import ENGINE_PAGES, changed, engine_page, like_vllm_0_9, without
+from support.engine_pages import (
+    ENGINE_PAGES,
+    changed,
+    engine_page,
+    like_vllm_0_9,
+    without,
+    without_latencies,
+)
 
 from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.endpoints import EngineFailure
@@ -59,9 +66,10 @@ class TestRecordedRun:
             process_start_unix_seconds=1795279284.8,
             kv_cache_usage_ratio=0,
             preemptions=0,
+            wasted_tokens={"aborted": 82},
         )
 
-        assert expected == read(IDLE, WARM, LOAD_1, LOAD_4, AFTER)
+        assert expected == without_latencies(read(IDLE, WARM, LOAD_1, LOAD_4, AFTER))
 
     def test_client(self) -> None:
         """What the client received, refused and aborted included, is found again on the page."""

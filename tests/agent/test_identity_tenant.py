@@ -26,6 +26,7 @@ class Reader:
     """An engine at port 8000 that answers what a test decides."""
 
     engine = "vllm"
+    faults = ()
     answer: EngineCounts | EngineFailure = REFUSED
 
     async def read(self) -> EngineCounts:

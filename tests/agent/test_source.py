@@ -20,6 +20,7 @@ class Silent:
     """An engine that never answers."""
 
     engine = "vllm"
+    faults = ()
 
     def __init__(self) -> None:
         self.asked = 0

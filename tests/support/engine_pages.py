@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.page import EnginePage
@@ -55,6 +57,11 @@ def like_vllm_0_9(page: bytes) -> bytes:
     return page.replace(b"vllm:prefix_cache_", b"vllm:gpu_prefix_cache_")
 
 
+def without_latencies(counts: EngineCounts) -> EngineCounts:
+    """Return *counts* less the histograms."""
+    return replace(counts, time_to_first_token=None, time_per_output_token=None, inter_token_latency=None)
+
+
 class PageServer:
     """Serves `page`, as it is at the moment, to whoever asks on loopback and has the `token`, if any."""
 
@@ -93,6 +100,11 @@ class Engine:
         self._model = model
         self._parser = PageParser(kind.families())
         self._counter = EngineCounter(role)
+
+    @property
+    def faults(self) -> list[str]:
+        """What of the latest page was left out."""
+        return list(map(str, self._counter.faults))
 
     def read(self, page: bytes | str) -> EngineCounts:
         samples = self._parser.parse(page if isinstance(page, bytes) else page.encode())

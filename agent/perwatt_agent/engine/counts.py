@@ -3,10 +3,12 @@
 from msgspec.structs import replace
 
 from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.engine.histograms import BadHistogram
 from perwatt_agent.engine.kinds import EngineKind, Role
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.engine.ranks import RankMemory
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.engine.waste import wasted_tokens
+from perwatt_agent.snapshot import EngineCounts, Histogram
 from perwatt_agent.snapshot import Role as WorkloadRole
 
 
@@ -42,15 +44,23 @@ class EngineCounter:
     def __init__(self, role: WorkloadRole = "mixed") -> None:
         self._role = role
         self._life: _Life | None = None
+        self.faults: tuple[EngineFailure, ...] = ()
 
     def counts(self, kind: EngineKind, page: EnginePage) -> EngineCounts:
-        """Return what *page* says. Raises EngineFailure: bad_value, or no_family without any of its own."""
+        """
+        Return what *page* says; `faults` are then what had to be left out.
+
+        Raises EngineFailure: bad_value, or no_family without any of its own.
+        """
         if kind.recognised_by.isdisjoint(page.names()):
             raise EngineFailure("no_family", f"the page has no counters of {kind.name}")
         process_start = page.count(kind.process_start)
         life = self._life_of(kind, page, process_start)
         page.complete(life.ranks.complete(page.samples(kind.counters())))
-        return _in_role(_Reading(kind, page, life).counts(process_start), self._role, kind, page)
+        reading = _Reading(kind, page, life)
+        counts = reading.counts(process_start)
+        self.faults = tuple(reading.faults)
+        return _in_role(counts, self._role, kind, page)
 
     def _life_of(self, kind: EngineKind, page: EnginePage, process_start: float | None) -> _Life:
         """The life that the page tells of: the one before, unless the engine was restarted."""
@@ -74,6 +84,7 @@ class _Reading:
         self._kind = kind
         self._page = page
         self._life = life
+        self.faults: list[EngineFailure] = []
 
     def counts(self, process_start: float | None) -> EngineCounts:
         kind, page = self._kind, self._page
@@ -94,7 +105,18 @@ class _Reading:
             process_start_unix_seconds=process_start,
             kv_cache_usage_ratio=page.ratio(kind.kv_cache_usage),
             preemptions=page.count(kind.preemptions),
+            wasted_tokens=wasted_tokens(kind, page, self._life.held),
+            time_to_first_token=self._histogram(kind.time_to_first_token),
+            time_per_output_token=self._histogram(kind.time_per_output_token),
+            inter_token_latency=self._histogram(kind.inter_token_latency),
         )
+
+    def _histogram(self, role: Role) -> Histogram | None:
+        try:
+            return self._page.histogram(role)
+        except BadHistogram as fault:
+            self.faults.append(fault)
+            return None
 
     def _prompt_tokens(self) -> tuple[float | None, float | None]:
         """Computed and cached prompt tokens; where the page has their sum, it is exact. Neither falls."""
@@ -167,9 +189,15 @@ def _in_role(counts: EngineCounts, role: WorkloadRole, kind: EngineKind, page: E
             requests_ok=None,
             requests_aborted=None,
             requests_error=None,
+            wasted_tokens={},
+            time_to_first_token=None,
+            time_per_output_token=None,
+            inter_token_latency=None,
         )
-    if role == "decode" and page.count(kind.prompt_computed) is None:
-        return replace(counts, prompt_computed_tokens=None, prompt_cached_tokens=None)
+    if role == "decode":
+        counts = replace(counts, time_to_first_token=None)  # it was the prefill worker's
+        if page.count(kind.prompt_computed) is None:
+            return replace(counts, prompt_computed_tokens=None, prompt_cached_tokens=None)
     return counts
 
 

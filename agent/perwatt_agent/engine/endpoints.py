@@ -33,10 +33,16 @@ class EngineFailure(Exception):
 
 
 class CountsReader(Protocol):
-    """Where an engine's counts come from; `engine` is its name, empty until it was recognised."""
+    """
+    Where an engine's counts come from; `engine` is its name, empty until it was recognised, and `faults`
+    what of the latest page was left out.
+    """
 
     @property
     def engine(self) -> str: ...
+
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]: ...
 
     # Raises EngineFailure.
     async def read(self) -> EngineCounts: ...
@@ -80,6 +86,7 @@ class EndpointPoller:
         self._claimed: tuple[str, ...] | None = None
         self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
         self._failure = ""
+        self._left_out: frozenset[str] = frozenset()
         self._name = endpoint.info.workload or f"the engine at port {endpoint.port}"
         self.health = Health("engine")
 
@@ -103,6 +110,7 @@ class EndpointPoller:
         counts, failure = None, ""
         try:
             counts = await self._endpoint.reader.read()
+            self._note(self._endpoint.reader.faults)
         except EngineFailure as error:
             failure = error.reason
             self._log_once(failure, str(error))
@@ -146,6 +154,14 @@ class EndpointPoller:
             return []
         self._claimed = None
         return [EngineSample(before, (), self._clock.monotonic(), self._clock.unix(), ended=True)]
+
+    def _note(self, faults: Sequence[EngineFailure]) -> None:
+        """Count what was left out of a page that stands, and say it when it is new."""
+        for fault in faults:
+            self.health.noted(fault.reason)
+            if str(fault) not in self._left_out:
+                logger.warning("%s: %s", self._name, fault)
+        self._left_out = frozenset(map(str, faults))
 
     def _log_once(self, reason: str, message: str) -> None:
         if reason != self._failure:

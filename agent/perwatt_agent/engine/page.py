@@ -4,8 +4,10 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds import EngineKind, Pick, Role
+from perwatt_agent.engine.histograms import histogram_of
+from perwatt_agent.engine.kinds import EngineKind, Pick, Role, histogram_series
 from perwatt_agent.promparse import Series
+from perwatt_agent.snapshot import Histogram
 
 # What some engines write where they do not know the model.
 _NO_MODEL = frozenset({"", "undefined"})
@@ -71,6 +73,17 @@ class EnginePage:
         """Return the mean of a ratio over its ranks, None where the page lacks it or has a bad value."""
         values = self._by_rank(role)
         return sum(values) / len(values) if values and all(0.0 <= value <= 1.0 for value in values) else None
+
+    def histogram(self, role: Role) -> Histogram | None:
+        """Return a histogram over all ranks, None where the page lacks it. Raises BadHistogram."""
+        for pick in role:
+            buckets, sums = (
+                [sample for sample in self._samples.get(name, ()) if _allowed(pick, sample[0])]
+                for name in histogram_series(pick)
+            )
+            if buckets:
+                return histogram_of(pick.name, buckets, sums)
+        return None
 
     def _by_rank(self, role: Role) -> list[float]:
         """

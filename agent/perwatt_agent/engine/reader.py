@@ -20,6 +20,7 @@ ENGINE_REASONS = (
     "no_family",
     "several_models",
     "bad_value",
+    "bad_histogram",
 )
 _MAX_LINES = 50_000
 
@@ -67,6 +68,11 @@ class EngineReader:
         kind = self._recognised(samples)
         self.engine = kind.name
         return self._counter.counts(kind, EnginePage(kind, samples, self._model))
+
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]:
+        """What of the latest page was left out, though the page stands."""
+        return self._counter.faults
 
     async def _fetch(self) -> bytes:
         if self._drains:

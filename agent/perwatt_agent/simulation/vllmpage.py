@@ -92,6 +92,9 @@ def _latencies(served: Served) -> Iterator[str]:
         between_tokens,
     )
     yield from _histogram(
+        "vllm:request_time_per_output_token_seconds", _BETWEEN_TOKENS_BUCKETS, served.finished, between_tokens
+    )
+    yield from _histogram(
         "vllm:e2e_request_latency_seconds", _REQUEST_BUCKETS, served.finished, REQUEST_SECONDS
     )
 

@@ -14,7 +14,7 @@ from perwatt_agent.engine.kinds.others import (
     TRITON,
     TRTLLM,
 )
-from perwatt_agent.engine.kinds.row import CountsAt, EngineKind, Pick, Role
+from perwatt_agent.engine.kinds.row import CountsAt, EngineKind, Pick, Role, histogram_series
 from perwatt_agent.engine.kinds.sglang import SGLANG, SGLANG_BEFORE_0_5_8
 from perwatt_agent.engine.kinds.vllm import KSERVE, NIM, RAY, VLLM
 
@@ -27,6 +27,7 @@ __all__ = [
     "Role",
     "counts_at",
     "engine_names",
+    "histogram_series",
     "is_frontend",
 ]
 

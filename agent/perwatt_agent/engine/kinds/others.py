@@ -23,6 +23,8 @@ LLAMACPP = EngineKind(
     output_tokens=(Pick("llamacpp:tokens_predicted_total"),),
     prompt_computed=(Pick("llamacpp:prompt_tokens_total"),),
     prompt_cached=(Pick("llamacpp:prompt_tokens_cached_total"),),
+    draft_tokens=(Pick("llamacpp:spec_decode_num_draft_tokens_total"),),
+    accepted_draft_tokens=(Pick("llamacpp:spec_decode_num_accepted_tokens_total"),),
     running=(Pick("llamacpp:requests_processing"),),
     waiting=(Pick("llamacpp:requests_deferred"),),
     kv_cache_usage=(Pick("llamacpp:kv_cache_usage_ratio"),),  # older builds
@@ -39,6 +41,8 @@ TGI = EngineKind(
     caveats=(
         "Prompt tokens are not told apart by cache: absent. The model must be configured.",
         "In its Docker image the port is 80.",
+        "Its time per output token is a request's whole time over its tokens, the prefill included. It has "
+        "no time to first token.",
     ),
     recognised_by=frozenset(
         {
@@ -51,6 +55,7 @@ TGI = EngineKind(
     output_tokens=(Pick("tgi_request_generated_tokens_sum"),),
     requests_ok=(Pick("tgi_request_success"),),
     requests_failed=(Pick("tgi_request_failure", zero_beside="tgi_request_success"),),
+    time_per_output_token=(Pick("tgi_request_mean_time_per_token_duration"),),
     running=(Pick("tgi_batch_current_size"),),
     waiting=(Pick("tgi_queue_size"),),
     process_start=(),
@@ -80,6 +85,10 @@ TRTLLM = EngineKind(
     requests_aborted=(Pick(_TRTLLM_ENDED, where(finished_reason="cancelled")),),
     requests_failed=(Pick("trtllm_request_error_total", zero_beside=_TRTLLM_ENDED),),
     requests_cut_short=(Pick(_TRTLLM_ENDED, where(finished_reason="timeout")),),
+    draft_tokens=(Pick("trtllm_spec_decode_num_draft_tokens_total"),),
+    accepted_draft_tokens=(Pick("trtllm_spec_decode_num_accepted_tokens_total"),),
+    time_to_first_token=(Pick("trtllm_time_to_first_token_seconds"),),
+    time_per_output_token=(Pick("trtllm_time_per_output_token_seconds"),),
     running=(Pick("trtllm_num_requests_running"),),
     waiting=(Pick("trtllm_num_requests_waiting"),),
     kv_cache_usage=(Pick("trtllm_kv_cache_utilization"),),
@@ -127,6 +136,8 @@ DYNAMO = EngineKind(
     prompt_cached=(Pick("dynamo_frontend_cached_tokens_sum"),),
     requests_ok=(Pick("dynamo_frontend_requests_total", where(status="success")),),
     requests_failed=(Pick("dynamo_frontend_requests_total", where(status="error")),),
+    time_to_first_token=(Pick("dynamo_frontend_time_to_first_token_seconds"),),
+    inter_token_latency=(Pick("dynamo_frontend_inter_token_latency_seconds"),),
     running=(Pick("dynamo_frontend_inflight_requests"),),
     waiting=(Pick("dynamo_frontend_queued_requests"),),
     process_start=(),
@@ -143,10 +154,14 @@ LMDEPLOY = EngineKind(
         "Cached prompt tokens are counted at a request's end and all prompt tokens before, so computed ones "
         "cannot be told while requests run: absent.",
         "Ended requests: what counts as ended well could not be traced, so they are absent.",
+        "`lmdeploy:time_per_output_token_seconds` is observed as it generates, not once a request, and is "
+        "not read.",
     ),
     recognised_by=frozenset({"lmdeploy:generation_tokens_total", "lmdeploy:prompt_tokens_total"}),
     output_tokens=(Pick("lmdeploy:generation_tokens_total"),),
     prompt_cached=(Pick("lmdeploy:cached_tokens_total"),),
+    time_to_first_token=(Pick("lmdeploy:time_to_first_token_seconds"),),
+    inter_token_latency=(Pick("lmdeploy:iter_token_latency"),),
     running=(Pick("lmdeploy:num_requests_running"),),
     waiting=(Pick("lmdeploy:num_requests_waiting"),),
     kv_cache_usage=(Pick("lmdeploy:gpu_cache_usage_perc"),),

@@ -77,6 +77,20 @@ class OwnKind(Struct, frozen=True):
     requests_ended: Annotated[Picks, Key("requests that ended in any way", SERIES)] = ()
     requests_aborted: Annotated[Picks, Key("requests that were aborted", SERIES)] = ()
     requests_failed: Annotated[Picks, Key("requests that failed", SERIES)] = ()
+    aborted_tokens: Annotated[Picks, Key("output tokens of aborted requests", SERIES)] = ()
+    failed_tokens: Annotated[Picks, Key("output tokens of failed requests", SERIES)] = ()
+    recomputed_tokens: Annotated[Picks, Key("tokens computed again", SERIES)] = ()
+    draft_tokens: Annotated[Picks, Key("tokens drafted for speculation", SERIES)] = ()
+    accepted_draft_tokens: Annotated[Picks, Key("drafted tokens that were accepted", SERIES)] = ()
+    time_to_first_token: Annotated[
+        Picks, Key("histogram of seconds to a request's first token, named without `_bucket`", SERIES)
+    ] = ()
+    time_per_output_token: Annotated[
+        Picks, Key("histogram of each request's mean seconds per output token", SERIES)
+    ] = ()
+    inter_token_latency: Annotated[
+        Picks, Key("histogram of the seconds between one token and the next", SERIES)
+    ] = ()
     preemptions: Annotated[Picks, Key("preemptions of requests", SERIES)] = ()
     running: Annotated[Picks, Key("requests that run", SERIES)] = ()
     waiting: Annotated[Picks, Key("requests that wait", SERIES)] = ()
@@ -94,6 +108,14 @@ _ROLES = (
     "requests_ended",
     "requests_aborted",
     "requests_failed",
+    "aborted_tokens",
+    "failed_tokens",
+    "recomputed_tokens",
+    "draft_tokens",
+    "accepted_draft_tokens",
+    "time_to_first_token",
+    "time_per_output_token",
+    "inter_token_latency",
     "preemptions",
     "running",
     "waiting",

@@ -27,6 +27,9 @@ class Pick(Struct, frozen=True):
 Role = tuple[Pick, ...]
 """Names of one fact through an engine's versions: the first that the page has is the one that is read."""
 
+HISTOGRAMS = frozenset(("time_to_first_token", "time_per_output_token", "inter_token_latency"))
+"""Roles whose picks name histograms, without the ending of any of their series."""
+
 _GAUGES = frozenset(("running", "waiting", "kv_cache_usage", "process_start"))
 
 
@@ -42,7 +45,9 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     neither. `first_tokens` and `finished` count requests that had their first token, and that ended;
     both with `running` derive aborts that an engine does not count. `requests_ended` counts every end,
     aborts included, for engines that do not count good ends by themselves. `finished_output_tokens`
-    are those of ended requests.
+    are those of ended requests; where `aborts_leave_output`, the rest of the output is that of aborted
+    requests as soon as nothing is in flight. `time_per_output_token` is observed once a request,
+    `inter_token_latency` once a token or step.
 
     A `frontend` counts what other engines made. `caveats` are for whoever reads the figures.
     """
@@ -56,6 +61,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ("/metrics",)
     draining_paths: tuple[str, ...] = ()
     frontend: bool = False
+    aborts_leave_output: bool = False
     caveats: tuple[str, ...] = ()
     model_label: str = "model_name"
     rank_labels: tuple[str, ...] = ("engine",)
@@ -75,6 +81,14 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     http_failed: Role = ()
     first_tokens: Role = ()
     finished: Role = ()
+    aborted_tokens: Role = ()
+    failed_tokens: Role = ()
+    recomputed_tokens: Role = ()
+    draft_tokens: Role = ()
+    accepted_draft_tokens: Role = ()
+    time_to_first_token: Role = ()
+    time_per_output_token: Role = ()
+    inter_token_latency: Role = ()
     preemptions: Role = ()
     running: Role = ()
     waiting: Role = ()
@@ -91,12 +105,12 @@ class EngineKind(Struct, frozen=True, kw_only=True):
 
     def families(self) -> frozenset[str]:
         """Return every metric name that this engine's page is read for."""
-        return self.recognised_by.union(*(_names(pick) for role in self.roles().values() for pick in role))
+        return self.recognised_by.union(*(_names(role, picks) for role, picks in self.roles().items()))
 
     def counters(self) -> frozenset[str]:
         """Return the names, of those, that only ever grow while the engine lives."""
-        counters = (role for name, role in self.roles().items() if name not in _GAUGES)
-        return frozenset().union(*(_names(pick) for role in counters for pick in role))
+        counters = ((role, picks) for role, picks in self.roles().items() if role not in _GAUGES)
+        return frozenset().union(*(_names(role, picks) for role, picks in counters))
 
 
 def where(**labels: str | frozenset[str]) -> Labels:
@@ -121,6 +135,17 @@ def renamed(kind: EngineKind, old: str, new: str) -> dict[str, Role | frozenset[
     return roles | {"recognised_by": frozenset(name(one) for one in kind.recognised_by)}
 
 
-def _names(pick: Pick) -> frozenset[str]:
+def histogram_series(pick: Pick) -> tuple[str, str]:
+    """Return the names of a histogram's buckets and of its sum."""
+    return f"{pick.name}_bucket", f"{pick.name}_sum"
+
+
+def _names(role: str, picks: Role) -> frozenset[str]:
+    if role in HISTOGRAMS:
+        return frozenset(name for pick in picks for name in histogram_series(pick))
+    return frozenset().union(*map(_counter_names, picks))
+
+
+def _counter_names(pick: Pick) -> frozenset[str]:
     beside = {pick.zero_beside} - {""}
-    return frozenset({pick.name, *beside}).union(*(_names(other) for other in pick.plus))
+    return frozenset({pick.name, *beside}).union(*map(_counter_names, pick.plus))

@@ -33,6 +33,8 @@ SGLANG = EngineKind(
         "Its warm-up counts as work: 27 or 28 prompt tokens, 8 output tokens and one request for each "
         "data-parallel rank, once a start.",
         "It counts aborted requests as requests; they are taken off again.",
+        "Recomputed tokens are those that retracted requests lost; what of them was still cached when they "
+        "came back was not computed again. Rejected drafts are shown as a rate only, and not read.",
         "With `--enable-metrics-for-all-schedulers` each tensor- and pipeline-parallel rank shows the same "
         "work: of each replica the lowest counts.",
         "It never shows a process start.",
@@ -52,6 +54,16 @@ SGLANG = EngineKind(
     http_rejected=_http(400),
     http_failed=_http(500),
     preemptions=(Pick("sglang:num_retracted_requests_total", zero_beside=_LIVE),),
+    recomputed_tokens=(
+        Pick(
+            "sglang:num_retracted_input_tokens_total",
+            plus=(Pick("sglang:num_retracted_output_tokens_total"),),
+            zero_beside=_LIVE,
+        ),
+    ),
+    time_to_first_token=(Pick("sglang:time_to_first_token_seconds"),),
+    time_per_output_token=(Pick("sglang:request_time_per_output_token_seconds"),),
+    inter_token_latency=(Pick("sglang:inter_token_latency_seconds"),),
     running=(Pick("sglang:num_running_reqs"),),
     waiting=(Pick("sglang:num_queue_reqs"),),
     kv_cache_usage=(Pick("sglang:token_usage"),),
@@ -77,5 +89,6 @@ SGLANG_BEFORE_0_5_8 = replace(
     prompt_cached=(Pick("sglang:cached_tokens_total", zero_beside="sglang:prompt_tokens_total"),),
     requests_ended=(Pick("sglang:num_requests_total"),),
     requests_aborted=(Pick(_ABORTED),),
+    recomputed_tokens=(),
     preemptions=(),
 )

@@ -41,9 +41,10 @@ VLLM = EngineKind(
     port=8000,
     caveats=(
         "Aborted requests are counted nowhere: they are derived from first tokens, ends and what runs. Their "
-        "tokens are in the output. Effective tokens are absent once a request ended badly.",
+        "tokens are in the output, and told as wasted whenever nothing runs or waits. Effective tokens are "
+        "absent once a request ended badly.",
         "`--disable-log-stats` leaves a page without any token; `--api-key` does not protect the page.",
-        "What is computed again after a preemption takes joules but is no prompt token.",
+        "What is computed again after a preemption takes joules but is no prompt token, nor counted at all.",
         "With several API servers there is no process start, and gauges show up with the first request.",
         "`vllm:iteration_tokens_total` is a histogram; nothing of it is read.",
         "Counts outlive a restart where `PROMETHEUS_MULTIPROC_DIR` is set by the user and not wiped.",
@@ -69,6 +70,15 @@ VLLM = EngineKind(
     http_failed=_http("5xx"),
     first_tokens=(Pick("vllm:time_to_first_token_seconds_count"),),
     finished=(Pick("vllm:e2e_request_latency_seconds_count"),),
+    aborts_leave_output=True,
+    draft_tokens=(Pick("vllm:spec_decode_num_draft_tokens_total"),),
+    accepted_draft_tokens=(Pick("vllm:spec_decode_num_accepted_tokens_total"),),
+    time_to_first_token=(Pick("vllm:time_to_first_token_seconds"),),
+    time_per_output_token=(Pick("vllm:request_time_per_output_token_seconds"),),
+    inter_token_latency=(
+        Pick("vllm:inter_token_latency_seconds"),
+        Pick("vllm:time_per_output_token_seconds"),  # 0.9, where it is no request's
+    ),
     preemptions=(Pick("vllm:num_preemptions_total"),),
     running=(Pick("vllm:num_requests_running"),),
     waiting=(Pick("vllm:num_requests_waiting"),),
@@ -119,4 +129,6 @@ NIM = EngineKind(
     running=(Pick("num_requests_running"),),
     waiting=(Pick("num_requests_waiting"),),
     kv_cache_usage=(Pick("gpu_cache_usage_perc"),),
+    time_to_first_token=(Pick("time_to_first_token_seconds"),),
+    inter_token_latency=(Pick("time_per_output_token_seconds"),),
 )

@@ -1,0 +1,70 @@
+"""An engine's histogram as it stands on a page: its ranks added up, or refused as a whole."""
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.promparse import Series
+from perwatt_agent.snapshot import Histogram
+
+# Engines have 20 to 40; each bucket is a series of ours, and of whoever stores our page.
+MOST_BUCKETS = 100
+
+
+class BadHistogram(EngineFailure):
+    """What a page shows is no histogram; the rest of the page stands."""
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__("bad_histogram", f"{name} is left out: {fault}")
+
+
+def histogram_of(
+    name: str, buckets: Iterable[tuple[Series, float]], sums: Iterable[tuple[Series, float]]
+) -> Histogram:
+    """
+    Add up the histogram *name* over all that its labels tell apart; there must be a bucket.
+
+    The counts are those of the page, and the number of all observations is that of the last bucket.
+    Raises BadHistogram where ranks have other buckets than their siblings, there is no last bucket or
+    there are too many, or any number is none that a histogram can have.
+    """
+    ranks = _by_rank(name, buckets)
+    bounds = sorted(ranks[0])
+    if not all(rank.keys() == ranks[0].keys() for rank in ranks):
+        raise BadHistogram(name, "its parts have different buckets")
+    if bounds[-1] != math.inf:
+        raise BadHistogram(name, 'it has no bucket le="+Inf"')
+    if len(bounds) > MOST_BUCKETS:
+        raise BadHistogram(name, f"it has more than {MOST_BUCKETS} buckets")
+    counts = [[rank[bound] for bound in bounds] for rank in ranks]
+    if not all(_is_cumulative(rank) for rank in counts):
+        raise BadHistogram(name, "its counts are not finite, or fall from one bucket to the next")
+    amounts = [amount for _, amount in sums]
+    if not amounts or not all(0.0 <= amount < math.inf for amount in amounts):
+        raise BadHistogram(name, "its sum is missing or no amount of time")
+    *at_most, count = map(sum, zip(*counts, strict=True))
+    return Histogram(tuple(bounds[:-1]), tuple(at_most), count, sum(amounts))
+
+
+def _by_rank(name: str, buckets: Iterable[tuple[Series, float]]) -> list[dict[float, float]]:
+    """The counts by bound of each set of labels besides the bound."""
+    ranks: dict[tuple[tuple[str, str], ...], dict[float, float]] = {}
+    for series, count in buckets:
+        rank = ranks.setdefault(tuple(pair for pair in series.labels if pair[0] != "le"), {})
+        bound = _bound(series.label("le"))
+        if math.isnan(bound) or bound == -math.inf or bound in rank:
+            raise BadHistogram(name, "a bound is no number, or is there twice")
+        rank[bound] = count
+    return list(ranks.values())
+
+
+def _bound(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _is_cumulative(counts: list[float]) -> bool:
+    return counts[0] >= 0.0 and counts[-1] < math.inf and all(low <= high for low, high in pairwise(counts))
