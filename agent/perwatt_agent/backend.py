@@ -1,6 +1,6 @@
 """What a source of GPU readings must offer, and how it says that it cannot."""
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -40,6 +40,28 @@ class GpuFailure(Exception):
         self.reason = reason
 
 
+class NothingToHear(Exception):
+    """The GPUs of this generation do not tell of their errors by themselves, and never will."""
+
+
+class XidError(NamedTuple):
+    """An error that a GPU told of by itself; `code` is NVIDIA's number, 999 where the driver has no name."""
+
+    uuid: str
+    code: int
+
+
+class Watch(Protocol):
+    """What the GPUs of a generation tell by themselves; never called twice at the same time."""
+
+    def wait(self) -> XidError | None:
+        """
+        Block until a GPU tells of an error; None when none did for about a second, or sooner.
+
+        Raises GpuFailure when nothing can be heard for now, NothingToHear and GenerationEnded.
+        """
+
+
 class Device(Protocol):
     """
     One GPU of a driver generation. Every method may block, and no two are called at the same time.
@@ -56,12 +78,17 @@ class Device(Protocol):
 
 
 class Generation(Struct, frozen=True):
-    """One life of the driver: its versions and its GPUs; `unidentified` GPUs are there but dead."""
+    """
+    One life of the driver: its versions and its GPUs; `unidentified` GPUs are there but dead.
+
+    `watch` hears what GPUs tell by themselves; None where they cannot.
+    """
 
     driver_version: str
     nvml_version: str
     devices: tuple[Device, ...]
     unidentified: int = 0
+    watch: Watch | None = None
 
 
 class Backend(Protocol):

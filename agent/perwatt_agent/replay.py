@@ -1,11 +1,11 @@
 """Play a recording as if it happened now."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.readings import EngineSample, Readings
+from perwatt_agent.readings import EngineSample, Readings, XidEvent
 from perwatt_agent.recording import Recording
 from perwatt_agent.snapshot import BackendStatus
 
@@ -41,6 +41,9 @@ class ReplaySource:
         self._engines.update((sample.info.workload, sample) for sample in readings.engines)
         self.status = self._last.backend
         return self._last
+
+    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
+        """What GPUs told by themselves comes with the readings that it was recorded with."""
 
     def close(self) -> None:
         """Nothing is held open."""

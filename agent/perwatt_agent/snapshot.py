@@ -20,6 +20,7 @@ from perwatt_agent.gpufacts import (
     RecoveryAction,
     ThrottleReason,
 )
+from perwatt_agent.gpuhealth import GpuHealth, XidCount
 from perwatt_agent.hostfacts import HostReading, MeterSnapshot, NodeModel
 
 GpuState = Literal["ok", "lost", "hung", "error"]
@@ -57,7 +58,8 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     own cumulative counter, unaltered, and `energy_source` says what it counts.
 
     `throttled_seconds` cumulates, by reason, how long clocks were held down; reasons overlap. Counts of
-    bytes start with the driver and may wrap.
+    bytes start with the driver and may wrap. `failed_calls` are the driver calls whose latest answer was a
+    passing failure, and the word for it.
     """
 
     monotonic_seconds: float
@@ -82,6 +84,7 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     nvlink_transmitted_bytes: float | None = None
     nvlink_received_bytes: float | None = None
     gpm: GpmReading | None = None
+    failed_calls: dict[str, str] = {}
 
 
 class GpuProcess(Struct, frozen=True, omit_defaults=True):
@@ -167,7 +170,11 @@ class GpuEnergy(Struct, frozen=True):
 
 
 class GpuSnapshot(Struct, frozen=True):
-    """One GPU at one sweep. When `state` is not "ok", all that was measured is None."""
+    """
+    One GPU at one sweep. When `state` is not "ok", all that was measured is None.
+
+    `health` and `xids` stay whatever the state is; None and empty before anyone has looked at them.
+    """
 
     info: GpuInfo
     state: GpuState
@@ -178,6 +185,8 @@ class GpuSnapshot(Struct, frozen=True):
     unallocated_joules: float | None = None
     unknown_joules: float | None = None
     idle_power_watts: float | None = None
+    health: GpuHealth | None = None
+    xids: tuple[XidCount, ...] = ()
 
 
 class Histogram(Struct, frozen=True):
@@ -303,7 +312,8 @@ class Snapshot(Struct, frozen=True):
     """
     All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID.
 
-    `node_meters` has at most one: what speaks for the whole node now; `meters` are all of them.
+    `node_meters` has at most one: what speaks for the whole node now; `meters` are all of them. `events`
+    counts what happened since the agent started, by kind.
     """
 
     unix_seconds: float
@@ -317,3 +327,4 @@ class Snapshot(Struct, frozen=True):
     meters: tuple[MeterSnapshot, ...] = ()
     host: HostReading | None = None
     node_model: NodeModel | None = None
+    events: tuple[tuple[str, int], ...] = ()

@@ -45,7 +45,10 @@ class TestFailures:
         during, after = devices[0].read(), devices[0].read()
         lost = {name for name in before.__struct_fields__ if getattr(during, name) != getattr(before, name)}
 
-        assert {fact} | ({"clock_sm_hertz"} if fact == "clock_memory_hertz" else set()) == lost
+        assert {fact, "failed_calls"} | (
+            {"clock_sm_hertz"} if fact == "clock_memory_hertz" else set()
+        ) == lost
+        assert {errors.describe(code).word} == set(during.failed_calls.values())
         assert None is getattr(during, fact)
         assert before == after
 

@@ -9,6 +9,8 @@ from support.node import Engine, Node
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.diagnosis.diagnosis import Diagnosis
+from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingWriter
 from perwatt_agent.replay import ENDED, ReplaySource
@@ -63,8 +65,8 @@ async def snapshots(recording: Recording, clock: ManualClock) -> list[Snapshot]:
 async def test_same_snapshots(tmp_path: Path, clock: ManualClock) -> None:
     """The snapshots of a replay are those of the live run, apart from their date and the backend's name."""
     taken = swept(60)
-    account = Account(1.0)
-    live = [account.advance(readings) for readings in taken]
+    account, diagnosis = Account(1.0), Diagnosis(EventRing("live"))
+    live = [diagnosis.examine(account.advance(readings), readings.xids) for readings in taken]
     played = await snapshots(record(tmp_path / "node.jsonl", taken), clock)
 
     assert len(live) + 1 == len(played)

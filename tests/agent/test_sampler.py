@@ -1,6 +1,7 @@
 """The loop publishes each sweep whole, after whoever must know it first."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from support.devices import FakeBackend, FakeDevice
@@ -9,7 +10,7 @@ from support.readings import At, sweep
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import BackendBroken, GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.readings import Readings
+from perwatt_agent.readings import Readings, XidEvent
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.sampler import Sampler
@@ -27,6 +28,9 @@ class Played:
 
     async def next(self) -> Readings | None:
         return next(self._readings, None)
+
+    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
+        self.tell = hear
 
     def close(self) -> None:
         self.closed = True

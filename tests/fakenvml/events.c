@@ -59,7 +59,7 @@ static int next_event(nvmlEventSet_t set, nvmlEventData_t *data) {
     while (set->heard < __atomic_load_n(&control->event_count, __ATOMIC_ACQUIRE)) {
         const fake_event_t *event = &control->events[set->heard++ % FAKE_MAX_EVENTS];
         if (!set->hears[event->gpu]) continue;
-        *data = (nvmlEventData_t){.device = fake_handle(event->gpu),
+        *data = (nvmlEventData_t){.device = fake_handle((int)event->gpu),
                                   .eventType = nvmlEventTypeXidCriticalError,
                                   .eventData = event->xid,
                                   .gpuInstanceId = 0xffffffff,

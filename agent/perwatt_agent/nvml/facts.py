@@ -22,12 +22,17 @@ FORBIDDEN_RETRY_SECONDS = 60.0
 
 
 class Asker:
-    """Asks one GPU, and remembers for the driver's generation what it does not give."""
+    """
+    Asks one GPU, and remembers for the driver's generation what it does not give.
+
+    `failed` holds the calls whose latest answer was a failure that may pass, and the word for it.
+    """
 
     def __init__(self, uuid: str, clock: Clock) -> None:
         self._uuid = uuid
         self._clock = clock
         self._not_before: dict[Call, float] = {}
+        self.failed: dict[str, str] = {}
 
     def ask(self, handle: Any, alternatives: Iterable[Call], *, vital: bool = False) -> Facts:
         """
@@ -38,6 +43,7 @@ class Asker:
         for call in alternatives:
             if self._clock.monotonic() < self._not_before.get(call, -math.inf):
                 continue
+            self.failed.pop(call.__name__, None)
             try:
                 return call(handle)
             except pynvml.NVMLError as error:
@@ -46,6 +52,7 @@ class Asker:
             if not self._put_off(call, code):
                 if vital:
                     raise_failure(code, call.__name__)
+                self.failed[call.__name__] = describe(code).word
                 break
         return {}
 

@@ -36,7 +36,7 @@ class FastReader:
         facts["monotonic_seconds"] = self._clock.monotonic()
         for alternatives in SINGLE_CALLS:
             facts |= self._asker.ask(handle, alternatives)
-        return GpuReading(**facts)
+        return GpuReading(**facts, failed_calls={**self._asker.failed, **self._fields.failed})
 
     def _energy_and_power(self, handle: Any) -> Facts:
         facts: Facts = dict(self._fields.read(handle))

@@ -99,10 +99,12 @@ class FieldFacts:
     The facts that one GPU gives by field.
 
     It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
+    `failed` holds the fields that failed in the latest reading, and the word for it.
     """
 
     def __init__(self, table: Mapping[str, tuple[Field, ...]]) -> None:
         self._candidates: dict[str, tuple[Field, ...]] = dict(table)
+        self.failed: dict[str, str] = {}
         self._batch = self._new_batch()
 
     @property
@@ -154,9 +156,13 @@ class FieldFacts:
 
     def _facts(self, replies: Mapping[Field, Reply]) -> dict[str, float]:
         facts = {}
+        self.failed = {}
         for fact in self._candidates:
             field = self.chosen(fact)
-            if field is None or replies[field][0] != SUCCESS:
+            if field is None:
+                continue
+            if replies[field][0] != SUCCESS:
+                self.failed[f"field {field.id}"] = describe(replies[field][0]).word
                 continue
             value = field.convert(replies[field][1])
             if value is not None:

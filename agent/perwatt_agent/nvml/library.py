@@ -11,6 +11,7 @@ from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.device import NvmlDevice, Roll
 from perwatt_agent.nvml.errors import Meaning, describe, unavailable
+from perwatt_agent.nvml.events import NvmlWatch
 from perwatt_agent.nvml.roll_call import RollCall
 from perwatt_agent.snapshot import GpuInfo
 
@@ -40,6 +41,7 @@ class Library:
 
     def __init__(self) -> None:
         self._roll_call: RollCall[NvmlDevice] | None = None
+        self._watch: NvmlWatch | None = None
 
     def start(self, clock: Clock) -> Generation:
         """Begin a generation; raises BackendUnavailable or BackendBroken, and then nothing is left open."""
@@ -56,6 +58,8 @@ class Library:
 
         A driver that is gone already cannot be shut down, which is just as well.
         """
+        if self._watch is not None and not self._watch.end():
+            return
         if self._roll_call is not None and self._roll_call.hangs:
             return
         with contextlib.suppress(pynvml.NVMLError):
@@ -70,7 +74,10 @@ class Library:
         devices = tuple(device for device in self._roll_call.answers if device is not None)
         if self._roll_call.hangs:
             logger.warning("a GPU does not say who it is and hangs: it may need a reset")
-        return Generation(driver_version, nvml_version, devices, unidentified=count - len(devices))
+        if devices:
+            self._watch = NvmlWatch([device.info.uuid for device in devices], clock)
+        unidentified = count - len(devices)
+        return Generation(driver_version, nvml_version, devices, unidentified, self._watch)
 
 
 def _checked(name: str, call: Callable[[], Any]) -> Any:

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
-from perwatt_agent.readings import Readings
+from perwatt_agent.diagnosis.diagnosis import Diagnosis
+from perwatt_agent.diagnosis.ring import EventRing
+from perwatt_agent.readings import Readings, XidEvent
 from perwatt_agent.sampling.source import Source
 from perwatt_agent.snapshot import Snapshot
 
@@ -14,7 +16,8 @@ class Sampler:
     Turn a source's readings into snapshots.
 
     `latest` is replaced by one assignment and never modified, so any task may read it at any time.
-    `observers` see each sweep's readings and snapshot before it is published: they save and record.
+    `observers` see each sweep's readings and snapshot before it is published: they save and record. What a
+    GPU tells by itself is published at once, in the snapshot of the sweep before. `events` are the newest.
     """
 
     def __init__(
@@ -24,22 +27,28 @@ class Sampler:
         clock: Clock,
         observers: tuple[Callable[[Readings, Snapshot], None], ...] = (),
     ) -> None:
+        self.events = EventRing(run=f"{int(clock.unix() * 1000):x}")
+        self._diagnosis = Diagnosis(self.events)
         self._source = source
         self._account = account
         self._observers = observers
         self.latest = Snapshot(clock.unix(), clock.monotonic(), source.status)
+        source.subscribe(self._hear)
 
     async def tick(self) -> bool:
         """Take in one sweep; False when there will be no more."""
         readings = await self._source.next()
         if readings is None:
             return False
-        snapshot = self._account.advance(readings)
+        snapshot = self._diagnosis.examine(self._account.advance(readings), readings.xids)
         # Before publishing: what the page has once shown must survive a crash of the agent.
         for observe in self._observers:
             observe(readings, snapshot)
         self.latest = snapshot
         return True
+
+    def _hear(self, xid: XidEvent) -> None:
+        self.latest = self._diagnosis.hear(self.latest, xid)
 
     async def run(self) -> None:
         """Tick until cancelled or the source ends; raises BackendBroken."""

@@ -1,13 +1,14 @@
 """Where readings come from: this machine, sweep by sweep."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.feed import Feed
-from perwatt_agent.readings import Readings
+from perwatt_agent.readings import Readings, XidEvent
 from perwatt_agent.sampling.driver import STARTING, Driver
+from perwatt_agent.sampling.events import EventLane
 from perwatt_agent.sampling.gpus import GpuSweeper
 from perwatt_agent.snapshot import BackendStatus, CollectorHealth
 
@@ -16,13 +17,16 @@ class Source(Protocol):
     """
     A stream of readings, at its own pace.
 
-    `next` waits until the next sweep is due and returns it, or None when there will be no more.
+    `next` waits until the next sweep is due and returns it, or None when there will be no more. What GPUs
+    tell by themselves is told to the subscriber at once, and is in the readings of the next sweep.
     """
 
     @property
     def status(self) -> BackendStatus: ...
 
     async def next(self) -> Readings | None: ...
+
+    def subscribe(self, hear: Callable[[XidEvent], None]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -45,6 +49,7 @@ class LiveSource:
         self._interval_seconds = interval_seconds
         self._due = clock.monotonic()
         self._running: list[asyncio.Task[None]] = []
+        self._events = EventLane(clock)
 
     @property
     def status(self) -> BackendStatus:
@@ -66,6 +71,7 @@ class LiveSource:
         gpus = await self._sweeper.sweep()
         known = self._sweeper.known
         generation = self._driver.generation
+        self._events.attend(generation.watch if generation else None)
         return Readings(
             monotonic_seconds=self._clock.monotonic(),
             unix_seconds=self._clock.unix(),
@@ -76,7 +82,11 @@ class LiveSource:
             engines=tuple(sample for feed in self._feeds for sample in feed.drain(known, gpus)),
             collectors=self._collectors(),
             unidentified_gpus=generation.unidentified if generation else 0,
+            xids=self._events.drain(),
         )
+
+    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
+        self._events.hear = hear
 
     def close(self) -> None:
         for task in self._running:
@@ -84,5 +94,7 @@ class LiveSource:
         self._sweeper.close()
 
     def _collectors(self) -> tuple[CollectorHealth, ...]:
-        gpu_healths = (self._driver.health.snapshot(), self._sweeper.health.snapshot())
+        gpu_healths = [self._driver.health.snapshot(), self._sweeper.health.snapshot()]
+        if self._events.in_use:
+            gpu_healths.append(self._events.health.snapshot())
         return (*gpu_healths, *(feed.health() for feed in self._feeds))

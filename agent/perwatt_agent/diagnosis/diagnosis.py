@@ -1,0 +1,67 @@
+"""Say of each snapshot how its GPUs fare and what happened since the one before."""
+
+from msgspec.structs import replace
+
+from perwatt_agent.diagnosis.changes import changes
+from perwatt_agent.diagnosis.past import Past
+from perwatt_agent.diagnosis.ring import EventRing
+from perwatt_agent.diagnosis.rules import judge
+from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
+from perwatt_agent.gpuhealth import Event
+from perwatt_agent.readings import XidEvent
+from perwatt_agent.snapshot import GpuSnapshot, Snapshot
+
+
+class Diagnosis:
+    """
+    Remembers what the rules need of each GPU, and writes what happens into the ring.
+
+    An XID error may be told twice, at once and with the sweep after it: it counts once, by its number.
+    """
+
+    def __init__(self, events: EventRing) -> None:
+        self.events = events
+        self._pasts: dict[str, Past] = {}
+        self._last: Snapshot | None = None
+        self._heard = 0
+
+    def examine(self, snapshot: Snapshot, xids: tuple[XidEvent, ...] = ()) -> Snapshot:
+        """Return a sweep's snapshot with health, XID errors and counts of events in it."""
+        for xid in xids:
+            self._hear(xid, snapshot)
+        return self._judge(snapshot)
+
+    def hear(self, latest: Snapshot, xid: XidEvent) -> Snapshot:
+        """Return the latest snapshot with an XID error that was heard since."""
+        self._hear(xid, latest)
+        return self._judge(latest)
+
+    def _judge(self, snapshot: Snapshot) -> Snapshot:
+        gpus = tuple(self._gpu(gpu, snapshot) for gpu in snapshot.gpus)
+        judged = replace(snapshot, gpus=gpus)
+        if self._last is not None:
+            for event in changes(self._last, judged):
+                self.events.add(event)
+        self._last = judged
+        return replace(judged, events=self.events.counts())
+
+    def _gpu(self, gpu: GpuSnapshot, snapshot: Snapshot) -> GpuSnapshot:
+        past = self._past(gpu.info.uuid)
+        now, backend_up = snapshot.monotonic_seconds, snapshot.backend.up
+        case = past.case(gpu, now, snapshot.workloads, backend_up=backend_up)
+        return replace(gpu, health=judge(case), xids=past.xids())
+
+    def _past(self, uuid: str) -> Past:
+        return self._pasts.setdefault(uuid, Past())
+
+    def _hear(self, xid: XidEvent, snapshot: Snapshot) -> None:
+        if xid.number <= self._heard:
+            return
+        self._heard = xid.number
+        self._past(xid.uuid).hear(xid.code, xid.monotonic_seconds, xid.unix_seconds)
+        known = meaning_of(xid.code)
+        names = {gpu.info.uuid: f"GPU {gpu.info.index} ({gpu.info.name})" for gpu in snapshot.gpus}
+        message = f"{names.get(xid.uuid, xid.uuid)}: XID {xid.code}, {known.meaning}."
+        self.events.add(
+            Event(0, xid.unix_seconds, "xid", SEVERITY[known.kind], message, gpu=xid.uuid, xid=xid.code)
+        )

@@ -1,0 +1,177 @@
+"""When a GPU is not well: one row for each reason, over what is known of the GPU now and lately."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from perwatt_agent.diagnosis.past import Case
+from perwatt_agent.gpufacts import RecoveryAction
+from perwatt_agent.gpuhealth import HEALTH_STATES, GpuHealth, HealthReason, HealthState
+
+UNREADABLE_SECONDS = 5.0
+LINK_SECONDS = 30.0
+SILENT_SECONDS = 300.0
+SHRUNK_CELSIUS = 6.0
+RISING_STEPS = 3
+REPEATED_XIDS = 3
+
+NEEDED: tuple[RecoveryAction, ...] = ("reset", "reboot", "drain_and_reset", "bus_reset", "system_reboot")
+ADVISED: tuple[RecoveryAction, ...] = ("drain_p2p", "restart_imex", "other")
+
+
+class Rule(Struct, frozen=True):
+    """
+    A reason, how bad it is, and when it holds; `meaning` says both to people, with what to do.
+    """
+
+    reason: HealthReason
+    state: HealthState
+    meaning: str
+    holds: Callable[[Case], bool]
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "driver_down",
+        "failed",
+        "The driver does not answer, so nothing is known of the GPU. `perwatt doctor` says what is missing.",
+        lambda case: not case.backend_up,
+    ),
+    Rule(
+        "lost",
+        "failed",
+        "The driver lost the GPU. Reset it, or the node.",
+        lambda case: case.backend_up and case.gpu.state == "lost",
+    ),
+    Rule(
+        "hung",
+        "failed",
+        "A call into the driver about this GPU does not return. Look into `dmesg` for XID 119 and 120; the "
+        "node will have to be restarted.",
+        lambda case: case.gpu.state == "hung",
+    ),
+    Rule(
+        "unreadable",
+        "failed",
+        f"The GPU is there, but for {UNREADABLE_SECONDS:g} s no reading of it succeeded; "
+        "`perwatt_collector_failures_total` says why.",
+        lambda case: case.gpu.state == "error" and case.seconds_unread >= UNREADABLE_SECONDS,
+    ),
+    Rule(
+        "calls_fail",
+        "degraded",
+        f"For {UNREADABLE_SECONDS:g} s some driver calls failed that the GPU does answer otherwise, so facts "
+        "are missing; the event names the calls.",
+        lambda case: case.seconds_failing >= UNREADABLE_SECONDS,
+    ),
+    Rule(
+        "xid_fatal",
+        "failed",
+        "A fatal XID error within a day, and the GPU was not reset since. Drain the node and reset the GPU.",
+        lambda case: case.xids["fatal"] > 0,
+    ),
+    Rule(
+        "xid_warning",
+        "at_risk",
+        "An XID error of the hardware within an hour. Look at the GPU before it gets more work.",
+        lambda case: case.xids["warning"] > 0,
+    ),
+    Rule(
+        "xid_application_repeated",
+        "degraded",
+        f"{REPEATED_XIDS} XID errors within ten minutes that mostly a program is to blame for. Look at the "
+        "program first.",
+        lambda case: case.xids["application"] >= REPEATED_XIDS,
+    ),
+    Rule(
+        "recovery_needed",
+        "failed",
+        "The driver asks for a reset of the GPU or a restart of the node.",
+        lambda case: _recovery(case) in NEEDED,
+    ),
+    Rule(
+        "recovery_advised",
+        "at_risk",
+        "The driver asks that the GPU be relieved of its peers (drain P2P), that IMEX be restarted, or "
+        "for something that perwatt does not know.",
+        lambda case: _recovery(case) in ADVISED,
+    ),
+    Rule(
+        "remap_failed",
+        "failed",
+        "A memory row could not be remapped: the GPU has to be replaced.",
+        lambda case: case.gpu.slow is not None and case.gpu.slow.remapped_rows_failed is True,
+    ),
+    Rule(
+        "remap_pending",
+        "at_risk",
+        "A memory row waits to be remapped, or a page to be retired. Reset the GPU when it is free.",
+        lambda case: (
+            case.gpu.slow is not None
+            and (case.gpu.slow.remapped_rows_pending is True or case.gpu.slow.retired_pages_pending is True)
+        ),
+    ),
+    Rule(
+        "ecc_uncorrectable",
+        "at_risk",
+        "Memory errors within the hour that could not be corrected. What ran may have failed; watch the GPU.",
+        lambda case: case.ecc_uncorrectable > 0,
+    ),
+    Rule(
+        "ecc_correctable_rising",
+        "degraded",
+        f"Corrected memory errors rose {RISING_STEPS} times within the hour: the memory is wearing out.",
+        lambda case: case.ecc_correctable_steps >= RISING_STEPS,
+    ),
+    Rule(
+        "nvlink_errors",
+        "degraded",
+        "NVLink counted errors within ten minutes. Look at cables, bridges and the fabric manager.",
+        lambda case: case.nvlink_errors > 0,
+    ),
+    Rule(
+        "fabric_unhealthy",
+        "at_risk",
+        "The NVLink fabric says that it is not healthy around this GPU.",
+        lambda case: (
+            case.gpu.slow is not None and case.gpu.slow.fabric_health in ("unhealthy", "limited_capacity")
+        ),
+    ),
+    Rule(
+        "pcie_link_reduced",
+        "degraded",
+        f"For {LINK_SECONDS:g} s under load PCIe was narrower or slower than it can be. Reseat the board.",
+        lambda case: case.seconds_link_reduced >= LINK_SECONDS,
+    ),
+    Rule(
+        "power_brake",
+        "degraded",
+        "The server's power brake slowed the GPU down within five minutes. Look at the power supplies.",
+        lambda case: case.power_brake_seconds > 0,
+    ),
+    Rule(
+        "thermal_margin_shrinking",
+        "at_risk",
+        f"At equal power the GPU is {SHRUNK_CELSIUS:g} degrees closer to its limit than over the last hours. "
+        "Look at fans, dust, coolant and the room.",
+        lambda case: case.thermal_shrunk_celsius >= SHRUNK_CELSIUS,
+    ),
+    Rule(
+        "busy_without_tokens",
+        "degraded",
+        f"For {SILENT_SECONDS:g} s the GPU was fully busy while all engines that hold it made no token. One "
+        "may hang: look at its log.",
+        lambda case: case.seconds_silent >= SILENT_SECONDS,
+    ),
+)
+
+
+def judge(case: Case, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
+    """The health that the rules give: the worst state of all that hold, and why."""
+    holding = [rule for rule in rules if rule.holds(case)]
+    state = max((rule.state for rule in holding), key=HEALTH_STATES.index, default=HEALTH_STATES[0])
+    return GpuHealth(state, tuple(rule.reason for rule in holding))
+
+
+def _recovery(case: Case) -> RecoveryAction | None:
+    return None if case.gpu.slow is None else case.gpu.slow.recovery_action

@@ -1,0 +1,51 @@
+"""Whether a GPU cools worse than it did, at the power that it draws."""
+
+import math
+
+BAND_WATTS = 50.0
+"""Powers this close are compared with each other."""
+USUAL_SECONDS = 6 * 3600.0
+NOW_SECONDS = 600.0
+MIN_USUAL_SECONDS = 3600.0
+MAX_STEP_SECONDS = 60.0
+
+
+class _Mean:
+    """A mean that forgets over `memory_seconds`, and the time that went into it."""
+
+    def __init__(self, memory_seconds: float) -> None:
+        self._memory_seconds = memory_seconds
+        self.value = 0.0
+        self.seconds = 0.0
+
+    def add(self, value: float, seconds: float) -> None:
+        self.seconds += seconds
+        weight = -math.expm1(-seconds / min(self._memory_seconds, self.seconds))
+        self.value += weight * (value - self.value) if self.seconds > seconds else value - self.value
+
+
+class ThermalWatch:
+    """
+    Compare the thermal margin of the last minutes with that of the last hours, at equal power.
+
+    A margin is how many degrees are left to the limit; where the GPU gives none, its temperature counts
+    downwards instead, which shrinks by the same degrees.
+    """
+
+    def __init__(self) -> None:
+        self._bands: dict[int, tuple[_Mean, _Mean]] = {}
+        self._last: float | None = None
+        self.shrunk_celsius = 0.0
+
+    def add(self, now: float, power_watts: float | None, margin_celsius: float | None) -> None:
+        seconds = 0.0 if self._last is None else min(now - self._last, MAX_STEP_SECONDS)
+        self._last = now
+        self.shrunk_celsius = 0.0
+        if power_watts is None or margin_celsius is None or seconds <= 0.0:
+            return
+        band = int(power_watts // BAND_WATTS)
+        usual, recent = self._bands.setdefault(band, (_Mean(USUAL_SECONDS), _Mean(NOW_SECONDS)))
+        usual.add(margin_celsius, seconds)
+        recent.add(margin_celsius, seconds)
+        if usual.seconds >= MIN_USUAL_SECONDS:
+            self.shrunk_celsius = max(0.0, usual.value - recent.value)

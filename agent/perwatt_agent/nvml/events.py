@@ -1,0 +1,129 @@
+"""What GPUs tell by themselves: XID errors, from an event set that all GPUs of a generation share."""
+
+import contextlib
+import ctypes
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pynvml
+
+from perwatt_agent.backend import GenerationEnded, NothingToHear, XidError
+from perwatt_agent.clock import Clock
+from perwatt_agent.nvml.errors import SUCCESS, Meaning, describe, raise_failure
+
+WAIT_MILLISECONDS = 1_000
+# A wait that has not returned by then never will.
+END_SECONDS = 2.0
+REGISTER_AGAIN_SECONDS = 30.0
+TIMEOUT = 10
+
+
+class NvmlWatch:
+    """
+    Listens to the GPUs of one generation, found by their UUIDs.
+
+    GPUs that cannot be listened to for now are tried again, the others are heard meanwhile. A set that
+    fails is freed and made anew by the next `wait`; one whose generation is over is left alone, since the
+    driver's library may crash on it.
+    """
+
+    def __init__(self, uuids: Sequence[str], clock: Clock) -> None:
+        self._clock = clock
+        self._all = tuple(uuids)
+        self._in_driver = threading.Lock()
+        self._ended = False
+        self._set: Any = None
+        self._heard: dict[int | None, str] = {}
+        self._missing: list[str] = []
+        self._register_at = 0.0
+
+    def wait(self) -> XidError | None:
+        """
+        The next XID error, or None when there was none for a second.
+
+        Raises GpuFailure when the driver cannot be listened to for now, NothingToHear when its GPUs never
+        tell, and GenerationEnded.
+        """
+        with self._in_driver:
+            if self._ended:
+                raise GenerationEnded("its generation is over")
+            if self._set is None:
+                self._begin()
+            elif self._missing and self._clock.monotonic() >= self._register_at:
+                self._register()
+            return self._listen()
+
+    def end(self) -> bool:
+        """Listen no more; False when a call still hangs in the driver, which then must not be shut down."""
+        self._ended = True
+        if not self._in_driver.acquire(timeout=END_SECONDS):
+            return False
+        self._in_driver.release()
+        return True
+
+    def _begin(self) -> None:
+        try:
+            self._set = pynvml.nvmlEventSetCreate()
+        except pynvml.NVMLError as error:
+            codes = [int(error.value)]
+        else:
+            self._heard, self._missing = {}, list(self._all)
+            codes = self._register()
+        if self._heard and self._set is not None:
+            return
+        refused = [code for code in codes if describe(code).meaning is not Meaning.ABSENT]
+        if refused:
+            self._fail(refused[0], "nvmlDeviceRegisterEvents")
+        self._free()
+        raise NothingToHear("no GPU of this driver tells of its errors")
+
+    def _register(self) -> list[int]:
+        """Register the GPUs that are missing, and return the codes of those that could not be."""
+        self._register_at = self._clock.monotonic() + REGISTER_AGAIN_SECONDS
+        failed = {uuid: code for uuid in self._missing if (code := self._register_one(uuid)) != SUCCESS}
+        meanings = {uuid: describe(code).meaning for uuid, code in failed.items()}
+        for uuid, meaning in meanings.items():
+            if meaning is Meaning.ENDED:
+                self._fail(failed[uuid], "nvmlDeviceRegisterEvents")
+        self._missing = [uuid for uuid, meaning in meanings.items() if meaning is not Meaning.ABSENT]
+        return list(failed.values())
+
+    def _register_one(self, uuid: str) -> int:
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
+        except pynvml.NVMLError as error:
+            return int(error.value)
+        self._heard[_address(handle)] = uuid
+        return SUCCESS
+
+    def _listen(self) -> XidError | None:
+        try:
+            data = pynvml.nvmlEventSetWait_v2(self._set, WAIT_MILLISECONDS)
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        else:
+            uuid = self._heard.get(_address(data.device))
+            is_xid = data.eventType == pynvml.nvmlEventTypeXidCriticalError
+            return XidError(uuid, int(data.eventData)) if is_xid and uuid is not None else None
+        if code != TIMEOUT:
+            self._fail(code, "nvmlEventSetWait")
+        return None
+
+    def _fail(self, code: int, call: str) -> None:
+        if describe(code).meaning is Meaning.ENDED:
+            self._set = None
+        self._free()
+        raise_failure(code, call)
+
+    def _free(self) -> None:
+        failed, self._set = self._set, None
+        if failed is not None:
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlEventSetFree(failed)
+
+
+def _address(handle: Any) -> int | None:
+    """What tells one handle from another: the GPU that an event is about may not answer any more."""
+    return ctypes.cast(handle, ctypes.c_void_p).value
