@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from perwatt_agent.accounting.attribution import Attribution, AttributionState
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
 from perwatt_agent.accounting.idle import IdlePower
-from perwatt_agent.accounting.integrate import Integrator
-from perwatt_agent.readings import GpuSample, MeterSample, Readings
+from perwatt_agent.accounting.meters import MeterBooks, MetersState
+from perwatt_agent.hostfacts import NodeModel
+from perwatt_agent.readings import GpuSample, Readings
 from perwatt_agent.snapshot import (
     GpuInfo,
     GpuReading,
     GpuSlowReading,
     GpuSnapshot,
-    NodeMeterSnapshot,
     Snapshot,
 )
 
@@ -31,20 +31,7 @@ class AccountState(Struct):
     energy: dict[str, EnergyState]
     attribution: AttributionState
     idle_watts: dict[str, float] = {}
-
-
-class _Meter:
-    def __init__(self, max_gap_seconds: float) -> None:
-        self._integrator = Integrator(max_gap_seconds)
-        self._joules = 0.0
-        self._covered_seconds = 0.0
-
-    def add(self, sample: MeterSample) -> NodeMeterSnapshot:
-        assert sample.power_watts is not None  # every meter at the wall so far tells its power
-        added = self._integrator.add(sample.monotonic_seconds, sample.power_watts, is_mean=False)
-        self._joules += added.joules
-        self._covered_seconds += added.seconds
-        return NodeMeterSnapshot(sample.source, self._joules, self._covered_seconds, sample.power_watts)
+    meters: MetersState = field(default_factory=MetersState)
 
 
 class Account:
@@ -52,7 +39,8 @@ class Account:
     Keep the books of one node over its sweeps, `interval_seconds` apart.
 
     `calibration` gives per-UUID factors that are shown beside the counters, never applied to them;
-    `idle_watts` the idle power of GPUs by their model's name, which goes over what is learnt.
+    `idle_watts` the idle power of GPUs by their model's name, which goes over what is learnt; *model* is
+    what is assumed of a node without a meter at the wall.
     """
 
     def __init__(
@@ -61,6 +49,7 @@ class Account:
         *,
         calibration: Mapping[str, float] | None = None,
         idle_watts: Mapping[str, float] | None = None,
+        model: NodeModel | None = None,
         state: AccountState | None = None,
     ) -> None:
         self._max_gap_seconds = MAX_GAP_PERIODS * interval_seconds
@@ -73,7 +62,7 @@ class Account:
         self._idle = {uuid: IdlePower(watts) for uuid, watts in (state.idle_watts if state else {}).items()}
         self._attribution = Attribution(state.attribution if state else None)
         self._slow: dict[str, GpuSlowReading] = {}
-        self._meters: dict[str, _Meter] = {}
+        self._meters = MeterBooks(interval_seconds, model, state.meters if state else None)
 
     def advance(self, readings: Readings) -> Snapshot:
         """Account for one sweep and return what is to be published."""
@@ -82,6 +71,7 @@ class Account:
         gpus = [self._gpu(info, sample, readings) for info, sample in pairs]
         self._attribution.hear(readings.engines)
         self._attribution.settle(readings.monotonic_seconds)
+        meters = self._meters.advance(readings, gpus)
         return Snapshot(
             unix_seconds=readings.unix_seconds,
             monotonic_seconds=readings.monotonic_seconds,
@@ -89,8 +79,11 @@ class Account:
             gpus=tuple(self._with_rest(gpu) for gpu in gpus),
             collectors=readings.collectors,
             workloads=self._attribution.workloads(),
-            node_meters=tuple(self._meter(sample) for sample in readings.meters),
+            node_meters=meters.node_meters,
             unidentified_gpus=readings.unidentified_gpus,
+            meters=meters.meters,
+            host=readings.host,
+            node_model=self._meters.model,
         )
 
     def waiting_joules(self, gpu: str) -> float:
@@ -102,6 +95,7 @@ class Account:
             {uuid: account.state for uuid, account in self._energy.items()},
             self._attribution.state(),
             {uuid: idle.watts for uuid, idle in self._idle.items() if idle.watts is not None},
+            self._meters.state(),
         )
 
     def _gpu(self, info: GpuInfo, sample: GpuSample, readings: Readings) -> GpuSnapshot:
@@ -137,9 +131,6 @@ class Account:
             return gpu
         unallocated, unknown = self._attribution.unattributed(gpu.info.uuid)
         return replace(gpu, unallocated_joules=unallocated, unknown_joules=unknown)
-
-    def _meter(self, sample: MeterSample) -> NodeMeterSnapshot:
-        return self._meters.setdefault(sample.source, _Meter(self._max_gap_seconds)).add(sample)
 
 
 def _most_watts(slow: GpuSlowReading | None) -> float | None:
