@@ -30,6 +30,8 @@ NO_UNIT = {
     "perwatt_workload_missing_gpus",
     *("perwatt_requests_running", "perwatt_requests_waiting", "perwatt_request_preemptions_total"),
     *("perwatt_collector_success", "perwatt_work_total"),
+    *("perwatt_gpu_health", "perwatt_gpu_health_reason"),
+    *("perwatt_gpu_xid_errors_total", "perwatt_events_total"),
 }
 NOT_BASE = re.compile(
     r"milli|micro|kilo|mega|giga|kwh|watthours|watt_hours|_wh\b|percent|_mhz|_ghz|_mib|_gib|_mb\b|_gb\b|_ms\b|"

@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
+from perwatt_agent.gpuhealth import GpuHealth, XidCount
 from perwatt_agent.snapshot import (
     BackendStatus,
     CollectorHealth,
@@ -77,6 +78,10 @@ SLOW = GpuSlowReading(
 )
 
 
+FELL_OFF = GpuHealth("failed", ("lost", "xid_fatal"))
+EVENTS = (("xid", 3), ("gpu_state", 1), ("health", 2), ("driver", 0))
+
+
 def energy(index: int) -> GpuEnergy:
     return GpuEnergy(
         source="counter",
@@ -99,11 +104,14 @@ def healthy_gpu(index: int) -> GpuSnapshot:
         unallocated_joules=1_200.5,
         unknown_joules=0.0,
         idle_power_watts=71.25 if index == 0 else None,
+        health=GpuHealth("ok"),
     )
 
 
 def sick_gpu(index: int, state: GpuState) -> GpuSnapshot:
-    return GpuSnapshot(info=gpu_info(index), state=state)
+    health = {"lost": FELL_OFF, "hung": GpuHealth("failed", ("hung",))}.get(state, GpuHealth("ok"))
+    xids = (XidCount("79", 2, UNIX_SECONDS - 40), XidCount("unknown", 1, UNIX_SECONDS - 41.5))
+    return GpuSnapshot(gpu_info(index), state, health=health, xids=xids if state == "lost" else ())
 
 
 def collector(name: str, **failures: int) -> CollectorHealth:
@@ -161,7 +169,8 @@ def healthy_8_gpus() -> Snapshot:
 
 def one_lost() -> Snapshot:
     collectors = (collector("gpu", lost=3), collector("gpu_slow"))
-    return node((healthy_gpu(0), sick_gpu(1, "lost")), collectors=collectors, unidentified_gpus=1)
+    gpus = (healthy_gpu(0), sick_gpu(1, "lost"))
+    return node(gpus, collectors=collectors, unidentified_gpus=1, events=EVENTS)
 
 
 def one_hung() -> Snapshot:
@@ -237,7 +246,10 @@ def points(family: Family[Any], samples: Iterable[Sample]) -> list[tuple[str, di
         labels = dict(zip(family.labels, values, strict=True))
         if isinstance(value, Histogram):
             found += [(f"{family.name}_bucket", labels | {"le": le}, count) for le, count in _buckets(value)]
-            found += [(f"{family.name}_count", labels, value.count), (f"{family.name}_sum", labels, value.sum)]
+            found += [
+                (f"{family.name}_count", labels, value.count),
+                (f"{family.name}_sum", labels, value.sum),
+            ]
         else:
             found.append((family.name, labels, float(value)))
     return found

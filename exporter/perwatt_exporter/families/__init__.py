@@ -3,12 +3,14 @@ All that the agent's page shows. A new family is a row in one of these files; a 
 """
 
 from perwatt_agent.snapshot import Snapshot
-from perwatt_exporter.families import agent, energy, gpu, latency, node, workload
+from perwatt_exporter.families import agent, energy, gpu, health, latency, node, workload, xid
 from perwatt_exporter.family import Family
 
 GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "agent": agent.FAMILIES,
     "gpu": gpu.FAMILIES,
+    "health": health.FAMILIES,
+    "xid": xid.FAMILIES,
     "energy": energy.FAMILIES,
     "workload": workload.FAMILIES,
     "latency": latency.FAMILIES,

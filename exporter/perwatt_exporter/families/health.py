@@ -1,0 +1,55 @@
+"""How each GPU fares, why, and how much has happened."""
+
+from collections.abc import Iterator
+
+from perwatt_agent.gpuhealth import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.family import Family, Sample
+
+
+def _health(snapshot: Snapshot) -> Iterator[Sample]:
+    for gpu in snapshot.gpus:
+        if gpu.health is not None:
+            for state in HEALTH_STATES:
+                yield (gpu.info.uuid, state), state == gpu.health.state
+
+
+def _reasons(snapshot: Snapshot) -> Iterator[Sample]:
+    for gpu in snapshot.gpus:
+        if gpu.health is not None:
+            for reason in gpu.health.reasons:
+                yield (gpu.info.uuid, reason), 1
+
+
+def _events(snapshot: Snapshot) -> Iterator[Sample]:
+    for kind, count in snapshot.events:
+        yield (kind,), count
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    Family(
+        "perwatt_gpu_health",
+        "gauge",
+        "1 for the state that the GPU is in, else 0: degraded does less than it should, at_risk may "
+        "fail soon, failed does not work or must be reset. The rules are in docs/health.md.",
+        ("gpu", "state"),
+        _health,
+        {"state": HEALTH_STATES},
+    ),
+    Family(
+        "perwatt_gpu_health_reason",
+        "gauge",
+        "1 for each reason why the GPU is not ok; a reason that does not hold is absent.",
+        ("gpu", "reason"),
+        _reasons,
+        {"reason": HEALTH_REASONS},
+    ),
+    Family(
+        "perwatt_events_total",
+        "counter",
+        "What happened since the agent started, by kind; /v1/events has the newest.",
+        ("kind",),
+        _events,
+        {"kind": EVENT_KINDS},
+    ),
+)
