@@ -13,6 +13,9 @@ Sample = tuple[tuple[str, ...], float | Histogram]
 
 S = TypeVar("S")
 
+Basis = Callable[[S], tuple[object, ...]]
+"""Picks out of a snapshot the facts that families are read from."""
+
 
 class Family(Struct, Generic[S], frozen=True):
     """
@@ -21,7 +24,8 @@ class Family(Struct, Generic[S], frozen=True):
     `name` is the name that the samples carry: counters end in `_total`, infos in `_info`. `read`
     yields the family's samples and leaves out what is not known; it never yields a series twice. A
     "histogram" yields a Histogram each, and none of the others does.
-    `closed` lists, for labels that have a fixed set of values, all of them.
+    `closed` lists, for labels that have a fixed set of values, all of them. `basis` gives all that `read`
+    looks at: as long as these are the same objects, its samples are the same, and need not be read.
     """
 
     name: str
@@ -30,6 +34,7 @@ class Family(Struct, Generic[S], frozen=True):
     labels: tuple[str, ...]
     read: Callable[[S], Iterable[Sample]]
     closed: dict[str, tuple[str, ...]] = {}
+    basis: Basis[S] | None = None
 
     @property
     def stem(self) -> str:

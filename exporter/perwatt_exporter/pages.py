@@ -30,7 +30,7 @@ class Pages(Generic[S]):
         self._latest = latest
         self._families = families
         self._own = own
-        self._renderer = Renderer()
+        self._renderer: Renderer[S] = Renderer()
         self._snapshot: S | None = None
         self._blocks: tuple[Block, ...] = ()
         self._bodies: dict[tuple[Format, Encoding], bytes] = {}
@@ -39,18 +39,14 @@ class Pages(Generic[S]):
         """Return the page of the latest snapshot in one representation."""
         snapshot = self._latest()
         if snapshot is not self._snapshot:
-            self._blocks = self._renderer.blocks(self._collect(snapshot))
+            families = self._renderer.blocks_of(self._families, snapshot)
+            self._blocks = families + self._renderer.blocks(self._own())
             self._bodies = {}
             self._snapshot = snapshot
         body = self._bodies.get((form, encoding))
         if body is None:
             body = self._bodies[form, encoding] = self._encode(form, encoding)
         return body
-
-    def _collect(self, snapshot: S) -> Iterable[Collected[Any]]:
-        for family in self._families:
-            yield family, family.read(snapshot)
-        yield from self._own()
 
     def _encode(self, form: Format, encoding: Encoding) -> bytes:
         if encoding == "identity":

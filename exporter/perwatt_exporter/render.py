@@ -6,13 +6,16 @@ The lines of the samples are the same in both; only what stands above and below 
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from operator import is_
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
 from perwatt_agent.snapshot import Histogram
-from perwatt_exporter.family import Collected, Family, Sample
+from perwatt_exporter.family import Basis, Collected, Family, Sample
 from perwatt_exporter.negotiate import Format
+
+S = TypeVar("S")
 
 SPARE_SERIES = 64
 
@@ -44,16 +47,38 @@ class Block(Struct, frozen=True):
     lines: str
 
 
-class Renderer:
-    """Renders families, and remembers each series' labels and line from page to page."""
+class Renderer(Generic[S]):
+    """
+    Renders families over snapshots, and remembers from page to page the labels and the line of each
+    series, and the whole block of families whose basis stays.
+    """
 
     def __init__(self) -> None:
         self._writers: dict[str, _FamilyWriter] = {}
+        self._facts: dict[Basis[S], tuple[object, ...]] = {}
 
     def blocks(self, collected: Iterable[Collected[Any]]) -> tuple[Block, ...]:
         """Render what was collected; a family without samples does not appear."""
         written = (self._writer(family).write(samples) for family, samples in collected)
         return tuple(block for block in written if block.lines)
+
+    def blocks_of(self, families: Iterable[Family[S]], snapshot: S) -> tuple[Block, ...]:
+        """Render all that *families* read from *snapshot*, those alone whose basis did not stay."""
+        stays: dict[Basis[S], bool] = {}
+        written = []
+        for family in families:
+            writer, basis = self._writer(family), family.basis
+            if basis is not None and basis not in stays:
+                stays[basis] = self._stays(basis, snapshot)
+            block = writer.block if basis is not None and stays[basis] else None
+            written.append(block or writer.write(family.read(snapshot)))
+        return tuple(block for block in written if block.lines)
+
+    def _stays(self, basis: Basis[S], snapshot: S) -> bool:
+        """Whether these facts are the very objects of the page before."""
+        facts, before = basis(snapshot), self._facts.get(basis, ())
+        self._facts[basis] = facts
+        return len(facts) == len(before) and all(map(is_, facts, before))
 
     def _writer(self, family: Family[Any]) -> "_FamilyWriter":
         writer = self._writers.get(family.name)
@@ -72,6 +97,7 @@ class _FamilyWriter:
         self._text_head = _head(family.name, "gauge" if family.kind == "info" else family.kind, family.help)
         self._openmetrics_head = _head(family.stem, family.kind, family.help, quotes=True)
         self._series: dict[tuple[str, ...], _Series | _HistogramSeries] = {}
+        self.block: Block | None = None
 
     def write(self, samples: Iterable[Sample]) -> Block:
         known = self._series
@@ -87,7 +113,8 @@ class _FamilyWriter:
         # Series come and go with workloads and reasons: forget all rather than keep the dead for ever.
         if len(known) > 2 * len(lines) + SPARE_SERIES:
             known.clear()
-        return Block(self._text_head, self._openmetrics_head, "".join(lines))
+        self.block = Block(self._text_head, self._openmetrics_head, "".join(lines))
+        return self.block
 
 
 class _Series:

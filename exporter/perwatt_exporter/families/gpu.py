@@ -11,6 +11,16 @@ def healthy(snapshot: Snapshot) -> Iterator[GpuSnapshot]:
     return (gpu for gpu in snapshot.gpus if gpu.state == "ok")
 
 
+def identities(snapshot: Snapshot) -> tuple[object, ...]:
+    """What is said of GPUs once a driver generation."""
+    return tuple(gpu.info for gpu in snapshot.gpus)
+
+
+def slow_readings(snapshot: Snapshot) -> tuple[object, ...]:
+    """What is read of GPUs every 10-15 s; None while one does not answer."""
+    return (*identities(snapshot), *(gpu.slow if gpu.state == "ok" else None for gpu in snapshot.gpus))
+
+
 def _info(snapshot: Snapshot) -> Iterator[Sample]:
     for gpu in snapshot.gpus:
         info = gpu.info
@@ -54,7 +64,7 @@ def _slow_reading(
             if gpu.slow is not None and (amount := value(gpu.slow)) is not None:
                 yield (gpu.info.uuid,), amount
 
-    return Family(name, "gauge", help_text, ("gpu",), read)
+    return Family(name, "gauge", help_text, ("gpu",), read, basis=slow_readings)
 
 
 def _idle_power(snapshot: Snapshot) -> Iterator[Sample]:
@@ -87,6 +97,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "not answer. What the driver does not tell is empty.",
         ("gpu", "index", "name", "pci_bus_id", "architecture", "serial", "vbios_version"),
         _info,
+        basis=identities,
     ),
     Family(
         "perwatt_gpu_up",
