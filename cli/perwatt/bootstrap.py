@@ -5,12 +5,16 @@ from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import msgspec
+
 from perwatt.discovery import build_discovery, understood
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
+from perwatt_agent.discovery.listening import LOOPBACK_HOSTS, LocalPort, LocalReader, Lookout
+from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
@@ -59,8 +63,9 @@ def build_source(
     identifier, feeds = build_identifier(config.identity, clock)
     followers = configured_followers(config)
     book = book or build_book(config, clock, endpoints)
+    lookout = Lookout(ProcessTable(), clock)
     pollers = [
-        EndpointPoller(endpoint, clock, config.engines.interval, Tenant(identifier, book.names, clock))
+        build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock)
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
     feeds += [EngineFeed(pollers, Claims(followers, clock))] if pollers or followers else []
@@ -69,6 +74,22 @@ def build_source(
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
     sweeper = GpuSweeper(driver, clock, timing)
     return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
+
+
+def build_poller(
+    endpoint: Endpoint,
+    interval_seconds: float,
+    lookout: Lookout,
+    identifier: Identifier,
+    names: Names,
+    clock: Clock,
+) -> EndpointPoller:
+    """What reads an endpoint; on this machine's loopback the process that listens tells whose it is."""
+    if endpoint.host not in LOOPBACK_HOSTS:
+        return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock))
+    port = LocalPort(lookout, endpoint.host, endpoint.port)
+    local = msgspec.structs.replace(endpoint, reader=LocalReader(endpoint.reader, port))
+    return EndpointPoller(local, clock, interval_seconds, Tenant(identifier, names, clock, port.pid))
 
 
 def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, list[Feed]]:
@@ -167,4 +188,5 @@ def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> 
         parts.port or (443 if parts.scheme == "https" else 80),
         config.gpus,
         reader,
+        host=parts.hostname or "",
     )

@@ -5,6 +5,7 @@ The socket of an engine's page is called "api"; all others are its workers' own.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from support.engine_pages import ENGINE_PAGES
 from support.process_trees import NOTHING, Actor, Socket
@@ -14,7 +15,7 @@ VLLM_PAGE = str(ENGINE_PAGES / "vllm-0.32.0-4-after.prom")
 TRACKER = Actor("tracker", f"{PYTHON} -B -c from_multiprocessing.resource_tracker_import_main;main(32)")
 
 
-def api(page: str = VLLM_PAGE, **where: str) -> Socket:
+def api(page: str = VLLM_PAGE, **where: Any) -> Socket:
     return Socket("api", page, **where)
 
 
@@ -23,7 +24,7 @@ def gloo(owner: str, number: int = 3) -> list[Socket]:
     return [Socket(f"{owner}-gloo-{index}") for index in range(number)]
 
 
-def vllm(page: str = VLLM_PAGE, options: str = "--port {port:api}", **where: str) -> Actor:
+def vllm(page: str = VLLM_PAGE, options: str = "--port {port:api}", **where: Any) -> Actor:
     """One API server, one GPU; the page is the root's."""
     worker = Actor("worker", "VLLM::Worker", gloo("worker"))
     core = Actor("core", "VLLM::EngineCore", children=[worker])

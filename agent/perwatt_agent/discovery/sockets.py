@@ -3,7 +3,7 @@
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -44,21 +44,20 @@ def listeners(root: Path) -> dict[int, Listener]:
 
 def socket_inodes(root: Path, pid: int) -> frozenset[int] | None:
     """The inodes of the sockets that a process holds; None where they are not ours to see."""
-    folder = f"{root}/{pid}/fd"
-    found = set[int]()
     try:
-        for name in os.listdir(folder):  # noqa: PTH208 - engines hold thousands: a Path each costs too much
-            try:
-                target = os.readlink(f"{folder}/{name}")  # noqa: PTH115 - as above
-            except FileNotFoundError:
-                continue  # closed meanwhile
-            if target.startswith("socket:["):
-                found.add(int(target[8:-1]))
+        return frozenset(inode for _, inode in _sockets(root, pid))
     except FileNotFoundError:
         return frozenset()
     except OSError:
         return None
-    return frozenset(found)
+
+
+def descriptor_of(root: Path, pid: int, inodes: Container[int]) -> tuple[str, int] | None:
+    """The descriptor by which a process holds one of these sockets, and which; None where none is seen."""
+    try:
+        return next((held for held in _sockets(root, pid) if held[1] in inodes), None)
+    except OSError:
+        return None
 
 
 def in_other_network(root: Path, pid: int) -> bool:
@@ -67,6 +66,19 @@ def in_other_network(root: Path, pid: int) -> bool:
         return (root / str(pid) / "ns/net").readlink() != (root / "self/ns/net").readlink()
     except OSError:
         return False
+
+
+def _sockets(root: Path, pid: int) -> Iterator[tuple[str, int]]:
+    """Path and inode of each socket that a process holds. Raises OSError where they are not ours to see."""
+    folder = f"{root}/{pid}/fd"
+    for name in os.listdir(folder):  # noqa: PTH208 - engines hold thousands: a Path each costs too much
+        path = f"{folder}/{name}"
+        try:
+            target = os.readlink(path)  # noqa: PTH115 - as above
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if target.startswith("socket:["):
+            yield path, int(target[8:-1])
 
 
 def _lines(path: Path) -> Iterator[str]:

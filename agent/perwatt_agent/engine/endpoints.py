@@ -50,7 +50,7 @@ class CountsReader(Protocol):
 
 class Endpoint(Struct, frozen=True):
     """
-    One engine page: whose it is, which GPUs it holds, and how it is read.
+    One engine page: whose it is, which GPUs it holds, and how it is read; `host` is that of its URL.
 
     Where `info` names no workload, it is called after the engine and `port`, once that is recognised.
     """
@@ -59,6 +59,7 @@ class Endpoint(Struct, frozen=True):
     port: int
     gpus: GpuSelector
     reader: CountsReader
+    host: str = ""
 
 
 def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]:
