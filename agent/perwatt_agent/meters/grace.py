@@ -34,7 +34,7 @@ class GraceMeter:
         self._root = root
 
     def read(self) -> Sequence[MeterSample]:
-        """Raises MeterFailure where no sensor can be read; one that fails beside others is an empty sample."""
+        """Raises MeterFailure where no sensor can be read; one that fails beside others is empty."""
         sensors = [
             (sensor, *_meaning(sensor))
             for sensor in find_sensors(self._root)

@@ -60,7 +60,7 @@ class HwmonMeter:
         self._root = root
 
     def read(self) -> Sequence[MeterSample]:
-        """Raises MeterFailure where no sensor can be read; one that fails beside others is an empty sample."""
+        """Raises MeterFailure where no sensor can be read; one that fails beside others is empty."""
         sensors = [sensor for sensor in find_sensors(self._root) if not says_a_socket(sensor.words)]
         if not sensors:
             raise MeterFailure("absent", f"{self._root} has no power sensors")
@@ -84,14 +84,13 @@ def read_sensors(
 
     Raises MeterFailure where none can be read.
     """
-    read = [try_micro(sensor.path) for sensor, _, _ in sensors]
-    failures = [failure for _, failure in read if failure is not None]
+    read = [(*try_micro(sensor.path), clock.monotonic()) for sensor, _, _ in sensors]
+    failures = [failure for _, failure, _ in read if failure is not None]
     if len(failures) == len(read):
         raise with_cure(failures[0], NOT_PERMITTED_CURE)
-    now = clock.monotonic()
     return [
-        MeterSample(source, now, watts, scope=scope, zone=zone, period_seconds=period_seconds)
-        for (_, scope, zone), (watts, _) in zip(sensors, read, strict=True)
+        MeterSample(source, instant, watts, scope=scope, zone=zone, period_seconds=period_seconds)
+        for (_, scope, zone), (watts, _, instant) in zip(sensors, read, strict=True)
     ]
 
 

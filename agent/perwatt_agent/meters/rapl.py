@@ -55,22 +55,22 @@ class RaplMeter:
         self._zones: list[Zone] = []
 
     def read(self) -> Sequence[MeterSample]:
-        """Raises MeterFailure where no zone can be read; one that fails beside others is an empty sample."""
+        """Raises MeterFailure where no zone can be read; one that fails beside others is empty."""
         self._zones = self._zones or find_zones(self._root)
         if not self._zones:
             raise MeterFailure("absent", f"{self._root} has no RAPL zones: no such counters, or a guest")
-        read = [(zone, *try_micro(zone.path / "energy_uj")) for zone in self._zones]
-        failures = [failure for _, _, failure in read if failure is not None]
+        read = [(zone, *try_micro(zone.path / "energy_uj"), self._clock.monotonic()) for zone in self._zones]
+        failures = [failure for _, _, failure, _ in read if failure is not None]
         if failures:
             self._zones = []  # what is there may be another thing by now
         if len(failures) == len(read):
             raise with_cure(failures[0], NOT_PERMITTED_CURE)
-        return [self._sample(zone, joules) for zone, joules, _ in read]
+        return [self._sample(zone, joules, instant) for zone, joules, _, instant in read]
 
-    def _sample(self, zone: Zone, joules: float | None) -> MeterSample:
+    def _sample(self, zone: Zone, joules: float | None, monotonic_seconds: float) -> MeterSample:
         return MeterSample(
             self.name,
-            self._clock.monotonic(),
+            monotonic_seconds,
             energy_joules=joules,
             energy_range_joules=zone.range_joules,
             scope=zone.scope,
