@@ -1,17 +1,23 @@
 """The aggregator: nodes that are scraped, and the answers that are made from what they showed."""
 
+import asyncio
 from collections.abc import Sequence
 
 from perwatt_agent.clock import Clock
-from perwatt_aggregator.answers import Dimension, Efficiency, Gpus, Nodes, Workloads
+from perwatt_aggregator.answers import Dimension, Efficiency, Gpus, LedgerDimension, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
 from perwatt_aggregator.config import AggregatorConfig, node_name
 from perwatt_aggregator.efficiency import efficiency
+from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.facility.facility import Facility
+from perwatt_aggregator.facility.report import facility_item
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet import NodeView
+from perwatt_aggregator.ledger.answers import Ledger
+from perwatt_aggregator.ledger.ledger import ledger
 from perwatt_aggregator.listing import gpu_items, node_items, workload_items
 from perwatt_aggregator.node import Node, Target
+from perwatt_aggregator.objectives import Objectives
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.scrape import Scraper
 
@@ -21,27 +27,47 @@ DEFAULT_WINDOW_SECONDS = 60.0
 
 
 class Aggregator:
-    """Follows the agents in *config*; answers at any time, from what it has by then."""
+    """
+    Follows the agents in *config*; answers at any time, from what it has by then.
+
+    Raises ValueError where a meter of a facility cannot be built.
+    """
 
     def __init__(self, config: AggregatorConfig, clock: Clock) -> None:
-        self.facilities = tuple(map(Facility, config.all_facilities))
+        objectives = Objectives(config.slo)
         self.nodes = tuple(
             Node(
                 target,
                 NodeRing(HISTORY_SECONDS, config.scrape_interval),
                 config.facility_of(target.node),
+                config.uncertainty,
+                objectives,
             )
             for target in map(target_of, config.sources.agents)
         )
+        self.facilities = tuple(
+            Facility(one, clock, [node for node in self.nodes if node.facility is one])
+            for one in config.all_facilities
+        )
         self._clock = clock
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock)
+        self._asking: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to scrape; must be called on a running loop."""
+        """Begin to scrape, and to ask for what is metered; must be called on a running loop."""
         await self._scraper.start()
+        self._asking = [
+            asyncio.create_task(source.run(), name=f"ask {source.asked.name} of {facility.config.name}")
+            for facility in self.facilities
+            for source in facility.sources
+        ]
 
     async def stop(self) -> None:
         """Stop scraping; answers can still be had."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        self._asking = []
         await self._scraper.stop()
 
     def efficiency(
@@ -53,16 +79,33 @@ class Aggregator:
         """How many tokens a joule bought in the last *seconds*."""
         return Efficiency(by=tuple(by), items=efficiency(self.views(seconds), by, boundaries))
 
+    def ledger(self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[LedgerDimension] = ()) -> Ledger:
+        """Where every joule of the last *seconds* went."""
+        return Ledger(by=tuple(by), items=ledger(self.views(seconds), by))
+
     def views(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[NodeView, ...]:
         """Every node over the last *seconds*, each with what holds of its facility over that time."""
-        now = self._clock.monotonic()
-        states = {state.name: state for state in self.facility_states(seconds)}
-        return tuple(node.view(seconds, now, states[node.facility.name]) for node in self.nodes)
+        return self._views(seconds, self.facility_states(seconds))
 
     def facility_states(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[FacilityState, ...]:
         """What holds of every facility over the last *seconds*."""
         now = self._clock.unix()
         return tuple(facility.state(now - seconds, now) for facility in self.facilities)
+
+    def facility_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Facilities:
+        """Every facility: what multiplies its nodes' joules, and what it comes to."""
+        states = self.facility_states(seconds)
+        views = self._views(seconds, states)
+        items = (
+            facility_item(facility, state, [view for view in views if view.facility is state])
+            for facility, state in zip(self.facilities, states, strict=True)
+        )
+        return Facilities(items=tuple(items))
+
+    def _views(self, seconds: float, states: Sequence[FacilityState]) -> tuple[NodeView, ...]:
+        now = self._clock.monotonic()
+        by_name = {state.name: state for state in states}
+        return tuple(node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes)
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
         """Every configured agent, and whether it answers."""

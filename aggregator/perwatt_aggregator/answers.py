@@ -11,6 +11,9 @@ SCHEMA_VERSION: Literal[1] = 1
 
 Dimension = Literal["model", "engine", "node", "gpu", "workload", "group"]
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+LedgerDimension = Literal["facility", "node", "model", "workload"]
+LEDGER_DIMENSIONS: tuple[LedgerDimension, ...] = get_args(LedgerDimension)
+AnyDimension = Dimension | LedgerDimension
 Provenance = Literal["counter", "estimated", "integrated", "module", "replay", "simulated"]
 PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
 
@@ -32,6 +35,18 @@ class Window(Struct, frozen=True):
     seconds: Amount
 
 
+class Wasted(Struct, frozen=True):
+    """
+    Tokens that took work and that nobody got. Those of aborted and failed requests are part of the
+    output, recomputed ones and rejected drafts are not. Null is what not every engine tells.
+    """
+
+    aborted: Count | None = None
+    error: Count | None = None
+    recomputed: Count | None = None
+    draft_rejected: Count | None = None
+
+
 class Tokens(Struct, frozen=True):
     """Tokens of the window by kind; null is what not every engine tells."""
 
@@ -39,6 +54,53 @@ class Tokens(Struct, frozen=True):
     prompt_computed: Count | None
     prompt_cached: Count | None
     effective_output: Count | None
+    wasted: Wasted = Wasted()
+
+
+class LatencyBounds(Struct, frozen=True):
+    """
+    An objective, and the bounds of an engine's buckets next to it: 0 where it has none below, null where
+    it has none above. Where the objective is a bound itself, the three are the same.
+    """
+
+    objective_seconds: Amount
+    lower_seconds: Amount
+    upper_seconds: Amount | None
+
+
+class LatencyMet(Struct, frozen=True):
+    """Of so many requests, between `at_least` and `at_most` met their objective."""
+
+    requests: Count
+    at_least: Count
+    at_most: Count
+    bounds: Annotated[tuple[LatencyBounds, ...], Meta(description="One for each objective and engine.")]
+
+
+class Slo(Struct, frozen=True):
+    """
+    Requests that met all objectives of their model, as an interval: `requests` are those that ended,
+    or, where only the time to first token is asked for, those that had it. Two histograms do not tell
+    whether the same requests met both. Null is what an engine has no histogram for.
+    """
+
+    requests: Count | None
+    at_least: Count | None
+    at_most: Count | None
+    share_at_least: Ratio | None
+    share_at_most: Ratio | None
+    time_to_first_token: LatencyMet | None
+    time_per_output_token: LatencyMet | None
+
+
+class Headline(Struct, frozen=True):
+    """
+    The useful unit of the work: `output_tokens`, `prompt_tokens` where no output is made, as in embedding
+    and reranking, or the one unit that jobs count in; null where they count in several.
+    """
+
+    unit: str | None
+    per_joule: Amount | None
 
 
 class Requests(Struct, frozen=True):
@@ -113,6 +175,8 @@ class EfficiencyItem(Struct, frozen=True):
     watt_hours_per_million_tokens: Amount | None
     joules_per_request: Amount | None
     watt_hours_per_request: Amount | None
+    headline: Headline
+    slo: Annotated[Slo | None, Meta(description="Null where no objective is set for any of the models.")]
     work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units never add.")]
     pue: Pue | None
     cost: Cost | None
@@ -121,6 +185,9 @@ class EfficiencyItem(Struct, frozen=True):
     explained_ratio: Ratio | None
     largest_gap_seconds: Amount | None
     age_seconds: Amount | None
+    relative_uncertainty: Annotated[
+        Amount | None, Meta(description="Standard uncertainty of the energy, and so of each ratio over it.")
+    ]
     provenance: tuple[Provenance, ...]
     valid: bool
     reasons: Reasons

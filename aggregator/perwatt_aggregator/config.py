@@ -9,7 +9,9 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile import Flags, Key, Sound, load
 from perwatt_agent.configfile.kinds import ADDRESS, URL, duration
-from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.facility.config import FacilityConfig, check_facility
+from perwatt_aggregator.objectives import SloConfig, check_objectives
+from perwatt_aggregator.uncertainty import UncertaintyConfig
 
 
 class SourcesConfig(Struct, frozen=True):
@@ -34,6 +36,10 @@ class AggregatorConfig(Struct, frozen=True):
     facility: FacilityConfig = field(default_factory=FacilityConfig)
     facilities: Annotated[
         tuple[FacilityConfig, ...], Key("several facilities, instead of `facility`, each with its `nodes`")
+    ] = ()
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
+    slo: Annotated[
+        tuple[SloConfig, ...], Key("what requests are to meet, told by `slo` in `/v1/efficiency`")
     ] = ()
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
 
@@ -68,12 +74,16 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
         if url in agents[:index]:
             yield f"sources.agents[{index}]", "expected each agent once, or its joules would count twice"
     yield from _check_facilities(config, sound)
+    yield from check_objectives(config.slo, sound)
 
 
 def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
     """Every node stands in a facility, and no two facilities go by one name."""
     if config.facilities and config.facility != FacilityConfig():
         yield "facilities", "expected either these or `facility`"
+    yield from check_facility(config.facility, "facility", sound)
+    for index, facility in enumerate(config.facilities):
+        yield from check_facility(facility, f"facilities[{index}]", sound)
     names = [facility.name for facility in config.facilities]
     for index, name in enumerate(names):
         if name in names[:index]:

@@ -19,6 +19,7 @@ from perwatt_aggregator.answers import (
 )
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.fleet import Fleet, NodeView
+from perwatt_aggregator.headline import headline
 from perwatt_aggregator.sums import Sums, sums_of
 
 MIN_COVERAGE_RATIO = 0.95
@@ -76,6 +77,8 @@ class _Item:
             watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
             joules_per_request=per_request,
             watt_hours_per_request=_times(per_request, 1.0 / JOULES_PER_WATT_HOUR),
+            headline=headline(output, work.prompt, work.units, joules),
+            slo=work.slo,
             work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
             pue=self._pue(),
             cost=self._cost(),
@@ -84,6 +87,7 @@ class _Item:
             explained_ratio=explained,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
+            relative_uncertainty=self._place.uncertainty_ratio,
             provenance=self._provenance(),
             valid=reasons.is_valid(self._reasons),
             reasons=reasons.ordered(self._reasons),

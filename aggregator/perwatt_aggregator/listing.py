@@ -17,6 +17,7 @@ from perwatt_aggregator.node import Node
 from perwatt_aggregator.reasons import ordered
 from perwatt_aggregator.sample import GpuFacts, NodeSample, WorkloadFacts
 from perwatt_aggregator.sums import instant, window
+from perwatt_aggregator.waste import wasted_of
 from perwatt_aggregator.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
 
 
@@ -172,8 +173,13 @@ def _workload(
 
 
 def _tokens(counts: Counts) -> Tokens:
-    amounts = (counts.output, counts.prompt_computed, counts.prompt_cached, counts.effective_output)
-    return Tokens(*map(_whole, amounts))
+    return Tokens(
+        output=_whole(counts.output),
+        prompt_computed=_whole(counts.prompt_computed),
+        prompt_cached=_whole(counts.prompt_cached),
+        effective_output=_whole(counts.effective_output),
+        wasted=wasted_of((counts,)),
+    )
 
 
 def _requests(counts: Counts) -> Requests:

@@ -1,11 +1,13 @@
 """From the readings in a ring to a window: the rows it snaps to, what grew between them, what is covered."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from perwatt_aggregator.ends import blurs
 from perwatt_aggregator.growth import Growth
+from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
+    BUCKETS,
     EFFECTIVE_TOKENS,
     GPU_COVERED,
     GPU_ENERGY,
@@ -22,11 +24,13 @@ from perwatt_aggregator.sample import (
     NodeSample,
     WorkloadFacts,
 )
+from perwatt_aggregator.slo import slo_reasons, slo_window
 from perwatt_aggregator.wall import host_window, meter_window
 from perwatt_aggregator.window import (
     Counts,
     GpuWindow,
     NodeWindow,
+    SloWindow,
     StateJoules,
     WorkWindow,
 )
@@ -38,7 +42,7 @@ CUMULATIVE_SOURCES = frozenset(("counter", "module", "simulated"))
 """Sources that are read off a counter: the difference of two readings covers all the time between."""
 
 
-def node_window(ring: NodeRing, seconds: float) -> NodeWindow | None:
+def node_window(ring: NodeRing, seconds: float, objectives: Objectives = NO_OBJECTIVES) -> NodeWindow | None:
     """
     Look at the last *seconds* up to the newest reading, snapped to real readings.
 
@@ -52,15 +56,18 @@ def node_window(ring: NodeRing, seconds: float) -> NodeWindow | None:
     first = ring.row_near(asked_start)
     if first >= last:
         return None
-    return _Reader(ring, sample, first, last).window(asked_start, seconds)
+    return _Reader(ring, sample, objectives, first, last).window(asked_start, seconds)
 
 
 class _Reader:
     """Reads one window off a ring: rows *first* to *last*."""
 
-    def __init__(self, ring: NodeRing, sample: NodeSample, first: int, last: int) -> None:
+    def __init__(
+        self, ring: NodeRing, sample: NodeSample, objectives: Objectives, first: int, last: int
+    ) -> None:
         self._ring = ring
         self._sample = sample
+        self._objectives = objectives
         self._first = first
         self._last = last
         self._growth = Growth(ring, first, last)
@@ -157,7 +164,7 @@ class _Reader:
         counts: dict[tuple[str, str], list[Counter]] = {}
         for counter in self._growth.of(WORKLOAD_ENERGY):
             energy.setdefault((counter.workload, counter.model), []).append(counter)
-        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WASTED_TOKENS):
+        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WASTED_TOKENS, *BUCKETS):
             for counter in self._growth.of(name):
                 counts.setdefault((counter.workload, counter.model), []).append(counter)
         models = self._models()
@@ -191,6 +198,7 @@ class _Reader:
         settlement = self._ring.settlements.get(workload)
         facts = self._sample.workloads.get(workload)
         joules = self._state_joules(energy)
+        slo = self._slo(workload, model, counts)
         return WorkWindow(
             workload=workload,
             model=model,
@@ -203,10 +211,18 @@ class _Reader:
             covered_seconds=covered,
             slack_seconds=settlement.step_seconds if settlement and covered else 0.0,
             settlements=self._ring.moves(clock, self._first, self._last),
-            counts=self._counts(counts),
+            counts=self._counts(counts, slo),
             joules=joules,
-            reasons=tuple(self._work_reasons(facts, joules, counts)),
+            reasons=(*self._work_reasons(facts, joules, counts), *slo_reasons(slo)),
         )
+
+    def _slo(self, workload: str, model: str, counts: Sequence[Counter]) -> SloWindow | None:
+        """Its requests against what is asked of its model; nothing is asked of what makes no output."""
+        asked = self._objectives.of(model)
+        if asked is None or not any(counter.name == OUTPUT_TOKENS for counter in counts):
+            return None
+        most_running = self._ring.most_running(workload, self._first, self._last)
+        return slo_window(asked, self._growth, counts, most_running)
 
     def _has_served(self, workload: str) -> bool:
         """Whether it was ever active, in its agent's whole account of it."""
@@ -258,7 +274,14 @@ class _Reader:
             for gpu, state in by_gpu.items()
         }
 
-    def _counts(self, counters: Iterable[Counter]) -> Counts:
+    def _is_whole(self, counter: Counter) -> bool:
+        """Whether it was read at both edges, as far as its workload was: some waste is told now and then."""
+        clock = Counter(WORKLOAD_COVERED, workload=counter.workload)
+        return self._ring.span(counter, self._first, self._last) == self._ring.span(
+            clock, self._first, self._last
+        )
+
+    def _counts(self, counters: Iterable[Counter], slo: SloWindow | None) -> Counts:
         found = {
             (counter.name, counter.part): increase
             for counter in counters
@@ -270,8 +293,14 @@ class _Reader:
             prompt_cached=found.get((PROMPT_TOKENS, "cached")),
             effective_output=found.get((EFFECTIVE_TOKENS, "")),
             requests=_parts_of(REQUESTS, found),
-            wasted=_parts_of(WASTED_TOKENS, found),
+            wasted={
+                counter.part: increase
+                for counter in counters
+                if counter.name == WASTED_TOKENS and self._is_whole(counter)
+                if (increase := self._growth.increase(counter)) is not None
+            },
             work=_parts_of(WORK, found),
+            slo=slo,
         )
 
 

@@ -8,9 +8,11 @@ from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet import NodeView
 from perwatt_aggregator.measure import node_window
+from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.parts import NodeParts, node_parts
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import NodeSample
+from perwatt_aggregator.uncertainty import UncertaintyConfig
 from perwatt_aggregator.window import NodeWindow
 
 # A window that was asked for within this many readings is kept current, so that asking again is cheap.
@@ -38,7 +40,14 @@ class Node:
     Windows are worked out once for each new reading, and before they are asked for again.
     """
 
-    def __init__(self, target: Target, ring: NodeRing, facility: FacilityConfig) -> None:
+    def __init__(
+        self,
+        target: Target,
+        ring: NodeRing,
+        facility: FacilityConfig,
+        uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+        objectives: Objectives = NO_OBJECTIVES,
+    ) -> None:
         self.target = target
         self.ring = ring
         self.up = False
@@ -47,6 +56,8 @@ class Node:
         self.last_success_unix: float | None = None
         self.scrape_seconds: float | None = None
         self.facility = facility
+        self.objectives = objectives
+        self._uncertainty = uncertainty
         self._kept: dict[float, _Kept] = {}
 
     @property
@@ -117,5 +128,7 @@ class Node:
         }
 
     def _work_out(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
-        window = node_window(self.ring, seconds)
-        return window, None if window is None else node_parts(self.target.node, window, self.facility)
+        window = node_window(self.ring, seconds, self.objectives)
+        if window is None:
+            return None, None
+        return window, node_parts(self.target.node, window, self.facility, self._uncertainty)

@@ -43,8 +43,8 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "no_pue",
         True,
-        "The facility's PUE is not configured.",
-        "Set `facility.pue` in the aggregator's configuration.",
+        "The facility's PUE is not configured, or it was refused and no ratio stands in for it.",
+        "Set `facility.pue` in the aggregator's configuration; with a live one, a `ratio` to fall back to.",
     ),
     Reason(
         "unattributed",
@@ -110,7 +110,84 @@ TABLE: tuple[Reason, ...] = (
         "as ran at once.",
         "Take a longer window; where the engine does not say what runs, one of at least 5 minutes.",
     ),
+    Reason(
+        "shared_meter_incomplete",
+        True,
+        "A meter covers several nodes, and one of those whose share it tells gave no reading, so that nobody "
+        "can be given a share.",
+        "See in /v1/nodes which of them fails, or give the nodes meters of their own.",
+    ),
     # What is good to know; the figure stands by itself.
+    Reason(
+        "source_changed",
+        False,
+        "The node's joules came from one meter first and from another then; the time between them is not "
+        "covered.",
+        "Nothing; if it happens often, see in `perwatt doctor` why the better meter fails.",
+    ),
+    Reason(
+        "no_host_meter",
+        False,
+        "Not every node measures its processors and its memory, so that they are part of the rest.",
+        "Let the agent read RAPL: see `perwatt doctor`.",
+    ),
+    Reason(
+        "host_meters_above_node",
+        False,
+        "Boards, processors and memory together show more than the whole node, so that the host is not "
+        "told apart.",
+        "Check the node's meter, its unit and its factor.",
+    ),
+    Reason(
+        "not_judged",
+        False,
+        "The engine does not tell whether its work was of use, or for what cause it was not.",
+        "Nothing: such engines cannot tell; the joules are `undecided`.",
+    ),
+    Reason(
+        "pue_period_short",
+        False,
+        "Facility and IT energy are not yet known for the same 15 minutes, so the stated PUE is used.",
+        "Wait; then look at the meters in /v1/facility: IT energy needs a meter, or one at every node.",
+    ),
+    Reason(
+        "pue_stale",
+        False,
+        "The measured PUE is too old: a live one by a 24th of its period, another one by two years. The "
+        "stated ratio is used as a static one.",
+        "See in /v1/facility which meter fails, and why; or state a newer measurement.",
+    ),
+    Reason(
+        "pue_coverage_low",
+        False,
+        "The meters cover less than 95 % of the PUE's period together, so the stated PUE is used.",
+        "See in /v1/facility which meter fails, and why.",
+    ),
+    Reason(
+        "pue_below_one",
+        False,
+        "The facility's meter shows less than IT took, which cannot be, so the stated PUE is used.",
+        "Check what either meter feeds, their units and factors.",
+    ),
+    Reason(
+        "pue_implausible",
+        False,
+        "The facility's meter shows at least ten times what IT took, so the stated PUE is used.",
+        "Check the meters' units and factors, and whether every IT load is metered.",
+    ),
+    Reason(
+        "price_stale",
+        False,
+        "The price that is asked for is not known or too old; `per_kwh` stands in for it, if it is set.",
+        "See the price's failure under `meters` in /v1/facility.",
+    ),
+    Reason(
+        "carbon_stale",
+        False,
+        "The carbon intensity of the window is not known or too old; `grams_co2e_per_kwh` stands in for it, "
+        "if it is set.",
+        "See the failure under `meters` in /v1/facility; a file must reach to now.",
+    ),
     Reason(
         "several_facilities",
         False,
@@ -195,6 +272,19 @@ TABLE: tuple[Reason, ...] = (
         False,
         "Not every engine tells tokens of requests that ended well from others.",
         "Nothing: such engines cannot tell.",
+    ),
+    Reason(
+        "no_latency_histogram",
+        False,
+        "An objective is set for the model, and not every engine has a histogram to hold against it, or the "
+        "buckets were others at the start of the window.",
+        "Nothing: such engines cannot tell (docs/engines.md says which); else wait.",
+    ),
+    Reason(
+        "prompt_tokens_only",
+        False,
+        "The engines make no output: their useful unit is prompt tokens.",
+        "Read `headline`.",
     ),
     Reason(
         "no_output_tokens",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from perwatt_aggregator.sample import (
+    BUCKETS,
     EFFECTIVE_TOKENS,
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
@@ -26,7 +27,7 @@ MAX_SERIES = 8192
 # The wall clock of a node and our monotonic one may drift apart by this much between two readings.
 CLOCK_TOLERANCE_SECONDS = 10.0
 
-_COUNTS = frozenset((OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS, REQUESTS, WORK))
+_COUNTS = BUCKETS | {OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS, REQUESTS, WORK}
 _NAN = math.nan
 
 

@@ -5,14 +5,17 @@ A page of metrics and a Snapshot take the same road from series to sample, so bo
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from msgspec import Struct
 
 from perwatt_agent.promparse import PageParser, Series
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.snapshot import Histogram, Snapshot
+from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
 from perwatt_exporter.families import ALL
+from perwatt_exporter.render import format_value
 
 GPU_ENERGY = "perwatt_gpu_energy_joules_total"
 GPU_COVERED = "perwatt_gpu_energy_covered_seconds_total"
@@ -25,6 +28,8 @@ EFFECTIVE_TOKENS = "perwatt_effective_output_tokens_total"
 REQUESTS = "perwatt_requests_total"
 WASTED_TOKENS = "perwatt_wasted_tokens_total"
 WORK = "perwatt_work_total"
+TIME_TO_FIRST_TOKEN = "perwatt_time_to_first_token_seconds_bucket"
+TIME_PER_OUTPUT_TOKEN = "perwatt_time_per_output_token_seconds_bucket"
 NODE_ENERGY = "perwatt_node_energy_joules_total"
 NODE_COVERED = "perwatt_node_energy_covered_seconds_total"
 HOST_CPU_ENERGY = "perwatt_host_cpu_energy_joules_total"
@@ -43,13 +48,19 @@ COUNTERS: dict[str, str] = {
     REQUESTS: "outcome",
     WASTED_TOKENS: "cause",
     WORK: "unit",
+    TIME_TO_FIRST_TOKEN: "le",
+    TIME_PER_OUTPUT_TOKEN: "le",
     NODE_ENERGY: "source",
     NODE_COVERED: "source",
     HOST_CPU_ENERGY: "package",
     HOST_DRAM_ENERGY: "package",
     GPU_THROTTLED: "reason",
 }
-"""The counters that are kept, and the label that tells the parts of each apart."""
+"""
+The counters that are kept, and the label that tells the parts of each apart. Buckets are kept where their
+model has an objective, and only those next to it.
+"""
+BUCKETS = frozenset((TIME_TO_FIRST_TOKEN, TIME_PER_OUTPUT_TOKEN))
 
 SPARE_SERIES = 256
 _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
@@ -143,43 +154,63 @@ class NodeSample(Struct, frozen=True):
 
 
 class PageReader:
-    """Reads the pages of one agent, and remembers what their series are from page to page."""
+    """
+    Reads the pages of one agent, and remembers what their series are from page to page.
 
-    def __init__(self) -> None:
-        self._parser = PageParser(WANTED)
+    *objectives* say which buckets of latencies are kept.
+    """
+
+    def __init__(self, objectives: Objectives = NO_OBJECTIVES) -> None:
+        self._objectives = objectives
+        self._parser = PageParser(WANTED if objectives else WANTED - BUCKETS)
         self._known: dict[Series, Counter] = {}
 
     def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
         """Return what *page* says. Raises PageError or NotAnAgent."""
-        sample = _assemble(self._parser.parse(page), monotonic_seconds, self._known)
+        series = self._parser.parse(page)
+        sample = _assemble(series, monotonic_seconds, self._known, self._objectives)
         # Series come and go with workloads: forget all rather than keep the dead for ever.
         if len(self._known) > 2 * len(sample.counters) + SPARE_SERIES:
             self._known.clear()
         return sample
 
 
-def sample_of_snapshot(snapshot: Snapshot) -> NodeSample:
+def sample_of_snapshot(snapshot: Snapshot, objectives: Objectives = NO_OBJECTIVES) -> NodeSample:
     """Return what the agent's page of this snapshot says, without a page between."""
     series = (
-        (Series(family.name, tuple(sorted(zip(family.labels, values, strict=True)))), float(value))
+        one
         for family in ALL
-        if family.name in WANTED
+        if family.name in WANTED or (objectives and f"{family.name}_bucket" in BUCKETS)
         for values, value in family.read(snapshot)
+        for one in _series(family.name, dict(zip(family.labels, values, strict=True)), value)
     )
-    return _assemble(series, snapshot.monotonic_seconds, {})
+    return _assemble(series, snapshot.monotonic_seconds, {}, objectives)
+
+
+def _series(name: str, labels: dict[str, str], value: float | Histogram) -> Iterator[tuple[Series, float]]:
+    if not isinstance(value, Histogram):
+        yield Series(name, tuple(sorted(labels.items()))), float(value)
+        return
+    for bound, count in zip((*value.bounds, math.inf), (*value.at_most, value.count), strict=True):
+        inside = labels | {"le": format_value(bound)}
+        yield Series(f"{name}_bucket", tuple(sorted(inside.items()))), count
 
 
 def _assemble(
-    series: Iterable[tuple[Series, float]], monotonic_seconds: float, known: dict[Series, Counter]
+    series: Iterable[tuple[Series, float]],
+    monotonic_seconds: float,
+    known: dict[Series, Counter],
+    objectives: Objectives,
 ) -> NodeSample:
     counters: dict[Counter, float] = {}
+    buckets: dict[Counter, float] = {}
     facts: dict[str, list[tuple[Series, float]]] = {}
     for one, value in series:
         if not math.isfinite(value):
             continue
         if one.name in COUNTERS:
             if value >= 0.0:
-                counters[_counter(one, known)] = value
+                (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
         else:
             facts.setdefault(one.name, []).append((one, value))
     if _TIMESTAMP not in facts:
@@ -192,8 +223,27 @@ def _assemble(
         gpu_states={one.label("state"): int(value) for one, value in facts.get(_GPUS, ())},
         gpus=_gpus(facts),
         workloads=_workloads(facts),
-        counters=counters,
+        counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
     )
+
+
+def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:
+    """The buckets next to the objectives of their models, and those that count all requests."""
+    whole: dict[tuple[str, str, str], dict[float, Counter]] = {}
+    for counter in buckets:
+        with suppress(ValueError):
+            bound = float(counter.part)
+            whole.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
+    for (name, _, model), by_bound in whole.items():
+        asked = objectives.of(model)
+        objective = None if asked is None else _objective(asked, name)
+        if objective is not None and math.inf in by_bound:
+            needed = {math.inf, *edges(sorted(by_bound), objective)}
+            yield from (by_bound[bound] for bound in needed if bound is not None)
+
+
+def _objective(asked: SloConfig, name: str) -> float | None:
+    return asked.time_to_first_token if name == TIME_TO_FIRST_TOKEN else asked.time_per_output_token
 
 
 def _counter(series: Series, known: dict[Series, Counter]) -> Counter:

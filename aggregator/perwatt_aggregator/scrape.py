@@ -88,7 +88,7 @@ class Scraper:
             self._session = None
 
     async def _follow(self, node: Node, session: aiohttp.ClientSession) -> None:
-        reader = PageReader()
+        reader = PageReader(node.objectives)
         # The same phase after every restart, and not the same for all.
         due = self._clock.monotonic() + random.Random(node.target.url).random() * self._interval_seconds
         while True:

@@ -5,11 +5,14 @@ from datetime import datetime, timezone
 
 from msgspec import Struct
 
-from perwatt_aggregator.answers import Requests, Tokens, Window
+from perwatt_aggregator.answers import Requests, Slo, Tokens, Wasted, Window
 from perwatt_aggregator.bill import Bill, bill_of
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.fleet import Fleet, Group, NodeView
 from perwatt_aggregator.parts import Part
+from perwatt_aggregator.slo import slo_of
+from perwatt_aggregator.uncertainty import of_sum
+from perwatt_aggregator.waste import wasted_of
 from perwatt_aggregator.window import Counts
 
 # A part with too few readings spoils a sum only from this share of it on.
@@ -30,10 +33,11 @@ class Energy(Struct, frozen=True):
 
 
 class Place(Struct, frozen=True):
-    """What holds for a group at one boundary."""
+    """What holds for a group at one boundary; `uncertainty_ratio` is None where nobody knows."""
 
     energy: Energy | None
     coverage_ratio: float
+    uncertainty_ratio: float | None
     provenance: frozenset[str]
     reasons: frozenset[str]
 
@@ -83,7 +87,16 @@ def _place(
     reasons: frozenset[str],
 ) -> Place:
     coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
-    return Place(_energy(parts, fleet, boundary), coverage_ratio, provenance, reasons)
+    energy = _energy(parts, fleet, boundary)
+    off_by = None if energy is None else of_sum(_terms(parts, fleet, boundary))
+    return Place(energy, coverage_ratio, off_by, provenance, reasons)
+
+
+def _terms(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Iterator[tuple[float, float | None]]:
+    """Each part's joules at *boundary*, and by how much they may be off."""
+    for part in parts:
+        view = fleet.views[part.node]
+        yield view.joules_at(boundary, part) or 0.0, view.uncertainty_at(boundary, part)
 
 
 def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
@@ -166,6 +179,8 @@ class Work(Struct, frozen=True):
     requests_aborted: float | None
     requests_error: float | None
     units: dict[str, float]
+    wasted: Wasted
+    slo: Slo | None
     output_per_second: float | None
     spans_gpus: bool
 
@@ -175,6 +190,7 @@ class Work(Struct, frozen=True):
             _whole(self.prompt_computed),
             _whole(self.prompt_cached),
             _whole(self.effective_output),
+            self.wasted,
         )
 
     def requests(self) -> Requests:
@@ -184,7 +200,7 @@ class Work(Struct, frozen=True):
         """Why ratios over this work are null."""
         found = set()
         if self.output is None:
-            found.add("other_units" if self.units else "no_token_source")
+            found.add(self._without_output())
         elif self.output == 0.0:
             found.add("no_output_tokens")
         if self.output is not None and self.effective_output is None:
@@ -192,6 +208,17 @@ class Work(Struct, frozen=True):
         if not self.requests_ok:
             found.add("no_requests")
         return found
+
+    def _without_output(self) -> str:
+        """Why there is no output to divide."""
+        if self.units:
+            return "other_units"
+        return "no_token_source" if self.prompt is None else "prompt_tokens_only"
+
+    @property
+    def prompt(self) -> float | None:
+        """Prompt tokens, those from a cache where the engine tells of them."""
+        return None if self.prompt_computed is None else self.prompt_computed + (self.prompt_cached or 0.0)
 
 
 def work_of(parts: Iterable[Part]) -> Work:
@@ -210,6 +237,8 @@ def work_of(parts: Iterable[Part]) -> Work:
         requests_aborted=_all([count.requests.get("aborted") for count in counts]),
         requests_error=_all([count.requests.get("error") for count in counts]),
         units=_units(counts),
+        wasted=wasted_of(counts),
+        slo=slo_of([count.slo for count in counts if count.slo is not None]),
         output_per_second=sum(_rate(part, output) for part, output in outputs) if outputs else None,
         spans_gpus=spans,
     )

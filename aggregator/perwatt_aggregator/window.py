@@ -6,6 +6,8 @@ Joules here are board joules, calibrated GPU by GPU. Nothing is divided yet.
 
 from msgspec import Struct
 
+from perwatt_aggregator.objectives import SloConfig
+
 
 class StateJoules(Struct, frozen=True):
     """Joules of one workload on one GPU by what the workload was doing."""
@@ -15,11 +17,41 @@ class StateJoules(Struct, frozen=True):
     loading: float = 0.0
 
 
+class Edges(Struct, frozen=True):
+    """An objective in seconds, and the bounds of the buckets next to it; None is where there is none."""
+
+    objective: float
+    lower: float | None
+    upper: float | None
+
+
+class Met(Struct, frozen=True):
+    """Of so many requests, at least and at most how many met what was asked; `edges` were looked at."""
+
+    requests: float
+    at_least: float
+    at_most: float
+    edges: tuple[Edges, ...] = ()
+
+
+class SloWindow(Struct, frozen=True):
+    """
+    The requests of one workload against what is *asked* of its model: by each objective, and by all.
+
+    None is what is not asked, or what the engine cannot tell; `met` is always asked.
+    """
+
+    asked: SloConfig
+    first_token: Met | None
+    output_token: Met | None
+    met: Met | None
+
+
 class Counts(Struct, frozen=True):
     """
     Work that was done; what the engine cannot tell is None.
 
-    `requests` are by outcome, `wasted` tokens by cause, `work` by unit.
+    `requests` are by outcome, `wasted` tokens by cause, `work` by unit. `slo` is None where nothing is asked.
     """
 
     output: float | None = None
@@ -29,6 +61,7 @@ class Counts(Struct, frozen=True):
     requests: dict[str, float] = {}
     wasted: dict[str, float] = {}
     work: dict[str, float] = {}
+    slo: SloWindow | None = None
 
     @property
     def known(self) -> bool:

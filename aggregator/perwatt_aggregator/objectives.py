@@ -1,0 +1,66 @@
+"""What an operator asks of latency: objectives by model, and what of a histogram they need."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated
+
+from msgspec import Struct
+
+from perwatt_agent.configfile import Key, Sound
+from perwatt_agent.configfile.kinds import TEXT, duration
+
+_SECONDS = duration(0.0001, 3600.0)
+
+
+class SloConfig(Struct, frozen=True):
+    """What requests are to meet, of one model or of all others. There is at least one objective."""
+
+    model: Annotated[str | None, Key("the model; absent: every model that has no entry of its own", TEXT)] = (
+        None
+    )
+    time_to_first_token: Annotated[float | None, Key("at most this, a request", _SECONDS)] = None
+    time_per_output_token: Annotated[
+        float | None, Key("at most this, as a mean over the request", _SECONDS)
+    ] = None
+
+
+class Objectives:
+    """The objectives of every model, in seconds."""
+
+    def __init__(self, configs: Iterable[SloConfig] = ()) -> None:
+        self._by_model = {config.model: config for config in configs}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_model)
+
+    def of(self, model: str) -> SloConfig | None:
+        """The objectives of *model*; None where it has none."""
+        return self._by_model.get(model, self._by_model.get(None))
+
+
+NO_OBJECTIVES = Objectives()
+
+
+def edges(bounds: Sequence[float], objective: float) -> tuple[float | None, float | None]:
+    """
+    The bounds next to an objective: the greatest that is at most it, and the least that is at least it.
+
+    *bounds* ascend. Both are the objective itself where it is a bound; None is where there is none.
+    """
+    place = bisect_left(bounds, objective)
+    upper = bounds[place] if place < len(bounds) else None
+    if upper == objective:
+        return objective, objective
+    return (bounds[place - 1] if place else None), upper
+
+
+def check_objectives(configs: Sequence[SloConfig], sound: Sound) -> Iterator[tuple[str, str]]:
+    """What must hold between the keys of `slo`."""
+    models = [config.model for config in configs]
+    for index, config in enumerate(configs):
+        where = f"slo[{index}]"
+        if config.model in models[:index]:
+            yield where, "expected one entry for a model, and one for all others"
+        has_objective = config.time_to_first_token is not None or config.time_per_output_token is not None
+        if not has_objective and sound(where):
+            yield where, "expected time_to_first_token, time_per_output_token or both"
