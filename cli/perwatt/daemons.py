@@ -89,7 +89,10 @@ async def serve_aggregator(
     from perwatt_aggregator.aggregator import Aggregator
     from perwatt_aggregator.api import create_app
 
-    aggregator = Aggregator(config, SystemClock())
+    try:
+        aggregator = Aggregator(config, SystemClock())
+    except ValueError as error:
+        raise CommandError(f"facility: {error}") from None
     await aggregator.start()
     try:
         work = [serve(create_app(aggregator), sock, stop=stop)]

@@ -9,6 +9,7 @@ import msgspec
 from perwatt.bootstrap import open_recording
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
+from perwatt_agent.clock import SystemClock
 from perwatt_agent.recording import Recording
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.efficiency import efficiency
@@ -43,7 +44,7 @@ def efficiency_of_recording(
     `tokens_per_second` stands in for the tokens of a recording that has none. Raises CommandError.
     """
     recording = open_recording(path)
-    facility = Facility(FacilityConfig(pue=None if pue is None else PueConfig(pue)))
+    facility = Facility(FacilityConfig(pue=None if pue is None else PueConfig(pue)), SystemClock())
     samples = list(_samples(recording, start_unix, end_unix))
     if len(samples) < 2:
         raise CommandError(f"{path}: fewer than two readings between --from and --to")

@@ -1,21 +1,71 @@
 """What an operator may say of the building around the nodes. The annotations are the reference."""
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from perwatt_agent.configfile import Key
-from perwatt_agent.configfile.kinds import TEXT, matching, number, one_of
+from perwatt_agent.configfile import Key, Sound
+from perwatt_agent.configfile.kinds import READABLE_FILE, TEXT, duration, number, one_of
+from perwatt_agent.meters.config import MeterConfig, PlaceConfig, check_meter, check_place
+from perwatt_aggregator.facility.kinds import (
+    ALL_DAYS,
+    CATEGORY,
+    CURRENCY,
+    DATE,
+    HOURS,
+    WEEKDAYS,
+    WHOLE_DAY,
+    ZONE,
+    HoursOfDay,
+)
+from perwatt_aggregator.facility.state import CARBON_KINDS, PUE_KINDS, CarbonKind, PueKind
 
-CURRENCY = matching("[A-Z]{3}", "three letters of ISO 4217, such as USD")
+DAY_SECONDS = 86400.0
+MIN_PERIOD_SECONDS = 900.0
+RATE_KINDS = ("prometheus", "json", "csv")
+
+
+class ItConfig(Struct, frozen=True):
+    """What the IT energy of the PUE holds beside the nodes, so that two PUEs can be compared."""
+
+    switches: Annotated[
+        Literal["in", "out"], Key("whether network switches count as IT: `in` or `out`", one_of("in", "out"))
+    ] = "out"
+    storage: Annotated[
+        Literal["in", "out"], Key("whether storage counts as IT: `in` or `out`", one_of("in", "out"))
+    ] = "out"
 
 
 class PueConfig(Struct, frozen=True):
     """Power usage effectiveness: facility joules per joule at the nodes."""
 
-    ratio: Annotated[float, Key("facility joules / IT joules", number(1.0))]
-    kind: Annotated[Literal["static"], Key("how it is known", one_of("static"))] = "static"
+    ratio: Annotated[
+        float | None, Key("facility joules / IT joules; of a live one, what stands in for it", number(1.0))
+    ] = None
+    kind: Annotated[
+        PueKind,
+        Key(
+            "how it is known: `static` (assumed), `interim` (measured for less than a year), `category` "
+            "(a year, as its category asks) or `live` (measured now)",
+            one_of(*PUE_KINDS),
+        ),
+    ] = "static"
+    category: Annotated[int | None, Key("0 to 3 of ISO/IEC 30134-2", CATEGORY)] = None
+    measured_until: Annotated[
+        float | None, Key("the last day of the measurement of an `interim` or `category` ratio", DATE)
+    ] = None
+    period: Annotated[
+        float, Key("what a live PUE is measured over", duration(MIN_PERIOD_SECONDS, 7 * DAY_SECONDS))
+    ] = DAY_SECONDS
+    uncertainty: Annotated[
+        float | None,
+        Key("relative standard uncertainty; by default 0.05, of a live one 0.02", number(0.0, 1.0)),
+    ] = None
+    facility_meter: MeterConfig | None = None
+    it_meter: MeterConfig | None = None
 
 
 class NodeOverheadConfig(Struct, frozen=True):
@@ -24,20 +74,62 @@ class NodeOverheadConfig(Struct, frozen=True):
     ratio: Annotated[float, Key("node joules / board joules", number(1.0))]
 
 
+class RateConfig(PlaceConfig, frozen=True, kw_only=True):
+    """A price or a carbon intensity that is asked for."""
+
+    factor: Annotated[float, Key("multiplies the number, before its unit", number(1e-9, 1e9))] = 1.0
+    per: Annotated[
+        Literal["kilowatt_hour", "megawatt_hour"],
+        Key("its unit is per `kilowatt_hour` or `megawatt_hour`", one_of("kilowatt_hour", "megawatt_hour")),
+    ] = "kilowatt_hour"
+    max_age: Annotated[float, Key("an answer older than that is refused", duration(1.0, 7 * DAY_SECONDS))] = (
+        7200.0
+    )
+
+
+class TimeOfUseConfig(Struct, frozen=True):
+    """A price at some hours of some days, by the clocks of the price's time zone."""
+
+    per_kwh: Annotated[float, Key("price of a kilowatt-hour then", number(0.0))]
+    days: Annotated[
+        frozenset[int],
+        Key("such as `mon-fri`; hours over midnight belong to the day they begin on", WEEKDAYS),
+    ] = ALL_DAYS
+    hours: Annotated[HoursOfDay, Key("such as `08:00-20:00` or `22:00-06:00`", HOURS)] = WHOLE_DAY
+
+
 class PriceConfig(Struct, frozen=True):
-    """What a kilowatt-hour costs."""
+    """What a kilowatt-hour costs: the first of `times` that applies, else `per_kwh`; or what `query` says."""
 
     currency: Annotated[str, Key("ISO 4217", CURRENCY)]
-    per_kwh: Annotated[float, Key("price of a kilowatt-hour", number(0.0))]
+    per_kwh: Annotated[
+        float | None,
+        Key("price of a kilowatt-hour, at all times that none of `times` names", number(0.0)),
+    ] = None
+    time_zone: Annotated[str, Key("whose clocks `times` go by", ZONE)] = "UTC"
+    times: Annotated[
+        tuple[TimeOfUseConfig, ...], Key("prices by time of use; the first that applies holds")
+    ] = ()
+    query: RateConfig | None = None
 
 
 class CarbonConfig(Struct, frozen=True):
-    """What a kilowatt-hour emits."""
+    """What a kilowatt-hour emits: what `query` or `file` say, else `grams_co2e_per_kwh`."""
 
-    grams_co2e_per_kwh: Annotated[float, Key("emissions of a kilowatt-hour", number(0.0))]
-    kind: Annotated[
-        Literal["average", "marginal"], Key("`average` or `marginal`", one_of("average", "marginal"))
-    ] = "average"
+    grams_co2e_per_kwh: Annotated[float | None, Key("emissions of a kilowatt-hour", number(0.0))] = None
+    kind: Annotated[CarbonKind, Key("`average` or `marginal`", one_of(*CARBON_KINDS))] = "average"
+    file: Annotated[
+        Path | None,
+        Key("CSV with the columns `time` and `grams_co2e_per_kwh`, a row an hour", READABLE_FILE),
+    ] = None
+    query: RateConfig | None = None
+
+
+class CapitalConfig(Struct, frozen=True):
+    """What the hardware costs, written off over its life."""
+
+    per_gpu_hour: Annotated[float, Key("cost of a GPU for an hour, used or not", number(0.0))]
+    currency: Annotated[str | None, Key("ISO 4217; by default that of the price", CURRENCY)] = None
 
 
 class FacilityConfig(Struct, frozen=True):
@@ -51,8 +143,81 @@ class FacilityConfig(Struct, frozen=True):
     nodes: Annotated[
         tuple[str, ...], Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT)
     ] = ("*",)
+    capital: CapitalConfig | None = None
+    it: ItConfig | None = None
 
     def holds(self, node: str) -> bool:
         """Whether *node*, `HOST:PORT`, stands in this facility."""
         names = (node, node.rpartition(":")[0])
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.nodes)
+
+
+def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+    """What must hold between the keys of one facility, at *path* of its file."""
+    if config.pue is not None:
+        yield from _check_pue(config.pue, f"{path}.pue", sound)
+        own = config.pue.kind == "live" and config.pue.it_meter is None
+        if own and config.it is not None and "in" in (config.it.switches, config.it.storage):
+            yield (
+                f"{path}.it",
+                "expected `out`, for without `pue.it_meter` IT energy is that of the nodes alone",
+            )
+    if config.price is not None:
+        yield from _check_price(config.price, f"{path}.price", sound)
+    if config.carbon is not None:
+        yield from _check_carbon(config.carbon, f"{path}.carbon", sound)
+    if config.capital is not None:
+        yield from _check_capital(config, path)
+
+
+def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+    live = pue.kind == "live"
+    if not live and pue.ratio is None and sound(f"{path}.ratio"):
+        yield f"{path}.ratio", "expected a number of at least 1, but it is missing"
+    if live and pue.facility_meter is None and sound(f"{path}.facility_meter"):
+        yield f"{path}.facility_meter", "expected the meter of the whole facility, but it is missing"
+    if pue.kind == "category" and pue.category is None and sound(f"{path}.category"):
+        yield f"{path}.category", "expected 0, 1, 2 or 3, but it is missing"
+    if pue.measured_until is not None and pue.kind not in ("interim", "category"):
+        yield f"{path}.measured_until", f"expected nothing, for it has no meaning where kind is {pue.kind}"
+    for name, meter in (("facility_meter", pue.facility_meter), ("it_meter", pue.it_meter)):
+        if meter is None:
+            continue
+        if not live:
+            yield f"{path}.{name}", f"expected nothing, for it has no meaning where kind is {pue.kind}"
+        if meter.scope != "node":
+            yield f"{path}.{name}.scope", "expected nothing, for the meter's place says it"
+        yield from check_meter(meter, f"{path}.{name}", sound)
+
+
+def _check_price(price: PriceConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+    if price.per_kwh is None and (price.query is None or price.times) and sound(f"{path}.per_kwh"):
+        yield f"{path}.per_kwh", "expected a number of at least 0, but it is missing"
+    if price.query is not None:
+        yield from _check_rate(price.query, f"{path}.query", sound)
+
+
+def _check_carbon(carbon: CarbonConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+    sources = (carbon.grams_co2e_per_kwh, carbon.file, carbon.query)
+    if all(source is None for source in sources) and sound(path):
+        yield f"{path}.grams_co2e_per_kwh", "expected a number of at least 0, but it is missing"
+    if carbon.file is not None and carbon.query is not None:
+        yield f"{path}.query", "expected nothing beside `file`"
+    if carbon.query is not None:
+        yield from _check_rate(carbon.query, f"{path}.query", sound)
+
+
+def _check_rate(rate: RateConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+    if rate.kind not in RATE_KINDS:
+        yield f"{path}.kind", f"expected one of {', '.join(RATE_KINDS)}, for no meter knows it"
+    else:
+        yield from check_place(rate, path, sound)
+
+
+def _check_capital(config: FacilityConfig, path: str) -> Iterator[tuple[str, str]]:
+    """Capital and energy are added, so they are of one currency."""
+    currency = config.capital.currency if config.capital else None
+    if config.price is None and currency is None:
+        yield f"{path}.capital.currency", "expected three letters of ISO 4217, but it and `price` are missing"
+    elif config.price is not None and currency not in (None, config.price.currency):
+        yield f"{path}.capital.currency", f"expected {config.price.currency}, the currency of the price"

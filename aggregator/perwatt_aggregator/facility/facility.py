@@ -1,26 +1,149 @@
-"""One facility: what is known of it, over any window."""
+"""One facility: what is known of it over any window, and what it must be asked for."""
 
-from perwatt_aggregator.facility.config import FacilityConfig
-from perwatt_aggregator.facility.state import CarbonInUse, FacilityState, PriceInUse, PueInUse
+from collections.abc import Iterator, Sequence
 
-JOULES_PER_KILOWATT_HOUR = 3.6e6
+from msgspec import Struct
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
+from perwatt_aggregator.facility.config import CarbonConfig, FacilityConfig, PriceConfig, PueConfig
+from perwatt_aggregator.facility.history import EnergyHistory, Measured, measured
+from perwatt_aggregator.facility.metered import MeteredEnergy, NodesEnergy
+from perwatt_aggregator.facility.pue import pue_in_use
+from perwatt_aggregator.facility.rates import AskedRate, HoursFile
+from perwatt_aggregator.facility.source import Asked, Source
+from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
+from perwatt_aggregator.facility.tariff import JOULES_PER_KILOWATT_HOUR, Tariff
+from perwatt_aggregator.node import Node
+
+SECONDS_PER_HOUR = 3600.0
+
+
+class Energies(Struct, frozen=True):
+    """The two energies of a live PUE."""
+
+    facility: MeteredEnergy
+    it: MeteredEnergy | NodesEnergy
 
 
 class Facility:
-    """Answers what holds of the facility in *config* over a window of its nodes."""
+    """
+    The facility of *config*, in which *nodes* stand.
 
-    def __init__(self, config: FacilityConfig) -> None:
+    `sources` must be run for what it is asked for. Raises ValueError where a meter cannot be built.
+    """
+
+    def __init__(self, config: FacilityConfig, clock: Clock, nodes: Sequence[Node] = ()) -> None:
         self.config = config
+        self.nodes = tuple(nodes)
+        self._clock = clock
+        self._energies = _energies(config.pue, self.nodes, clock)
+        self._tariff = Tariff(config.price) if config.price and config.price.per_kwh is not None else None
+        self._price = _asked_price(config.price, clock)
+        self._carbon = _asked_carbon(config.carbon, clock)
+        self.sources = tuple(Source(config.name, asked, clock) for asked in self._asked())
 
     def state(self, start_unix: float, end_unix: float) -> FacilityState:
         """What holds between two instants."""
-        pue, price, carbon = self.config.pue, self.config.price, self.config.carbon
+        pue, reasons = pue_in_use(self.config.pue, self.measured(), end_unix)
+        found = list(reasons)
         return FacilityState(
             self.config.name,
-            PueInUse(pue.ratio, pue.kind) if pue else None,
-            PriceInUse(price.currency, price.per_kwh / JOULES_PER_KILOWATT_HOUR, "flat") if price else None,
-            CarbonInUse(carbon.grams_co2e_per_kwh / JOULES_PER_KILOWATT_HOUR, carbon.kind, "flat")
-            if carbon
-            else None,
-            reasons=("no_pue",) if pue is None else (),
+            pue,
+            self._price_in_use(start_unix, end_unix, found),
+            self._carbon_in_use(start_unix, end_unix, found),
+            self._capital_in_use(),
+            tuple(found),
         )
+
+    def measured(self) -> Measured | None:
+        """The energies of the PUE over its period, until now; None where none are measured."""
+        if self._energies is None:
+            return None
+        (facility,) = self._energies.facility.histories
+        return measured(facility, self._energies.it.histories, self._clock.monotonic())
+
+    @property
+    def facility_joules_total(self) -> float | None:
+        """All joules that the facility's meter showed since the start; None without a meter that did."""
+        return _total(self._energies.facility.histories) if self._energies else None
+
+    @property
+    def it_joules_total(self) -> float | None:
+        """All joules of IT that were measured since the start; None unless all of IT is."""
+        return _total(self._energies.it.histories) if self._energies else None
+
+    def _asked(self) -> Iterator[Asked]:
+        if self._energies is not None:
+            yield self._energies.facility
+            yield self._energies.it
+        if self._price is not None:
+            yield self._price
+        if self._carbon is not None:
+            yield self._carbon
+
+    def _price_in_use(self, start_unix: float, end_unix: float, reasons: list[str]) -> PriceInUse | None:
+        config = self.config.price
+        if config is None:
+            return None
+        if self._price is not None:
+            asked = self._price.now()
+            if asked is not None:
+                return PriceInUse(config.currency, asked[0], "query", asked[1])
+            reasons.append("price_stale")
+        if self._tariff is None:
+            return None
+        per_joule = self._tariff.per_joule(start_unix, end_unix)
+        return PriceInUse(config.currency, per_joule, "time_of_use" if config.times else "flat")
+
+    def _carbon_in_use(self, start_unix: float, end_unix: float, reasons: list[str]) -> CarbonInUse | None:
+        config, asked = self.config.carbon, self._carbon
+        if config is None:
+            return None
+        if isinstance(asked, AskedRate) and (told := asked.now()) is not None:
+            return CarbonInUse(told[0], config.kind, "query", told[1])
+        if isinstance(asked, HoursFile) and (grams := asked.mean(start_unix, end_unix)) is not None:
+            return CarbonInUse(grams / JOULES_PER_KILOWATT_HOUR, config.kind, "file")
+        if asked is not None:
+            reasons.append("carbon_stale")
+        if config.grams_co2e_per_kwh is None:
+            return None
+        return CarbonInUse(config.grams_co2e_per_kwh / JOULES_PER_KILOWATT_HOUR, config.kind, "flat")
+
+    def _capital_in_use(self) -> CapitalInUse | None:
+        capital, price = self.config.capital, self.config.price
+        if capital is None:
+            return None
+        currency = capital.currency or (price.currency if price else "")
+        return CapitalInUse(currency, capital.per_gpu_hour / SECONDS_PER_HOUR)
+
+
+def _energies(config: PueConfig | None, nodes: Sequence[Node], clock: Clock) -> Energies | None:
+    if config is None or config.facility_meter is None:
+        return None
+    facility = MeteredEnergy("facility", build_meter(config.facility_meter, clock), config.period)
+    if config.it_meter is None:
+        return Energies(facility, NodesEnergy("it", nodes, config.period))
+    return Energies(facility, MeteredEnergy("it", build_meter(config.it_meter, clock), config.period))
+
+
+def _asked_price(config: PriceConfig | None, clock: Clock) -> AskedRate | None:
+    if config is None or config.query is None:
+        return None
+    query = config.query
+    return AskedRate("price", query, build_reader(query, clock), interval_seconds(query), clock)
+
+
+def _asked_carbon(config: CarbonConfig | None, clock: Clock) -> AskedRate | HoursFile | None:
+    if config is None or (config.query is None and config.file is None):
+        return None
+    if config.file is not None:
+        return HoursFile(config.file)
+    assert config.query is not None
+    query = config.query
+    return AskedRate("carbon", query, build_reader(query, clock), interval_seconds(query), clock)
+
+
+def _total(histories: Sequence[EnergyHistory]) -> float | None:
+    begun = [history for history in histories if history.first_seconds is not None]
+    return sum(history.joules_total for history in begun) if len(begun) == len(histories) > 0 else None

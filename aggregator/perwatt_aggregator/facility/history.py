@@ -1,0 +1,108 @@
+"""Joules over time, slice by slice: what a PUE is divided from."""
+
+from array import array
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+SLICE_SECONDS = 60.0
+MAX_SLICES = 1440
+_WHOLE_RATIO = 0.99
+"""A slice counts when at least so much of it is covered."""
+
+
+class EnergyHistory:
+    """
+    The joules of one meter over the last *period_seconds*, in slices of at least a minute.
+
+    Times are monotonic seconds. What is added is spread evenly over its time, and never taken back;
+    memory is bounded by the number of slices.
+    """
+
+    def __init__(self, period_seconds: float) -> None:
+        self.period_seconds = period_seconds
+        self.slice_seconds = max(SLICE_SECONDS, period_seconds / MAX_SLICES)
+        self.joules_total = 0.0
+        self.first_seconds: float | None = None
+        self.last_seconds: float | None = None
+        # One slice more than the period has, for the one that is still being filled.
+        self._slots = int(period_seconds // self.slice_seconds) + 1
+        self._joules = array("d", bytes(8 * self._slots))
+        self._seconds = array("d", bytes(8 * self._slots))
+        self._newest = 0
+
+    def add(self, start_seconds: float, end_seconds: float, joules: float) -> None:
+        """Count *joules* that were taken evenly between two instants."""
+        self.joules_total += joules
+        if self.first_seconds is None:
+            self.first_seconds = start_seconds
+            self._newest = int(start_seconds // self.slice_seconds)
+        self.last_seconds = max(self.last_seconds or end_seconds, end_seconds)
+        self._advance(int(end_seconds // self.slice_seconds))
+        watts = joules / (end_seconds - start_seconds)
+        oldest = self._newest - self._slots + 1
+        for slice_ in range(max(oldest, int(start_seconds // self.slice_seconds)), self._newest + 1):
+            low = max(start_seconds, slice_ * self.slice_seconds)
+            high = min(end_seconds, (slice_ + 1) * self.slice_seconds)
+            if low < high:
+                self._joules[slice_ % self._slots] += watts * (high - low)
+                self._seconds[slice_ % self._slots] += high - low
+
+    def whole(self, slice_: int) -> float | None:
+        """The joules of a slice; None unless all of it is covered."""
+        if not self._newest - self._slots < slice_ <= self._newest:
+            return None
+        slot = slice_ % self._slots
+        covered = self._seconds[slot] >= _WHOLE_RATIO * self.slice_seconds
+        return self._joules[slot] if covered else None
+
+    def _advance(self, slice_: int) -> None:
+        """Make room up to *slice_*, forgetting as many of the oldest."""
+        for empty in range(max(self._newest, slice_ - self._slots) + 1, slice_ + 1):
+            self._joules[empty % self._slots] = self._seconds[empty % self._slots] = 0.0
+        self._newest = max(self._newest, slice_)
+
+
+class Measured(Struct, frozen=True):
+    """
+    Facility and IT joules of the same time.
+
+    `seconds` is that time, `span_seconds` from when on both could have been read, or the period,
+    `age_seconds` how long ago the newest joule of either was measured.
+    """
+
+    facility_joules: float
+    it_joules: float
+    seconds: float
+    span_seconds: float
+    age_seconds: float
+
+
+def measured(facility: EnergyHistory, it: Sequence[EnergyHistory], now_seconds: float) -> Measured | None:
+    """Sum both sides over the slices that all histories cover; None before each of them has begun."""
+    histories = (facility, *it)
+    firsts = [one.first_seconds for one in histories if one.first_seconds is not None]
+    lasts = [one.last_seconds for one in histories if one.last_seconds is not None]
+    if not it or len(firsts) < len(histories):
+        return None
+    width = facility.slice_seconds
+    end = int(min(lasts) // width)
+    start = max(
+        int(-(-max(firsts) // width)), int(now_seconds // width) - int(facility.period_seconds // width)
+    )
+    facility_joules = it_joules = 0.0
+    slices = 0
+    for slice_ in range(start, end):
+        joules = [one.whole(slice_) for one in histories]
+        known = [one for one in joules if one is not None]
+        if len(known) == len(histories):
+            slices += 1
+            facility_joules += known[0]
+            it_joules += sum(known[1:])
+    return Measured(
+        facility_joules,
+        it_joules,
+        seconds=slices * width,
+        span_seconds=max(0, end - start) * width,
+        age_seconds=max(0.0, now_seconds - min(lasts)),
+    )

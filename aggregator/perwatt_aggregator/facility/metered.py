@@ -1,0 +1,100 @@
+"""Where the two energies of a live PUE come from: a meter, or the meters of the nodes themselves."""
+
+from collections.abc import Iterator, Sequence
+
+from perwatt_agent.meters.meter import Meter, MeterFailure
+from perwatt_aggregator.facility.history import EnergyHistory
+from perwatt_aggregator.facility.source import SourceName
+from perwatt_aggregator.facility.track import Interval, MeterTrack, Plausible
+from perwatt_aggregator.node import Node
+from perwatt_aggregator.sample import NODE_COVERED, NODE_ENERGY, NodeSample
+
+NODES_SECONDS = 10.0
+ESTIMATES = ("model",)
+"""Sources of a node's joules that measured nothing."""
+_COVERED_RATIO = 0.95
+
+
+class MeteredEnergy:
+    """The energy of one meter, as an `Asked`."""
+
+    def __init__(self, name: SourceName, meter: Meter, period_seconds: float) -> None:
+        self.name: SourceName = name
+        self.interval_seconds = meter.interval_seconds
+        self._history = EnergyHistory(period_seconds)
+        self._meter = meter
+        self._track = MeterTrack()
+
+    @property
+    def histories(self) -> Sequence[EnergyHistory]:
+        return (self._history,)
+
+    async def ask(self) -> None:
+        for sample in await self._meter.read():
+            if sample.scope == "node":
+                for gained in self._track.add(sample):
+                    self._history.add(gained.start_seconds, gained.end_seconds, gained.joules)
+
+
+class NodesEnergy:
+    """The energy of all nodes of a facility, each by its own meter at the wall, as an `Asked`."""
+
+    def __init__(self, name: SourceName, nodes: Sequence[Node], period_seconds: float) -> None:
+        self.name: SourceName = name
+        self.interval_seconds = NODES_SECONDS
+        self._nodes = [(node, _NodeTrack(), EnergyHistory(period_seconds)) for node in nodes]
+
+    @property
+    def histories(self) -> Sequence[EnergyHistory]:
+        return tuple(history for _, _, history in self._nodes)
+
+    async def ask(self) -> None:
+        unmetered = []
+        for node, track, history in self._nodes:
+            if node.sample is not None:
+                for gained in track.add(node.sample):
+                    history.add(gained.start_seconds, gained.end_seconds, gained.joules)
+            if not track.is_metered:
+                unmetered.append(node.target.node)
+        if unmetered:
+            raise MeterFailure(
+                "absent", f"{len(unmetered)} nodes have no meter at the wall, {unmetered[0]} for one"
+            )
+
+
+class _NodeTrack:
+    """The node's counters, which move when its meter was refreshed; a fall is a new agent's beginning."""
+
+    def __init__(self) -> None:
+        self.is_metered = False
+        self._last: tuple[float, dict[str, float], dict[str, float]] | None = None
+        self._plausible = Plausible()
+
+    def add(self, sample: NodeSample) -> Iterator[Interval]:
+        energy, covered = _by_source(sample, NODE_ENERGY), _by_source(sample, NODE_COVERED)
+        self.is_metered = bool(energy)
+        now = sample.monotonic_seconds
+        if self._last is None or any(energy.get(name, 0.0) < was for name, was in self._last[1].items()):
+            self._last = (now, energy, covered)
+            return
+        since, energy_before, covered_before = self._last
+        joules, seconds = _gain(energy_before, energy), _gain(covered_before, covered)
+        if now <= since or not seconds:
+            return
+        self._last = (now, energy, covered)
+        whole = seconds >= _COVERED_RATIO * (now - since)
+        if whole and self._plausible.believes(joules / (now - since)):
+            yield Interval(since, now, joules)
+
+
+def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
+    return {
+        counter.part: value
+        for counter, value in sample.counters.items()
+        if counter.name == name and counter.part not in ESTIMATES
+    }
+
+
+def _gain(before: dict[str, float], after: dict[str, float]) -> float:
+    """What was counted since, by those sources that had counted before."""
+    return sum(after.get(name, was) - was for name, was in before.items())

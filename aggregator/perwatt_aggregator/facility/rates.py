@@ -1,0 +1,74 @@
+"""Prices and carbon intensities that somebody else tells, and how long that is believed."""
+
+import math
+from pathlib import Path
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.meters.figure import FigureReader
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_aggregator.facility.config import RateConfig
+from perwatt_aggregator.facility.hourly import Hours, read_hours
+from perwatt_aggregator.facility.source import SourceName
+
+JOULES_PER: dict[str, float] = {"kilowatt_hour": 3.6e6, "megawatt_hour": 3.6e9}
+FILE_SECONDS = 60.0
+
+
+class AskedRate:
+    """A rate per joule, as *reader* tells it in the unit that *config* names; an `Asked`."""
+
+    def __init__(
+        self,
+        name: SourceName,
+        config: RateConfig,
+        reader: FigureReader,
+        interval_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self.name: SourceName = name
+        self.interval_seconds = interval_seconds
+        self._config = config
+        self._reader = reader
+        self._clock = clock
+        self._last: tuple[float, float] | None = None  # when it was measured, and the rate per joule
+
+    async def ask(self) -> None:
+        figure = await self._reader.read()
+        value = figure.value * self._config.factor
+        if not math.isfinite(value):
+            raise MeterFailure("implausible", f"a {self.name} of {value:g} cannot be")
+        self._last = (self._clock.monotonic() - figure.age_seconds, value / JOULES_PER[self._config.per])
+
+    def now(self) -> tuple[float, float] | None:
+        """The rate per joule and its age in seconds; None where there is none that is fresh enough."""
+        if self._last is None:
+            return None
+        measured, per_joule = self._last
+        age_seconds = self._clock.monotonic() - measured
+        return (per_joule, max(0.0, age_seconds)) if age_seconds <= self._config.max_age else None
+
+
+class HoursFile:
+    """Carbon intensities by the hour in a file that is written anew now and then; an `Asked`."""
+
+    name: SourceName = "carbon"
+    interval_seconds = FILE_SECONDS
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: tuple[float, int] | None = None
+        self._hours = Hours({})
+
+    async def ask(self) -> None:
+        try:
+            status = self._path.stat()
+        except OSError as error:
+            raise MeterFailure("absent", f"{self._path}: {error.strerror}") from None
+        version = (status.st_mtime, status.st_size)
+        if version != self._read:
+            self._hours = read_hours(self._path)
+            self._read = version
+
+    def mean(self, start_unix: float, end_unix: float) -> float | None:
+        """Grams for a kilowatt-hour over a window; None where the file does not reach."""
+        return self._hours.mean(start_unix, end_unix)

@@ -1,0 +1,112 @@
+"""From what a meter reads to joules that can be believed: no restart, wrap or leap becomes energy."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt_agent.accounting.integrate import Integrator
+from perwatt_agent.readings import MeterSample
+
+GAP_PERIODS = 3.0
+"""Power readings further apart than so many of the meter's periods are not joined."""
+LEAP_RATIO = 10.0
+CONFIRMING_RATIO = 2.0
+
+
+class Interval(Struct, frozen=True):
+    """Joules between two monotonic instants."""
+
+    start_seconds: float
+    end_seconds: float
+    joules: float
+
+
+class Plausible:
+    """
+    Whether a power may follow those before it.
+
+    What leaps to ten times as much, or to a tenth, is believed only when the next reading is of its
+    kind: a wrong unit, a lost digit and a replaced counter show once.
+    """
+
+    def __init__(self) -> None:
+        self._known: float | None = None
+        self._suspect: float | None = None
+
+    def believes(self, watts: float) -> bool:
+        leaps = self._known is not None and not _alike(watts, self._known, LEAP_RATIO)
+        confirmed = self._suspect is not None and _alike(watts, self._suspect, CONFIRMING_RATIO)
+        if leaps and not confirmed:
+            self._suspect = watts
+            return False
+        self._known, self._suspect = watts, None
+        return True
+
+
+def _alike(one: float, other: float, ratio: float) -> bool:
+    return one <= ratio * other and other <= ratio * one
+
+
+class MeterTrack:
+    """
+    Make intervals of energy from the samples of one meter: its counter's where it has one, else its
+    power's, integrated as the agent does.
+
+    A counter that stands still says nothing yet, for many count whole kilowatt-hours: an interval runs
+    from one step to the next. One that falls has wrapped, where its range is known, else it starts anew.
+    """
+
+    def __init__(self) -> None:
+        self._counter = _CounterTrack()
+        self._power = _PowerTrack()
+        self._counts = False
+
+    def add(self, sample: MeterSample) -> Iterator[Interval]:
+        """Take in a sample; yields the energy that it completes."""
+        if sample.energy_joules is not None:
+            self._counts = True
+            yield from self._counter.add(sample, sample.energy_joules)
+        elif sample.power_watts is not None and not self._counts:
+            yield from self._power.add(sample, sample.power_watts)
+
+
+class _CounterTrack:
+    def __init__(self) -> None:
+        self._last: tuple[float, float] | None = None  # when the counter last moved, and where to
+        self._has_stepped = False
+        self._plausible = Plausible()
+
+    def add(self, sample: MeterSample, joules: float) -> Iterator[Interval]:
+        now = sample.monotonic_seconds
+        if self._last is None:
+            self._last = (now, joules)
+            return
+        since, before = self._last
+        if joules == before or now <= since:
+            return
+        step = joules - before
+        if step < 0.0 and sample.energy_range_joules is not None:
+            step += sample.energy_range_joules
+        self._last = (now, joules)
+        if step < 0.0:
+            self._has_stepped = False
+            return
+        # Before its first step nobody knows how much of the step had been counted already.
+        stepped, self._has_stepped = self._has_stepped, True
+        if stepped and self._plausible.believes(step / (now - since)):
+            yield Interval(since, now, step)
+
+
+class _PowerTrack:
+    def __init__(self) -> None:
+        self._integrator: Integrator | None = None
+        self._plausible = Plausible()
+
+    def add(self, sample: MeterSample, watts: float) -> Iterator[Interval]:
+        if self._integrator is None:
+            self._integrator = Integrator(GAP_PERIODS * (sample.period_seconds or 1.0))
+        if self._plausible.believes(watts):
+            now = sample.monotonic_seconds
+            gained = self._integrator.add(now, watts, is_mean=sample.power_is_mean)
+            if gained.seconds > 0.0:
+                yield Interval(now - gained.seconds, now, gained.joules)
