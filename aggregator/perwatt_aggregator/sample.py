@@ -232,8 +232,8 @@ def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter
     whole: dict[tuple[str, str, str], dict[float, Counter]] = {}
     for counter in buckets:
         with suppress(ValueError):
-            bound = float(counter.part)
-            whole.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
+            if not math.isnan(bound := float(counter.part)):
+                whole.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
     for (name, _, model), by_bound in whole.items():
         asked = objectives.of(model)
         objective = None if asked is None else _objective(asked, name)

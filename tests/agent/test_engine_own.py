@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from support.engine_pages import Engine, page_server
 
 from perwatt.bootstrap import configured_endpoints
 from perwatt_agent.config import AgentConfig, load_agent_config
 from perwatt_agent.configfile import ConfigError
 from perwatt_agent.engine.kinds.own import OwnKind, own_kind
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.snapshot import EngineCounts, Histogram
 
 KINDS = """\
 engines:
@@ -24,6 +25,11 @@ engines:
       prompt_cached: ['my_prompt_total{cached="yes"}']
       requests_ended: [my_requests_total]
       requests_aborted: [my_aborted_total]
+      aborted_tokens: [my_aborted_tokens_total]
+      failed_tokens: [my_failed_tokens_total]
+      draft_tokens: [my_drafted_total]
+      accepted_draft_tokens: [my_accepted_total]
+      time_to_first_token: ['my_ttft_seconds{stream="yes"}']
       running: [my_running]
       kv_cache_usage: [my_cache_ratio]
 """
@@ -37,6 +43,14 @@ my_prompt_total{cached="no",model="m",replica="0"} 40
 my_prompt_total{cached="yes",model="m",replica="0"} 4
 my_requests_total{model="m"} 12
 my_aborted_total{model="m"} 2
+my_aborted_tokens_total{model="m"} 7
+my_failed_tokens_total{model="m"} 0
+my_drafted_total{model="m"} 30
+my_accepted_total{model="m"} 18
+my_ttft_seconds_bucket{model="m",replica="0",stream="yes",le="0.2"} 4
+my_ttft_seconds_bucket{model="m",replica="0",stream="yes",le="+Inf"} 5
+my_ttft_seconds_bucket{model="m",replica="0",stream="no",le="0.2"} 100
+my_ttft_seconds_sum{model="m",replica="0",stream="yes"} 1.25
 my_running{model="m",replica="0"} 3
 my_running{model="m",replica="1"} 1
 my_cache_ratio{model="m",replica="0"} 0.25
@@ -62,7 +76,10 @@ def test_from_file_to_counts(tmp_path: Path) -> None:
     kind = own_kind(load(tmp_path, KINDS).engines.kinds[0])
     counts = Engine(kind).read(PAGE)
 
-    assert EngineCounts("m", 150, 40, 4, None, 10, 2, requests_running=4, kv_cache_usage_ratio=0.5) == counts
+    expected = EngineCounts("m", 150, 40, 4, None, 10, 2, requests_running=4, kv_cache_usage_ratio=0.5)
+    assert expected == replace(counts, wasted_tokens={}, time_to_first_token=None)
+    assert {"aborted": 7, "error": 0, "draft_rejected": 12} == counts.wasted_tokens
+    assert Histogram((0.2,), (4,), 5, 1.25) == counts.time_to_first_token
     assert "request_end" == kind.counts_at
 
 

@@ -18,6 +18,7 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
+from perwatt_aggregator.objectives import Objectives, SloConfig
 
 EXAMPLE = """\
 sources:
@@ -49,6 +50,20 @@ def test_the_documented_example_loads(tmp_path: Path) -> None:
     )
 
     assert AggregatorConfig(facility=facility) == load_text(tmp_path, EXAMPLE)
+
+
+def test_objectives(tmp_path: Path) -> None:
+    """What requests are to meet is told by model, and by one entry for all others."""
+    config = load_text(
+        tmp_path,
+        "slo:\n- {time_to_first_token: 500ms, time_per_output_token: 50ms}\n"
+        "- {model: org/big, time_to_first_token: 2s}\n",
+    )
+    objectives = Objectives(config.slo)
+
+    assert SloConfig(None, 0.5, 0.05) == objectives.of("small")
+    assert SloConfig("org/big", 2.0) == objectives.of("org/big")
+    assert Objectives().of("small") is None
 
 
 def test_what_is_not_known_of_the_facility_is_none() -> None:
@@ -119,7 +134,18 @@ WRONG = [
     ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
     (
         "backend: nvml",
-        "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, web",
+        "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, "
+        "uncertainty, slo, web",
+    ),
+    (
+        "slo:\n- time_to_first_token: 0.2",
+        "2: slo[0].time_to_first_token: expected a duration from 0.1ms to 1h with its unit, "
+        "such as 250ms, 1s, 5m or 1h, not '0.2'",
+    ),
+    ("slo:\n- model: a", "2: slo[0]: expected time_to_first_token, time_per_output_token or both"),
+    (
+        "slo:\n- time_to_first_token: 1s\n- time_per_output_token: 50ms",
+        "3: slo[1]: expected one entry for a model, and one for all others",
     ),
     (
         "scrape_interval: 5",

@@ -63,8 +63,8 @@ class TestEfficiency:
         for key, promised in CONTRACT.items():
             assert type(promised) is type(item[key]), key
             if isinstance(promised, dict):
-                assert promised.keys() == item[key].keys()
-        assert [18000, 36000, 9000, 16200] == list(item["tokens"].values())
+                assert list(promised) == list(item[key])[: len(promised)]
+        assert [18000, 36000, 9000, 16200] == list(item["tokens"].values())[:4]
         assert {"ratio": 1.25, "kind": "static", "age_seconds": None} == item["pue"]
         start, end = (datetime.fromisoformat(item["window"][edge][:-1]) for edge in ("start", "end"))
         assert item["window"]["seconds"] == (end - start).total_seconds() == 60.0

@@ -136,7 +136,7 @@ class TestWorkAndEnergy:
 
         assert {"model": "llama"} == item.group
         assert (6000, 12000, 3000, 5400) == tuple(
-            getattr(item.tokens, name) for name in item.tokens.__struct_fields__
+            getattr(item.tokens, name) for name in item.tokens.__struct_fields__[:4]
         )
         assert (60, 0, 0) == (item.requests.ok, item.requests.aborted, item.requests.error)
         assert (18000.0, 0.0, 300.0) == (item.energy_joules, item.energy_idle_joules, item.power_watts)

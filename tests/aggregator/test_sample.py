@@ -5,8 +5,10 @@ import pytest
 from support.agents import Gpu, Machine, Workload, serving_machine
 
 from perwatt_agent.promparse import PageError
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.snapshot import Histogram, Snapshot
+from perwatt_aggregator.objectives import Objectives, SloConfig
 from perwatt_aggregator.sample import (
+    BUCKETS,
     OUTPUT_TOKENS,
     WORK,
     Counter,
@@ -42,6 +44,31 @@ def test_both_roads_say_the_same(machine: Machine, form: Format) -> None:
     assert sample_of_snapshot(snapshot) == PageReader().read(
         written(snapshot, form), snapshot.monotonic_seconds
     )
+
+
+@pytest.mark.parametrize("form", ["text", "openmetrics"])
+def test_buckets_by_both_roads(form: Format) -> None:
+    """Of a histogram the buckets next to the objective are kept, by either road the same."""
+    machine = serving_machine()
+    machine.workloads[0].first_token = Histogram((0.1, 0.25, 2.0), (1, 2, 3), 4, 5.5)
+    snapshot = machine.snapshot()
+    objectives = Objectives([SloConfig(time_to_first_token=0.2)])
+    sample = sample_of_snapshot(snapshot, objectives)
+
+    assert sample == PageReader(objectives).read(written(snapshot, form), snapshot.monotonic_seconds)
+    assert {"0.1": 1, "0.25": 2, "+Inf": 4} == {
+        counter.part: value for counter, value in sample.counters.items() if counter.name in BUCKETS
+    }
+
+
+def test_hostile_buckets() -> None:
+    """Bounds that are no numbers, and histograms that do not count all, are not kept."""
+    name = b'perwatt_time_to_first_token_seconds_bucket{workload="w",model="m",le="%s"} 5\n'
+    plain = written(serving_machine().snapshot())
+    objectives = Objectives([SloConfig(time_to_first_token=0.2)])
+    page = plain + name % b"soon" + name % b"0.1" + name % b"NaN" + name % b"-Inf"
+
+    assert PageReader(objectives).read(plain, 0.0) == PageReader(objectives).read(page, 0.0)
 
 
 def test_who_a_workload_is_may_come_later() -> None:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from prometheus_client.utils import floatToGoString
 from support.pages import SAMPLES, collect, oracle, points, rendered
 
+from perwatt_agent.snapshot import Histogram
 from perwatt_exporter.families import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.negotiate import Format
@@ -17,6 +18,7 @@ from perwatt_exporter.process import ProcessMetrics
 from perwatt_exporter.render import SPARE_SERIES, Renderer, format_value, page
 
 FORMATS: tuple[Format, ...] = ("text", "openmetrics")
+ODD_SECONDS = Family("perwatt_odd_seconds", "histogram", "Odd seconds.", ("zebra", "ape"), lambda _: ())
 ODD = Family("perwatt_odd", "gauge", 'a "help" \\ of\ntwo lines', ("zebra", "ape"), lambda _: ())
 
 
@@ -80,6 +82,39 @@ class TestAgainstOracle:
         assert oracle(collected, form) == rendered(collected, form)
 
 
+@pytest.mark.parametrize("form", FORMATS)
+class TestHistograms:
+    @given(
+        st.lists(
+            st.tuples(
+                st.lists(st.floats(0.0, allow_infinity=False), unique=True, max_size=6).map(sorted),
+                st.floats(0.0, allow_infinity=False),
+            ),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def test_from_page_to_page(self, form: Format, pages: list[tuple[list[float], float]]) -> None:
+        """Whether counts move, stand still or get other buckets: each page is prometheus_client's own."""
+        renderer = Renderer()
+        for bounds, total in pages:
+            shown = Histogram(tuple(bounds), tuple(float(n) for n in range(len(bounds))), 9.0, total)
+            collected = [(ODD_SECONDS, [(("a", "b"), shown)])]
+
+            assert oracle(collected, form) == page(renderer.blocks(collected), form)
+
+    def test_one_line_each(self, form: Format) -> None:
+        """The last bucket and the count are the same number, and every bucket has its bound."""
+        text = rendered([(ODD_SECONDS, [(("a", "b"), Histogram((0.5,), (1.0,), 3.0, 2.5))])], form).decode()
+
+        assert [
+            'perwatt_odd_seconds_bucket{ape="b",le="0.5",zebra="a"} 1.0',
+            'perwatt_odd_seconds_bucket{ape="b",le="+Inf",zebra="a"} 3.0',
+            'perwatt_odd_seconds_count{ape="b",zebra="a"} 3.0',
+            'perwatt_odd_seconds_sum{ape="b",zebra="a"} 2.5',
+        ] == [line for line in text.splitlines() if not line.startswith("#")]
+
+
 class TestParsers:
     @pytest.mark.parametrize("name", SAMPLES)
     def test_strict_openmetrics(self, name: str) -> None:
@@ -99,7 +134,9 @@ class TestParsers:
         """The text parser gives back exactly the series that were collected."""
         collected = collect(ALL, SAMPLES[name]())
         expected = {
-            (name, *sorted(labels.items())): value for one in collected for name, labels, value in points(*one)
+            (name, *sorted(labels.items())): value
+            for one in collected
+            for name, labels, value in points(*one)
         }
 
         parsed = {

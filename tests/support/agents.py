@@ -11,9 +11,11 @@ from perwatt_agent.snapshot import (
     GpuInfo,
     GpuReading,
     GpuSnapshot,
+    Histogram,
     Method,
     NodeMeterSnapshot,
     Snapshot,
+    WasteCause,
     WorkloadGpuEnergy,
     WorkloadInfo,
     WorkloadSnapshot,
@@ -71,6 +73,9 @@ class Workload:
     method: Method = "exclusive"
     missing_gpus: int | None = None
     running: float | None = None
+    wasted: dict[WasteCause, float] = field(default_factory=dict)
+    first_token: Histogram | None = None
+    output_token: Histogram | None = None
 
     def snapshot(self) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -87,6 +92,9 @@ class Workload:
                 None if self.ok is None else 0.0,
                 self.running,
                 work=dict(self.work),
+                wasted_tokens=dict(self.wasted),
+                time_to_first_token=self.first_token,
+                time_per_output_token=self.output_token,
             ),
             energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
             covered_seconds=self.covered_seconds,

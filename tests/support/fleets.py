@@ -14,6 +14,7 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
+from perwatt_aggregator.objectives import SloConfig
 from perwatt_aggregator.sample import sample_of_snapshot
 from support.agents import Machine
 
@@ -32,12 +33,16 @@ class Followed:
     """An aggregator over *machines*, that looks at them when it is told to."""
 
     def __init__(
-        self, machines: Sequence[Machine], facility: FacilityConfig = FACILITY, interval_seconds: float = 5.0
+        self,
+        machines: Sequence[Machine],
+        facility: FacilityConfig = FACILITY,
+        interval_seconds: float = 5.0,
+        slo: Sequence[SloConfig] = (),
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
         urls = tuple(f"http://node{index}:9836/metrics" for index in range(len(machines)))
-        config = AggregatorConfig(SourcesConfig(urls), interval_seconds, facility)
+        config = AggregatorConfig(SourcesConfig(urls), interval_seconds, facility, slo=tuple(slo))
         self.aggregator = Aggregator(config, self.clock)
         self.interval_seconds = interval_seconds
 
@@ -46,7 +51,8 @@ class Followed:
         for index in range(len(self.machines)) if at is None else at:
             machine = self.machines[index]
             machine.monotonic = self.clock.monotonic()
-            self.aggregator.nodes[index].hear(sample_of_snapshot(machine.snapshot()), self.clock.unix())
+            node = self.aggregator.nodes[index]
+            node.hear(sample_of_snapshot(machine.snapshot(), node.objectives), self.clock.unix())
 
     def run(self, seconds: float, **steady: float) -> None:
         """Let all machines run steadily, looking at them every interval."""
