@@ -6,6 +6,7 @@ import sys
 from perwatt.tables import significant
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.answers import EfficiencyItem
+from perwatt_aggregator.headline import OUTPUT_TOKENS
 
 PERIOD_SECONDS = 1.0
 
@@ -30,11 +31,16 @@ def status_line(item: EfficiencyItem) -> str:
     parts += [
         f"{_amount(item.power_watts)} W",
         f"{_amount(item.output_tokens_per_second)} tokens/s",
-        f"{_amount(item.tokens_per_joule)} tokens/J at the GPU boards",
+        f"{_amount(item.headline.per_joule)} {_unit(item)}/J at the GPU boards",
         f"over {item.window.seconds:.0f} s" if item.window else "no window yet",
         "valid" if item.valid else f"not valid: {', '.join(item.reasons)}",
     ]
     return "  ".join(parts)
+
+
+def _unit(item: EfficiencyItem) -> str:
+    unit = item.headline.unit or OUTPUT_TOKENS
+    return "tokens" if unit == OUTPUT_TOKENS else unit.replace("_", " ")
 
 
 def _amount(value: float | None) -> str:

@@ -101,7 +101,8 @@ def _window(item: Item) -> str:
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "efficiency": (
         ("boundary", _fact("boundary")),
-        ("tokens/J", _fact("tokens_per_joule")),
+        ("useful/J", _fact("headline", "per_joule")),
+        ("unit", _fact("headline", "unit")),
         ("J/token", _fact("joules_per_token")),
         ("active tokens/J", _fact("tokens_per_joule_active")),
         ("Wh/Mtoken", _fact("watt_hours_per_million_tokens")),

@@ -28,6 +28,7 @@ ITEM = {
     "effective_tokens_per_joule": 4.92,
     "tokens_per_joule_active": 5.41,
     "watt_hours_per_million_tokens": 55.6,
+    "headline": {"unit": "output_tokens", "per_joule": 5.0},
     "joules_per_request": 60.0,
     "pue": {"ratio": 1.25, "kind": "static", "age_seconds": None},
     "coverage_ratio": 1.0,
@@ -42,6 +43,7 @@ UNKNOWN = {
     **ITEM,
     "boundary": "facility",
     "tokens_per_joule": None,
+    "headline": {"unit": "prompt_tokens", "per_joule": None},
     "joules_per_token": None,
     "tokens_per_joule_active": None,
     "watt_hours_per_million_tokens": None,
@@ -51,14 +53,14 @@ UNKNOWN = {
     "valid": False,
     "reasons": ["no_pue"],
 }
-TABLE = """\
-model        boundary  tokens/J  J/token  active tokens/J  Wh/Mtoken    W  tokens/s   PUE  window\
-              coverage  explained  provenance  valid  reasons
-llama-3-70b  node             5      0.2             5.41       55.6  200      1000  1.25  60s to 10:01:00.1Z\
-         1       0.99  counter     yes    -
-llama-3-70b  facility         -        -                -          -    -      1000     -  60s to 10:01:00.1Z\
-         1       0.99  -           no     no_pue
-no_pue: The facility's PUE is not configured. Set `facility.pue` in the aggregator's configuration.
+TABLE = """model        boundary  useful/J  unit           J/token  active tokens/J  Wh/Mtoken    W\
+  tokens/s   PUE  window              coverage  explained  provenance  valid  reasons
+llama-3-70b  node             5  output_tokens      0.2             5.41       55.6  200      1000\
+  1.25  60s to 10:01:00.1Z         1       0.99  counter     yes    -
+llama-3-70b  facility         -  prompt_tokens        -                -          -    -      1000\
+     -  60s to 10:01:00.1Z         1       0.99  -           no     no_pue
+no_pue: The facility's PUE is not configured, or it was refused and no ratio stands in for it. Set\
+ `facility.pue` in the aggregator's configuration; with a live one, a `ratio` to fall back to.
 """
 
 
@@ -124,6 +126,7 @@ class TestEfficiency:
             "-",
             "facility",
             "-",
+            "prompt_tokens",
             "-",
             "-",
             "-",
