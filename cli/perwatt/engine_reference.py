@@ -32,6 +32,19 @@ configured name.
 
 **Effective tokens** are output of requests that ended by stop or length, as far as the engine tells.
 
+**Wasted tokens** took work and nobody got them: output of aborted and of failed requests, tokens computed
+again, drafts that were rejected. Each cause is shown where the page tells of it, and never as what is left
+of two counts that mix in what is in flight: where aborted output is what no ended request accounts for, it
+is shown while nothing runs or waits, and absent in between. Rejected drafts are drafted ones less accepted
+ones, which move together, held so that their count never falls.
+
+**Latencies** are the engine's own histograms with its own buckets, as they stand: the time to first token
+and the time per output token once a request, the inter-token latency once a token or step. Ranks add up
+where their buckets are the same. A histogram that is none - counts that fall from bucket to bucket, a bound
+that is no number, no `+Inf`, more than 100 buckets, NaN - is left out and counted as `bad_histogram` in
+`perwatt_collector_failures_total`; the rest of the page stands. A `prefill` worker shows none, for its
+requests are not the client's; a `decode` worker shows no time to first token.
+
 An engine that is not here can be described under `engines.kinds` of the agent's configuration.
 """
 

@@ -53,7 +53,8 @@ UNKNOWN = {
     "valid": False,
     "reasons": ["no_pue"],
 }
-TABLE = """model        boundary  useful/J  unit           J/token  active tokens/J  Wh/Mtoken    W\
+TABLE = """\
+model        boundary  useful/J  unit           J/token  active tokens/J  Wh/Mtoken    W\
   tokens/s   PUE  window              coverage  explained  provenance  valid  reasons
 llama-3-70b  node             5  output_tokens      0.2             5.41       55.6  200      1000\
   1.25  60s to 10:01:00.1Z         1       0.99  counter     yes    -
