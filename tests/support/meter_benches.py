@@ -1,0 +1,139 @@
+"""
+Meters on the bench: each in a world of its own, which shows it what the test says, or breaks.
+
+To add a meter, write a context manager that yields its Bench, and name it in BENCHES; the faults of
+tests/agent/test_meter_faults.py are then its too.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.hostfacts import MeterScope
+from perwatt_agent.meters.aside import Aside
+from perwatt_agent.meters.grace import GraceMeter
+from perwatt_agent.meters.hwmon import HwmonMeter
+from perwatt_agent.meters.meter import Meter
+from perwatt_agent.meters.rapl import RaplMeter
+from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
+
+
+class Bench(Protocol):
+    """
+    One meter and its world.
+
+    `label` is what the agent calls the meter, `scope` what it measures; `counts` tells a counter of energy
+    from a power. `show` lets it read a power, and the energy so far; `take_away`, `deny` and `garble`
+    break it until the next `show`, and `reasons` says how it then calls that, by the names of the faults
+    in test_meter_faults.py, where it is not what others say.
+    """
+
+    meter: Meter
+    label: str
+    scope: MeterScope
+    counts: bool
+    reasons: Mapping[str, str]
+
+    def show(self, watts: float, joules: float) -> None: ...
+
+    def take_away(self) -> None: ...
+
+    def deny(self) -> AbstractContextManager[None]:
+        """Let it not be permitted within the context."""
+        ...
+
+    def garble(self) -> None: ...
+
+
+class SysfsBench:
+    """A meter that reads the file *value* among those that *files* lays out for a power and an energy."""
+
+    reasons: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        root: Path,
+        meter: Meter,
+        label: str,
+        scope: MeterScope,
+        value: str,
+        files: Callable[[float, float], dict[str, str | int]],
+        *,
+        counts: bool = False,
+    ) -> None:
+        self.meter, self.label, self.scope, self.counts = meter, label, scope, counts
+        self._root = root
+        self._value = root / value
+        self._files = files
+
+    def show(self, watts: float, joules: float) -> None:
+        lay(self._root, self._files(watts, joules))
+
+    def take_away(self) -> None:
+        for file in sorted(self._value.parent.iterdir()):
+            if file.is_file():
+                file.unlink()
+
+    def deny(self) -> AbstractContextManager[None]:
+        self._value.chmod(0o400)
+        return nobody()
+
+    def garble(self) -> None:
+        self._value.write_text("N/A\n")
+
+
+RAPL_RANGE_JOULES = 65_532.61
+
+
+@asynccontextmanager
+async def rapl(clock: ManualClock) -> AsyncIterator[Bench]:
+    with open_folder() as root:
+
+        def files(watts: float, joules: float) -> dict[str, str | int]:
+            shown = joules % RAPL_RANGE_JOULES if joules > 0 else joules
+            return rapl_zone("intel-rapl:0", "package-0", shown, RAPL_RANGE_JOULES)
+
+        yield SysfsBench(
+            root,
+            Aside(RaplMeter(clock, root), clock),
+            "rapl/package/0",
+            "package",
+            "intel-rapl:0/energy_uj",
+            files,
+            counts=True,
+        )
+
+
+@asynccontextmanager
+async def hwmon(clock: ManualClock) -> AsyncIterator[Bench]:
+    with open_folder() as root:
+        yield SysfsBench(
+            root,
+            Aside(HwmonMeter(clock, root), clock),
+            "hwmon",
+            "node",
+            "hwmon0/device/power1_average",
+            lambda watts, joules: acpi_meter(0, "", watts),
+        )
+
+
+@asynccontextmanager
+async def grace(clock: ManualClock) -> AsyncIterator[Bench]:
+    with open_folder() as root:
+        yield SysfsBench(
+            root,
+            Aside(GraceMeter(clock, root), clock),
+            "grace/module/0",
+            "module",
+            "hwmon0/device/power1_average",
+            lambda watts, joules: acpi_meter(0, "Module Power Socket 0", watts),
+        )
+
+
+BENCHES: dict[str, Callable[[ManualClock], AbstractAsyncContextManager[Bench]]] = {
+    "rapl": rapl,
+    "hwmon": hwmon,
+    "grace": grace,
+}
