@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from perwatt.discovery import build_discovery, understood
+from perwatt.discovery import build_discovery, claims, understood
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
@@ -20,6 +20,7 @@ from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
 from perwatt_agent.engine.kinds import EngineKind
 from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.titles import Titles
 from perwatt_agent.feed import Feed
 from perwatt_agent.identity import Identifier, Names
 from perwatt_agent.identity.jobs import JobMap
@@ -63,12 +64,12 @@ def build_source(
     identifier, feeds = build_identifier(config.identity, clock)
     followers = configured_followers(config)
     book = book or build_book(config, clock, endpoints)
-    lookout = Lookout(ProcessTable(), clock)
+    titles, lookout = Titles(claims(config)), Lookout(ProcessTable(), clock)
     pollers = [
-        build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock)
+        build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock, titles)
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds += [EngineFeed(pollers, Claims(followers, clock))] if pollers or followers else []
+    feeds += [EngineFeed(pollers, Claims(followers, clock, titles))] if pollers or followers else []
     if config.engines.discover:
         feeds.append(build_discovery(config, identifier, book.names, clock))
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
@@ -83,13 +84,15 @@ def build_poller(
     identifier: Identifier,
     names: Names,
     clock: Clock,
+    titles: Titles | None = None,
 ) -> EndpointPoller:
     """What reads an endpoint; on this machine's loopback the process that listens tells whose it is."""
     if endpoint.host not in LOOPBACK_HOSTS:
-        return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock))
+        return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock), titles)
     port = LocalPort(lookout, endpoint.host, endpoint.port)
     local = msgspec.structs.replace(endpoint, reader=LocalReader(endpoint.reader, port))
-    return EndpointPoller(local, clock, interval_seconds, Tenant(identifier, names, clock, port.pid))
+    tenant = Tenant(identifier, names, clock, port.pid)
+    return EndpointPoller(local, clock, interval_seconds, tenant, titles)
 
 
 def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, list[Feed]]:

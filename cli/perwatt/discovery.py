@@ -12,6 +12,7 @@ from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature, own_signature
 from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.kinds.own import own_kind
+from perwatt_agent.engine.titles import Claim
 from perwatt_agent.identity import Identifier, Names
 
 
@@ -46,6 +47,14 @@ def configured(config: AgentConfig) -> Configured:
     return Configured(
         ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
         exclusive=tuple(endpoint.gpus for endpoint in endpoints if not endpoint.shared),
+    )
+
+
+def claims(config: AgentConfig) -> tuple[Claim, ...]:
+    """What each endpoint claims, in the order of the configuration."""
+    return tuple(
+        Claim(endpoint.workload or endpoint.url or endpoint.group or "", endpoint.gpus, endpoint.shared)
+        for endpoint in config.engines.endpoints
     )
 
 

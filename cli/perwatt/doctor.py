@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
-from perwatt.discovery import configured, signatures, understood
+from perwatt.discovery import claims, configured, signatures, understood
 from perwatt.engine_map import check_engines, check_sight
 from perwatt.findings import Finding
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
+from perwatt_agent.engine.titles import disputes, in_words
 from perwatt_agent.snapshot import GpuInfo, GpuReading
 from perwatt_exporter.listen import ListenError, bind
 
@@ -66,6 +67,8 @@ def examine(config: AgentConfig, nvml: Backend, powercap: Path = POWERCAP) -> It
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
         yield check_endpoint(endpoint)
+    for dispute in disputes(claims(config), gpus.known):
+        yield Finding("missing", f"GPU {dispute.gpu.index}", in_words(dispute))
     found = []
     if config.engines.discover:
         yield check_sight()

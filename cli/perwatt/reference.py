@@ -33,8 +33,9 @@ single value can be given in all three ways: `web.listen_address` in the file is
 - Engines are found by their processes on the GPUs, unless `engines.discover` is `false`; docs/discovery.md
   says how. What is named under `engines.endpoints` or with `--engine` goes before: its page and its GPUs are
   left alone, so an endpoint for `gpus: all` that is not `shared` leaves nothing to be found.
-- A GPU that two endpoints claim needs `shared: true` on both. Whether an index and a UUID name the same GPU
-  cannot be told before the driver answers, so claim GPUs by one or the other throughout.
+- A GPU that two endpoints claim needs `shared: true` on both. That an index and a UUID name the same GPU
+  shows only when the driver answers: then the first of them has it, the other goes without its joules, and
+  the log and `perwatt doctor` say so.
 - A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and
   no `url`; in this release its joules stay unattributed. A router holds no GPU: `gpus: []`.
 - An engine that perwatt does not know is described under `engines.kinds`, in the file alone: for each role

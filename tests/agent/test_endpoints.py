@@ -4,11 +4,16 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from support.readings import BOOT_UNIX_SECONDS, counts, info
 
+from perwatt.discovery import claims
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure, GpuSelector, selected
+from perwatt_agent.config import AgentConfig, EndpointConfig, EnginesConfig
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
+from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.titles import Claim, GpuSelector, Titles, selected
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 
@@ -68,6 +73,57 @@ def told(samples: Sequence[EngineSample]) -> list[tuple[float | None, str]]:
 def test_selected(selector: GpuSelector, uuids: list[str]) -> None:
     """GPUs are named by index or UUID, and come in the driver's order."""
     assert tuple(uuids) == selected(selector, GPUS)
+
+
+class TestTitles:
+    CLAIMS = (Claim("chat", (0, 1)), Claim("embed", ("GPU-1", "GPU-2")))
+
+    def test_two_names_of_one_gpu(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Of a GPU that is claimed by index and by UUID the first has all, and that is said once."""
+        titles = Titles(self.CLAIMS)
+        assert [(), ()] == [titles.selected(claim.gpus, ()) for claim in self.CLAIMS], (
+            "before the driver spoke"
+        )
+        for _ in range(3):
+            held = [titles.selected(claim.gpus, GPUS) for claim in self.CLAIMS]
+
+        assert [("GPU-0", "GPU-1"), ("GPU-2",)] == held
+        assert [
+            "GPU 1 is GPU-1, which chat and embed both claim: embed goes without its joules; give "
+            "`shared: true` to both, or one of them another GPU"
+        ] == caplog.messages
+
+    def test_shared(self, caplog: pytest.LogCaptureFixture) -> None:
+        """What both share, both have."""
+        shared = [msgspec.structs.replace(claim, shared=True) for claim in self.CLAIMS]
+        titles = Titles(shared)
+
+        assert [("GPU-0", "GPU-1"), ("GPU-1", "GPU-2")] == [titles.selected(one.gpus, GPUS) for one in shared]
+        assert [] == caplog.messages
+
+    async def test_their_samples(self, clock: ManualClock) -> None:
+        """An endpoint tells of the GPUs that are its own, a follower too."""
+        titles = Titles((*self.CLAIMS, Claim("big", (2,))))
+        reader = FakeReader(clock, [counts(1.0)], 0.01)
+        endpoint = Endpoint(WorkloadInfo("embed"), 8000, ("GPU-1", "GPU-2"), reader)
+        poller = EndpointPoller(endpoint, clock, 5.0, titles=titles)
+        await poller.poll()
+
+        assert [("GPU-2",)] == [sample.gpus for sample in poller.drain(GPUS)]
+        (sample,) = Claims([Follower(WorkloadInfo("big"), (2,))], clock, titles).drain(GPUS)
+        assert () == sample.gpus
+
+    def test_configured(self) -> None:
+        """The order of the configuration decides."""
+        config = EnginesConfig(
+            endpoints=(
+                EndpointConfig(url="http://a/metrics", gpus=(0,)),
+                EndpointConfig(group="big", gpus=("GPU-0",), shared=True),
+            )
+        )
+        assert (Claim("http://a/metrics", (0,)), Claim("big", ("GPU-0",), shared=True)) == claims(
+            AgentConfig(engines=config)
+        )
 
 
 class TestPoll:

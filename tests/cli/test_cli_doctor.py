@@ -207,6 +207,19 @@ class TestReport:
         assert ["rapl", "state_dir", "port", "a", "discovery"] == subjects[4:]
         assert ["python", "libraries", "host", "nvidia"] == subjects[:4]
 
+    def test_two_names_of_one_gpu(self, tmp_path: Path) -> None:
+        """A GPU that two endpoints claim without sharing it is told, with who goes without."""
+        endpoints = (
+            EndpointConfig(group="big", workload="a", gpus=(1,)),
+            EndpointConfig(group="big", workload="b", gpus=("GPU-1",)),
+        )
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        gpus = FakeBackend(FakeGpu(0, None), FakeGpu(1, None))
+
+        found = [one for one in doctor.examine(config, gpus, tmp_path) if "both claim" in one.detail]
+        assert [("missing", "GPU 1")] == [(one.status, one.subject) for one in found]
+        assert "a and b both claim: b goes without" in found[0].detail
+
     def test_what_blocks_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         """One finding that blocks makes the exit code 1, and its cure is told."""
         assert 1 == doctor.report([Finding("missing", "port", "held", "stop it", blocks=True)])

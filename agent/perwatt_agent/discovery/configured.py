@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from perwatt_agent.discovery.search import Found
-from perwatt_agent.engine.endpoints import GpuSelector, selected
+from perwatt_agent.engine.titles import GpuSelector, selected
 from perwatt_agent.snapshot import GpuInfo
 
 

@@ -136,6 +136,10 @@ class LocalReader:
     def engine(self) -> str:
         return self._reader.engine
 
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]:
+        return self._reader.faults
+
     async def read(self) -> EngineCounts:
         """Raises EngineFailure."""
         holder = await self._port.holder()

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.engine.titles import GpuSelector, Titles
 from perwatt_agent.health import Health
 from perwatt_agent.identity import Identifier, Names
 from perwatt_agent.identity.tenant import Tenant
@@ -20,8 +21,6 @@ logger = logging.getLogger(__name__)
 SLOW_PAGE_SECONDS = 0.05
 WAIT_PER_PAGE = 100.0
 MOST_WAIT_SECONDS = 60.0
-
-GpuSelector = Literal["all"] | tuple[int | str, ...]
 
 
 class EngineFailure(Exception):
@@ -62,27 +61,27 @@ class Endpoint(Struct, frozen=True):
     host: str = ""
 
 
-def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]:
-    """The UUIDs, among the GPUs known so far, that *selector* names by index or UUID."""
-    if selector == "all":
-        return tuple(info.uuid for info in known)
-    return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
-
-
 class EndpointPoller:
     """
     Read one endpoint every `interval_seconds`, slower while its page takes long.
 
-    *tenant* tells who has it; without one, nobody is known.
+    *tenant* tells who has it; without one, nobody is known. *titles* tell which of the GPUs that it claims
+    are its own; without them, all are.
     """
 
     def __init__(
-        self, endpoint: Endpoint, clock: Clock, interval_seconds: float, tenant: Tenant | None = None
+        self,
+        endpoint: Endpoint,
+        clock: Clock,
+        interval_seconds: float,
+        tenant: Tenant | None = None,
+        titles: Titles | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._tenant = tenant or Tenant(Identifier(), Names(), clock)
+        self._titles = titles or Titles()
         self._told: WorkloadInfo | None = None
         self._claimed: tuple[str, ...] | None = None
         self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
@@ -131,7 +130,7 @@ class EndpointPoller:
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """What was heard since the last call, and the claim on GPUs where it has changed."""
-        gpus = selected(self._endpoint.gpus, known)
+        gpus = self._titles.selected(self._endpoint.gpus, known)
         info = self._tenant.describe(
             self._endpoint.info, self._endpoint.reader.engine, self._endpoint.port, known, gpus
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.engine.endpoints import GpuSelector, selected
+from perwatt_agent.engine.titles import GpuSelector, Titles
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
 
@@ -20,16 +20,17 @@ class Follower(Struct, frozen=True):
 class Claims:
     """Claim the GPUs of followers, anew whenever more of them are known."""
 
-    def __init__(self, followers: Sequence[Follower], clock: Clock) -> None:
+    def __init__(self, followers: Sequence[Follower], clock: Clock, titles: Titles | None = None) -> None:
         self._followers = tuple(followers)
         self._clock = clock
+        self._titles = titles or Titles()
         self._claimed: dict[str, tuple[str, ...]] = {}
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """The claims that have changed since the last call."""
         samples = []
         for follower in self._followers:
-            name, gpus = follower.info.workload, selected(follower.gpus, known)
+            name, gpus = follower.info.workload, self._titles.selected(follower.gpus, known)
             if self._claimed.get(name) != gpus:
                 self._claimed[name] = gpus
                 at, unix = self._clock.monotonic(), self._clock.unix()

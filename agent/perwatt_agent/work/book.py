@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.engine.endpoints import selected
+from perwatt_agent.engine.titles import selected
 from perwatt_agent.identity.names import Names
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, GpuInfo

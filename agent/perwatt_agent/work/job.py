@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.engine.endpoints import GpuSelector
+from perwatt_agent.engine.titles import GpuSelector
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 from perwatt_agent.work.post import MAX_GPUS, WorkPost, WorkRefused
 from perwatt_agent.work.tally import Reporter, Tally, tally_for
