@@ -36,7 +36,7 @@ RecoveryAction = Literal[
 ]
 """What the driver asks for to make a GPU whole again."""
 
-FabricState = Literal["not_supported", "not_started", "in_progress", "completed"]
+FabricState = Literal["not_started", "in_progress", "completed"]
 FabricHealth = Literal["healthy", "unhealthy", "limited_capacity"]
 ComputeMode = Literal["default", "exclusive_thread", "prohibited", "exclusive_process"]
 EccKind = Literal["volatile", "aggregate"]

@@ -9,17 +9,20 @@ from support.nvml import Open, opening
 from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.nvml import errors
+from perwatt_agent.nvml.tables import fast_fields
+from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuReading
 
 # Facts of a reading -> the entry point that gives them.
 SECONDARY = {
     "utilization_ratio": "nvmlDeviceGetUtilizationRates",
     "clock_sm_hertz": "nvmlDeviceGetClockInfo",
-    "clock_memory_hertz": "nvmlDeviceGetClockInfo",
     "temperature_memory_celsius": "field:82",
     "energy_joules": "field:83",
     "power_watts": "field:185",
 }
+# What one entry point gives besides.
+ALONG_WITH = {"utilization_ratio": ("memory_utilization_ratio",)}
 # Return codes -> the outcome, whichever call answers so; and of the others, the outcome when the batch does.
 EVERYWHERE = {code: [GenerationEnded] * 3 for code in (1, 9, 18)} | {
     code: ["lost"] * 3 for code in (15, 16, 28)
@@ -41,13 +44,11 @@ class TestFailures:
         """A passing failure of one fact costs that fact in that reading and nothing else."""
         driver, devices = opened()
         before = devices[0].read()
-        driver.fail(SECONDARY[fact], 0, code, times=1 if fact != "clock_memory_hertz" else 2)
+        driver.fail(SECONDARY[fact], 0, code, times=1)
         during, after = devices[0].read(), devices[0].read()
         lost = {name for name in before.__struct_fields__ if getattr(during, name) != getattr(before, name)}
 
-        assert {fact, "failed_calls"} | (
-            {"clock_sm_hertz"} if fact == "clock_memory_hertz" else set()
-        ) == lost
+        assert {fact, "failed_calls", *ALONG_WITH.get(fact, ())} == lost
         assert {errors.describe(code).word} == set(during.failed_calls.values())
         assert None is getattr(during, fact)
         assert before == after
@@ -68,7 +69,8 @@ class TestFailures:
     def test_a_batch_in_which_every_field_failed_is_a_failed_gpu(self, opened: Open):
         """A call that succeeds and brings nothing brings no reading."""
         driver, devices = opened()
-        for field in (82, 83, 185, 186, 191):
+        table = fast_fields(Traits(driver=(580, 95, 5)))
+        for field in {field.id for fields in table.values() for field in fields}:
             driver.fail(f"field:{field}", 0, 999)
 
         with pytest.raises(GpuFailure) as raised:

@@ -160,7 +160,11 @@ class FakeDriver:
     def gpm_samples(self) -> dict[str, int]:
         """Samples that were made and not freed, freed too late, and mixed up between instances."""
         control = self._control
-        return {"held": control.gpm_samples, "late": control.dead_samples_freed, "mixed": control.mixed_samples}
+        return {
+            "held": control.gpm_samples,
+            "late": control.dead_samples_freed,
+            "mixed": control.mixed_samples,
+        }
 
     def set_driver_version(self, version: str) -> None:
         self._control.driver_version = version.encode()
@@ -250,6 +254,7 @@ class FakeDriver:
         """Unload and load the driver: every process must start again, every counter is at 0."""
         self.reset_energy()
         self._control.generation += 1
+        self._control.gpm_samples = 0
 
     # How it is used
 

@@ -1,9 +1,13 @@
 """The GPU backend over NVML."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
+from perwatt_agent.nvml.dcgm import HostEngineWatch
+from perwatt_agent.nvml.tools import Tools
+from perwatt_agent.nvml.traits import Options
 
 if TYPE_CHECKING:
     from perwatt_agent.nvml.library import Library
@@ -19,8 +23,15 @@ class NvmlBackend:
 
     name = "nvml"
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(
+        self,
+        clock: Clock,
+        options: Options | None = None,
+        *,
+        proc: Path = Path("/proc"),
+        sysfs: Path = Path("/sys"),
+    ) -> None:
+        self._tools = Tools(clock, options or Options(), HostEngineWatch(proc, clock), sysfs)
         self._library: Library | None = None
 
     def open(self) -> Generation:
@@ -30,7 +41,7 @@ class NvmlBackend:
 
         self.close()
         library = Library()
-        generation = library.start(self._clock)
+        generation = library.start(self._tools)
         self._library = library
         return generation
 

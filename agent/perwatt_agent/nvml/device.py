@@ -6,11 +6,14 @@ from typing import Any, TypeVar
 import pynvml
 
 from perwatt_agent.backend import GenerationEnded, GpuFailure
-from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.errors import GPU_NOT_FOUND, INVALID_ARGUMENT, NOT_FOUND, GpuMissing, raise_failure
 from perwatt_agent.nvml.facts import Asker
 from perwatt_agent.nvml.fast import FastReader
+from perwatt_agent.nvml.gpm import GpmReader
+from perwatt_agent.nvml.mig import MigMode, MigReader
 from perwatt_agent.nvml.slow import SlowReader
+from perwatt_agent.nvml.tools import Tools
+from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 
 R = TypeVar("R", GpuReading, GpuSlowReading)
@@ -19,9 +22,14 @@ _NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
 
 
 class Roll:
-    """Which GPUs of a generation the driver still knows; shared by them all."""
+    """
+    Which GPUs of a generation the driver still knows; shared by them all.
+
+    Once the generation has `ended`, what was made in it is void and must not be given back.
+    """
 
     def __init__(self) -> None:
+        self.ended = False
         self._known: set[str] = set()
         self._missing: set[str] = set()
 
@@ -33,6 +41,7 @@ class Roll:
         """Raises GenerationEnded when the driver knows none of them any more."""
         self._missing.add(uuid)
         if self._missing >= self._known:
+            self.ended = True
             raise GenerationEnded("the driver knows none of its GPUs any more")
 
 
@@ -43,13 +52,16 @@ class NvmlDevice:
     After any failure the next read finds the GPU anew, because a GPU that was reset has a new handle.
     """
 
-    def __init__(self, info: GpuInfo, handle: Any, clock: Clock, roll: Roll, *, usage_is_mean: bool) -> None:
+    def __init__(self, info: GpuInfo, handle: Any, traits: Traits, roll: Roll, tools: Tools) -> None:
         self._info = info
         self._handle = handle
         self._roll = roll
-        asker = Asker(info.uuid, clock)
-        self._fast = FastReader(asker, clock, usage_is_mean=usage_is_mean)
-        self._slow = SlowReader(asker, clock)
+        asker = Asker(info.uuid, tools.clock)
+        mode = MigMode(enabled=traits.mig)
+        self._monitor = GpmReader(asker, tools, traits.driver)
+        self._mig = MigReader(asker, tools, traits.driver, mode)
+        self._fast = FastReader(asker, tools.clock, traits, mode, self._monitor)
+        self._slow = SlowReader(asker, tools, traits, mode, self._mig)
         roll.present(info.uuid)
 
     @property
@@ -62,6 +74,11 @@ class NvmlDevice:
     def read_slow(self) -> GpuSlowReading:
         return self._attempt(self._slow.read)
 
+    def free(self) -> None:
+        """Give back what it made in the driver: only while the generation lives, and no read is in flight."""
+        self._monitor.free()
+        self._mig.free()
+
     def _attempt(self, read: Callable[[Any], R]) -> R:
         try:
             if self._handle is None:
@@ -71,6 +88,9 @@ class NvmlDevice:
             self._handle = None
             if isinstance(failure, GpuMissing):
                 self._roll.missing(self._info.uuid)
+            raise
+        except GenerationEnded:
+            self._roll.ended = True
             raise
         self._roll.present(self._info.uuid)
         return reading

@@ -56,6 +56,10 @@ class Asker:
                 break
         return {}
 
+    def forget(self) -> None:
+        """Ask everything anew, because the GPU has become another one in what it gives."""
+        self._not_before.clear()
+
     def _put_off(self, call: Call, code: int) -> bool:
         """Whether the call need not be made again for now, so that another may take its place."""
         meaning = describe(code).meaning

@@ -1,6 +1,7 @@
 """
-What is read of a GPU each second, in six driver calls: energy, power and memory temperature in one batch,
-then load, memory, two clocks and the core's temperature.
+What is read of a GPU each second, in five driver calls: energy, power, what held it back and what went over
+its links in one batch, then load, memory, the SM clock and the core's temperature. On Hopper and newer, two
+more ask what its SMs did.
 
 The graphics clock is not asked for: the SM clock shares its domain, and every call costs the driver.
 """
@@ -12,31 +13,36 @@ import pynvml
 from perwatt_agent.clock import Clock
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.facts import Asker, Call, Facts
-from perwatt_agent.nvml.fields import FAST_FIELDS, MODULE, POWER_AVERAGE, FieldFacts
+from perwatt_agent.nvml.fields import MODULE, FieldFacts, nested
+from perwatt_agent.nvml.gpm import GpmReader
+from perwatt_agent.nvml.mig import MigMode
+from perwatt_agent.nvml.tables import POWER_AVERAGE, fast_fields
+from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuReading
 
 
 class FastReader:
-    """
-    Reads one GPU.
+    """Reads one GPU; utilisation only while it is whole, memory only where the driver owns it."""
 
-    `usage_is_mean` says what nvmlDeviceGetPowerUsage means on this architecture; it is asked only where the
-    batch does not give power.
-    """
-
-    def __init__(self, asker: Asker, clock: Clock, *, usage_is_mean: bool) -> None:
+    def __init__(self, asker: Asker, clock: Clock, traits: Traits, mode: MigMode, monitor: GpmReader) -> None:
         self._asker = asker
         self._clock = clock
-        self._usage_is_mean = usage_is_mean
-        self._fields = FieldFacts(FAST_FIELDS)
+        self._usage_is_mean = traits.usage_is_mean
+        self._mode = mode
+        self._monitor = monitor
+        self._fields = FieldFacts(fast_fields(traits))
+        self._calls = SINGLE_CALLS if traits.numa_node is not None else (MEMORY, *SINGLE_CALLS)
 
     def read(self, handle: Any) -> GpuReading:
         """Raises GpuFailure and GenerationEnded."""
         facts = self._energy_and_power(handle)
         facts["monotonic_seconds"] = self._clock.monotonic()
-        for alternatives in SINGLE_CALLS:
+        if not self._mode.enabled:
+            facts |= self._asker.ask(handle, (utilization,))
+        for alternatives in self._calls:
             facts |= self._asker.ask(handle, alternatives)
-        return GpuReading(**facts, failed_calls={**self._asker.failed, **self._fields.failed})
+        facts |= self._monitor.read(handle)
+        return GpuReading(**nested(facts), failed_calls={**self._asker.failed, **self._fields.failed})
 
     def _energy_and_power(self, handle: Any) -> Facts:
         facts: Facts = dict(self._fields.read(handle))
@@ -61,7 +67,11 @@ def total_energy(handle: Any) -> Facts:
 
 
 def utilization(handle: Any) -> Facts:
-    return {"utilization_ratio": values.ratio(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)}
+    rates = pynvml.nvmlDeviceGetUtilizationRates(handle)
+    return {
+        "utilization_ratio": values.ratio(rates.gpu),
+        "memory_utilization_ratio": values.ratio(rates.memory),
+    }
 
 
 def memory(handle: Any) -> Facts:
@@ -85,10 +95,6 @@ def clock_sm(handle: Any) -> Facts:
     return {"clock_sm_hertz": values.hertz(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))}
 
 
-def clock_memory(handle: Any) -> Facts:
-    return {"clock_memory_hertz": values.hertz(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM))}
-
-
 def temperature(handle: Any) -> Facts:
     celsius = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
     return {"temperature_core_celsius": values.core_celsius(celsius)}
@@ -101,10 +107,8 @@ def temperature_of_older_drivers(handle: Any) -> Facts:
 
 
 # Each row is one fact: the calls that can give it, best first.
+MEMORY: tuple[Call, ...] = (memory, memory_with_reserved)
 SINGLE_CALLS: tuple[tuple[Call, ...], ...] = (
-    (utilization,),
-    (memory, memory_with_reserved),
     (clock_sm,),
-    (clock_memory,),
     (temperature, temperature_of_older_drivers),
 )

@@ -2,8 +2,7 @@
 NVML's numbered fields: many facts in one driver call.
 
 A batch is called through the binding's own function pointer with one array that is made once, because the
-binding builds a new one each time (12 times dearer). Ids above 250 were renumbered between drivers and are
-not used.
+binding builds a new one each time (12 times dearer).
 """
 
 import ctypes
@@ -14,7 +13,6 @@ from typing import Any, TypeAlias
 import pynvml
 from msgspec import Struct
 
-from perwatt_agent.nvml import values
 from perwatt_agent.nvml.errors import (
     INVALID_ARGUMENT,
     SUCCESS,
@@ -23,37 +21,19 @@ from perwatt_agent.nvml.errors import (
     raise_failure,
     raise_if_fatal,
 )
+from perwatt_agent.nvml.facts import Facts
 
-GPU, MODULE = 0, 1  # scopes: the GPU alone; CPU and GPU together, on Grace
+GPU, MODULE = 0, 1  # scopes of power: the GPU alone; CPU and GPU together, on Grace
+ALL_LINKS = 0xFFFF_FFFF  # scope of links: the sum over all of them
 
 
 class Field(Struct, frozen=True):
     """One numbered field in one scope, and how its raw number becomes base units."""
 
     id: int
-    convert: Callable[[float], float | None]
+    convert: Callable[[Any], Any]
     scope: int = GPU
 
-
-# fact -> the fields that can give it, best first. Energy 191 is 83 with scopes; power 185 is the mean of one
-# second where the board has it, 186 is what the sensor sees now.
-FAST_FIELDS: dict[str, tuple[Field, ...]] = {
-    "energy_joules": (Field(83, values.joules), Field(191, values.joules, MODULE)),
-    "power_watts": (
-        Field(185, values.watts),
-        Field(186, values.watts),
-        Field(185, values.watts, MODULE),
-        Field(186, values.watts, MODULE),
-    ),
-    "temperature_memory_celsius": (Field(82, values.memory_celsius),),
-}
-SLOW_FIELDS: dict[str, tuple[Field, ...]] = {
-    "power_limit_watts": (Field(190, values.limit_watts), Field(190, values.limit_watts, MODULE)),
-    "power_limit_default_watts": (Field(189, values.limit_watts), Field(189, values.limit_watts, MODULE)),
-    "power_limit_min_watts": (Field(187, values.limit_watts), Field(187, values.limit_watts, MODULE)),
-    "power_limit_max_watts": (Field(188, values.limit_watts), Field(188, values.limit_watts, MODULE)),
-}
-POWER_AVERAGE = 185
 
 # nvmlFieldValue_t: id, scope, timestamp, latency, type of the value, return code, value.
 _ENTRY = struct.Struct("=IIqqii8s")
@@ -116,7 +96,7 @@ class FieldFacts:
         """The best field that may still give the fact."""
         return next(iter(self._candidates[fact]), None)
 
-    def read(self, handle: Any) -> dict[str, float]:
+    def read(self, handle: Any) -> Facts:
         """
         The facts that came, in base units; what the GPU does not give is not there.
 
@@ -154,8 +134,8 @@ class FieldFacts:
             self._candidates = settled
             self._batch = self._new_batch()
 
-    def _facts(self, replies: Mapping[Field, Reply]) -> dict[str, float]:
-        facts = {}
+    def _facts(self, replies: Mapping[Field, Reply]) -> Facts:
+        facts: Facts = {}
         self.failed = {}
         for fact in self._candidates:
             field = self.chosen(fact)
@@ -171,6 +151,18 @@ class FieldFacts:
 
     def _new_batch(self) -> FieldBatch:
         return FieldBatch(field for fields in self._candidates.values() for field in fields)
+
+
+def nested(facts: Facts) -> Facts:
+    """Gather what is named `group.key` in a dictionary of its group."""
+    nest: Facts = {}
+    for name, value in facts.items():
+        group, dot, key = name.partition(".")
+        if dot:
+            nest.setdefault(group, {})[key] = value
+        else:
+            nest[name] = value
+    return nest
 
 
 def _not_refused(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:

@@ -8,11 +8,12 @@ from typing import Any
 import pynvml
 
 from perwatt_agent.backend import Generation
-from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.device import NvmlDevice, Roll
 from perwatt_agent.nvml.errors import Meaning, describe, unavailable
 from perwatt_agent.nvml.events import NvmlWatch
 from perwatt_agent.nvml.roll_call import RollCall
+from perwatt_agent.nvml.tools import Tools
+from perwatt_agent.nvml.traits import Traits, version_numbers
 from perwatt_agent.snapshot import GpuInfo
 
 logger = logging.getLogger(__name__)
@@ -41,13 +42,15 @@ class Library:
 
     def __init__(self) -> None:
         self._roll_call: RollCall[NvmlDevice] | None = None
+        self._roll = Roll()
+        self._devices: tuple[NvmlDevice, ...] = ()
         self._watch: NvmlWatch | None = None
 
-    def start(self, clock: Clock) -> Generation:
+    def start(self, tools: Tools) -> Generation:
         """Begin a generation; raises BackendUnavailable or BackendBroken, and then nothing is left open."""
         _checked("nvmlInit", pynvml.nvmlInit)
         try:
-            return self._enumerate(clock)
+            return self._enumerate(tools)
         except BaseException:
             self.stop()
             raise
@@ -62,20 +65,27 @@ class Library:
             return
         if self._roll_call is not None and self._roll_call.hangs:
             return
+        if not self._roll.ended:
+            for device in self._devices:
+                device.free()
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
-    def _enumerate(self, clock: Clock) -> Generation:
+    def _enumerate(self, tools: Tools) -> Generation:
         driver_version = _checked("nvmlSystemGetDriverVersion", pynvml.nvmlSystemGetDriverVersion)
         nvml_version = _checked("nvmlSystemGetNVMLVersion", pynvml.nvmlSystemGetNVMLVersion)
         count = _checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
-        roll = Roll()
-        self._roll_call = RollCall(lambda index: _identify(index, clock, roll), count, IDENTIFY_SECONDS)
+        roll = self._roll = Roll()
+        driver = version_numbers(driver_version)
+        self._roll_call = RollCall(
+            lambda index: _identify(index, driver, roll, tools), count, IDENTIFY_SECONDS
+        )
         devices = tuple(device for device in self._roll_call.answers if device is not None)
+        self._devices = devices
         if self._roll_call.hangs:
             logger.warning("a GPU does not say who it is and hangs: it may need a reset")
         if devices:
-            self._watch = NvmlWatch([device.info.uuid for device in devices], clock)
+            self._watch = NvmlWatch([device.info.uuid for device in devices], tools.clock)
         unidentified = count - len(devices)
         return Generation(driver_version, nvml_version, devices, unidentified, self._watch)
 
@@ -88,7 +98,7 @@ def _checked(name: str, call: Callable[[], Any]) -> Any:
     raise unavailable(code, name)
 
 
-def _identify(index: int, clock: Clock, roll: Roll) -> NvmlDevice | None:
+def _identify(index: int, driver: tuple[int, ...], roll: Roll, tools: Tools) -> NvmlDevice | None:
     """The GPU at this index, or None when it is there but cannot be told from others."""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -96,8 +106,8 @@ def _identify(index: int, clock: Clock, roll: Roll) -> NvmlDevice | None:
     except pynvml.NVMLError as error:
         code = int(error.value)
     else:
-        info, usage_is_mean = _describe(handle, uuid, index)
-        return NvmlDevice(info, handle, clock, roll, usage_is_mean=usage_is_mean)
+        info, traits = _describe(handle, uuid, index, driver)
+        return NvmlDevice(info, handle, traits, roll, tools)
     known = describe(code)
     if known.meaning is Meaning.ENDED:
         raise unavailable(code, "nvmlDeviceGetHandleByIndex")
@@ -105,9 +115,10 @@ def _identify(index: int, clock: Clock, roll: Roll) -> NvmlDevice | None:
     return None
 
 
-def _describe(handle: Any, uuid: str, index: int) -> tuple[GpuInfo, bool]:
+def _describe(handle: Any, uuid: str, index: int, driver: tuple[int, ...]) -> tuple[GpuInfo, Traits]:
     architecture = _given(pynvml.nvmlDeviceGetArchitecture, handle, 0)
     compute = _given(pynvml.nvmlDeviceGetCudaComputeCapability, handle, (0, 0))
+    numa_node = _given(pynvml.nvmlDeviceGetNumaNodeId, handle, -1)
     info = GpuInfo(
         uuid=uuid,
         index=index,
@@ -116,9 +127,17 @@ def _describe(handle: Any, uuid: str, index: int) -> tuple[GpuInfo, bool]:
         architecture=ARCHITECTURES.get(architecture, ""),
         serial=_given(pynvml.nvmlDeviceGetSerial, handle, ""),
         vbios_version=_given(pynvml.nvmlDeviceGetVbiosVersion, handle, ""),
+        numa_node=numa_node if numa_node >= 0 else None,
     )
-    # nvml.h: the mean of one second "on Ampere (except GA100) or newer", else instantaneous.
-    return info, architecture >= _AMPERE and compute != _COMPUTE_GA100
+    traits = Traits(
+        driver,
+        architecture,
+        # nvml.h: the mean of one second "on Ampere (except GA100) or newer", else instantaneous.
+        usage_is_mean=architecture >= _AMPERE and compute != _COMPUTE_GA100,
+        numa_node=info.numa_node,
+        mig=_given(pynvml.nvmlDeviceGetMigMode, handle, (0, 0))[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+    )
+    return info, traits
 
 
 def _given(call: Callable[[Any], Any], handle: Any, otherwise: Any) -> Any:

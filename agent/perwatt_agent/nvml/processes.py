@@ -1,14 +1,17 @@
 """Which processes compute on a GPU, and how much each of them kept its SMs at work."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pynvml
 
+from perwatt_agent.gpufacts import ProcessUse
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.errors import NOT_FOUND, SUCCESS
 from perwatt_agent.nvml.facts import Facts
 from perwatt_agent.snapshot import GpuProcess
+
+N = TypeVar("N", int, float)
 
 
 def compute_processes(handle: Any) -> Facts:
@@ -56,6 +59,22 @@ def with_load(processes: Sequence[GpuProcess], sm_ratios: dict[int, float | None
         GpuProcess(process.pid, process.memory_bytes, sm_ratios.get(process.pid, 0.0))
         for process in processes
     )
+
+
+def heaviest(processes: Sequence[GpuProcess], count: int) -> tuple[ProcessUse, ...]:
+    """The *count* processes with the most memory, and all others as one."""
+    ranked = sorted(processes, key=lambda process: (-(process.memory_bytes or 0), process.pid))
+    uses = [ProcessUse(process.pid, process.memory_bytes, process.sm_ratio) for process in ranked[:count]]
+    if others := ranked[count:]:
+        memory = _sum([process.memory_bytes for process in others])
+        uses.append(ProcessUse(None, memory, _sum([process.sm_ratio for process in others])))
+    return tuple(uses)
+
+
+def _sum(amounts: Sequence[N | None]) -> N | None:
+    """A sum that is not known where one of its parts is not."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known[1:], known[0]) if len(known) == len(amounts) else None
 
 
 def _samples(handle: Any, seen_microseconds: int) -> Sequence[Any]:

@@ -1,24 +1,39 @@
-"""What is read of a GPU every 10 to 15 seconds: its power limits, and which processes compute on it."""
+"""
+What is read of a GPU every 10 to 15 seconds: limits, health, links and modes, its MIG instances, and which
+processes compute on it.
+"""
 
 from typing import Any
 
 import pynvml
 
-from perwatt_agent.clock import Clock
+from perwatt_agent.gpufacts import EccCount
 from perwatt_agent.nvml import values
+from perwatt_agent.nvml.details import ONCE_CALLS, SLOW_CALLS, THRESHOLD_CALLS, WHOLE_GPU_CALLS, Fans, Once
 from perwatt_agent.nvml.facts import Asker, Call, Facts
-from perwatt_agent.nvml.fields import SLOW_FIELDS, FieldFacts
-from perwatt_agent.nvml.processes import ProcessLoad, compute_processes, with_load
+from perwatt_agent.nvml.fields import FieldFacts, nested
+from perwatt_agent.nvml.mig import MigMode, MigReader
+from perwatt_agent.nvml.osmemory import node_memory
+from perwatt_agent.nvml.processes import ProcessLoad, compute_processes, heaviest, with_load
+from perwatt_agent.nvml.tables import ECC_PLACES, slow_fields
+from perwatt_agent.nvml.tools import Tools
+from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuSlowReading
 
 
 class SlowReader:
-    """Reads one GPU: a batch of limits, single calls for those that it did not give, the processes."""
+    """Reads one GPU: a batch of fields, limits that it did not give, and all else call by call."""
 
-    def __init__(self, asker: Asker, clock: Clock) -> None:
+    def __init__(self, asker: Asker, tools: Tools, traits: Traits, mode: MigMode, mig: MigReader) -> None:
         self._asker = asker
-        self._clock = clock
-        self._fields = FieldFacts(SLOW_FIELDS)
+        self._tools = tools
+        self._numa_node = traits.numa_node
+        self._mode = mode
+        self._mig = mig
+        self._fields = FieldFacts(slow_fields(traits))
+        self._once = Once(asker, ONCE_CALLS)
+        self._thresholds = Once(asker, THRESHOLD_CALLS)
+        self._fans = Fans(asker)
         self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
@@ -27,15 +42,33 @@ class SlowReader:
         for fact, call in LIMIT_CALLS.items():
             if self._fields.chosen(fact) is None:
                 facts |= self._asker.ask(handle, (call,))
+        facts |= self._mig.read(handle)
+        facts |= self._details(handle)
         facts |= self._processes(handle)
-        return GpuSlowReading(monotonic_seconds=self._clock.monotonic(), **facts)
+        facts["ecc_errors"] = tuple(
+            EccCount(*place, facts.pop(fact)) for fact, place in ECC_PLACES.items() if fact in facts
+        )
+        return GpuSlowReading(monotonic_seconds=self._tools.clock.monotonic(), **nested(facts))
+
+    def _details(self, handle: Any) -> Facts:
+        facts: Facts = {}
+        for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
+            facts |= self._asker.ask(handle, alternatives)
+        facts |= self._once.read(handle) | self._fans.read(handle)
+        if self._fields.chosen("temperature_margins_celsius.slowdown") is None:
+            facts |= self._thresholds.read(handle)
+        if self._numa_node is not None:
+            facts |= node_memory(self._tools.sysfs, self._numa_node)
+        return facts
 
     def _processes(self, handle: Any) -> Facts:
         found = self._asker.ask(handle, (compute_processes,))
-        if not found.get("processes"):
-            return found
-        load = self._asker.ask(handle, (self._read_load,))
-        return {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
+        if found.get("processes"):
+            load = self._asker.ask(handle, (self._read_load,))
+            found = {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
+        if found and (count := self._tools.options.top_processes):
+            found["top_processes"] = heaviest(found["processes"], count)
+        return found
 
 
 def limit_enforced(handle: Any) -> Facts:

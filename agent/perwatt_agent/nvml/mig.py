@@ -1,0 +1,152 @@
+"""
+The MIG instances of a GPU, found anew at every slow read: they come and go while everything runs.
+
+An instance is its UUID. Its numbers may be given to another one, whose counters are not its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import pynvml
+
+from perwatt_agent.gpufacts import GpmReading, MigReading
+from perwatt_agent.nvml import values
+from perwatt_agent.nvml.errors import Meaning, describe, raise_failure
+from perwatt_agent.nvml.facts import Asker, Facts
+from perwatt_agent.nvml.gpm import GpmPair, GpmRequest, metrics
+from perwatt_agent.nvml.tools import Tools
+
+
+class MigMode:
+    """Whether a GPU is divided; both of its readers go by it."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+
+
+class MigReader:
+    """Reads all instances of one GPU, and keeps its `mode`."""
+
+    def __init__(self, asker: Asker, tools: Tools, driver: tuple[int, ...], mode: MigMode) -> None:
+        self._asker = asker
+        self._tools = tools
+        self._driver = driver
+        self._mode = mode
+        self._request: GpmRequest | None = None
+        self._instances: dict[str, _Instance] = {}
+
+    def read(self, handle: Any) -> Facts:
+        """`mig`: the instances that there are now; nothing where the GPU is not divided."""
+        self.note_mode(handle)
+        if not self._mode.enabled:
+            self.free()
+            return {}
+        count = self._asker.ask(handle, (slots,)).get("slots", 0)
+        found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
+        for uuid in self._instances.keys() - {reading.uuid for reading in found}:
+            self._instances.pop(uuid).free()
+        return {"mig": tuple(found)}
+
+    def note_mode(self, handle: Any) -> None:
+        """Divided or whole, a GPU gives different facts: what it refused before is asked anew."""
+        enabled = bool(self._asker.ask(handle, (mode,)).get("enabled", False))
+        if enabled != self._mode.enabled:
+            self._mode.enabled = enabled
+            self._asker.forget()
+
+    def free(self) -> None:
+        for instance in self._instances.values():
+            instance.free()
+        self._instances.clear()
+
+    def _read_slot(self, parent: Any, slot: int) -> MigReading | None:
+        """None for an empty slot, which is normal, and for an instance that died while it was read."""
+        try:
+            handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
+            uuid = pynvml.nvmlDeviceGetUUID(handle)
+            if uuid not in self._instances:
+                self._instances[uuid] = _Instance(uuid, handle, self._new_pair())
+            return self._instances[uuid].read(parent, handle, with_gpm=self._tools.may_monitor())
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        if describe(code).meaning is Meaning.ENDED:
+            raise_failure(code, "nvmlDeviceGetMigDeviceHandleByIndex")
+        return None
+
+    def _new_pair(self) -> GpmPair:
+        self._request = self._request or GpmRequest(metrics(self._driver))
+        return GpmPair(self._request, self._tools.clock)
+
+
+class _Instance:
+    """One instance: what never changes of it, and its samples."""
+
+    def __init__(self, uuid: str, handle: Any, pair: GpmPair) -> None:
+        self._uuid = uuid
+        self._gpu_instance = int(pynvml.nvmlDeviceGetGpuInstanceId(handle))
+        self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
+        self._attributes = _given(lambda: _attributes(handle))
+        self._pair: GpmPair | None = pair
+
+    def read(self, parent: Any, handle: Any, *, with_gpm: bool) -> MigReading:
+        """Raises NVMLError when the handle died."""
+        return MigReading(
+            uuid=self._uuid,
+            gpu_instance=self._gpu_instance,
+            compute_instance=self._compute_instance,
+            gpm=self._gpm(parent) if with_gpm else None,
+            **self._attributes,
+            **_memory(handle),
+        )
+
+    def free(self) -> None:
+        if self._pair is not None:
+            self._pair.free()
+
+    def _gpm(self, parent: Any) -> GpmReading | None:
+        if self._pair is None:
+            return None
+        try:
+            return self._pair.read(
+                lambda sample: pynvml.nvmlGpmMigSampleGet(parent, self._gpu_instance, sample)
+            )
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        if describe(code).meaning is Meaning.ABSENT:
+            self._pair.free()
+            self._pair = None
+        return None
+
+
+def mode(handle: Any) -> Facts:
+    return {"enabled": pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE}
+
+
+def slots(handle: Any) -> Facts:
+    return {"slots": int(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))}
+
+
+def _attributes(handle: Any) -> Facts:
+    attributes = pynvml.nvmlDeviceGetAttributes_v2(handle)
+    return {
+        "profile": str(pynvml.nvmlDeviceGetName(handle)).rpartition(" MIG ")[2],
+        "gpu_slices": int(attributes.gpuInstanceSliceCount),
+        "compute_slices": int(attributes.computeInstanceSliceCount),
+        "multiprocessors": int(attributes.multiprocessorCount),
+    }
+
+
+def _memory(handle: Any) -> Facts:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    return {
+        "memory_used_bytes": values.memory_bytes(memory.used, memory.total),
+        "memory_reserved_bytes": values.memory_bytes(memory.reserved, memory.total),
+        "memory_total_bytes": values.memory_bytes(memory.total, memory.total),
+    }
+
+
+def _given(call: Callable[[], Facts]) -> Facts:
+    try:
+        return call()
+    except pynvml.NVMLError:
+        return {}
