@@ -48,11 +48,18 @@ class RedfishMeter:
     or path.
     """
 
-    def __init__(self, config: MeterConfig, clock: Clock, interval_seconds: float) -> None:
+    def __init__(
+        self,
+        config: MeterConfig,
+        clock: Clock,
+        interval_seconds: float,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
         self.name = config.label
         self._config = config
         self._clock = clock
         self._asked_seconds = interval_seconds
+        self._deadline_seconds = deadline_seconds
         self._mean_seconds = 0.0
         self._service = Service(config)
         self._path, self._member = path_and_member(config.path) if config.path else ("", None)
@@ -66,10 +73,11 @@ class RedfishMeter:
 
     async def read(self) -> Sequence[MeterSample]:
         try:
-            reading = await asyncio.wait_for(self._reading(), DEADLINE_SECONDS)
+            reading = await asyncio.wait_for(self._reading(), self._deadline_seconds)
         except asyncio.TimeoutError:
             self._way = None
-            raise MeterFailure("timeout", f"no complete answer within {DEADLINE_SECONDS:g} s") from None
+            message = f"no complete answer within {self._deadline_seconds:g} s"
+            raise MeterFailure("timeout", message) from None
         except MeterFailure:
             self._way = None
             raise
