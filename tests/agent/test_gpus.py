@@ -36,6 +36,11 @@ class Machine:
     async def states(self) -> list[str]:
         return [sample.state for sample in await self.sweep()]
 
+    def fail_all(self, failure: Exception | None) -> None:
+        """Let every read fail, or none."""
+        for device in self.devices:
+            device.reads.failure = failure
+
     def failures(self) -> dict[str, int]:
         return dict(self.sweeper.health.snapshot().failures)
 
@@ -146,18 +151,30 @@ async def test_error(clock: ManualClock, failure: Exception, reason: str) -> Non
     assert ["ok", "ok"] == await machine.states()
 
 
+async def test_one_says_that_the_driver_went(clock: ManualClock) -> None:
+    """While others are read the driver is there, whatever one GPU says: that one fails, alone."""
+    machine = Machine(clock)
+    machine.devices[0].reads.failure = GenerationEnded("uninitialized")
+    for _ in range(10):
+        samples = await machine.sweep()
+        assert ["error", "ok"] == [sample.state for sample in samples]
+        assert is_fresh(samples[1], clock)
+
+    assert (1, {"driver_reloaded": 10}) == (machine.driver.generations, machine.failures())
+
+
 async def test_driver_reloaded(clock: ManualClock) -> None:
     """When the generation ends, the backend is closed and opened anew, and all GPUs are read again."""
     machine = Machine(clock)
     await machine.sweep()
-    machine.devices[0].reads.failure = GenerationEnded("uninitialized")
+    machine.fail_all(GenerationEnded("uninitialized"))
     with machine.backend.closes.hanging():
-        assert ["error", "ok"] == await machine.states()
+        assert ["error", "error"] == await machine.states()
         assert not machine.sweeper.health.snapshot().success
         assert ["lost", "lost"] == await machine.states()
         assert not machine.sweeper.health.snapshot().success
 
-    machine.devices[0].reads.failure = None
+    machine.fail_all(None)
     while "lost" in (states := await machine.states()):
         pass
     assert ["ok", "ok"] == states
@@ -175,9 +192,9 @@ async def test_driver_reloaded_while_one_hangs(clock: ManualClock) -> None:
     with machine.devices[2].reads.hanging():
         for _ in range(3):
             await machine.sweep()
-        machine.devices[0].reads.failure = GenerationEnded("uninitialized")
+        machine.fail_all(GenerationEnded("uninitialized"))
         await machine.sweep()
-        machine.devices[0].reads.failure = None
+        machine.fail_all(None)
         while (states := await machine.states())[0] == "lost":
             assert "hung" == states[2]
 
@@ -191,8 +208,9 @@ async def test_gone_with_a_generation(clock: ManualClock) -> None:
     """A GPU that a new generation does not list stays known, as lost; one that is new is read."""
     machine = Machine(clock)
     await machine.sweep()
-    machine.devices[0].reads.failure = GenerationEnded("uninitialized")
+    machine.fail_all(GenerationEnded("uninitialized"))
     await machine.sweep()
+    machine.fail_all(None)
     machine.backend.devices = (machine.devices[1], FakeDevice(2, clock))
     while "ok" not in (states := await machine.states()):
         pass

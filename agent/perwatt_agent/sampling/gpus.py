@@ -155,15 +155,20 @@ class GpuSweeper:
         present = self._present()
         reads = [read for gpu in present if (read := gpu.start()) is not None]
         await self._crew.make(reads, self._timing.wait_seconds)
-        ended: GenerationEnded | None = None
+        ended: dict[_Gpu, GenerationEnded] = {}
         for gpu in present:
             try:
                 gpu.finish(self.health)
             except GenerationEnded as raised:
-                ended = raised
-        if ended is not None:
+                ended[gpu] = raised
+        # A driver that went away has gone for all: where others are read, only this GPU fails.
+        others_answer = any(gpu.sample.state == "ok" for gpu in present)
+        for gpu, raised in ended.items() if others_answer else ():
+            gpu.fail("error", "driver_reloaded", str(raised), self.health)
+        if ended and not others_answer:
             self.health.failed("driver_reloaded")
-            self._driver.end("driver_reloaded", str(ended), may_close=not self._any_busy())
+            why = str(next(iter(ended.values())))
+            self._driver.end("driver_reloaded", why, may_close=not self._any_busy())
 
     def _present(self) -> list[_Gpu]:
         generation = self._driver.generation
