@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.engine_pages import engine_page, page_server
+from prometheus_client.parser import text_string_to_metric_families
+from support.engine_pages import engine_page, page_server, without_latencies
 from support.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.accounting.account import Account
@@ -15,7 +16,9 @@ from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.source import LiveSource
-from perwatt_agent.snapshot import EngineCounts, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.snapshot import BackendStatus, EngineCounts, Snapshot, WorkloadInfo, WorkloadSnapshot
+from perwatt_exporter.families import ALL
+from perwatt_exporter.render import Renderer, page
 
 GPUS = 2
 # Within the second between two sweeps, when pages are read: joules must be told for that very instant.
@@ -82,7 +85,8 @@ async def test_from_idle_over_warm_to_after(tmp_path: Path) -> None:
         assert idle.counts is not None
         assert (0.0, 0.0) == (idle.counts.output_tokens, idle.counts.requests_ok)
         assert after.counts is not None
-        assert expected_counts(after.counts) == after.counts
+        assert expected_counts(after.counts) == without_latencies(after.counts)
+        assert buckets(server.page, "vllm:time_to_first_token_seconds") == shown_buckets(after)
         exact = sum(driver.exact_energy_joules(gpu, began, ended) for gpu in range(GPUS))
         tokens_per_joule = after.counts.output_tokens / (joules(after) - joules(idle))  # type: ignore[operator]
         assert 4585 / exact == pytest.approx(tokens_per_joule, rel=1e-3)
@@ -105,4 +109,23 @@ def expected_counts(seen: EngineCounts) -> EngineCounts:
         process_start_unix_seconds=seen.process_start_unix_seconds,
         kv_cache_usage_ratio=0.0,
         preemptions=0.0,
+        wasted_tokens={"aborted": 82.0},
     )
+
+
+def shown_buckets(workload: WorkloadSnapshot) -> dict[str, float]:
+    """The time to first token on the agent's page."""
+    snapshot = Snapshot(0.0, 0.0, BackendStatus("nvml", up=True), workloads=(workload,))
+    text = page(Renderer().blocks((family, family.read(snapshot)) for family in ALL), "text")
+    return buckets(text, "perwatt_time_to_first_token_seconds")
+
+
+def buckets(text: bytes, name: str) -> dict[str, float]:
+    """A histogram as an independent reader sees it: its buckets by bound, its count and its sum."""
+    samples = [
+        sample for family in text_string_to_metric_families(text.decode()) for sample in family.samples
+    ]
+    ends = {f"{name}_bucket": "", f"{name}_count": "count", f"{name}_sum": "sum"}
+    return {
+        ends[sample.name] or sample.labels["le"]: sample.value for sample in samples if sample.name in ends
+    }
