@@ -17,6 +17,7 @@
     }
 
 NUMBER(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, gpu->event_reasons)
+NUMBER(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, gpu->event_reasons)
 NUMBER(nvmlDeviceGetPerformanceState, nvmlPstates_t, gpu->performance_state)
 NUMBER(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, gpu->persistence)
 NUMBER(nvmlDeviceGetComputeMode, nvmlComputeMode_t, gpu->compute_mode)

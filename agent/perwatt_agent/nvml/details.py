@@ -1,14 +1,14 @@
 """Facts of the slow tier that take a driver call each: rows of a table, from a function of NVML to facts."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pynvml
 
 from perwatt_agent.gpufacts import ComputeMode, FabricHealth, FabricState, ThrottleReason
 from perwatt_agent.nvml import values
-from perwatt_agent.nvml.facts import Asker, Call, Facts
+from perwatt_agent.nvml.facts import Asker, Call, Facts, Once
 
 _COMPUTE_MODES: tuple[ComputeMode, ...] = get_args(ComputeMode)
 _FABRIC_STATES: tuple[FabricState | None, ...] = (None, *get_args(FabricState))
@@ -118,22 +118,6 @@ THRESHOLD_CALLS: tuple[Call, ...] = tuple(
         "gpu_max": pynvml.NVML_TEMPERATURE_THRESHOLD_GPU_MAX,
     }.items()
 )
-
-
-class Once:
-    """Facts that are asked for until they came, and then told again without a call."""
-
-    def __init__(self, asker: Asker, calls: Sequence[Call]) -> None:
-        self._asker = asker
-        self._left = list(calls)
-        self._known: Facts = {}
-
-    def read(self, handle: Any) -> Facts:
-        for call in tuple(self._left):
-            if facts := self._asker.ask(handle, (call,)):
-                self._known |= facts
-                self._left.remove(call)
-        return self._known
 
 
 class Fans:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import pynvml
@@ -74,3 +74,19 @@ class Asker:
                 )
             self._not_before[call] = self._clock.monotonic() + FORBIDDEN_RETRY_SECONDS
         return meaning in (Meaning.ABSENT, Meaning.FORBIDDEN)
+
+
+class Once:
+    """Facts that are asked for until they came, and then told again without a call."""
+
+    def __init__(self, asker: Asker, calls: Sequence[Call]) -> None:
+        self._asker = asker
+        self._left = list(calls)
+        self._known: Facts = {}
+
+    def read(self, handle: Any) -> Facts:
+        for call in tuple(self._left):
+            if facts := self._asker.ask(handle, (call,)):
+                self._known |= facts
+                self._left.remove(call)
+        return self._known

@@ -12,7 +12,7 @@ import pynvml
 from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.errors import Meaning, describe, raise_failure
-from perwatt_agent.nvml.facts import Asker, Facts
+from perwatt_agent.nvml.facts import Asker, Facts, Once
 from perwatt_agent.nvml.gpm import GpmPair, GpmRequest, metrics
 from perwatt_agent.nvml.tools import Tools
 
@@ -32,6 +32,7 @@ class MigReader:
         self._tools = tools
         self._driver = driver
         self._mode = mode
+        self._slots = Once(asker, (slots,))
         self._request: GpmRequest | None = None
         self._instances: dict[str, _Instance] = {}
 
@@ -41,7 +42,7 @@ class MigReader:
         if not self._mode.enabled:
             self.free()
             return {}
-        count = self._asker.ask(handle, (slots,)).get("slots", 0)
+        count = self._slots.read(handle).get("slots", 0)
         found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
         for uuid in self._instances.keys() - {reading.uuid for reading in found}:
             self._instances.pop(uuid).free()

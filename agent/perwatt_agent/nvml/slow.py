@@ -9,8 +9,8 @@ import pynvml
 
 from perwatt_agent.gpufacts import EccCount
 from perwatt_agent.nvml import values
-from perwatt_agent.nvml.details import ONCE_CALLS, SLOW_CALLS, THRESHOLD_CALLS, WHOLE_GPU_CALLS, Fans, Once
-from perwatt_agent.nvml.facts import Asker, Call, Facts
+from perwatt_agent.nvml.details import ONCE_CALLS, SLOW_CALLS, THRESHOLD_CALLS, WHOLE_GPU_CALLS, Fans
+from perwatt_agent.nvml.facts import Asker, Call, Facts, Once
 from perwatt_agent.nvml.fields import FieldFacts, nested
 from perwatt_agent.nvml.mig import MigMode, MigReader
 from perwatt_agent.nvml.osmemory import node_memory

@@ -1,0 +1,321 @@
+"""What a GPU tells in depth, in the words and units of the readings, on every generation of boards."""
+
+from pathlib import Path
+
+import pytest
+from support.fakedepth import set_fields
+from support.nvml import Open, opening
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.gpufacts import EccCount, ProcessUse
+from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.traits import Options, version_numbers
+from perwatt_agent.snapshot import GpuSlowReading
+
+GIB = 1 << 30
+NEWER_REASONS = ("sw_thermal", "hw_thermal", "hw_power_brake")
+
+
+@pytest.fixture
+def opened(tmp_path: Path, clock: ManualClock):
+    with opening(tmp_path, clock) as opened:
+        yield opened
+
+
+class TestThrottling:
+    def test_seconds_by_reason(self, opened: Open):
+        """The counters are nanoseconds, and become seconds."""
+        driver, devices = opened()
+        set_fields(driver, 0, {74: 1_500_000_000, 79: 250_000_000, 271: 3_000_000_000})
+        seconds = devices[0].read().throttled_seconds
+
+        assert {"sw_power_cap": 1.5, "reliability": 0.25, "hw_power_brake": 3.0} == {
+            reason: amount for reason, amount in seconds.items() if amount
+        }
+
+    @pytest.mark.parametrize(
+        ("version", "seconds"),
+        [
+            pytest.param("570.86.15", {}, id="power smoothing lies there"),
+            pytest.param("575.51.03", {"sw_thermal": 1.0, "hw_thermal": 2.0, "hw_power_brake": 3.0}),
+            pytest.param("580.65.06", {"sw_thermal": 1.0, "hw_thermal": 2.0, "hw_power_brake": 3.0}),
+            pytest.param("580.82.07", {"sw_thermal": 1.0, "hw_thermal": 2.0, "hw_power_brake": 3.0}),
+            pytest.param("610.10", {"sw_thermal": 1.0, "hw_thermal": 2.0, "hw_power_brake": 3.0}),
+            pytest.param("unheard-of", {}, id="no number"),
+        ],
+    )
+    def test_ids_above_250_go_by_the_driver(
+        self, opened: Open, tmp_path: Path, clock: ManualClock, version: str, seconds: dict[str, float]
+    ):
+        """They were renumbered twice: what lies there in another driver is never taken for seconds."""
+        driver, _ = opened()
+        driver.set_driver_version(version)
+        set_fields(driver, 0, {269: 1_000_000_000, 270: 2_000_000_000, 271: 3_000_000_000})
+        backend = NvmlBackend(clock)
+        throttled = backend.open().devices[0].read().throttled_seconds
+
+        assert seconds == {reason: throttled[reason] for reason in throttled if reason in NEWER_REASONS}
+        backend.close()
+
+    @pytest.mark.parametrize("older_driver", [False, True])
+    def test_reasons_of_now(self, opened: Open, older_driver: bool):
+        """The bits by their words, under both names of the call; bits from the future are left out."""
+        driver, devices = opened()
+        if older_driver:
+            driver.fail("nvmlDeviceGetCurrentClocksEventReasons", code=13)
+        driver.set(0, event_reasons=0x1 | 0x4 | 0x80 | 1 << 40)
+
+        expected = None if older_driver else ("idle", "sw_power_cap", "hw_power_brake")
+        assert expected == devices[0].read_slow().throttle_reasons
+        assert (expected and () == devices[1].read_slow().throttle_reasons) or older_driver
+
+
+class TestLinks:
+    @pytest.mark.parametrize("architecture", ["hopper", "blackwell"])
+    def test_nvlink_bytes_of_all_links(self, opened: Open, architecture: str):
+        """Each generation has counters of its own, in its own unit; they become bytes."""
+        driver, devices = opened(architecture)
+        driver.set(0, utilization_percent=10)
+        reading = devices[0].read()
+
+        assert (10 * 1024 * 10 * 1024 * 18,) * 2 == (
+            reading.nvlink_transmitted_bytes,
+            reading.nvlink_received_bytes,
+        )
+
+    @pytest.mark.parametrize(
+        ("architecture", "field", "kind"), [("hopper", 52, "replay"), ("blackwell", 211, "link_integrity")]
+    )
+    def test_nvlink_errors_by_kind(self, opened: Open, architecture: str, field: int, kind: str):
+        """What went wrong on the links, by the kinds of their generation."""
+        driver, devices = opened(architecture)
+        set_fields(driver, 0, {field: 7})
+        errors = devices[0].read_slow().nvlink_errors
+
+        assert {kind: 7} == {name: count for name, count in errors.items() if count}
+
+    def test_pcie(self, opened: Open):
+        """Counters each second, what the link is every ten; the call that blocks is never made."""
+        driver, devices = opened()
+        set_fields(driver, 0, {197: 5000, 198: 7000, 94: 3})
+        driver.set(0, pcie_width=8, pcie_generation=4)
+        reading, slow = devices[0].read(), devices[0].read_slow()
+
+        assert (5000, 7000, 3) == (
+            reading.pcie_transmitted_bytes,
+            reading.pcie_received_bytes,
+            reading.pcie_replays,
+        )
+        assert (4, 5, 8, 16) == (
+            slow.pcie_generation,
+            slow.pcie_generation_max,
+            slow.pcie_width,
+            slow.pcie_width_max,
+        )
+        assert 0 == driver.calls("nvmlDeviceGetPcieThroughput")
+
+    @pytest.mark.parametrize(("state", "word"), [(1, "not_started"), (2, "in_progress"), (3, "completed")])
+    def test_fabric(self, opened: Open, state: int, word: str):
+        """How far the GPU has come in joining its fabric, and how that fares."""
+        driver, devices = opened()
+        driver.set(0, fabric_state=state, fabric_health=3)
+        slow = devices[0].read_slow()
+
+        assert (word, "limited_capacity") == (slow.fabric_state, slow.fabric_health)
+
+
+class TestErrors:
+    def test_ecc_by_kind_type_and_place(self, opened: Open):
+        """Every field of the header under its own words."""
+        driver, devices = opened()
+        set_fields(driver, 0, {3: 10, 6: 20, 10: 30, 17: 40, 22: 50, 28: 60})
+        counts = [count for count in devices[0].read_slow().ecc_errors if count.errors]
+
+        assert counts == [
+            EccCount("volatile", "corrected", "all", 10),
+            EccCount("aggregate", "uncorrected", "all", 20),
+            EccCount("volatile", "uncorrected", "l2", 30),
+            EccCount("volatile", "uncorrected", "cbu", 40),
+            EccCount("aggregate", "corrected", "device_memory", 50),
+            EccCount("aggregate", "uncorrected", "cbu", 60),
+        ]
+
+    def test_remapped_rows(self, opened: Open):
+        """Ampere and newer remap rows; what is pending or failed is a yes or a no."""
+        driver, devices = opened()
+        set_fields(driver, 0, {1: 1, 142: 2, 143: 1, 144: 1, 145: 0})
+        slow = devices[0].read_slow()
+
+        assert (True, 2, 1, True, False) == (
+            slow.ecc_enabled,
+            slow.remapped_rows_corrected,
+            slow.remapped_rows_uncorrected,
+            slow.remapped_rows_pending,
+            slow.remapped_rows_failed,
+        )
+        assert (None, None, None) == (
+            slow.retired_pages_corrected,
+            slow.retired_pages_uncorrected,
+            slow.retired_pages_pending,
+        )
+
+    def test_retired_pages(self, opened: Open):
+        """Boards before Ampere retire pages."""
+        driver, devices = opened("volta")
+        set_fields(driver, 0, {29: 4, 30: 1, 31: 1})
+        slow = devices[0].read_slow()
+
+        assert (4, 1, True, None) == (
+            slow.retired_pages_corrected,
+            slow.retired_pages_uncorrected,
+            slow.retired_pages_pending,
+            slow.remapped_rows_pending,
+        )
+
+    @pytest.mark.parametrize(
+        ("number", "action"), [(0, "none"), (1, "reset"), (2, "reboot"), (7, "system_reboot"), (99, "other")]
+    )
+    def test_recovery_action(self, opened: Open, number: int, action: str):
+        """What the driver asks for, also when it is a word from the future."""
+        driver, devices = opened()
+        set_fields(driver, 0, {230: number})
+
+        assert action == devices[0].read_slow().recovery_action
+
+
+class TestHeat:
+    def test_margins_are_signed(self, opened: Open):
+        """Since Ada a board tells how far it is from its limit, and beyond which distance it acts."""
+        driver, devices = opened()
+        driver.set(0, margin_celsius=-3)
+        slow = devices[0].read_slow()
+
+        assert -3.0 == slow.temperature_margin_celsius
+        assert {"shutdown": -8.0, "slowdown": -2.0, "memory_max": 0.0, "gpu_max": 0.0} == (
+            slow.temperature_margins_celsius
+        )
+        assert {} == slow.temperature_thresholds_celsius
+        assert 0 == driver.calls("nvmlDeviceGetTemperatureThreshold")
+
+    def test_thresholds_are_asked_once(self, opened: Open):
+        """Older boards tell temperatures, which never change; one that they lack is absent."""
+        driver, devices = opened("ga100")
+        readings = [devices[0].read_slow() for _ in range(3)]
+
+        assert [{"shutdown": 95.0, "slowdown": 92.0, "gpu_max": 85.0}] * 3 == [
+            slow.temperature_thresholds_celsius for slow in readings
+        ]
+        assert 4 == driver.calls("nvmlDeviceGetTemperatureThreshold")
+        assert None is readings[0].temperature_margin_celsius
+
+    def test_fans(self, opened: Open):
+        """A board with fans tells each of them, one without is asked once."""
+        driver, devices = opened("ada")
+        driver.set(0, fan_count=2, fan_percent=(55, 103))
+
+        assert [(0.55, 1.0)] * 2 == [devices[0].read_slow().fan_ratios for _ in range(2)]
+        assert [()] * 2 == [devices[1].read_slow().fan_ratios for _ in range(2)]
+        assert (1, 4) == (driver.calls("nvmlDeviceGetNumFans", 1), driver.calls("nvmlDeviceGetFanSpeed_v2"))
+
+
+def test_clocks_modes_and_engines(opened: Open):
+    """What else there is, in base units and words."""
+    driver, devices = opened()
+    driver.set(0, encoder_percent=12, decoder_percent=34, performance_state=2, compute_mode=3, persistence=0)
+    driver.set(0, bar1_used_bytes=5 << 20, clock_max_mhz=(1980, 1980, 2700))
+    slow = devices[0].read_slow()
+
+    assert (0.12, 0.34, 2, "exclusive_process", False) == (
+        slow.encoder_ratio,
+        slow.decoder_ratio,
+        slow.performance_state,
+        slow.compute_mode,
+        slow.persistence,
+    )
+    assert (5 << 20, 80 * GIB) == (slow.bar1_used_bytes, slow.bar1_total_bytes)
+    assert (2.619e9, 1.98e9, 2.7e9) == (
+        slow.clock_memory_hertz,
+        slow.clock_sm_max_hertz,
+        slow.clock_memory_max_hertz,
+    )
+
+
+def test_facts_that_never_change_are_asked_until_they_came(opened: Open):
+    """A failure that passes delays them; once known they cost nothing."""
+    driver, devices = opened()
+    driver.fail("nvmlDeviceGetMaxPcieLinkWidth", 0, code=999, times=1)
+
+    assert [None, 16, 16] == [devices[0].read_slow().pcie_width_max for _ in range(3)]
+    assert 2 == driver.calls("nvmlDeviceGetMaxPcieLinkWidth", 0)
+
+
+def test_an_old_board_gives_little_and_is_asked_no_more(opened: Open):
+    """Before Volta most is absent, never 0; after the first read only what is given is asked for."""
+    driver, devices = opened("pascal")
+    driver.set(0, pcie_width_max=0)
+    devices[0].read_slow()
+    before = driver.calls(gpu=0)
+    slow = devices[0].read_slow()
+
+    absent = ("mig", "fabric_state", "recovery_action", "temperature_margin_celsius", "pcie_width_max")
+    assert [None] * 5 == [getattr(slow, name) for name in absent]
+    assert ({}, ()) == (slow.nvlink_errors, slow.fan_ratios)
+    assert 12 == driver.calls(gpu=0) - before
+
+
+class TestMemoryOfTheSystem:
+    def test_is_told_by_the_kernel(self, opened: Open, tmp_path: Path, clock: ManualClock):
+        """Where the OS owns the memory, the driver's figures are not shown as the GPU's."""
+        driver, _ = opened("gh200", gpus=1)
+        driver.set(0, numa_node=1)
+        node = tmp_path / "devices/system/node/node1"
+        node.mkdir(parents=True)
+        (node / "meminfo").write_text(
+            "Node 1 MemTotal:       100663296 kB\nNode 1 MemFree: 92274688 kB\nNode 1 MemUsed: 8388608 kB\n"
+        )
+        backend = NvmlBackend(clock, sysfs=tmp_path)
+        device = backend.open().devices[0]
+        reading, slow = device.read(), device.read_slow()
+        backend.close()
+
+        assert 1 == device.info.numa_node
+        assert (None, None) == (reading.memory_used_bytes, reading.memory_total_bytes)
+        assert (8 * GIB, 96 * GIB) == (slow.os_memory_used_bytes, slow.os_memory_total_bytes)
+
+    def test_may_be_absent(self, opened: Open, tmp_path: Path, clock: ManualClock):
+        """A container may not see the kernel's page; then nothing is known, and nothing fails."""
+        driver, _ = opened("gh200", gpus=1)
+        driver.set(0, numa_node=1)
+        backend = NvmlBackend(clock, sysfs=tmp_path)
+
+        assert None is backend.open().devices[0].read_slow().os_memory_total_bytes
+        backend.close()
+
+
+class TestTopProcesses:
+    def read(self, opened: Open, clock: ManualClock, count: int) -> GpuSlowReading:
+        driver, _ = opened(gpus=1)
+        driver.set_processes(0, [(1, 10), (2, 40), (3, 30), (4, 20)], [1, 2, 3, 4])
+        backend = NvmlBackend(clock, Options(top_processes=count))
+        slow = backend.open().devices[0].read_slow()
+        backend.close()
+        return slow
+
+    def test_the_heaviest_and_the_others(self, opened: Open, clock: ManualClock):
+        """As many as were asked for by the memory that they hold, and the rest as one."""
+        assert (ProcessUse(2, 40, 0.02), ProcessUse(3, 30, 0.03), ProcessUse(None, 30, 0.05)) == (
+            self.read(opened, clock, 2).top_processes
+        )
+
+    def test_nobody_is_other_where_all_are_named(self, opened: Open, clock: ManualClock):
+        """There is no sum of nothing."""
+        assert [2, 3, 4, 1] == [use.pid for use in self.read(opened, clock, 10).top_processes or ()]
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [("580.95.05", (580, 95, 5)), ("470", (470,)), ("580.x", (580,)), ("", ()), ("simulated", ())],
+)
+def test_versions_in_numbers(version: str, numbers: tuple[int, ...]):
+    """A version is compared number by number; what is none is before all others."""
+    assert numbers == version_numbers(version)

@@ -1,0 +1,196 @@
+"""MIG: instances come, go and are confused with nobody; what belongs to the board is never theirs."""
+
+from pathlib import Path
+
+import pytest
+from support.fakedepth import create_mig, destroy_mig, disable_mig, enable_mig, mig_uuid
+from support.fakenvml import FakeDriver
+
+from perwatt_agent.backend import GenerationEnded
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.gpufacts import MigReading
+from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.traits import Options
+from perwatt_agent.snapshot import GpuReading, GpuSlowReading
+
+GIB = 1 << 30
+
+
+class Divided:
+    """A fake GPU 0 beside a whole GPU 1; time passes on both clocks."""
+
+    def __init__(self, folder: Path, clock: ManualClock) -> None:
+        self.driver = FakeDriver.create(folder, gpus=2).install()
+        self.clock = clock
+        self.backend = NvmlBackend(clock, Options(gpm="on"))
+
+    def open(self) -> None:
+        self.devices = self.backend.open().devices
+
+    def read(self) -> GpuReading:
+        return self.devices[0].read()
+
+    def read_slow(self, after_seconds: float = 10.0) -> GpuSlowReading:
+        self.driver.advance(after_seconds)
+        self.clock.advance(after_seconds)
+        return self.devices[0].read_slow()
+
+    def uuids(self) -> list[str]:
+        mig = self.read_slow().mig
+        assert mig is not None
+        return [reading.uuid for reading in mig]
+
+
+@pytest.fixture
+def divided(tmp_path: Path, clock: ManualClock):
+    divided = Divided(tmp_path, clock)
+    with divided.driver:
+        enable_mig(divided.driver, 0)
+        divided.open()
+        yield divided
+        divided.backend.close()
+
+
+def test_an_instance_has_what_is_its_own(divided: Divided):
+    """Its numbers, its size, its memory, and what its SMs did since the read before."""
+    uuid = create_mig(
+        divided.driver, 0, 2, gpu_instance=9, compute_instance=1, gpm_percent=40, memory_used_bytes=3 * GIB
+    )
+    divided.read_slow()
+    reading = divided.read_slow()
+
+    assert reading.mig is not None
+    (mig,) = reading.mig
+    assert mig == MigReading(
+        uuid=uuid,
+        gpu_instance=9,
+        compute_instance=1,
+        profile="1g.10gb",
+        gpu_slices=1,
+        compute_slices=1,
+        multiprocessors=16,
+        memory_used_bytes=3 * GIB,
+        memory_reserved_bytes=16 << 20,
+        memory_total_bytes=10 * GIB,
+        gpm=mig.gpm,
+    )
+    assert mig.gpm is not None
+    assert (0.4, 10.0) == (mig.gpm.sm_active_ratio, mig.gpm.window_seconds)
+
+
+def test_power_and_energy_stay_with_the_board(divided: Divided):
+    """No instance has joules or watts, so that no sum over instances can multiply them."""
+    assert not [name for name in MigReading.__struct_fields__ if "energy" in name or "power" in name]
+    assert (1000.0, 100.0) == (divided.read().energy_joules, divided.read().power_watts)
+
+
+def test_a_whole_gpu_has_none(divided: Divided):
+    """Not divided is another thing than divided without an instance."""
+    assert (None, ()) == (divided.devices[1].read_slow().mig, divided.read_slow().mig)
+
+
+def test_slots_may_be_empty(divided: Divided):
+    """Sparse indices are normal, and are no failure."""
+    for slot in (1, 4, 6):
+        create_mig(divided.driver, 0, slot)
+
+    assert [mig_uuid(0, slot) for slot in (1, 4, 6)] == divided.uuids()
+    assert {} == divided.read().failed_calls
+
+
+def test_instances_come_and_go(divided: Divided):
+    """Every slow read sees what there is; the samples of the dead are freed."""
+    enable_mig(divided.driver, 0, instances=7)
+    for _ in range(3):
+        divided.read_slow()
+    assert 14 == divided.driver.gpm_samples["held"]
+
+    for slot in range(1, 7):
+        destroy_mig(divided.driver, 0, slot)
+
+    assert [mig_uuid(0, 0)] == divided.uuids()
+    assert 2 == divided.driver.gpm_samples["held"]
+
+
+def test_a_number_that_is_given_again_mixes_nothing(divided: Divided):
+    """Another instance with the same GPU-instance id has its own samples: no delta spans the two."""
+    create_mig(divided.driver, 0, 0, gpm_percent=90)
+    divided.read_slow()
+    destroy_mig(divided.driver, 0, 0)
+    create_mig(divided.driver, 0, 0, gpm_percent=20)
+    readings = [divided.read_slow().mig for _ in range(2)]
+
+    assert [None, 0.2] == [mig[0].gpm and mig[0].gpm.sm_active_ratio for mig in readings]
+    assert {"held": 2, "late": 0, "mixed": 0} == divided.driver.gpm_samples
+
+
+@pytest.mark.parametrize("code", [2, 6, 15, 999])
+@pytest.mark.parametrize("function", ["nvmlDeviceGetMigDeviceHandleByIndex", "nvmlDeviceGetGpuInstanceId"])
+def test_an_instance_that_dies_while_it_is_read_is_absent(divided: Divided, function: str, code: int):
+    """Its handle fails, whatever the code: the GPU is well, and the next read sees what is there then."""
+    enable_mig(divided.driver, 0, instances=2)
+    divided.driver.fail(function, 0, code, times=1)
+
+    assert [mig_uuid(0, 1)] == divided.uuids()
+    assert [mig_uuid(0, 0), mig_uuid(0, 1)] == divided.uuids()
+    assert 100.0 == divided.read().power_watts
+
+
+def test_a_monitor_that_is_refused_is_asked_once(divided: Divided):
+    """An instance without performance keeps its memory."""
+    create_mig(divided.driver, 0, 0)
+    divided.driver.fail("nvmlGpmMigSampleGet", 0, code=3)
+    readings = [divided.read_slow().mig for _ in range(3)]
+
+    assert [(None, 10 * GIB)] * 3 == [(mig[0].gpm, mig[0].memory_total_bytes) for mig in readings]
+    assert 1 == divided.driver.calls("nvmlGpmMigSampleGet")
+    assert 0 == divided.driver.gpm_samples["held"]
+
+
+def test_utilisation_is_not_asked_of_what_is_divided(divided: Divided):
+    """The driver cannot tell it; a GPU that is made whole again tells it again, without a new start."""
+    for _ in range(3):
+        assert None is divided.read().utilization_ratio
+        divided.read_slow()
+    assert 0 == divided.driver.calls("nvmlDeviceGetUtilizationRates", 0)
+
+    disable_mig(divided.driver, 0)
+    divided.driver.set(0, utilization_percent=50)
+
+    assert None is divided.read_slow().mig
+    assert 0.5 == divided.read().utilization_ratio
+
+    enable_mig(divided.driver, 0, instances=1)
+
+    assert [mig_uuid(0, 0)] == divided.uuids()
+    assert None is divided.read().utilization_ratio
+
+
+def test_a_driver_that_went_away_is_told(divided: Divided):
+    """Only the end of a generation is more than an instance's own trouble."""
+    enable_mig(divided.driver, 0, instances=1)
+    divided.driver.fail("nvmlDeviceGetMigDeviceHandleByIndex", 0, code=1)
+
+    with pytest.raises(GenerationEnded):
+        divided.read_slow()
+
+
+def test_sixteen_gpus_in_seven_parts(tmp_path: Path, clock: ManualClock):
+    """Every instance is there, and costs five calls in each slow read; no sample is left behind."""
+    with FakeDriver.create(tmp_path, gpus=16).install() as driver:
+        for gpu in range(16):
+            enable_mig(driver, gpu, instances=7)
+        backend = NvmlBackend(clock, Options(gpm="on"))
+        devices = backend.open().devices
+        for _ in range(3):
+            before = driver.calls()
+            readings = [device.read_slow() for device in devices]
+            calls = driver.calls() - before
+            driver.advance(10.0)
+            clock.advance(10.0)
+
+        assert 112 == len({mig.uuid for reading in readings for mig in reading.mig or ()})
+        assert 16 * (13 + 7 * 5) == calls
+
+        backend.close()
+        assert {"held": 0, "late": 0, "mixed": 0} == driver.gpm_samples
