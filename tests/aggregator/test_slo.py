@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.agents import Gpu, Machine, Workload, job, serving_machine
+from support.asgi import ask
 from support.engine_pages import Engine, engine_page
 from support.fleets import Followed
 
 from perwatt_agent.engine.kinds import VLLM
 from perwatt_agent.snapshot import Histogram
 from perwatt_aggregator.answers import LatencyBounds, LatencyMet, Slo
+from perwatt_aggregator.api import create_app
 from perwatt_aggregator.objectives import SloConfig, edges
 from perwatt_aggregator.sample import BUCKETS
 from perwatt_aggregator.slo import met_both
@@ -128,6 +130,35 @@ class TestAnswer:
             )
             == served(chat).item().slo
         )
+
+    async def test_over_http(self) -> None:
+        """The answer as a client gets it, beside the headline and with its reasons in the one list."""
+        chat = Workload(
+            "chat", first_token=histogram(5, 8, 10), output_token=histogram(9, 9, 10), running=1.0
+        )
+        app = create_app(served(chat).aggregator)
+        (item,) = (await ask(app, "/v1/efficiency?boundary=gpu_board")).json()["items"]
+
+        assert {
+            "requests": 10,
+            "at_least": 0,
+            "at_most": 9,
+            "share_at_least": 0.0,
+            "share_at_most": 0.9,
+            "time_to_first_token": {
+                "requests": 10,
+                "at_least": 5,
+                "at_most": 8,
+                "bounds": [{"objective_seconds": 0.2, "lower_seconds": 0.1, "upper_seconds": 0.25}],
+            },
+            "time_per_output_token": {
+                "requests": 10,
+                "at_least": 0,
+                "at_most": 9,
+                "bounds": [{"objective_seconds": 0.05, "lower_seconds": 0.0, "upper_seconds": 0.1}],
+            },
+        } == item["slo"]
+        assert "output_tokens" == item["headline"]["unit"]
 
     def test_several_engines(self) -> None:
         """Intervals add up, each engine against its own buckets and its model's objectives."""
