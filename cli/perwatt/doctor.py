@@ -7,7 +7,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from http.client import HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,14 +18,15 @@ from msgspec import Struct
 from perwatt.discovery import claims, configured, signatures, understood
 from perwatt.engine_map import check_engines, check_sight
 from perwatt.findings import Finding
+from perwatt.metering import check_meters
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
+from perwatt_agent.meters.meter import Meter
 from perwatt_agent.engine.titles import disputes, in_words
 from perwatt_agent.snapshot import GpuInfo, GpuReading
 from perwatt_exporter.listen import ListenError, bind
 
-POWERCAP = Path("/sys/class/powercap")
 DRIVER_SECONDS = 20.0
 PAGE_SECONDS = 3.0
 
@@ -34,7 +35,7 @@ NO_DRIVER_CURE = "where there is no NVIDIA GPU, `perwatt up` shows simulated one
 
 LIBRARIES = (
     "nvidia-ml-py", "msgspec", "PyYAML", "prometheus-client", "psutil",
-    "uvicorn", "httptools", "uvloop", "fastapi", "aiohttp",
+    "isal", "uvicorn", "httptools", "uvloop", "fastapi", "aiohttp",
 )  # fmt: skip
 
 GIVES = (
@@ -56,13 +57,13 @@ class Gpus(Struct, frozen=True):
     processes: dict[str, tuple[int, ...]] = {}
 
 
-def examine(config: AgentConfig, nvml: Backend, powercap: Path = POWERCAP) -> Iterator[Finding]:
+def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iterator[Finding]:
     """Every finding, as it is made; no check can stop the next."""
     yield from check_python()
     yield check_host()
     gpus = check_gpus(nvml)
     yield from gpus.findings
-    yield check_rapl(powercap)
+    yield from check_meters(meters, has_model=config.meters.model is not None)
     yield check_state_dir(config.state_dir)
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
@@ -186,21 +187,6 @@ def _given(reading: GpuReading) -> str:
     given = [name for attribute, name in GIVES if getattr(reading, attribute) is not None]
     absent = [name for attribute, name in GIVES if getattr(reading, attribute) is None]
     return ", ".join(given or ["nothing"]) + (f"; not {', '.join(absent)}" if absent else "")
-
-
-def check_rapl(powercap: Path) -> Finding:
-    """Whether the CPUs' energy counters can be read; a hint only, no figure needs them yet."""
-    counters = sorted(powercap.glob("*/energy_uj"))
-    if not counters:
-        return Finding("hint", "rapl", "this host has no CPU energy counters; GPU figures do without")
-    try:
-        for counter in counters:
-            int(counter.read_text())
-    except (OSError, ValueError):
-        return Finding(
-            "hint", "rapl", f"{counter} cannot be read", "run as root, or give the group read access"
-        )
-    return Finding("ok", "rapl", f"{len(counters)} CPU energy counters")
 
 
 def check_state_dir(path: Path) -> Finding:
