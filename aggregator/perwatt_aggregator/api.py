@@ -13,15 +13,17 @@ from msgspec import Struct
 from perwatt_agent import __version__
 from perwatt_aggregator import openapi, problems
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
-from perwatt_aggregator.answers import DIMENSIONS, Efficiency, Gpus, Nodes, Workloads
+from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Efficiency, Gpus, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.examples import EFFICIENCY
+from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.metrics import FAMILIES, WINDOW, state_of
 from perwatt_aggregator.page import page_response
 from perwatt_aggregator.parameters import (
     MIN_WINDOW_SECONDS,
     boundaries_of,
     dimensions_of,
+    ledger_dimensions_of,
     list_pattern,
     seconds_of,
     window_pattern,
@@ -54,6 +56,14 @@ _By = Annotated[
         pattern=list_pattern(DIMENSIONS, may_be_empty=True),
         description="How to group: none, or several, with commas between.",
         examples=["model", "model,node"],
+    ),
+]
+_LedgerBy = Annotated[
+    str,
+    Query(
+        pattern=list_pattern(LEDGER_DIMENSIONS, may_be_empty=True),
+        description="How to group: none, or several, with commas between.",
+        examples=["facility", "node,workload"],
     ),
 ]
 _Boundaries = Annotated[
@@ -94,6 +104,11 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
     ) -> Response:
         """Tokens per joule, by group and boundary."""
         return _json(aggregator.efficiency(seconds_of(window), dimensions_of(by), boundaries_of(boundary)))
+
+    @_answer(app, "/v1/ledger", Ledger, {"window", "by"})
+    async def ledger(window: _Window = WINDOW, by: _LedgerBy = "") -> Response:
+        """Where every joule went: one tree for each group, whose leaves sum to its whole."""
+        return _json(aggregator.ledger(seconds_of(window), ledger_dimensions_of(by)))
 
     @_answer(app, "/v1/nodes", Nodes, {"window"})
     async def nodes(window: _Window = WINDOW) -> Response:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.answers import Dimension
+from perwatt_aggregator.answers import AnyDimension
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.parts import NodeParts, Part, unreachable
+from perwatt_aggregator.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
 
 # What belongs to no workload still has a place: its node and its GPU.
-_PLACES: frozenset[Dimension] = frozenset(("node", "gpu"))
+_PLACES: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
 
 
 class NodeView(Struct, frozen=True):
@@ -59,6 +60,27 @@ class NodeView(Struct, frozen=True):
         beyond = self.plug_ratio(boundary)
         return None if part.meter_joules is None or beyond is None else part.meter_joules * beyond
 
+    def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
+        """By how much, relative, the joules of *part* at *boundary* may be off; None where nobody knows."""
+        covered = part.coverage_ratio * self.fresh_ratio
+        if boundary == "gpu_board" or self.parts is None:
+            return combined(
+                part.meter_uncertainty_ratio,
+                of_window(part.seconds, part.refresh_seconds, covered),
+                of_alignment(part.seconds, SWEEP_SECONDS / 2.0),
+            )
+        factor = self.parts.factor
+        refresh = max(factor.refresh_seconds, part.refresh_seconds)
+        at_node = combined(
+            factor.uncertainty_ratio,
+            of_window(part.seconds, refresh, min(covered, factor.coverage_ratio)),
+            of_alignment(part.seconds, max(refresh, SWEEP_SECONDS) / 2.0),
+        )
+        if boundary == "node":
+            return at_node
+        pue = self.facility.pue
+        return None if pue is None else combined(at_node, pue.uncertainty_ratio)
+
 
 class Group(Struct, frozen=True):
     """
@@ -77,7 +99,7 @@ class Group(Struct, frozen=True):
 class Fleet:
     """The parts of all nodes, grouped by the dimensions in *by*."""
 
-    def __init__(self, views: Iterable[NodeView], by: Sequence[Dimension]) -> None:
+    def __init__(self, views: Iterable[NodeView], by: Sequence[AnyDimension]) -> None:
         self.views = {view.node: view for view in views}
         self._by = by
         self._parts = [part for view in self.views.values() for part in self._of(view)]
@@ -102,7 +124,12 @@ class Fleet:
         """The groups in order of their labels, what has none at the end."""
         gathered: dict[tuple[str, ...], list[Part]] = {}
         for part in self._parts:
-            if part.workload or _PLACES.issuperset(self._by) or part.joules or part.meter_joules:
+            if (
+                part.workload
+                or _PLACES.issuperset(self._by)
+                or part.meter_joules
+                or any(part.leaves.values())
+            ):
                 gathered.setdefault(self._key(part), []).append(part)
         keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
         return tuple(self._group(key, gathered[key]) for key in keys)
@@ -111,12 +138,14 @@ class Fleet:
         if view.parts is not None:
             return view.parts.by_gpu if "gpu" in self._by else view.parts.whole
         # A node that is out of reach is missed by the whole and by itself; whose work it did is unknown.
-        return (unreachable(view.node, view.gpus),) if {"node"}.issuperset(self._by) else ()
+        return (unreachable(view.node, view.gpus),) if {"facility", "node"}.issuperset(self._by) else ()
 
     def _key(self, part: Part) -> tuple[str, ...]:
         return tuple(self._label(part, dimension) for dimension in self._by)
 
-    def _label(self, part: Part, dimension: Dimension) -> str:
+    def _label(self, part: Part, dimension: AnyDimension) -> str:
+        if dimension == "facility":
+            return self.views[part.node].facility.name
         if dimension == "model" and not part.model:
             # The followers of an engine over several nodes have no page that names the model.
             return self._models.get(part.group, "")

@@ -7,10 +7,18 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from perwatt_aggregator import answers
+from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{name}"
-_ANSWERS = (answers.Efficiency, answers.Nodes, answers.Gpus, answers.Workloads, answers.Problem)
+_ANSWERS = (
+    answers.Efficiency,
+    Ledger,
+    answers.Nodes,
+    answers.Gpus,
+    answers.Workloads,
+    answers.Problem,
+)
 _PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}
 
 Responses = dict[int | str, dict[str, Any]]

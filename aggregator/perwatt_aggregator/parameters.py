@@ -2,7 +2,7 @@
 
 import re
 
-from perwatt_aggregator.answers import DIMENSIONS, Dimension
+from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Dimension, LedgerDimension
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
 
 MIN_WINDOW_SECONDS = 10
@@ -18,6 +18,12 @@ def dimensions_of(by: str) -> tuple[Dimension, ...]:
     """Return the dimensions of a list such as model,node; one that is named twice counts once."""
     named = dict.fromkeys(by.split(","))
     return tuple(dimension for name in named for dimension in DIMENSIONS if dimension == name)
+
+
+def ledger_dimensions_of(by: str) -> tuple[LedgerDimension, ...]:
+    """Return the dimensions of a list such as facility,node; one that is named twice counts once."""
+    named = dict.fromkeys(by.split(","))
+    return tuple(dimension for name in named for dimension in LEDGER_DIMENSIONS if dimension == name)
 
 
 def boundaries_of(boundary: str) -> tuple[Boundary, ...]:

@@ -5,17 +5,17 @@ Parts are what items are summed from, so that any grouping has the same joules a
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
-from perwatt_aggregator.boundary import NodeFactor, node_factor
+from perwatt_aggregator.boundary import NodeFactor, board_watts, node_factor
 from perwatt_aggregator.facility.config import FacilityConfig
-from perwatt_aggregator.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
+from perwatt_aggregator.ledger.boards import board_leaves
+from perwatt_aggregator.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
+from perwatt_aggregator.window import Counts, GpuWindow, HostWindow, NodeWindow, StateJoules, WorkWindow
 
 MIN_READINGS = 4
-# Agents sweep at least about once a second; coverage cannot be told finer than one sweep.
-SWEEP_SECONDS = 1.0
 
 
 class Part(Struct, frozen=True):
@@ -28,6 +28,11 @@ class Part(Struct, frozen=True):
     the wall of a node that shows no boards at all. `known` says that it is known what was done,
     `seconds` is the time that the rates divide by, `weight` the number of GPUs that stand behind it, and
     `gpu_seconds` its share of their time: a GPU's time goes to its holders in equal parts.
+
+    `leaves` are board joules by leaf of the ledger. Beside `joules` they hold what waits to be handed
+    out, so that over all parts they are what the boards took. `meter_uncertainty_ratio` is by how much
+    the boards' own meters may be off, None where nothing real was measured, `refresh_seconds` how far
+    apart their readings are.
     """
 
     node: str
@@ -50,37 +55,60 @@ class Part(Struct, frozen=True):
     few_readings: bool
     provenance: tuple[str, ...]
     reasons: tuple[str, ...]
+    gpus: tuple[str, ...] = ()
+    leaves: Mapping[str, float] = {}
+    meter_uncertainty_ratio: float | None = None
+    refresh_seconds: float = COUNTER_REFRESH_SECONDS
 
 
 class NodeParts(Struct, frozen=True):
-    """All parts of one node; in `by_gpu` those on several GPUs are split, at the price of their tokens."""
+    """
+    All parts of one node; in `by_gpu` those on several GPUs are split, at the price of their tokens.
+
+    `board_watts` is the mean power of all its boards, `throttled_seconds` are by GPU and reason.
+    """
 
     whole: tuple[Part, ...]
     by_gpu: tuple[Part, ...]
     factor: NodeFactor
+    host: HostWindow
+    host_uncertainty_ratio: float | None
+    board_watts: float | None
+    throttled_seconds: Mapping[str, Mapping[str, float]]
     largest_gap_seconds: float
     filled: bool
 
 
-def node_parts(node: str, window: NodeWindow, facility: FacilityConfig) -> NodeParts:
+def node_parts(
+    node: str,
+    window: NodeWindow,
+    facility: FacilityConfig,
+    uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+) -> NodeParts:
     """Cut *window* of *node* into parts, and work out what its board joules mean at the node."""
-    cutter = _Cutter(node, window)
+    cutter = _Cutter(node, window, uncertainty)
     rest = tuple(cutter.rest())
     whole = tuple(cutter.works()) + rest
     spread = any(len(work.joules) > 1 for work in window.works)
     return NodeParts(
         whole=whole,
         by_gpu=tuple(cutter.works_by_gpu()) + rest if spread else whole,
-        factor=node_factor(window, facility),
+        factor=node_factor(window, facility, uncertainty),
+        host=window.host,
+        host_uncertainty_ratio=uncertainty.of(("rapl",)),
+        board_watts=board_watts(window),
+        throttled_seconds={gpu.gpu: gpu.throttled_seconds for gpu in window.gpus},
         largest_gap_seconds=window.largest_gap_seconds,
         filled=window.filled,
     )
 
 
 class _Cutter:
-    def __init__(self, node: str, window: NodeWindow) -> None:
+    def __init__(self, node: str, window: NodeWindow, uncertainty: UncertaintyConfig) -> None:
         self._node = node
         self._window = window
+        self._uncertainty = uncertainty
+        self._leaves = board_leaves(window)
         self._few = window.readings < MIN_READINGS
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
         self._held = Tally(gpu for work in window.works for gpu in work.joules)
@@ -145,6 +173,10 @@ class _Cutter:
             provenance=self._provenance(gpus),
             few_readings=self._few or work.settlements < MIN_READINGS - 1,
             reasons=reasons,
+            gpus=gpus,
+            leaves=_summed(self._leaves.works[(work.workload, work.model), one] for one in gpus),
+            meter_uncertainty_ratio=self._off_by(gpus),
+            refresh_seconds=self._refresh_seconds(gpus),
         )
 
     def _rest(self, gpu: GpuWindow) -> Part:
@@ -159,6 +191,10 @@ class _Cutter:
             gpu_seconds=0.0 if gpu.gpu in self._held else self._window.seconds,
             provenance=self._provenance((gpu.gpu,)),
             reasons=("counter_reset",) if gpu.reset else (),
+            gpus=(gpu.gpu,),
+            leaves=self._leaves.rest[gpu.gpu],
+            meter_uncertainty_ratio=self._off_by((gpu.gpu,)),
+            refresh_seconds=self._refresh_seconds((gpu.gpu,)),
         )
 
     def _part(self, **facts: object) -> Part:
@@ -185,12 +221,29 @@ class _Cutter:
         return Part(**(blank | facts))  # type: ignore[arg-type]  # the keys are Part's own
 
     def _provenance(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
-        sources = {source for gpu in gpus for source in self._sources.get(gpu, ())}
-        return tuple(sorted(sources.union(self._label)))
+        return tuple(sorted(self._sources_of(gpus).union(self._label)))
+
+    def _off_by(self, gpus: tuple[str, ...]) -> float | None:
+        """By how much the boards' meters may be off."""
+        return self._uncertainty.of((*self._sources_of(gpus), *self._label))
+
+    def _refresh_seconds(self, gpus: tuple[str, ...]) -> float:
+        return SWEEP_SECONDS if "integrated" in self._sources_of(gpus) else COUNTER_REFRESH_SECONDS
+
+    def _sources_of(self, gpus: tuple[str, ...]) -> set[str]:
+        return {source for gpu in gpus for source in self._sources.get(gpu, ())}
 
     def _meter_share(self, owners: int) -> float | None:
         meter = self._window.meter
         return None if meter is None else meter.energy_joules / owners
+
+
+def _summed(many: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for leaves in many:
+        for leaf, joules in leaves.items():
+            sums[leaf] = sums.get(leaf, 0.0) + joules
+    return sums
 
 
 def unreachable(node: str, gpus: int) -> Part:

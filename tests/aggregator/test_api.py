@@ -148,7 +148,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("target", "method", "status"),
         [
-            ("/v1/ledger", "GET", 404),
+            ("/v1/history", "GET", 404),
             ("/v1/efficiency", "POST", 405),
             ("/v1/efficiency?window=9s", "GET", 422),
             ("/v1/efficiency?window=16m", "GET", 422),
@@ -275,7 +275,7 @@ class TestDocument:
         document = (await ask(app, "/openapi.json")).json()
         operations = [one for path in document["paths"].values() for one in path.values()]
 
-        assert len(operations) == len({one["operationId"] for one in operations}) == 8
+        assert len(operations) == len({one["operationId"] for one in operations}) == 9
         for one in operations:
             assert one["tags"]
             assert one["summary"]

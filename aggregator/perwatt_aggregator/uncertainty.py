@@ -1,0 +1,125 @@
+"""
+How far a figure may be off: relative standard uncertainties of meters, windows, alignment and PUE.
+
+u^2 = u_meter^2 + u_window^2 + u_align^2 + u_PUE^2, the four being independent of each other. Meters of one
+class are off together, so that a sum over nodes is no more certain than its parts.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Annotated
+
+from msgspec import Struct, field
+
+from perwatt_agent.configfile import Key
+from perwatt_agent.configfile.kinds import number
+
+
+class MeterClass(Struct, frozen=True):
+    """What meters of one source are off by, and why that much."""
+
+    source: str
+    ratio: float
+    basis: str
+
+
+TABLE: tuple[MeterClass, ...] = (
+    MeterClass("counter", 0.05, "the driver's energy counter; NVML documents 5 %"),
+    MeterClass("integrated", 0.05, "the driver's power, integrated: the same sensor"),
+    MeterClass("module", 0.05, "the power of a module of GPU and CPU"),
+    MeterClass("rapl", 0.05, "processors and memory by RAPL, a model in the processor"),
+    MeterClass("pdu", 0.02, "an outlet of a rack's power distribution"),
+    MeterClass("ipmi", 0.05, "a BMC, by IPMI DCMI"),
+    MeterClass("redfish", 0.05, "a BMC, by Redfish"),
+    MeterClass("hwmon", 0.05, "a sensor of the board"),
+    MeterClass("prometheus", 0.05, "whatever stands behind a query; set it for the meter that does"),
+    MeterClass("json", 0.05, "whatever stands behind a document; set it for the meter that does"),
+    MeterClass("csv", 0.05, "whatever wrote the file; 0.01 for a wall analyser"),
+    MeterClass("model", 0.2, "no meter: a node built from its parts by stated assumptions"),
+    MeterClass("node_overhead", 0.2, "no meter: board joules times a stated ratio"),
+    MeterClass(
+        "shared", 0.1, "the split of a meter over several nodes by their board joules, beside the meter"
+    ),
+)
+DEFAULTS: Mapping[str, float] = {one.source: one.ratio for one in TABLE}
+OTHER_RATIO = 0.05
+"""What a meter of any other source is taken to be off by."""
+COUNTER_REFRESH_SECONDS = 0.1
+"""How far apart a driver's energy counter moves."""
+SWEEP_SECONDS = 1.0
+"""Agents sweep at least about once a second; nothing can be told finer than one sweep."""
+
+
+class UncertaintyConfig(Struct, frozen=True):
+    """What meters are off by, where that is known better than by their class."""
+
+    meters: Annotated[
+        dict[str, float],
+        Key(
+            "relative standard uncertainty of meters by their `source`, such as `{pdu: 0.01}`",
+            number(0.0, 1.0),
+        ),
+    ] = field(default_factory=dict)
+
+    def of(self, sources: Iterable[str]) -> float | None:
+        """The worst of *sources*; None without any, and where one of them measures nothing real."""
+        named = set(sources).difference(("replay",))
+        if not named or "simulated" in named:
+            return None
+        return max(self.meters.get(source, DEFAULTS.get(source, OTHER_RATIO)) for source in named)
+
+
+def combined(*ratios: float | None) -> float | None:
+    """Independent uncertainties together; None where one of them is not known."""
+    known = [ratio for ratio in ratios if ratio is not None]
+    return math.hypot(*known) if len(known) == len(ratios) else None
+
+
+def of_window(seconds: float, refresh_seconds: float, coverage_ratio: float) -> float:
+    """
+    What a window's edges and gaps add.
+
+    Each edge lies anywhere within half a refresh of where it is said to be: two of them are
+    T / sqrt(6). What is not covered may be off by all of itself.
+    """
+    edges = refresh_seconds / (math.sqrt(6.0) * seconds) if seconds > 0.0 else 1.0
+    return math.hypot(edges, (1.0 - coverage_ratio) / math.sqrt(3.0))
+
+
+def of_alignment(seconds: float, phase_seconds: float) -> float:
+    """What it adds that tokens and joules are of instants up to *phase_seconds* apart."""
+    return phase_seconds / (math.sqrt(3.0) * seconds) if seconds > 0.0 else 1.0
+
+
+def of_sum(terms: Iterable[tuple[float, float | None]]) -> float | None:
+    """
+    A sum of (amount, relative uncertainty) whose terms are off together; None where one is not known.
+
+    Terms of nothing do not matter.
+    """
+    total = error = 0.0
+    for amount, ratio in terms:
+        if not amount:
+            continue
+        if ratio is None:
+            return None
+        total += abs(amount)
+        error += abs(amount) * ratio
+    return error / total if total else None
+
+
+def of_difference(
+    whole: float, whole_ratio: float | None, part: float, part_ratio: float | None
+) -> float | None:
+    """What is left of a whole without a part of it, the two measured independently."""
+    left = whole - part
+    if whole_ratio is None or part_ratio is None or left <= 0.0:
+        return None
+    return math.hypot(whole * whole_ratio, part * part_ratio) / left
+
+
+def document() -> str:
+    """The table of classes as Markdown."""
+    rows = [f"| `{one.source}` | {100.0 * one.ratio:g} % | {one.basis} |" for one in TABLE]
+    head = "| source | standard uncertainty | what it is |\n|---|---|---|\n"
+    return head + "\n".join(rows) + "\n"
