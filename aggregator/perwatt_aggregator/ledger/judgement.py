@@ -5,7 +5,7 @@ The tokens that took work are those of the output and those that were computed a
 them bears the same: an estimate, since a token that is computed again costs less than a new one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from perwatt_aggregator.ledger import leaves
 from perwatt_aggregator.window import Counts
@@ -34,7 +34,7 @@ def judged(counts: Iterable[Counts]) -> Shares:
     return _by_requests(counts)
 
 
-def _by_tokens(output: float, counts: Iterable[Counts]) -> Shares:
+def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     tokens: dict[str, float] = {}
     known = [one.effective_output for one in counts]
     if None not in known:
@@ -44,12 +44,15 @@ def _by_tokens(output: float, counts: Iterable[Counts]) -> Shares:
             if cause in leaves.WASTED:
                 leaf = leaves.WASTED[cause]
                 tokens[leaf] = tokens.get(leaf, 0.0) + amount
+    for outcome in ("aborted", "error"):
+        if all(one.requests.get(outcome) == 0.0 for one in counts):
+            tokens.setdefault(leaves.WASTED[outcome], 0.0)
     # What counts at a request's end may be more than was made within the window.
     made = output + tokens.get(leaves.WASTED[_BEYOND_OUTPUT], 0.0)
     return _shares(tokens, made)
 
 
-def _by_requests(counts: Iterable[Counts]) -> Shares:
+def _by_requests(counts: Sequence[Counts]) -> Shares:
     ends: dict[str, float] = {}
     for one in counts:
         for outcome, amount in one.requests.items():

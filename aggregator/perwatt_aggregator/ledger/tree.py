@@ -68,7 +68,7 @@ class Sheet:
         found = [one for leaf in entry.leaves() for one in self._lines.get(leaf.name, ())]
         own = self._wholes.get(entry.name) or [line for _, line in found]
         return Amount(
-            joules=sum(line.joules for _, line in found),
+            joules=sum((line.joules for _, line in found), 0.0),
             cost=_at(found, lambda facility: facility.price.per_joule if facility.price else None),
             grams=_at(found, lambda facility: facility.carbon.grams_per_joule if facility.carbon else None),
             uncertainty_ratio=of_sum((line.joules, line.uncertainty_ratio) for line in own),
