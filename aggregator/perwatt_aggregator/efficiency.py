@@ -77,7 +77,7 @@ class _Item:
             watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
             joules_per_request=per_request,
             watt_hours_per_request=_times(per_request, 1.0 / JOULES_PER_WATT_HOUR),
-            headline=headline(output, work.prompt, work.units, joules),
+            headline=headline(work.output, work.prompt, work.units, joules),
             slo=work.slo,
             work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
             pue=self._pue(),

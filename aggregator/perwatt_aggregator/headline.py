@@ -20,8 +20,7 @@ def headline(
     Units never add: of jobs that count in several there is no headline. None is what is not known.
     """
     unit, amount = _useful(output, prompt, units)
-    known = amount is not None and joules
-    return Headline(unit, amount / joules if known else None)  # type: ignore[operator]  # both are known
+    return Headline(unit, None if amount is None or not joules else amount / joules)
 
 
 def _useful(

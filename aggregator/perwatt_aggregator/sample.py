@@ -170,7 +170,7 @@ class PageReader:
         series = self._parser.parse(page)
         sample = _assemble(series, monotonic_seconds, self._known, self._objectives)
         # Series come and go with workloads: forget all rather than keep the dead for ever.
-        if len(self._known) > 2 * len(sample.counters) + SPARE_SERIES:
+        if len(self._known) > 2 * len(series) + SPARE_SERIES:
             self._known.clear()
         return sample
 

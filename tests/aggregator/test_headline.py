@@ -79,5 +79,6 @@ def test_member_of_a_group() -> None:
     prefill, decode = embedding("prefill", "pair"), Workload("decode", group="pair")
     fleet = followed(prefill, decode)
 
-    assert [None, None] == [item.headline.per_joule for item in fleet.items("workload")]
+    members = [item.headline for item in fleet.items("workload")]
+    assert [Headline("output_tokens", None), Headline("prompt_tokens", None)] == members
     assert Headline("output_tokens", pytest.approx(1 / 6)) == fleet.item().headline  # type: ignore[arg-type]
