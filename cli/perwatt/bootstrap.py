@@ -9,6 +9,7 @@ import msgspec
 
 from perwatt.discovery import build_discovery, claims, understood
 from perwatt.errors import CommandError
+from perwatt.metering import build_meters, build_model
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
@@ -26,6 +27,8 @@ from perwatt_agent.identity import Identifier, Names
 from perwatt_agent.identity.jobs import JobMap
 from perwatt_agent.identity.pods import PodWatch
 from perwatt_agent.identity.tenant import Tenant
+from perwatt_agent.meters.feed import MeterFeed
+from perwatt_agent.meters.host import HostReader
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError
@@ -74,7 +77,9 @@ def build_source(
         feeds.append(build_discovery(config, identifier, book.names, clock))
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
     sweeper = GpuSweeper(driver, clock, timing)
-    return LiveSource(driver, sweeper, feeds, clock, config.sample_interval), config.sample_interval
+    meters = MeterFeed(build_meters(config, clock), clock)
+    source = LiveSource(driver, sweeper, feeds, clock, config.sample_interval, meters, HostReader(clock))
+    return source, config.sample_interval
 
 
 def build_poller(
@@ -131,6 +136,7 @@ def build_sampler(
         interval_seconds,
         calibration=config.calibration,
         idle_watts=config.attribution.idle_watts,
+        model=build_model(config),
         state=state_file.load() if state_file else None,
     )
     if state_file is None:

@@ -11,7 +11,7 @@ from perwatt import options
 from perwatt.logs import set_up_logging
 from perwatt_agent.configfile.kinds import URL, duration, number
 
-TOPICS = ("efficiency", "nodes", "gpus", "workloads")
+TOPICS = ("efficiency", "facility", "nodes", "gpus", "workloads")
 GROUPS = ("model", "engine", "node", "gpu", "workload", "group")
 BOUNDARIES = ("gpu_board", "node", "facility")
 LONGEST_WINDOW_SECONDS = 366 * 86400.0
@@ -121,11 +121,13 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from perwatt import doctor
+    from perwatt.metering import build_meters
     from perwatt_agent.clock import SystemClock
     from perwatt_agent.nvml import NvmlBackend
 
     config = options.agent_config(arguments, os.environ)
-    return doctor.report(doctor.examine(config, NvmlBackend(SystemClock())))
+    clock = SystemClock()
+    return doctor.report(doctor.examine(config, NvmlBackend(clock), build_meters(config, clock)))
 
 
 COMMANDS = {

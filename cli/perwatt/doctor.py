@@ -22,8 +22,8 @@ from perwatt.metering import check_meters
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
-from perwatt_agent.meters.meter import Meter
 from perwatt_agent.engine.titles import disputes, in_words
+from perwatt_agent.meters.meter import Meter
 from perwatt_agent.snapshot import GpuInfo, GpuReading
 from perwatt_exporter.listen import ListenError, bind
 

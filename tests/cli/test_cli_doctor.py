@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,13 @@ from support.canned import Canned, canned_server
 
 from perwatt import doctor
 from perwatt.doctor import Finding
+from perwatt.metering import build_meters, check_meters
 from perwatt_agent.backend import BackendUnavailable, Generation, GpuFailure
+from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
+from perwatt_agent.meters.config import MetersConfig
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 
 FREE_ADDRESS = AgentWebConfig("127.0.0.1:0")
@@ -152,24 +158,59 @@ class TestEndpoint:
         assert "ok" == doctor.check_endpoint(EndpointConfig(group="big")).status
 
 
-class TestRapl:
-    def test_counters(self, tmp_path: Path) -> None:
-        """Counters that can be read are counted."""
-        for package in ("intel-rapl:0", "intel-rapl:1"):
-            (tmp_path / package).mkdir()
-            (tmp_path / package / "energy_uj").write_text("123\n")
+class GivenMeter:
+    """A meter that answers so."""
 
-        assert Finding("ok", "rapl", "2 CPU energy counters") == doctor.check_rapl(tmp_path)
+    interval_seconds = 1.0
 
-    def test_unreadable(self, tmp_path: Path) -> None:
-        """A counter that cannot be read is a hint."""
-        (tmp_path / "intel-rapl:0" / "energy_uj").mkdir(parents=True)
+    def __init__(self, name: str, answer: Sequence[MeterSample] | MeterFailure) -> None:
+        self.name = name
+        self._answer = answer
 
-        assert "hint" == doctor.check_rapl(tmp_path).status
+    async def read(self) -> Sequence[MeterSample]:
+        if isinstance(self._answer, MeterFailure):
+            raise self._answer
+        return self._answer
 
-    def test_none(self, tmp_path: Path) -> None:
-        """A host without counters is a hint too."""
-        assert "hint" == doctor.check_rapl(tmp_path / "absent").status
+
+class TestMeters:
+    def test_what_each_meter_shows(self) -> None:
+        """A meter says what it measures; one part that does not answer is named."""
+        package = MeterSample("rapl", 1.0, energy_joules=5.0, scope="package", zone="0")
+        memory = MeterSample("rapl", 1.0, scope="dram", zone="0")
+        wall = MeterSample("ipmi", 1.0, 812.0)
+
+        assert [
+            Finding("ok", "rapl", "package 0, dram 0 (does not answer)"),
+            Finding("ok", "ipmi", "node 812 W"),
+        ] == list(check_meters([GivenMeter("rapl", (package, memory)), GivenMeter("ipmi", (wall,))], False))
+
+    def test_why_not(self) -> None:
+        """One that is not there is a hint, one that is not permitted is missing and has its cure."""
+        absent = GivenMeter("grace", MeterFailure("absent", "no such meters"))
+        denied = GivenMeter("rapl", MeterFailure("permission_denied", "it may not be read; be root"))
+
+        assert [
+            Finding("hint", "grace", "no such meters"),
+            Finding("missing", "rapl", "it may not be read", "be root"),
+        ] == list(check_meters([absent, denied], True))
+
+    def test_no_node(self) -> None:
+        """Where neither a meter nor a model tells of the whole node, that is said, with the least cure."""
+        (hint,) = check_meters([], False)
+
+        assert ("hint", "node") == (hint.status, hint.subject)
+        assert "meters.model.rest_watts" in hint.cure
+
+    def test_of_this_machine(self) -> None:
+        """A real GPU's host is asked for all that it may have; beside simulated ones nothing is."""
+        clock = ManualClock()
+
+        assert ["rapl", "hwmon", "grace", "ipmi"] == [
+            meter.name for meter in build_meters(AgentConfig(), clock)
+        ]
+        assert [] == build_meters(AgentConfig(backend="simulated"), clock)
+        assert [] == build_meters(AgentConfig(meters=MetersConfig(discover=False)), clock)
 
 
 class TestStateDir:
@@ -191,7 +232,7 @@ class TestReport:
         config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS)
         backend = FakeBackend(failure=BackendUnavailable("library", "no driver"))
 
-        assert 0 == doctor.report(doctor.examine(config, backend, tmp_path))
+        assert 0 == doctor.report(doctor.examine(config, backend, ()))
 
         lines = capsys.readouterr().out.splitlines()
         assert {"ok", "missing", "hint"} == {line.split()[0] for line in lines if line[0] not in " p"}
@@ -202,9 +243,9 @@ class TestReport:
         engines = EnginesConfig(endpoints=(EndpointConfig(group="big", workload="a"),))
         config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=engines)
 
-        subjects = [finding.subject for finding in doctor.examine(config, FakeBackend(), tmp_path)]
+        subjects = [finding.subject for finding in doctor.examine(config, FakeBackend(), ())]
 
-        assert ["rapl", "state_dir", "port", "a", "discovery"] == subjects[4:]
+        assert ["node", "state_dir", "port", "a", "discovery"] == subjects[4:]
         assert ["python", "libraries", "host", "nvidia"] == subjects[:4]
 
     def test_two_names_of_one_gpu(self, tmp_path: Path) -> None:
@@ -216,7 +257,7 @@ class TestReport:
         config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
         gpus = FakeBackend(FakeGpu(0, None), FakeGpu(1, None))
 
-        found = [one for one in doctor.examine(config, gpus, tmp_path) if "both claim" in one.detail]
+        found = [one for one in doctor.examine(config, gpus, ()) if "both claim" in one.detail]
         assert [("missing", "GPU 1")] == [(one.status, one.subject) for one in found]
         assert "a and b both claim: b goes without" in found[0].detail
 

@@ -76,6 +76,7 @@ class MeterAccount:
         if sample.monotonic_seconds <= self._read_at:
             return NOTHING
         self._read_at = sample.monotonic_seconds
+        self._keep_pace(sample.period_seconds or self._period_seconds)
         increment, rejection = self._judge(sample, boards)
         self._is_believed = not rejection
         if rejection:
@@ -108,6 +109,12 @@ class MeterAccount:
     @property
     def _max_gap_seconds(self) -> float:
         return MAX_GAP_PERIODS * self._period_seconds
+
+    def _keep_pace(self, period_seconds: float) -> None:
+        """Some meters say how often they measure only once they were asked."""
+        if period_seconds != self._period_seconds:
+            self._period_seconds = period_seconds
+            self._integrator = Integrator(self._max_gap_seconds)
 
     def _judge(self, sample: MeterSample, boards: Boards) -> tuple[Increment, str]:
         value = sample.energy_joules if sample.power_watts is None else sample.power_watts

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.feed import Feed
+from perwatt_agent.health import Health
+from perwatt_agent.hostfacts import HostReading
+from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.readings import Readings, XidEvent
 from perwatt_agent.sampling.driver import STARTING, Driver
 from perwatt_agent.sampling.events import EventLane
@@ -31,8 +34,20 @@ class Source(Protocol):
     def close(self) -> None: ...
 
 
+class HostReader(Protocol):
+    """Tells the load of the host, at once."""
+
+    @property
+    def health(self) -> Health: ...
+
+    def read(self) -> HostReading: ...
+
+
 class LiveSource:
-    """Sweep this machine's GPUs every `interval_seconds` and collect what its feeds heard meanwhile."""
+    """
+    Sweep this machine's GPUs every `interval_seconds`, and collect what its feeds heard and its meters
+    measured meanwhile.
+    """
 
     def __init__(
         self,
@@ -41,12 +56,16 @@ class LiveSource:
         feeds: Sequence[Feed],
         clock: Clock,
         interval_seconds: float,
+        meters: MeterFeed | None = None,
+        host: HostReader | None = None,
     ) -> None:
         self._driver = driver
         self._sweeper = sweeper
         self._feeds = tuple(feeds)
         self._clock = clock
         self._interval_seconds = interval_seconds
+        self._meters = meters
+        self._host = host
         self._due = clock.monotonic()
         self._running: list[asyncio.Task[None]] = []
         self._events = EventLane(clock)
@@ -64,6 +83,8 @@ class LiveSource:
         # Counts that come before the first joules would belong to joules that nobody knows.
         if not self._running and self._driver.status.reason != STARTING:
             self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
+            if self._meters is not None:
+                self._running.append(asyncio.create_task(self._meters.run()))
         return readings
 
     async def sweep(self) -> Readings:
@@ -80,6 +101,8 @@ class LiveSource:
             known=known,
             gpus=gpus,
             engines=tuple(sample for feed in self._feeds for sample in feed.drain(known, gpus)),
+            meters=self._meters.drain() if self._meters else (),
+            host=self._host.read() if self._host else None,
             collectors=self._collectors(),
             unidentified_gpus=generation.unidentified if generation else 0,
             xids=self._events.drain(),
@@ -94,7 +117,9 @@ class LiveSource:
         self._sweeper.close()
 
     def _collectors(self) -> tuple[CollectorHealth, ...]:
-        gpu_healths = [self._driver.health.snapshot(), self._sweeper.health.snapshot()]
-        if self._events.in_use:
-            gpu_healths.append(self._events.health.snapshot())
-        return (*gpu_healths, *(feed.health() for feed in self._feeds))
+        own = [self._driver.health, self._sweeper.health]
+        own += [self._events.health] if self._events.in_use else []
+        own += [self._host.health] if self._host else []
+        feeds = (feed.health() for feed in self._feeds)
+        meters = self._meters.health() if self._meters else ()
+        return (*(health.snapshot() for health in own), *feeds, *meters)

@@ -3,7 +3,7 @@ All that the agent's page shows. A new family is a row in one of these files; a 
 """
 
 from perwatt_agent.snapshot import Snapshot
-from perwatt_exporter.families import agent, energy, gpu, health, latency, node, workload, xid
+from perwatt_exporter.families import agent, energy, gpu, health, host, latency, node, workload, xid
 from perwatt_exporter.family import Family
 
 GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
@@ -14,6 +14,7 @@ GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "energy": energy.FAMILIES,
     "workload": workload.FAMILIES,
     "latency": latency.FAMILIES,
+    "host": host.FAMILIES,
     "node": node.FAMILIES,
 }
 ALL: tuple[Family[Snapshot], ...] = tuple(family for group in GROUPS.values() for family in group)

@@ -1,49 +1,107 @@
-"""The whole node at the wall (AC), from a meter; without a meter these families are absent."""
+"""The whole node at the wall (AC), from a meter or a stated model; absent without either."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from perwatt_agent.snapshot import Snapshot
-from perwatt_exporter.family import Family, Sample
-
-# The first meter speaks for the node; showing a second one under the same name would count joules twice.
-
-
-def _energy(snapshot: Snapshot) -> Iterator[Sample]:
-    for meter in snapshot.node_meters[:1]:
-        yield (meter.source,), meter.energy_joules
+from perwatt_agent.hostfacts import MeterSnapshot
+from perwatt_agent.snapshot import NodeMeterSnapshot, Snapshot
+from perwatt_exporter.family import Family, Kind, Sample
 
 
-def _covered(snapshot: Snapshot) -> Iterator[Sample]:
-    for meter in snapshot.node_meters[:1]:
-        yield (meter.source,), meter.covered_seconds
+def _node(
+    name: str, kind: Kind, help_text: str, value: Callable[[NodeMeterSnapshot], float | None]
+) -> Family[Snapshot]:
+    """A fact of the source that speaks for the node."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for meter in snapshot.node_meters[:1]:
+            if (amount := value(meter)) is not None:
+                yield (meter.source,), amount
+
+    return Family(name, kind, help_text, ("source",), read)
 
 
-def _further_meters(snapshot: Snapshot) -> Iterator[Sample]:
-    for meter in snapshot.node_meters[1:]:
-        yield (meter.source,), meter.energy_joules
+def _meter(
+    name: str, kind: Kind, help_text: str, value: Callable[[MeterSnapshot], float | None]
+) -> Family[Snapshot]:
+    """A fact of every meter."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for meter in snapshot.meters:
+            if (amount := value(meter)) is not None:
+                yield (meter.meter,), amount
+
+    return Family(name, kind, help_text, ("meter",), read)
+
+
+def _rejections(snapshot: Snapshot) -> Iterator[Sample]:
+    for meter in snapshot.meters:
+        for reason, count in meter.rejections:
+            yield (meter.meter, reason), count
+
+
+def _model(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.node_model is not None:
+        model = snapshot.node_model
+        yield (f"{model.rest_watts:g}", f"{model.psu_efficiency:g}"), 1
 
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
-    Family(
+    _node(
         "perwatt_node_energy_joules_total",
         "counter",
         "Energy of this node at the wall (AC) in joules, all of it: GPUs, host, fans and power supplies. "
-        "One source at a time. Absent without a meter; it is never guessed from the GPUs.",
-        ("source",),
-        _energy,
+        "One source at a time; one that takes over counts from then on. source=model is built from parts "
+        "with what perwatt_node_model_info states. Absent without either; it is never guessed from the GPUs.",
+        lambda meter: meter.energy_joules,
     ),
-    Family(
+    _node(
         "perwatt_node_energy_covered_seconds_total",
         "counter",
         "Seconds of time that the node's energy covers.",
-        ("source",),
-        _covered,
+        lambda meter: meter.covered_seconds,
     ),
-    Family(
+    _node(
+        "perwatt_node_power_watts",
+        "gauge",
+        "Power of this node at the wall (AC), as its source showed it last.",
+        lambda meter: meter.power_watts,
+    ),
+    _meter(
         "perwatt_node_meter_energy_joules_total",
         "counter",
-        "Energy in joules by further meters of the same node, to compare with; never to be added to it.",
-        ("meter",),
-        _further_meters,
+        "Energy in joules by further meters of the same node or of parts of it, to compare with; never to "
+        "be added to it, for they contain each other.",
+        lambda meter: meter.energy_joules if meter.role == "further" else None,
+    ),
+    _meter(
+        "perwatt_node_meter_up",
+        "gauge",
+        "1 while the readings of a meter are believed, 0 while it answers and cannot be right: see "
+        "perwatt_node_meter_rejections_total. Absent while it does not answer: see "
+        "perwatt_collector_success.",
+        lambda meter: meter.is_believed,
+    ),
+    Family(
+        "perwatt_node_meter_rejections_total",
+        "counter",
+        "Readings of a meter that added nothing since the agent started, by reason: unread, malformed, "
+        "negative, implausible beside the boards, frozen, jump of a counter, or its reset.",
+        ("meter", "reason"),
+        _rejections,
+        {"reason": ("unread", "malformed", "negative", "implausible", "frozen", "jump", "reset")},
+    ),
+    _meter(
+        "perwatt_node_meter_period_seconds",
+        "gauge",
+        "How far apart a meter's readings are.",
+        lambda meter: meter.period_seconds,
+    ),
+    Family(
+        "perwatt_node_model_info",
+        "info",
+        "What source=model assumes: the power of all but boards, processors and their memory, and the "
+        "power out of the supplies divided by the power into them.",
+        ("rest_watts", "psu_efficiency"),
+        _model,
     ),
 )

@@ -1,0 +1,39 @@
+"""How busy the host's processors are, and how full its memory is."""
+
+import psutil
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.health import Health
+from perwatt_agent.hostfacts import HostReading
+
+
+class HostReader:
+    """Read the load of the machine, or of what the kernel shows as one; two small files of /proc a read."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: tuple[float, float] | None = None
+        self.health = Health("host")
+
+    def read(self) -> HostReading:
+        """What is known now; processors are busy since the read before, so the first does not tell."""
+        started = self._clock.monotonic()
+        try:
+            ratio, memory = self._busy_ratio(), psutil.virtual_memory()
+            reading = HostReading(ratio, memory.total - memory.available, memory.total)
+        except (OSError, psutil.Error):
+            self.health.failed("unreadable")
+            reading = HostReading()
+        self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
+        return reading
+
+    def _busy_ratio(self) -> float | None:
+        """Time not spent idle or waiting for drives, divided by all time."""
+        times = psutil.cpu_times()
+        # What guests use is in `user` and `nice` already.
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        busy = total - times.idle - getattr(times, "iowait", 0.0)
+        before, self._times = self._times, (busy, total)
+        if before is None or total <= before[1]:
+            return None
+        return min(1.0, max(0.0, (busy - before[0]) / (total - before[1])))

@@ -1,0 +1,58 @@
+"""The host around the GPUs: its processors, its memory, and how busy they are."""
+
+from collections.abc import Callable, Iterator
+
+from perwatt_agent.hostfacts import HostReading, MeterRole
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.family import Family, Sample
+
+
+def _part_energy(name: str, help_text: str, role: MeterRole) -> Family[Snapshot]:
+    """The energy of each processor, or of each one's memory."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for meter in snapshot.meters:
+            if meter.role == role and meter.energy_joules is not None:
+                yield (meter.zone,), meter.energy_joules
+
+    return Family(name, "counter", help_text, ("package",), read)
+
+
+def _load(name: str, help_text: str, value: Callable[[HostReading], float | None]) -> Family[Snapshot]:
+    """How busy or how full the host is."""
+
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        if snapshot.host is not None and (amount := value(snapshot.host)) is not None:
+            yield (), amount
+
+    return Family(name, "gauge", help_text, (), read)
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    _part_energy(
+        "perwatt_host_cpu_energy_joules_total",
+        "Energy of each processor in joules, by its own counter (RAPL) or, on NVIDIA Grace, its power; "
+        "counters that went round are put together. Boundary: the package, without memory on RAPL.",
+        "package",
+    ),
+    _part_energy(
+        "perwatt_host_dram_energy_joules_total",
+        "Energy in joules of the memory at each processor, by RAPL. Absent where it does not tell.",
+        "dram",
+    ),
+    _load(
+        "perwatt_host_cpu_utilization_ratio",
+        "How busy the host's processors were since the snapshot before, all together.",
+        lambda host: host.cpu_utilization_ratio,
+    ),
+    _load(
+        "perwatt_host_memory_used_bytes",
+        "Memory of the host that cannot be had without swapping.",
+        lambda host: host.memory_used_bytes,
+    ),
+    _load(
+        "perwatt_host_memory_total_bytes",
+        "Memory of the host.",
+        lambda host: host.memory_total_bytes,
+    ),
+)
