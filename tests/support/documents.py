@@ -59,7 +59,7 @@ class DocumentServer:
 
 @asynccontextmanager
 async def showing(documents: Mapping[str, Content], *, tls: bool = False) -> AsyncIterator[DocumentServer]:
-    """Serve `documents` on a free port, over TLS with a certificate for localhost that `CERTIFICATE` holds."""
+    """Serve `documents` on a free port; TLS is with the certificate for localhost that is `CERTIFICATE`."""
     context = None
     if tls:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -17,6 +17,7 @@ from perwatt_agent.meters.grace import GraceMeter
 from perwatt_agent.meters.hwmon import HwmonMeter
 from perwatt_agent.meters.meter import Meter
 from perwatt_agent.meters.rapl import RaplMeter
+from support import asked_benches
 from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
 
@@ -136,4 +137,9 @@ BENCHES: dict[str, Callable[[ManualClock], AbstractAsyncContextManager[Bench]]] 
     "rapl": rapl,
     "hwmon": hwmon,
     "grace": grace,
+    "ipmi": asked_benches.ipmi,
+    "redfish": asked_benches.redfish,
+    "prometheus": asked_benches.prometheus,
+    "json": asked_benches.json,
+    "csv": asked_benches.csv,
 }

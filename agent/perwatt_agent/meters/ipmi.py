@@ -24,7 +24,7 @@ MAX_REFRESH_SECONDS = 60.0
 _MAX_OUTPUT_BYTES = 16 * 1024
 _KILL_SECONDS = 1.0
 _WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watts", re.IGNORECASE)
-_PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)?", re.IGNORECASE)
+_PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
 _STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
 
 # What ipmitool and the BMC say, in the order in which it counts.
@@ -147,7 +147,7 @@ def _refresh_seconds(text: str) -> float:
     match = _PERIOD.search(text)
     if match is None:
         return 0.0
-    seconds = float(match[1]) * (0.001 if (match[2] or "").lower() == "milliseconds" else 1.0)
+    seconds = float(match[1]) * (0.001 if match[2].lower() == "milliseconds" else 1.0)
     return seconds if seconds <= MAX_REFRESH_SECONDS else 0.0
 
 
