@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support.pages import SAMPLES, collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
+from support.pages import collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
+from support.samples import SAMPLES
 
 from perwatt_agent.snapshot import (
     EngineCounts,
@@ -32,6 +33,19 @@ NO_UNIT = {
     *("perwatt_collector_success", "perwatt_work_total"),
     *("perwatt_gpu_health", "perwatt_gpu_health_reason"),
     *("perwatt_gpu_xid_errors_total", "perwatt_events_total"),
+    *("perwatt_gpu_throttle_active", "perwatt_gpu_performance_state", "perwatt_gpu_compute_mode"),
+    *("perwatt_gpu_pcie_replays_total", "perwatt_gpu_nvlink_errors_total"),
+    *("perwatt_gpu_pcie_generation", "perwatt_gpu_pcie_generation_max"),
+    *("perwatt_gpu_pcie_lanes", "perwatt_gpu_pcie_lanes_max"),
+    *("perwatt_gpu_fabric_state", "perwatt_gpu_fabric_health", "perwatt_gpu_recovery_action"),
+    *("perwatt_gpu_ecc_enabled", "perwatt_gpu_ecc_errors_total", "perwatt_gpu_ecc_location_errors_total"),
+    *("perwatt_gpu_retired_pages_total", "perwatt_gpu_retired_pages_pending"),
+    *("perwatt_gpu_remapped_rows_total", "perwatt_gpu_remapped_rows_pending"),
+    *("perwatt_gpu_remapped_rows_failed", "perwatt_gpu_persistence_enabled"),
+    *("perwatt_gpu_sm_cycles_total", "perwatt_gpu_pipe_cycles_total"),
+    *("perwatt_gpu_link_bytes_per_second", "perwatt_mig_slices", "perwatt_mig_multiprocessors"),
+    "perwatt_node_meter_up",
+    "perwatt_node_meter_rejections_total",
 }
 NOT_BASE = re.compile(
     r"milli|micro|kilo|mega|giga|kwh|watthours|watt_hours|_wh\b|percent|_mhz|_ghz|_mib|_gib|_mb\b|_gb\b|_ms\b|"

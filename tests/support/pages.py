@@ -1,6 +1,6 @@
 """Sample snapshots, invented for tests, and the oracle that renders them in prometheus_client's way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import prometheus_client.openmetrics.exposition as openmetrics
@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from perwatt_agent.gpuhealth import GpuHealth, XidCount
+from perwatt_agent.hostfacts import HostReading, MeterSnapshot, NodeModel
 from perwatt_agent.snapshot import (
     BackendStatus,
     CollectorHealth,
@@ -37,6 +38,20 @@ UNIX_SECONDS = 1_800_000_000.25
 MONOTONIC_SECONDS = 86_400.5
 NVML = BackendStatus("nvml", up=True, driver_version="570.86.15", nvml_version="12.570.86.15")
 MIB = 1024 * 1024
+METERS = (
+    MeterSnapshot("redfish", "redfish", "node", "", "node", 10.0, True, 45_700_000.5, 3_610.0, 6_153.5),
+    MeterSnapshot("ipmi", "ipmi", "node", "", "further", 5.0, True, 45_600_000.0, 3_590.0, 6_140.0),
+    MeterSnapshot(
+        "rapl/package/0", "rapl", "package", "0", "package", 1.0, True, 1_234_567.5, 3_599.0, 342.75
+    ),
+    MeterSnapshot(
+        "rapl/package/1", "rapl", "package", "1", "package", 1.0, True, 1_200_000.25, 3_599.0, 331.5
+    ),
+    MeterSnapshot("rapl/dram/0", "rapl", "dram", "0", "dram", 1.0, True, 98_765.5, 3_599.0, 27.5),
+    MeterSnapshot(
+        "rapl/psys", "rapl", "psys", "", "further", 1.0, False, None, 0.0, rejections=(("frozen", 3_589),)
+    ),
+)
 
 
 def gpu_info(index: int) -> GpuInfo:
@@ -160,11 +175,14 @@ def node(gpus: tuple[GpuSnapshot, ...], **facts: Any) -> Snapshot:
 
 def healthy_8_gpus() -> Snapshot:
     gpus = tuple(map(healthy_gpu, range(8)))
-    meters = (
-        NodeMeterSnapshot("redfish", 45_678_901.5, 3_600.0),
-        NodeMeterSnapshot("ipmi", 45_600_000.0, 3_590.0),
+    wall = (NodeMeterSnapshot("redfish", 45_678_901.5, 3_600.0, 6_153.5),)
+    return node(
+        gpus,
+        workloads=(workload("chat", gpus[:4]), workload("code", gpus[4:])),
+        node_meters=wall,
+        meters=METERS,
+        host=HostReading(0.125, 96 * 1024 * MIB, 2048 * 1024 * MIB),
     )
-    return node(gpus, workloads=(workload("chat", gpus[:4]), workload("code", gpus[4:])), node_meters=meters)
 
 
 def one_lost() -> Snapshot:
@@ -210,25 +228,17 @@ def simulated_with_workload() -> Snapshot:
 
 
 def pre_volta_integrated() -> Snapshot:
-    """A card without an energy counter, memory sensor or reserved memory, and with an odd name."""
+    """A card with few facts and an odd name, in a node that is modelled."""
     info = GpuInfo(uuid="GPU-0badcafe-0000-4000-8000-000000000000", index=0, name='Tesla "P40" \\ 24 GB\n')
     facts = GpuReading(MONOTONIC_SECONDS, power_watts=249.9, power_is_mean=False, temperature_core_celsius=81)
     account = GpuEnergy("integrated", 1e15 / 3, 1e15 / 3, 3_600.0, None, None)
-    return node((GpuSnapshot(info, "ok", facts, None, account),))
-
-
-SAMPLES: dict[str, Callable[[], Snapshot]] = {
-    sample.__name__: sample
-    for sample in (
-        healthy_8_gpus,
-        one_lost,
-        one_hung,
-        no_driver,
-        zero_gpus,
-        simulated_with_workload,
-        pre_volta_integrated,
+    modelled = MeterSnapshot("model", "model", "node", "", "node", 1.0, True, 2_000_000.5, 3_600.0, 612.25)
+    return node(
+        (GpuSnapshot(info, "ok", facts, None, account),),
+        node_meters=(NodeMeterSnapshot("model", 2_000_000.5, 3_600.0, 612.25),),
+        meters=(modelled,),
+        node_model=NodeModel(rest_watts=180.0, psu_efficiency=0.94),
     )
-}
 
 
 def collect(families: Iterable[Family[Any]], snapshot: object) -> list[Collected[Any]]:
