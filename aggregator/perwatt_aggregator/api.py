@@ -16,6 +16,7 @@ from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Efficiency, Gpus, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.examples import EFFICIENCY
+from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.metrics import FAMILIES, WINDOW, state_of
 from perwatt_aggregator.page import page_response
@@ -109,6 +110,11 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
     async def ledger(window: _Window = WINDOW, by: _LedgerBy = "") -> Response:
         """Where every joule went: one tree for each group, whose leaves sum to its whole."""
         return _json(aggregator.ledger(seconds_of(window), ledger_dimensions_of(by)))
+
+    @_answer(app, "/v1/facility", Facilities, {"window"})
+    async def facility(window: _Window = WINDOW) -> Response:
+        """Every facility: its PUE, price and carbon, where they are from, and what they come to."""
+        return _json(aggregator.facility_answer(seconds_of(window)))
 
     @_answer(app, "/v1/nodes", Nodes, {"window"})
     async def nodes(window: _Window = WINDOW) -> Response:

@@ -7,7 +7,7 @@ from msgspec import Struct
 from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.answers import EfficiencyItem
 from perwatt_aggregator.boundary import BOUNDARIES
-from perwatt_aggregator.facility.state import CARBON_KINDS, PUE_KINDS, FacilityState
+from perwatt_aggregator.facility.families import Shown, facility_families
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.scrape import FAILURES
 from perwatt_exporter.family import Family, Sample
@@ -19,14 +19,16 @@ class State(Struct, frozen=True):
     """What one page is made from."""
 
     by_model: tuple[EfficiencyItem, ...]
-    facilities: tuple[FacilityState, ...]
+    facilities: tuple[Shown, ...]
     nodes: tuple[Node, ...]
 
 
 def state_of(aggregator: Aggregator) -> State:
     """Answer for the default window, now."""
     answer = aggregator.efficiency(by=("model",))
-    return State(answer.items, aggregator.facility_states(), aggregator.nodes)
+    states = aggregator.facility_states()
+    facilities = tuple(map(Shown, aggregator.facilities, states))
+    return State(answer.items, facilities, aggregator.nodes)
 
 
 def _tokens_per_joule(state: State) -> Iterator[Sample]:
@@ -36,28 +38,8 @@ def _tokens_per_joule(state: State) -> Iterator[Sample]:
             yield (model, item.boundary, WINDOW, "+".join(item.provenance)), item.tokens_per_joule
 
 
-def _pue_ratio(state: State) -> Iterator[Sample]:
-    for facility in state.facilities:
-        if facility.pue is not None:
-            yield (facility.name,), facility.pue.ratio
-
-
-def _pue_info(state: State) -> Iterator[Sample]:
-    for facility in state.facilities:
-        if facility.pue is not None:
-            yield (facility.name, facility.pue.kind), 1
-
-
-def _price(state: State) -> Iterator[Sample]:
-    for facility in state.facilities:
-        if facility.price is not None:
-            yield (facility.name, facility.price.currency), facility.price.per_joule
-
-
-def _carbon(state: State) -> Iterator[Sample]:
-    for facility in state.facilities:
-        if facility.carbon is not None:
-            yield (facility.name, facility.carbon.kind), facility.carbon.grams_per_joule
+def _facilities(state: State) -> tuple[Shown, ...]:
+    return state.facilities
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -88,36 +70,7 @@ FAMILIES: tuple[Family[State], ...] = (
         _tokens_per_joule,
         {"boundary": BOUNDARIES, "window": (WINDOW,)},
     ),
-    Family(
-        "perwatt_facility_pue_ratio",
-        "gauge",
-        "Power usage effectiveness in use: facility joules per joule at the nodes.",
-        ("facility",),
-        _pue_ratio,
-    ),
-    Family(
-        "perwatt_facility_pue_info",
-        "info",
-        "How the PUE in use is known.",
-        ("facility", "kind"),
-        _pue_info,
-        {"kind": PUE_KINDS},
-    ),
-    Family(
-        "perwatt_facility_energy_price_per_joule",
-        "gauge",
-        "Price of a joule at the facility's meter, in the currency of the label.",
-        ("facility", "currency"),
-        _price,
-    ),
-    Family(
-        "perwatt_facility_carbon_grams_per_joule",
-        "gauge",
-        "Grams of CO2 equivalent for a joule at the facility's meter.",
-        ("facility", "kind"),
-        _carbon,
-        {"kind": CARBON_KINDS},
-    ),
+    *facility_families(_facilities),
     Family(
         "perwatt_aggregator_target_up",
         "gauge",

@@ -7,12 +7,14 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from perwatt_aggregator import answers
+from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.problems import MEDIA_TYPE
 
 _REF = "#/components/schemas/{name}"
 _ANSWERS = (
     answers.Efficiency,
+    Facilities,
     Ledger,
     answers.Nodes,
     answers.Gpus,

@@ -64,7 +64,7 @@ COMMANDS = {
         "  perwatt aggregator --facility.pue.ratio 1.25 --facility.node-overhead.ratio 1.8",
     ),
     "query": HelpText(
-        "efficiency|nodes|gpus|workloads [FLAGS]",
+        "efficiency|facility|nodes|gpus|workloads [FLAGS]",
         "ask an aggregator, or a recording, and print the answer",
         "Prints a table, or JSON with --json. A figure comes with its boundary, window, coverage\n"
         "and provenance; one that cannot be trusted says why. What cannot be had is `-`.",

@@ -21,6 +21,7 @@ IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
 FORMS = {
     "engine": "url=URL,workload=NAME,gpus=0+1",
     "agent": "URL",
+    "facility-node": "PATTERN",
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
     "meter": "kind=csv,file=FILE,unit=watts",

@@ -98,6 +98,13 @@ def _window(item: Item) -> str:
     return f"{significant(window['seconds'])}s to {window['end'].partition('T')[2]}"
 
 
+def _meters(item: Item) -> str:
+    """Each thing that the facility is asked for, and how that fares."""
+    states = {None: "not asked yet", True: "up"}
+    told = (f"{one['meter']}:{states.get(one['up'], one['failure'])}" for one in item["meters"])
+    return ",".join(told) or ABSENT
+
+
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "efficiency": (
         ("boundary", _fact("boundary")),
@@ -112,6 +119,25 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("window", _window),
         ("coverage", _fact("coverage_ratio")),
         ("explained", _fact("explained_ratio")),
+        ("provenance", _fact("provenance")),
+        ("valid", _fact("valid")),
+        ("reasons", _fact("reasons")),
+    ),
+    "facility": (
+        ("facility", _fact("facility")),
+        ("PUE", _fact("pue", "ratio")),
+        ("kind", _fact("pue", "kind")),
+        ("PUE age s", _fact("pue", "age_seconds")),
+        ("node J", _fact("node_energy_joules")),
+        ("overhead J", _fact("overhead_joules")),
+        ("facility J", _fact("facility_energy_joules")),
+        ("per kWh", _fact("price", "per_kwh")),
+        ("currency", _fact("price", "currency")),
+        ("g CO2e/kWh", _fact("carbon", "grams_co2e_per_kwh")),
+        ("CO2e", _fact("carbon", "kind")),
+        ("meters", _meters),
+        ("window", _window),
+        ("coverage", _fact("coverage_ratio")),
         ("provenance", _fact("provenance")),
         ("valid", _fact("valid")),
         ("reasons", _fact("reasons")),

@@ -12,12 +12,16 @@ from perwatt_aggregator.config import (
     load_aggregator_config,
 )
 from perwatt_aggregator.facility.config import (
+    CapitalConfig,
     CarbonConfig,
     FacilityConfig,
+    ItConfig,
     NodeOverheadConfig,
     PriceConfig,
     PueConfig,
+    TimeOfUseConfig,
 )
+from perwatt_aggregator.facility.kinds import HoursOfDay
 from perwatt_aggregator.objectives import Objectives, SloConfig
 
 EXAMPLE = """\
@@ -31,6 +35,33 @@ facility:
   price: {currency: USD, per_kwh: 0.10}
   carbon: {grams_co2e_per_kwh: 400, kind: average}
 web: {listen_address: "0.0.0.0:9837"}
+"""
+
+WHOLE = """\
+sources: {agents: ["http://gpu-1a:9836/metrics", "http://gpu-2:9836/metrics"]}
+facilities:
+- name: hall
+  nodes: [gpu-1*]
+  pue:
+    kind: live
+    ratio: 1.4
+    category: 2
+    period: 12h
+    uncertainty: 0.03
+    facility_meter: {kind: prometheus, url: "http://prometheus:9090", query: sum(feed_watts), unit: watts}
+    it_meter: {kind: json, url: "http://ups/", path: out.kwh, unit: kilowatt_hours}
+  it: {switches: in}
+  price:
+    currency: EUR
+    per_kwh: 0.30
+    time_zone: Europe/Berlin
+    times: [{per_kwh: 0.40, days: mon-fri, hours: "08:00-20:00"}]
+  capital: {per_gpu_hour: 1.30}
+- name: rest
+  pue: {kind: interim, ratio: 1.3, measured_until: 2026-09-29}
+  carbon:
+    kind: marginal
+    query: {kind: json, url: "http://grid/", path: now.grams, per: megawatt_hour}
 """
 
 
@@ -102,8 +133,86 @@ WRONG = [
     ("facility:\n  pue: {ratio: 0.9}", "2: facility.pue.ratio: expected a number of at least 1, not '0.9'"),
     ("facility:\n  pue: {}", "2: facility.pue.ratio: expected a number of at least 1, but it is missing"),
     (
+        "facility: {pue: {kind: measured, ratio: 1.2}}",
+        "1: facility.pue.kind: expected one of static, interim, live, category, not 'measured'",
+    ),
+    (
         "facility: {pue: {kind: live, ratio: 1.2}}",
-        "1: facility.pue.kind: expected static, not 'live'",
+        "1: facility.pue.facility_meter: expected the meter of the whole facility, but it is missing",
+    ),
+    (
+        "facility: {pue: {kind: category, ratio: 1.2}}",
+        "1: facility.pue.category: expected 0, 1, 2 or 3, but it is missing",
+    ),
+    (
+        "facility: {pue: {ratio: 1.2, category: 4}}",
+        "1: facility.pue.category: expected a category of ISO/IEC 30134-2: 0, 1, 2 or 3, not '4'",
+    ),
+    (
+        "facility: {pue: {ratio: 1.2, measured_until: 2026-01-31}}",
+        "1: facility.pue.measured_until: expected nothing, for it has no meaning where kind is static",
+    ),
+    (
+        "facility: {pue: {ratio: 1.2, kind: interim, measured_until: yesterday}}",
+        "1: facility.pue.measured_until: expected a date such as 2026-09-30, not 'yesterday'",
+    ),
+    (
+        "facility: {pue: {ratio: 1.2, facility_meter: {kind: ipmi}}}",
+        "1: facility.pue.facility_meter: expected nothing, for it has no meaning where kind is static",
+    ),
+    (
+        "facility: {pue: {kind: live, facility_meter: {kind: csv, file: /f, unit: joules, scope: sensor}}}",
+        "1: facility.pue.facility_meter.scope: expected nothing, for the meter's place says it",
+    ),
+    (
+        "facility: {pue: {kind: live, facility_meter: {kind: ipmi}}, it: {storage: in}}",
+        "1: facility.it: expected `out`, for without `pue.it_meter` IT energy is that of the nodes alone",
+    ),
+    (
+        "facility: {pue: {kind: live, period: 10m, facility_meter: {kind: ipmi}}}",
+        "1: facility.pue.period: expected a duration from 15m to 168h with its unit, "
+        "such as 250ms, 1s, 5m or 1h, not '10m'",
+    ),
+    (
+        "facility: {price: {currency: EUR}}",
+        "1: facility.price.per_kwh: expected a number of at least 0, but it is missing",
+    ),
+    (
+        "facility: {price: {currency: EUR, per_kwh: 1, time_zone: Berlin}}",
+        "1: facility.price.time_zone: expected a time zone of this machine's tzdata, such as Europe/Berlin, "
+        "not 'Berlin'",
+    ),
+    (
+        "facility: {price: {currency: EUR, per_kwh: 1, times: [{per_kwh: 2, days: someday}]}}",
+        "1: facility.price.times[0].days: expected days such as mon-fri or sat,sun, not 'someday'",
+    ),
+    (
+        "facility: {price: {currency: EUR, query: {kind: redfish, url: 'https://bmc'}}}",
+        "1: facility.price.query.kind: expected one of prometheus, json, csv, for no meter knows it",
+    ),
+    (
+        "facility: {carbon: {kind: average}}",
+        "1: facility.carbon.grams_co2e_per_kwh: expected a number of at least 0, but it is missing",
+    ),
+    (
+        "facility: {capital: {per_gpu_hour: 2}}",
+        "1: facility.capital.currency: expected three letters of ISO 4217, but it and `price` are missing",
+    ),
+    (
+        "facility: {price: {currency: EUR, per_kwh: 1}, capital: {per_gpu_hour: 2, currency: USD}}",
+        "1: facility.capital.currency: expected EUR, the currency of the price",
+    ),
+    (
+        "facility: {name: here}\nfacilities: [{name: there}]",
+        "2: facilities: expected either these or `facility`",
+    ),
+    (
+        "facilities:\n- {name: a}\n- {name: a}",
+        "3: facilities[1].name: expected a name of its own, 'a' is taken",
+    ),
+    (
+        "sources: {agents: ['http://gpu-7:9836/metrics']}\nfacilities:\n- {name: a, nodes: ['gpu-1*']}",
+        "1: sources.agents[0]: expected a facility whose `nodes` name it",
     ),
     (
         "facility:\n  price:\n    per_kwh: 1",
@@ -171,3 +280,31 @@ def test_a_section_that_a_flag_opened_is_the_flags_fault() -> None:
 
     assert caught.value.usage
     assert caught.value.lines[0].startswith("--facility.price.per-kwh: facility.price.currency: expected")
+
+
+def test_everything_of_a_facility(tmp_path: Path) -> None:
+    """All that can be said of a facility loads, and a node stands in the first that names it."""
+    config = load_text(tmp_path, WHOLE)
+    hall, rest = config.all_facilities
+
+    assert ("hall", "rest") == (config.facility_of("gpu-1a:9836").name, config.facility_of("gpu-2:9836").name)
+    assert hall.pue is not None
+    assert hall.pue.facility_meter is not None
+    assert hall.pue.it_meter is not None
+    assert (1.4, "live", 2, 43200.0, 0.03) == (
+        hall.pue.ratio,
+        hall.pue.kind,
+        hall.pue.category,
+        hall.pue.period,
+        hall.pue.uncertainty,
+    )
+    assert ("prometheus", "kilowatt_hours") == (hall.pue.facility_meter.kind, hall.pue.it_meter.unit)
+    assert hall.price is not None
+    assert (TimeOfUseConfig(0.4, frozenset(range(5)), HoursOfDay(480, 1200)),) == hall.price.times
+    assert CapitalConfig(1.3) == hall.capital
+    assert ItConfig("in", "out") == hall.it
+    assert rest.pue is not None
+    assert ("interim", 1790640000.0) == (rest.pue.kind, rest.pue.measured_until)
+    assert rest.carbon is not None
+    assert rest.carbon.query is not None
+    assert ("marginal", "megawatt_hour") == (rest.carbon.kind, rest.carbon.query.per)

@@ -38,11 +38,14 @@ class Followed:
         facility: FacilityConfig = FACILITY,
         interval_seconds: float = 5.0,
         slo: Sequence[SloConfig] = (),
+        facilities: Sequence[FacilityConfig] = (),
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
         urls = tuple(f"http://node{index}:9836/metrics" for index in range(len(machines)))
-        config = AggregatorConfig(SourcesConfig(urls), interval_seconds, facility, slo=tuple(slo))
+        config = AggregatorConfig(
+            SourcesConfig(urls), interval_seconds, facility, tuple(facilities), slo=tuple(slo)
+        )
         self.aggregator = Aggregator(config, self.clock)
         self.interval_seconds = interval_seconds
 

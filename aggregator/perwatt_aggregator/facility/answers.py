@@ -28,7 +28,7 @@ class FacilityPue(Struct, frozen=True):
 
     ratio: Annotated[float, Meta(ge=1)]
     kind: PueKind
-    category: Annotated[int | None, Meta(ge=0, le=3, description="Of ISO/IEC 30134-2.")]
+    category: Annotated[int, Meta(ge=0, le=3, description="Of ISO/IEC 30134-2.")] | None
     period_seconds: Amount | None
     age_seconds: Amount | None
     uncertainty_ratio: Ratio

@@ -141,7 +141,8 @@ class FacilityConfig(Struct, frozen=True):
     price: PriceConfig | None = None
     carbon: CarbonConfig | None = None
     nodes: Annotated[
-        tuple[str, ...], Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT)
+        tuple[str, ...],
+        Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT, "facility-node"),
     ] = ("*",)
     capital: CapitalConfig | None = None
     it: ItConfig | None = None

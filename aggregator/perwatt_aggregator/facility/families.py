@@ -1,0 +1,177 @@
+"""The facilities as metric families: the figures in use, the energies behind them, the meters' health."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+from msgspec import Struct
+
+from perwatt_aggregator.facility.facility import Facility
+from perwatt_aggregator.facility.source import SOURCE_NAMES
+from perwatt_aggregator.facility.state import CARBON_KINDS, PUE_KINDS, FacilityState
+from perwatt_exporter.family import Family, Kind, Sample
+
+S = TypeVar("S")
+
+
+class Shown(Struct, frozen=True):
+    """A facility, and what holds of it now."""
+
+    facility: Facility
+    state: FacilityState
+
+
+Read = Callable[[Shown], Iterable[Sample]]
+
+
+def facility_families(shown: Callable[[S], Sequence[Shown]]) -> tuple[Family[S], ...]:
+    """The families of a page that is made from S, in which *shown* finds the facilities."""
+
+    def family(
+        name: str,
+        kind: Kind,
+        help_: str,
+        labels: tuple[str, ...],
+        read: Read,
+        closed: dict[str, tuple[str, ...]] | None = None,
+    ) -> Family[S]:
+        def of_all(page: S) -> Iterator[Sample]:
+            for one in shown(page):
+                yield from read(one)
+
+        return Family(f"perwatt_facility_{name}", kind, help_, ("facility", *labels), of_all, closed or {})
+
+    return (
+        family(
+            "pue_ratio",
+            "gauge",
+            "Power usage effectiveness in use: facility joules per joule at the nodes.",
+            (),
+            _pue_ratio,
+        ),
+        family(
+            "pue_info",
+            "info",
+            "How the PUE in use is known.",
+            ("kind",),
+            _pue_info,
+            {"kind": PUE_KINDS},
+        ),
+        family(
+            "pue_category",
+            "gauge",
+            "Category of ISO/IEC 30134-2 of the PUE in use, 0 to 3; absent where none is stated.",
+            (),
+            _pue_category,
+        ),
+        family(
+            "pue_age_seconds",
+            "gauge",
+            "How long ago the measurement of the PUE in use ended; absent for one that was not measured.",
+            (),
+            _pue_age,
+        ),
+        family(
+            "energy_joules_total",
+            "counter",
+            "Energy that the facility's meter measured since the aggregator started; absent without a meter.",
+            (),
+            _energy,
+        ),
+        family(
+            "it_energy_joules_total",
+            "counter",
+            "Energy of IT, measured since the aggregator started; absent unless all of it is metered.",
+            (),
+            _it_energy,
+        ),
+        family(
+            "energy_price_per_joule",
+            "gauge",
+            "Price of a joule at the facility's meter, in the currency of the label.",
+            ("currency",),
+            _price,
+        ),
+        family(
+            "carbon_grams_per_joule",
+            "gauge",
+            "Grams of CO2 equivalent for a joule at the facility's meter.",
+            ("kind",),
+            _carbon,
+            {"kind": CARBON_KINDS},
+        ),
+        family(
+            "meter_success",
+            "gauge",
+            "1 if the latest attempt to read this meter, or to ask for this rate, brought a reading, else 0.",
+            ("meter",),
+            _meter_success,
+            {"meter": SOURCE_NAMES},
+        ),
+        family(
+            "meter_last_success_timestamp_seconds",
+            "gauge",
+            "When this meter was last read, or this rate last told.",
+            ("meter",),
+            _meter_last_success,
+            {"meter": SOURCE_NAMES},
+        ),
+    )
+
+
+def _pue_ratio(shown: Shown) -> Iterator[Sample]:
+    if shown.state.pue is not None:
+        yield (shown.state.name,), shown.state.pue.ratio
+
+
+def _pue_info(shown: Shown) -> Iterator[Sample]:
+    pue = shown.state.pue
+    if pue is not None:
+        yield (shown.state.name, pue.kind), 1
+
+
+def _pue_category(shown: Shown) -> Iterator[Sample]:
+    pue = shown.state.pue
+    if pue is not None and pue.category is not None:
+        yield (shown.state.name,), pue.category
+
+
+def _pue_age(shown: Shown) -> Iterator[Sample]:
+    pue = shown.state.pue
+    if pue is not None and pue.age_seconds is not None:
+        yield (shown.state.name,), pue.age_seconds
+
+
+def _energy(shown: Shown) -> Iterator[Sample]:
+    joules = shown.facility.facility_joules_total
+    if joules is not None:
+        yield (shown.state.name,), joules
+
+
+def _it_energy(shown: Shown) -> Iterator[Sample]:
+    joules = shown.facility.it_joules_total
+    if joules is not None:
+        yield (shown.state.name,), joules
+
+
+def _price(shown: Shown) -> Iterator[Sample]:
+    price = shown.state.price
+    if price is not None:
+        yield (shown.state.name, price.currency), price.per_joule
+
+
+def _carbon(shown: Shown) -> Iterator[Sample]:
+    carbon = shown.state.carbon
+    if carbon is not None:
+        yield (shown.state.name, carbon.kind), carbon.grams_per_joule
+
+
+def _meter_success(shown: Shown) -> Iterator[Sample]:
+    for source in shown.facility.sources:
+        if source.failure is not None:
+            yield (shown.state.name, source.asked.name), not source.failure
+
+
+def _meter_last_success(shown: Shown) -> Iterator[Sample]:
+    for source in shown.facility.sources:
+        if source.last_success_unix is not None:
+            yield (shown.state.name, source.asked.name), source.last_success_unix
