@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from support.pages import (
-    SAMPLES,
     healthy_8_gpus,
     no_driver,
     node,
@@ -14,6 +13,7 @@ from support.pages import (
     sick_gpu,
     simulated_with_workload,
 )
+from support.samples import SAMPLES
 from support.web import Answer, fetch, serving
 
 from perwatt_agent.snapshot import BackendStatus, Snapshot

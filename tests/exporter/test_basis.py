@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from msgspec.structs import asdict, replace
-from support.pages import SAMPLES
+from support.samples import SAMPLES
 
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.families import ALL

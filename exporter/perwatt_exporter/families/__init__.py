@@ -3,12 +3,40 @@ All that the agent's page shows. A new family is a row in one of these files; a 
 """
 
 from perwatt_agent.snapshot import Snapshot
-from perwatt_exporter.families import agent, energy, gpu, health, host, latency, node, workload, xid
+from perwatt_exporter.families import (
+    agent,
+    energy,
+    gpu,
+    gpu_ecc,
+    gpu_gpm,
+    gpu_links,
+    gpu_memory,
+    gpu_modes,
+    gpu_processes,
+    gpu_thermal,
+    gpu_throttle,
+    health,
+    host,
+    latency,
+    mig,
+    node,
+    workload,
+    xid,
+)
 from perwatt_exporter.family import Family
 
 GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "agent": agent.FAMILIES,
     "gpu": gpu.FAMILIES,
+    "gpu_memory": gpu_memory.FAMILIES,
+    "gpu_throttle": gpu_throttle.FAMILIES,
+    "gpu_thermal": gpu_thermal.FAMILIES,
+    "gpu_links": gpu_links.FAMILIES,
+    "gpu_ecc": gpu_ecc.FAMILIES,
+    "gpu_gpm": gpu_gpm.FAMILIES,
+    "gpu_modes": gpu_modes.FAMILIES,
+    "gpu_processes": gpu_processes.FAMILIES,
+    "mig": mig.FAMILIES,
     "health": health.FAMILIES,
     "xid": xid.FAMILIES,
     "energy": energy.FAMILIES,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import get_args
 
 from perwatt_agent.snapshot import EnergySource, GpuEnergy, Snapshot
-from perwatt_exporter.families.gpu import healthy
+from perwatt_exporter.families.of_gpu import healthy
 from perwatt_exporter.family import Family, Kind, Sample
 
 

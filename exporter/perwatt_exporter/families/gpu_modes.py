@@ -1,0 +1,49 @@
+"""How a GPU is set up, its fastest clocks, and what its video engines do."""
+
+from typing import get_args
+
+from perwatt_agent.gpufacts import ComputeMode
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.of_gpu import each, of_slow_reading, only, state
+from perwatt_exporter.family import Family
+
+COMPUTE_MODES: tuple[str, ...] = get_args(ComputeMode)
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    of_slow_reading(
+        "perwatt_gpu_performance_state",
+        "Performance state of the GPU: 0 is the fastest, 15 the slowest.",
+        only(lambda slow: slow.performance_state),
+    ),
+    of_slow_reading(
+        "perwatt_gpu_clock_max_hertz",
+        "Highest frequency that the board allows, in hertz, by clock.",
+        each(
+            {
+                "sm": lambda slow: slow.clock_sm_max_hertz,
+                "memory": lambda slow: slow.clock_memory_max_hertz,
+            }
+        ),
+        ("clock",),
+        {"clock": ("sm", "memory")},
+    ),
+    of_slow_reading(
+        "perwatt_gpu_codec_utilization_ratio",
+        "Share of the driver's latest sample period in which the video encoder or decoder worked, 0 to 1.",
+        each({"encoder": lambda slow: slow.encoder_ratio, "decoder": lambda slow: slow.decoder_ratio}),
+        ("codec",),
+        {"codec": ("encoder", "decoder")},
+    ),
+    of_slow_reading(
+        "perwatt_gpu_compute_mode",
+        "1 for who may compute on the GPU, else 0.",
+        state(COMPUTE_MODES, lambda slow: slow.compute_mode),
+        ("mode",),
+        {"mode": COMPUTE_MODES},
+    ),
+    of_slow_reading(
+        "perwatt_gpu_persistence_enabled",
+        "1 if the driver stays loaded while nobody uses the GPU.",
+        only(lambda slow: slow.persistence),
+    ),
+)

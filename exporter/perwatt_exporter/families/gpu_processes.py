@@ -1,0 +1,35 @@
+"""The processes that hold most of a GPU's memory, where `gpu.processes` asks for them."""
+
+from collections.abc import Callable
+
+from perwatt_agent.gpufacts import ProcessUse
+from perwatt_agent.snapshot import GpuSlowReading, Snapshot
+from perwatt_exporter.families.of_gpu import Values, of_slow_reading
+from perwatt_exporter.family import Family
+
+OTHER = "other"
+
+
+def _each(value: Callable[[ProcessUse], float | None]) -> Callable[[GpuSlowReading], Values]:
+    def values(slow: GpuSlowReading) -> Values:
+        for use in slow.top_processes or ():
+            yield (OTHER if use.pid is None else str(use.pid),), value(use)
+
+    return values
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    of_slow_reading(
+        "perwatt_gpu_process_memory_bytes",
+        "Device memory of each of the largest processes in bytes, by process id as the agent sees it; all "
+        "others together are other.",
+        _each(lambda use: use.memory_bytes),
+        ("pid",),
+    ),
+    of_slow_reading(
+        "perwatt_gpu_process_sm_ratio",
+        "Share of the SMs' time that each of the same processes used since the reading before, 0 to 1.",
+        _each(lambda use: use.sm_ratio),
+        ("pid",),
+    ),
+)

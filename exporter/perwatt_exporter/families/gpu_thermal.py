@@ -1,0 +1,35 @@
+"""How far a GPU is from being too hot, and its fans."""
+
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.of_gpu import entries, of_slow_reading, only
+from perwatt_exporter.family import Family
+
+THRESHOLDS = {"threshold": ("shutdown", "slowdown", "memory_max", "gpu_max")}
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    of_slow_reading(
+        "perwatt_gpu_temperature_margin_celsius",
+        "Degrees Celsius left until the GPU is held down for heat; negative beyond it. Ada and newer.",
+        only(lambda slow: slow.temperature_margin_celsius),
+    ),
+    of_slow_reading(
+        "perwatt_gpu_temperature_margin_threshold_celsius",
+        "The margin in degrees Celsius at which the GPU acts; negative is beyond its limit. Ada and newer.",
+        entries(lambda slow: slow.temperature_margins_celsius),
+        ("threshold",),
+        THRESHOLDS,
+    ),
+    of_slow_reading(
+        "perwatt_gpu_temperature_threshold_celsius",
+        "The temperature in degrees Celsius at which the GPU acts; boards before Ada.",
+        entries(lambda slow: slow.temperature_thresholds_celsius),
+        ("threshold",),
+        THRESHOLDS,
+    ),
+    of_slow_reading(
+        "perwatt_gpu_fan_speed_ratio",
+        "Intended speed of each fan on the board as a share of its full speed, 0 to 1.",
+        lambda slow: (((str(fan),), ratio) for fan, ratio in enumerate(slow.fan_ratios)),
+        ("fan",),
+    ),
+)

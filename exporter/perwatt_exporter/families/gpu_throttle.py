@@ -1,0 +1,39 @@
+"""Why a GPU's clocks are held down: for how long so far, and now."""
+
+from typing import get_args
+
+from perwatt_agent.gpufacts import ThrottleReason
+from perwatt_agent.snapshot import GpuSlowReading, Snapshot
+from perwatt_exporter.families.of_gpu import Values, entries, of_reading, of_slow_reading
+from perwatt_exporter.family import Family
+
+COUNTED = (
+    *("sw_power_cap", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability"),
+    *("sw_thermal", "hw_thermal", "hw_power_brake"),
+)
+ACTIVE: tuple[str, ...] = get_args(ThrottleReason)
+
+
+def _active(slow: GpuSlowReading) -> Values:
+    if slow.throttle_reasons is not None:
+        for reason in ACTIVE:
+            yield (reason,), reason in slow.throttle_reasons
+
+
+FAMILIES: tuple[Family[Snapshot], ...] = (
+    of_reading(
+        "perwatt_gpu_throttled_seconds_total",
+        "Seconds in which clocks were held down, by reason, by the driver's own counters; reasons overlap, "
+        "so that they do not add up. sw_thermal, hw_thermal and hw_power_brake need a driver since 575.",
+        entries(lambda reading: reading.throttled_seconds),
+        ("reason",),
+        {"reason": COUNTED},
+    ),
+    of_slow_reading(
+        "perwatt_gpu_throttle_active",
+        "1 for each reason for which clocks are lower now than they could be, else 0; several may hold.",
+        _active,
+        ("reason",),
+        {"reason": ACTIVE},
+    ),
+)
