@@ -1,0 +1,184 @@
+"""Meters that live in /sys, over the layouts of machines that there are."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.meters.grace import GraceMeter
+from perwatt_agent.meters.hwmon import HwmonMeter
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.rapl import RaplMeter
+from perwatt_agent.readings import MeterSample
+
+Tree = Mapping[str, str | int]
+
+RAPL: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
+    "two Xeons with memory": (
+        rapl_zone("intel-rapl:0", "package-0", 1_000.5)
+        | rapl_zone("intel-rapl:0:0", "dram", 200.25, 65_712.999613)
+        | rapl_zone("intel-rapl:1", "package-1", 3_000.0)
+        | rapl_zone("intel-rapl:1:0", "dram", 400.0, 65_712.999613)
+        | {"intel-rapl/enabled": 1},
+        {("package", "0"): 1_000.5, ("dram", "0"): 200.25, ("package", "1"): 3_000.0, ("dram", "1"): 400.0},
+    ),
+    "a laptop that shows its package twice": (
+        rapl_zone("intel-rapl:0", "package-0", 10.0)
+        | rapl_zone("intel-rapl:0:0", "core", 4.0)
+        | rapl_zone("intel-rapl:0:1", "uncore", 1.0)
+        | rapl_zone("intel-rapl:1", "psys", 30.0)
+        | rapl_zone("intel-rapl-mmio:0", "package-0", 10.1),
+        {("package", "0"): 10.0, ("core", "0"): 4.0, ("psys", ""): 30.0},
+    ),
+    "a machine with the mirror alone": (
+        rapl_zone("intel-rapl-mmio:0", "package-0", 10.1),
+        {("package", "0"): 10.1},
+    ),
+    "two EPYCs": (
+        rapl_zone("intel-rapl:0", "package-0", 5.0, 65_532.61)
+        | rapl_zone("intel-rapl:0:0", "core", 2.0, 65_532.61)
+        | rapl_zone("intel-rapl:1", "package-1", 6.0, 65_532.61)
+        | rapl_zone("intel-rapl:1:0", "core", 3.0, 65_532.61),
+        {("package", "0"): 5.0, ("core", "0"): 2.0, ("package", "1"): 6.0, ("core", "1"): 3.0},
+    ),
+    "a processor of two dies": (
+        rapl_zone("intel-rapl:0", "package-0-die-0", 5.0)
+        | rapl_zone("intel-rapl:1", "package-0-die-1", 6.0)
+        | rapl_zone("intel-rapl:1:0", "dram", 1.0),
+        {("package", "0-die-0"): 5.0, ("package", "0-die-1"): 6.0, ("dram", "0-die-1"): 1.0},
+    ),
+}
+
+GH200 = {
+    **acpi_meter(1, "Module Power Socket 0", 612.0),
+    **acpi_meter(2, "Grace Power Socket 0", 180.5),
+    **acpi_meter(3, "CPU Power Socket 0", 95.0),
+    **acpi_meter(4, "SysIO Power Socket 0", 22.0),
+}
+
+GRACE: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
+    "a GH200": (
+        GH200,
+        {
+            ("module", "0"): 612.0,
+            ("package", "0"): 180.5,
+            ("core", "0"): 95.0,
+            ("sensor", "SysIO Power Socket 0"): 22.0,
+        },
+    ),
+    "two sockets of Grace alone": (
+        {**acpi_meter(1, "Grace Power Socket 0", 250.0), **acpi_meter(2, "Grace Power Socket 1", 251.0)},
+        {("package", "0"): 250.0, ("package", "1"): 251.0},
+    ),
+}
+
+HWMON: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
+    "a server whose ACPI knows its input": (acpi_meter(3, "", 812.0), {("node", ""): 812.0}),
+    "an old AMD": (
+        {"hwmon0/name": "fam15h_power", "hwmon0/power1_input": 45_123_000},
+        {("package", "0"): 45.123},
+    ),
+    "two supplies with words, one graphics card, a drive": (
+        {
+            "hwmon0/name": "corsairpsu",
+            "hwmon0/power1_input": 320_000_000,
+            "hwmon0/power1_label": "power total",
+            "hwmon0/power2_input": 180_000_000,
+            "hwmon1/name": "corsairpsu",
+            "hwmon1/power1_input": 310_000_000,
+            "hwmon1/power1_label": "power total",
+            "hwmon2/name": "amdgpu",
+            "hwmon2/power1_average": 200_000_000,
+            "hwmon3/name": "nvme",
+            "hwmon3/temp1_input": 40_000,
+        },
+        {
+            ("sensor", "corsairpsu power total"): 320.0,
+            ("sensor", "corsairpsu power2"): 180.0,
+            ("sensor", "corsairpsu power total 2"): 310.0,
+        },
+    ),
+}
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
+def watts(samples: list[MeterSample]) -> dict[tuple[str, str], float | None]:
+    return {(sample.scope, sample.zone): sample.power_watts for sample in samples}
+
+
+@pytest.mark.parametrize("machine", RAPL)
+def test_rapl(machine: str, root: Path, clock: ManualClock) -> None:
+    """Each thing that RAPL counts is read once, in joules, with the range after which it starts anew."""
+    tree, expected = RAPL[machine]
+    lay(root, tree)
+    samples = RaplMeter(clock, root).read()
+
+    assert expected == {(sample.scope, sample.zone): sample.energy_joules for sample in samples}
+    assert all(sample.energy_range_joules and sample.energy_range_joules > 60_000.0 for sample in samples)
+    assert {("rapl", clock.monotonic(), 1.0)} == {
+        (sample.source, sample.monotonic_seconds, sample.period_seconds) for sample in samples
+    }
+
+
+@pytest.mark.parametrize("machine", GRACE)
+def test_grace(machine: str, root: Path, clock: ManualClock) -> None:
+    """The firmware's words say what a meter measures, and of which socket."""
+    tree, expected = GRACE[machine]
+    lay(root, tree)
+
+    assert expected == watts(list(GraceMeter(clock, root).read()))
+
+
+@pytest.mark.parametrize("machine", HWMON)
+def test_hwmon(machine: str, root: Path, clock: ManualClock) -> None:
+    """Only what is known by its name is a part of the node; the rest is a sensor with a name of its own."""
+    tree, expected = HWMON[machine]
+    lay(root, tree)
+
+    assert expected == watts(list(HwmonMeter(clock, root).read()))
+
+
+def test_graces_meters_are_not_read_twice(root: Path, clock: ManualClock) -> None:
+    """What Grace's meter reads, hwmon's leaves alone, and the other way round."""
+    lay(root, {**GH200, **acpi_meter(9, "", 1_000.0)})
+
+    assert {("node", ""): 1_000.0} == watts(list(HwmonMeter(clock, root).read()))
+    assert 4 == len(GraceMeter(clock, root).read())
+
+
+@pytest.mark.parametrize("meter", [RaplMeter, HwmonMeter, GraceMeter])
+def test_absent(meter: type[RaplMeter | HwmonMeter | GraceMeter], root: Path, clock: ManualClock) -> None:
+    """A machine without the hardware says so, be the folder empty or not there."""
+    for folder in (root, root / "nothing"):
+        with pytest.raises(MeterFailure) as raised:
+            meter(clock, folder).read()
+        assert "absent" == raised.value.reason
+
+
+def test_not_permitted(root: Path, clock: ManualClock) -> None:
+    """Counters that only root may read are told from those that are not there, with what would cure it."""
+    lay(root, rapl_zone("intel-rapl:0", "package-0", 5.0))
+    (root / "intel-rapl:0" / "energy_uj").chmod(0o400)
+    with nobody(), pytest.raises(MeterFailure, match="udev rule") as raised:
+        RaplMeter(clock, root).read()
+
+    assert "permission_denied" == raised.value.reason
+
+
+def test_one_zone_fails(root: Path, clock: ManualClock) -> None:
+    """A zone that fails beside others is an empty sample; what comes in its place is found again."""
+    lay(root, rapl_zone("intel-rapl:0", "package-0", 5.0) | rapl_zone("intel-rapl:0:0", "dram", 1.0))
+    meter = RaplMeter(clock, root)
+    meter.read()
+    (root / "intel-rapl:0:0" / "energy_uj").write_text("garbage\n")
+
+    assert [5.0, None] == [sample.energy_joules for sample in meter.read()]
+    lay(root, rapl_zone("intel-rapl:0:0", "dram", 2.0) | rapl_zone("intel-rapl:1", "package-1", 7.0))
+    assert [5.0, 2.0, 7.0] == [sample.energy_joules for sample in meter.read()]
