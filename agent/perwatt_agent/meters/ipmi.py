@@ -6,7 +6,6 @@ import re
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.hostfacts import MeterScope
@@ -14,7 +13,6 @@ from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import plausible_watts, shown
 from perwatt_agent.readings import MeterSample
 
-DEVICE = Path("/dev/ipmi0")
 PROGRAM = "ipmitool"
 INTERVAL_SECONDS = 5.0
 DEADLINE_SECONDS = 10.0
