@@ -23,6 +23,7 @@ from perwatt_agent.configfile.kinds import (
 )
 from perwatt_agent.engine.kinds import engine_names
 from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
+from perwatt_agent.gpufacts import GpmMode
 from perwatt_agent.meters.config import MetersConfig, check_meters
 from perwatt_agent.snapshot import Role
 
@@ -73,11 +74,19 @@ def _read_count(text: str) -> int:
     return int(text)
 
 
+def _read_few(text: str) -> int:
+    if not re.fullmatch(r"\d{1,3}", text):
+        raise ValueError("a whole number from 0 to 999")
+    return int(text)
+
+
 BACKEND = Kind(_read_backend)
 COUNT = Kind(_read_count)
 SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
 GPUS = Kind(_read_gpus, _show_gpus, joined="+")
 ROLE = one_of("mixed", "prefill", "decode", "router", "trainer")
+GPM = one_of("auto", "on", "off")
+FEW = Kind(_read_few)
 
 
 class AgentWebConfig(Struct, frozen=True):
@@ -121,6 +130,16 @@ class IdentityConfig(Struct, frozen=True):
     ] = None
 
 
+class GpuConfig(Struct, frozen=True):
+    """What is read of GPUs beyond what costs nothing."""
+
+    gpm: Annotated[
+        GpmMode,
+        Key("the chip's own performance monitor: `auto` gives way to DCGM, `on`, `off`", GPM),
+    ] = "auto"
+    processes: Annotated[int, Key("how many processes of each GPU are shown one by one", FEW)] = 0
+
+
 class AttributionConfig(Struct, frozen=True):
     """How the joules of a GPU are divided among those that share it."""
 
@@ -158,6 +177,7 @@ class AgentConfig(Struct, frozen=True):
     meters: MetersConfig = field(default_factory=MetersConfig)
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     work: WorkConfig = field(default_factory=WorkConfig)
+    gpu: GpuConfig = field(default_factory=GpuConfig)
     calibration: Annotated[
         dict[str, float], Key("true joules per counted joule, by GPU UUID", number(0.5, 1.5), "calibration")
     ] = field(default_factory=dict)

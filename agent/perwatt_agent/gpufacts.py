@@ -45,6 +45,9 @@ EccType = Literal["corrected", "uncorrected"]
 EccLocation = Literal["all", "l1", "l2", "device_memory", "register_file", "texture", "cbu"]
 """Where errors were; `all` is the board's own sum, which may hold more than the places that it names."""
 
+GpmMode = Literal["auto", "on", "off"]
+"""Whether the chip's performance monitor is used; `auto` gives way to DCGM."""
+
 
 class EccCount(Struct, frozen=True):
     """Memory errors of one kind, type and place."""

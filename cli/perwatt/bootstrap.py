@@ -30,6 +30,7 @@ from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.meters.host import HostReader
 from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.traits import Options
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError
 from perwatt_agent.replay import ReplaySource
@@ -63,7 +64,8 @@ def build_source(
         recording = open_recording(config.replay_file)
         return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
     timing = Timing.for_interval(config.sample_interval)
-    driver = Driver(backend or NvmlBackend(clock), clock, timing.hung_seconds)
+    options = Options(config.gpu.gpm, config.gpu.processes)
+    driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
     identifier, feeds = build_identifier(config.identity, clock)
     followers = configured_followers(config)
     book = book or build_book(config, clock, endpoints)

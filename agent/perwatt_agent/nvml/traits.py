@@ -1,10 +1,8 @@
 """What decides how a GPU is read: what the operator wants, and what board and driver it is."""
 
-from typing import Literal
-
 from msgspec import Struct
 
-GpmMode = Literal["auto", "on", "off"]
+from perwatt_agent.gpufacts import GpmMode
 
 BLACKWELL = 10
 """nvmlDeviceArchitecture_t; what is newer than the header has a greater number."""
