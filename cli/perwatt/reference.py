@@ -70,8 +70,14 @@ def _chapter(title: str, config: type[Struct]) -> Iterator[str]:
         if setting.section is not None:
             yield f"### Each of `{path}`"
             inner = settings_of(setting.section)
-            rows = [(_code(each.name), _code(default_text(each)), each.help) for each in inner]
+            rows = [(_code(each.name), _code(default_text(each)), _meaning(each)) for each in inner]
             yield _table(("key", "default", "meaning"), rows)
+
+
+def _meaning(setting: Setting) -> str:
+    """What a key of a list's element means; a section says it in its own words."""
+    words = (setting.section.__doc__ or "").strip() if setting.section else ""
+    return setting.help or words.partition("\n")[0]
 
 
 def _row(path: str, setting: Setting) -> tuple[str, ...]:

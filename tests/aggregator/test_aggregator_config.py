@@ -196,11 +196,7 @@ WRONG = [
     ),
     (
         "facility: {capital: {per_gpu_hour: 2}}",
-        "1: facility.capital.currency: expected three letters of ISO 4217, but it and `price` are missing",
-    ),
-    (
-        "facility: {price: {currency: EUR, per_kwh: 1}, capital: {per_gpu_hour: 2, currency: USD}}",
-        "1: facility.capital.currency: expected EUR, the currency of the price",
+        "1: facility.capital: expected `price` beside it, for both are of its currency and are added",
     ),
     (
         "facility: {name: here}\nfacilities: [{name: there}]",

@@ -126,10 +126,9 @@ class CarbonConfig(Struct, frozen=True):
 
 
 class CapitalConfig(Struct, frozen=True):
-    """What the hardware costs, written off over its life."""
+    """What the hardware costs, written off over its life, in the currency of the price."""
 
     per_gpu_hour: Annotated[float, Key("cost of a GPU for an hour, used or not", number(0.0))]
-    currency: Annotated[str | None, Key("ISO 4217; by default that of the price", CURRENCY)] = None
 
 
 class FacilityConfig(Struct, frozen=True):
@@ -167,8 +166,8 @@ def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[
         yield from _check_price(config.price, f"{path}.price", sound)
     if config.carbon is not None:
         yield from _check_carbon(config.carbon, f"{path}.carbon", sound)
-    if config.capital is not None:
-        yield from _check_capital(config, path)
+    if config.capital is not None and config.price is None and sound(f"{path}.price"):
+        yield f"{path}.capital", "expected `price` beside it, for both are of its currency and are added"
 
 
 def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
@@ -213,12 +212,3 @@ def _check_rate(rate: RateConfig, path: str, sound: Sound) -> Iterator[tuple[str
         yield f"{path}.kind", f"expected one of {', '.join(RATE_KINDS)}, for no meter knows it"
     else:
         yield from check_place(rate, path, sound)
-
-
-def _check_capital(config: FacilityConfig, path: str) -> Iterator[tuple[str, str]]:
-    """Capital and energy are added, so they are of one currency."""
-    currency = config.capital.currency if config.capital else None
-    if config.price is None and currency is None:
-        yield f"{path}.capital.currency", "expected three letters of ISO 4217, but it and `price` are missing"
-    elif config.price is not None and currency not in (None, config.price.currency):
-        yield f"{path}.capital.currency", f"expected {config.price.currency}, the currency of the price"

@@ -112,10 +112,9 @@ class Facility:
 
     def _capital_in_use(self) -> CapitalInUse | None:
         capital, price = self.config.capital, self.config.price
-        if capital is None:
+        if capital is None or price is None:
             return None
-        currency = capital.currency or (price.currency if price else "")
-        return CapitalInUse(currency, capital.per_gpu_hour / SECONDS_PER_HOUR)
+        return CapitalInUse(price.currency, capital.per_gpu_hour / SECONDS_PER_HOUR)
 
 
 def _energies(config: PueConfig | None, nodes: Sequence[Node], clock: Clock) -> Energies | None:
