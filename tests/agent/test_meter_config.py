@@ -166,7 +166,8 @@ class TestSecrets:
 
     @pytest.mark.parametrize(
         "text",
-        ["root:calvin", "root:calvin\n", "username: root\npassword: calvin\n", "# ours\nusername: root\npassword: calvin"],
+        ["root:calvin", "root:calvin\n",
+         "username: root\npassword: calvin\n", "# us\nusername: root\npassword: calvin"],
     )  # fmt: skip
     def test_user(self, tmp_path: Path, text: str) -> None:
         """A user is one line, or two keys of YAML."""

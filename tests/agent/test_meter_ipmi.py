@@ -78,6 +78,13 @@ async def test_reading(tool: Ipmitool, clock: ManualClock, text: str, watts: flo
             id="device-of-root",
         ),
         pytest.param(
+            NO_DEVICE.replace("No such file or directory", "Operation not permitted"),
+            1,
+            "permission_denied",
+            "docs/meters.md",
+            id="device-behind-systemd",
+        ),
+        pytest.param(
             "DCMI request failed because: Invalid command (c1)\n", 1, "absent", "no DCMI", id="no-dcmi"
         ),
         pytest.param(

@@ -25,9 +25,12 @@ _WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watt
 _PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
 _STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
 
+_NOT_OURS = "the agent may not open the BMC's device; see docs/meters.md"
+
 # What ipmitool and the BMC say, in the order in which it counts.
 _COMPLAINTS: Sequence[tuple[str, str, str]] = (
-    ("permission denied", "permission_denied", "the agent may not open the BMC's device; see docs/meters.md"),
+    ("permission denied", "permission_denied", _NOT_OURS),
+    ("operation not permitted", "permission_denied", _NOT_OURS),
     ("no such file or directory", "absent", "there is no IPMI device; is the module ipmi_devintf loaded?"),
     ("could not open device", "unreachable", "the IPMI device cannot be opened"),
     ("invalid command", "absent", "this BMC has no DCMI power reading"),
