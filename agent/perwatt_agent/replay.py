@@ -65,7 +65,9 @@ class ReplaySource:
             )
             for engine in self._engines.values()
         )
-        return msgspec.structs.replace(self._last, backend=self.status, gpus=gone, engines=silent, meters=())
+        return msgspec.structs.replace(
+            self._last, backend=self.status, gpus=gone, engines=silent, meters=(), host=None
+        )
 
     def _moved(self, readings: Readings) -> Readings:
         assert self._first is not None

@@ -11,7 +11,8 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
 from perwatt_agent.diagnosis.ring import EventRing
-from perwatt_agent.readings import Readings
+from perwatt_agent.hostfacts import HostReading
+from perwatt_agent.readings import MeterSample, Readings
 from perwatt_agent.recording import Recording, RecordingWriter
 from perwatt_agent.replay import ENDED, ReplaySource
 from perwatt_agent.sampling.sampler import Sampler
@@ -121,3 +122,19 @@ async def test_meter_ended(tmp_path: Path, clock: ManualClock) -> None:
     assert [0.0, 550.0, 1_200.0] == [shown.node_meters[0].energy_joules for shown in (first, second, third)]
     assert ((), ENDED) == (last.node_meters, last.backend.reason)
     assert UNIX_SECONDS + 2.0 == third.unix_seconds
+
+
+async def test_host_and_meters(tmp_path: Path, clock: ManualClock) -> None:
+    """The host's load and its meters are played as they were, and neither stays after the end."""
+    meters = (
+        MeterSample("ipmi", 100.0, 800.0, period_seconds=5.0),
+        MeterSample(
+            "rapl", 100.0, energy_joules=5.0, energy_range_joules=65_000.0, scope="package", zone="0"
+        ),
+    )
+    host = HostReading(0.25, 4_000, 16_000)
+    taken = [msgspec.structs.replace(readings, meters=meters, host=host) for readings in swept(3)]
+    first, *_, last = await play(ReplaySource(record(tmp_path / "node.jsonl", taken), clock, math.inf))
+
+    assert (meters, host) == (first.meters, first.host)
+    assert ((), None) == (last.meters, last.host)
