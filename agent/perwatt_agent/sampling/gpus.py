@@ -163,8 +163,8 @@ class GpuSweeper:
                 ended[gpu] = raised
         # A driver that went away has gone for all: where others are read, only this GPU fails.
         others_answer = any(gpu.sample.state == "ok" for gpu in present)
-        for gpu, raised in ended.items() if others_answer else ():
-            gpu.fail("error", "driver_reloaded", str(raised), self.health)
+        for gpu, end in ended.items() if others_answer else ():
+            gpu.fail("error", "driver_reloaded", str(end), self.health)
         if ended and not others_answer:
             self.health.failed("driver_reloaded")
             why = str(next(iter(ended.values())))
