@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from support.agents import Gpu, Machine, Workload, serving_machine
 from support.asgi import ask
 from support.fleets import Followed
 
+from perwatt.tables import answer_text
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_aggregator.api import create_app
 from perwatt_aggregator.facility.config import (
@@ -232,7 +234,7 @@ class MeteredBuilding:
         self._file = folder / "meter.csv"
         self._file.write_text("t_unix_s,joules\n")
         meter = MeterConfig(kind="csv", file=self._file, path="joules", unit="joules", interval=60.0)
-        live = PueConfig(pue.ratio, "live", category=pue.category, facility_meter=meter)
+        live = structs.replace(pue, kind="live", facility_meter=meter)
         config = FacilityConfig("hall", live, **facility)  # type: ignore[arg-type]
         self.fleet = Followed([serving_machine(prefix="A"), serving_machine(prefix="B")], config)
         self.fleet.look()
@@ -271,6 +273,23 @@ class TestLive:
         assert pue["period_seconds"] >= 900.0
         assert 1.25 == pytest.approx(energies["facility_energy_joules"] / energies["it_energy_joules"])
         assert 0.25 * 1200.0 * 60.0 == pytest.approx(item["overhead_joules"])
+
+    async def test_measured_over_a_meter_of_it(self, tmp_path: Path) -> None:
+        """A UPS that counts kilowatt-hours is IT's meter, whatever the nodes have."""
+        ups = tmp_path / "ups.csv"
+        ups.write_text("t_unix_s,kwh\n")
+        it_meter = MeterConfig(kind="csv", file=ups, path="kwh", unit="kilowatt_hours", interval=60.0)
+        building = MeteredBuilding(
+            tmp_path, PueConfig(it_meter=it_meter), node_overhead=NodeOverheadConfig(1.8)
+        )
+        for minute in range(20):
+            with ups.open("a") as file:
+                file.write(f"{building.fleet.clock.unix() + 60.0},{1000.0 + minute * 1.25 / 60.0}\n")
+            await building.run(1, watts=1500.0, node_watts=0.0)
+        pue = (await building.answer())["pue"]
+
+        assert isinstance(pue, dict)
+        assert ("live", 1.2) == (pue["kind"], pytest.approx(pue["ratio"]))
 
     async def test_efficiency_uses_it(self, tmp_path: Path) -> None:
         """The figure at the facility says which PUE it was made with."""
@@ -428,6 +447,15 @@ def test_it_is_named() -> None:
 
     assert item.it is not None
     assert ("in", "out") == (item.it.switches, item.it.storage)
+
+
+async def test_as_a_table() -> None:
+    """`perwatt query facility` shows one line a facility, and what its reasons mean."""
+    body = (await ask(create_app(pair(SOUTH, NORTH).aggregator), "/v1/facility")).json()
+    lines = answer_text("facility", body["items"]).splitlines()
+
+    assert ["south", "1.5", "static"] == lines[1].split()[:3]
+    assert ["north", "1.1", "static"] == lines[2].split()[:3]
 
 
 async def test_sources_run_beside_the_scrapes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from perwatt_agent.meters.meter import Meter, MeterFailure
+from perwatt_aggregator.boundary import MODEL
 from perwatt_aggregator.facility.history import EnergyHistory
 from perwatt_aggregator.facility.source import SourceName
 from perwatt_aggregator.facility.track import Interval, MeterTrack, Plausible
@@ -10,8 +11,6 @@ from perwatt_aggregator.node import Node
 from perwatt_aggregator.sample import NODE_COVERED, NODE_ENERGY, NodeSample
 
 NODES_SECONDS = 10.0
-ESTIMATES = ("model",)
-"""Sources of a node's joules that measured nothing."""
 _COVERED_RATIO = 0.95
 
 
@@ -49,16 +48,19 @@ class NodesEnergy:
         return tuple(history for _, _, history in self._nodes)
 
     async def ask(self) -> None:
-        unmetered = []
         for node, track, history in self._nodes:
             if node.sample is not None:
                 for gained in track.add(node.sample):
                     history.add(gained.start_seconds, gained.end_seconds, gained.joules)
-            if not track.is_metered:
-                unmetered.append(node.target.node)
+        unread = [node.target.node for node, _, _ in self._nodes if node.sample is None]
+        if unread:
+            raise MeterFailure("stale", f"of {len(self._nodes)} nodes {len(unread)} gave no reading yet")
+        unmetered = [node.target.node for node, track, _ in self._nodes if not track.is_metered]
         if unmetered:
             raise MeterFailure(
-                "absent", f"{len(unmetered)} nodes have no meter at the wall, {unmetered[0]} for one"
+                "absent",
+                f"of {len(self._nodes)} nodes {len(unmetered)} have no meter at the wall ({unmetered[0]}); "
+                "give each one, or set facility.pue.it_meter",
             )
 
 
@@ -91,7 +93,7 @@ def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
     return {
         counter.part: value
         for counter, value in sample.counters.items()
-        if counter.name == name and counter.part not in ESTIMATES
+        if counter.name == name and counter.part != MODEL
     }
 
 
