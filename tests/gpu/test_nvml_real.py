@@ -12,10 +12,13 @@ from statistics import median
 
 import pytest
 
+from perwatt_agent.backend import Generation
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.nvml import NvmlBackend, fast, slow
+from perwatt_agent.nvml import NvmlBackend, details, fast, slow
 from perwatt_agent.nvml.device import NvmlDevice
-from perwatt_agent.nvml.fields import FAST_FIELDS, SLOW_FIELDS, FieldBatch
+from perwatt_agent.nvml.fields import FieldBatch
+from perwatt_agent.nvml.tables import Table, fast_fields, slow_fields
+from perwatt_agent.nvml.traits import Traits, version_numbers
 from perwatt_agent.snapshot import GpuReading
 
 pytestmark = pytest.mark.gpu
@@ -25,12 +28,24 @@ REPEATS = 50
 
 
 @pytest.fixture(scope="module")
-def devices() -> Iterator[tuple[NvmlDevice, ...]]:
+def generation() -> Iterator[Generation]:
     backend = NvmlBackend(SystemClock())
     generation = backend.open()
     print(f"\ndriver {generation.driver_version}, NVML {generation.nvml_version}")
-    yield generation.devices
+    yield generation
     backend.close()
+
+
+@pytest.fixture(scope="module")
+def devices(generation: Generation) -> tuple[NvmlDevice, ...]:
+    return generation.devices
+
+
+@pytest.fixture(scope="module")
+def tables(generation: Generation) -> tuple[Table, Table]:
+    """The fields that this driver has, of the fast and of the slow tier."""
+    traits = Traits(driver=version_numbers(generation.driver_version))
+    return fast_fields(traits), slow_fields(traits)
 
 
 def microseconds(call: Callable[[], object]) -> float:
@@ -82,17 +97,19 @@ def test_readings_are_plausible(devices: tuple[NvmlDevice, ...]):
             assert 10.0 < slow_reading.power_limit_watts < 2500.0
 
 
-def test_latencies(devices: tuple[NvmlDevice, ...]):
+def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table]):
     """Print what each driver call costs here; nothing about time is asserted."""
     for device in devices:
         print(f"  {device.info.name} {device.info.uuid}")
         handle = device._handle
         latencies("a fast read", device.read)
         latencies("a slow read", device.read_slow)
-        for table in (FAST_FIELDS, SLOW_FIELDS):
+        for table in tables:
             batch = FieldBatch(field for fields in table.values() for field in fields)
             latencies(f"batch of {len(batch.read(handle)[1])} fields", partial(batch.read, handle))
-        calls = [call for alternatives in fast.SINGLE_CALLS for call in alternatives[:1]]
+        rows = (*fast.SINGLE_CALLS, fast.MEMORY, *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
+        calls = [fast.utilization, *(call for alternatives in rows for call in alternatives[:1])]
+        calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
         for call in [*calls, fast.power_usage, slow.limit_enforced, slow.compute_processes]:
             try:
                 latencies(call.__name__, partial(call, handle))
@@ -102,15 +119,42 @@ def test_latencies(devices: tuple[NvmlDevice, ...]):
         assert device.read().monotonic_seconds <= time.monotonic()
 
 
-def test_fields_and_scopes(devices: tuple[NvmlDevice, ...]):
+def test_fields_and_scopes(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table]):
     """Print each field's code and raw number, so that a surprising board can be understood from a log."""
-    fields = [field for table in (FAST_FIELDS, SLOW_FIELDS) for fields in table.values() for field in fields]
+    fields = [field for table in tables for fields in table.values() for field in fields]
     for device in devices:
         code, replies = FieldBatch(fields).read(device._handle)
         for field, (field_code, number) in replies.items():
             print(f"  field {field.id} scope {field.scope}: code {field_code}, {number}")
 
         assert 0 == code
+
+
+def test_the_monitor_says_ratios(devices: tuple[NvmlDevice, ...]):
+    """Where there is a performance monitor, what it says of a second lies between nothing and all."""
+    for device in devices:
+        gpm = read_for(device, 3.0, 1.0)[-1].gpm
+        print(f"  {gpm}")
+        if gpm is None:
+            pytest.skip(f"{device.info.name} has no performance monitor that this process may use")
+
+        assert gpm.sm_active_ratio is not None
+        assert 0.0 <= gpm.sm_active_ratio <= 1.0
+        assert 0.9 <= gpm.window_seconds <= 3.0
+
+
+def test_throttle_counters_are_nanoseconds(devices: tuple[NvmlDevice, ...]):
+    """A counter of time never runs faster than time: seconds taken for nanoseconds would."""
+    for device in devices:
+        readings = read_for(device, 5.0, 1.0)
+        passed = readings[-1].monotonic_seconds - readings[0].monotonic_seconds
+        grown = {
+            reason: seconds - readings[0].throttled_seconds.get(reason, 0.0)
+            for reason, seconds in readings[-1].throttled_seconds.items()
+        }
+        print(f"  {device.info.name}: in {passed:.2f} s {grown}")
+
+        assert all(-0.01 <= seconds <= passed * 1.1 + 0.1 for seconds in grown.values())
 
 
 def test_counter_agrees_with_integrated_power(devices: tuple[NvmlDevice, ...]):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fakenvml.layout import MAX_MIGS
+
 from support.fakenvml import FakeDriver
 
 

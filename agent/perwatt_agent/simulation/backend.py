@@ -10,6 +10,7 @@ from random import Random
 
 from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
+from perwatt_agent.gpufacts import GpmReading
 from perwatt_agent.simulation.load import Load
 from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
 
@@ -72,6 +73,7 @@ class SimulatedDevice:
             power_watts=self._power.mean(seconds, _POWER_MEAN_SECONDS),
             power_is_mean=True,
             utilization_ratio=busy,
+            memory_utilization_ratio=0.6 * busy,
             memory_used_bytes=_WEIGHTS_BYTES + int(_KV_CACHE_BYTES * self._level.at(seconds)),
             memory_reserved_bytes=_MEMORY_RESERVED_BYTES,
             memory_total_bytes=_MEMORY_TOTAL_BYTES,
@@ -80,11 +82,30 @@ class SimulatedDevice:
             clock_graphics_hertz=clock_hertz,
             clock_sm_hertz=clock_hertz,
             clock_memory_hertz=_CLOCK_MEMORY_HERTZ,
+            gpm=self._monitor(now, busy),
+        )
+
+    def _monitor(self, now: float, busy: float) -> GpmReading:
+        """As of a decoder: memory is what it waits for, and its tensor cores wait with it."""
+        return GpmReading(
+            now,
+            _POWER_MEAN_SECONDS,
+            sm_active_ratio=0.9 * busy,
+            sm_occupancy_ratio=0.35 * busy,
+            tensor_active_ratio=0.3 * busy,
+            fp64_active_ratio=0.0,
+            fp32_active_ratio=0.1 * busy,
+            fp16_active_ratio=0.05 * busy,
+            dram_bandwidth_ratio=0.7 * busy,
         )
 
     def read_slow(self) -> GpuSlowReading:
         return GpuSlowReading(
             monotonic_seconds=self._clock.monotonic(),
+            clock_sm_max_hertz=_CLOCK_FULL_HERTZ,
+            clock_memory_max_hertz=_CLOCK_MEMORY_HERTZ,
+            performance_state=0,
+            throttle_reasons=(),
             power_limit_watts=LIMIT_WATTS,
             power_limit_default_watts=LIMIT_WATTS,
             power_limit_min_watts=LIMIT_MIN_WATTS,
