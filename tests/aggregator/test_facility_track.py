@@ -1,34 +1,56 @@
 """From a meter's samples to joules: whatever a meter does, no joule that was not taken."""
 
+from collections.abc import Iterable, Iterator, Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.readings import MeterSample
 from perwatt_aggregator.facility.history import EnergyHistory
-from perwatt_aggregator.facility.track import MeterTrack
+from perwatt_aggregator.facility.track import Interval, MeterTrack
 
 PERIOD = 10.0
 
 
-def counted(readings: list[tuple[float, float]], wraps_at: float | None = None) -> list[tuple[float, ...]]:
-    """Intervals of a counter read as (seconds, joules)."""
+def followed(samples: Iterable[MeterSample]) -> tuple[list[Interval], list[str]]:
+    """What a meter's samples come to, and why some of them were refused."""
     track = MeterTrack()
-    samples = (
-        MeterSample("pdu", at, energy_joules=joules, energy_range_joules=wraps_at) for at, joules in readings
-    )
-    return [
-        (gained.start_seconds, gained.end_seconds, gained.joules)
-        for sample in samples
-        for gained in track.add(sample)
-    ]
+    intervals: list[Interval] = []
+    refused: list[str] = []
+    for sample in samples:
+        try:
+            intervals += track.add(sample)
+        except MeterFailure as failure:
+            refused.append(failure.reason)
+    return intervals, refused
 
 
-def integrated(readings: list[tuple[float, float]]) -> float:
-    """Joules of a power read as (seconds, watts)."""
-    track = MeterTrack()
-    samples = (MeterSample("pdu", at, power_watts=watts, period_seconds=PERIOD) for at, watts in readings)
-    return sum(gained.joules for sample in samples for gained in track.add(sample))
+def counter(readings: Sequence[tuple[float, float]], wraps_at: float | None = None) -> Iterator[MeterSample]:
+    """A counter read as (seconds, joules)."""
+    for at, joules in readings:
+        yield MeterSample("pdu", at, energy_joules=joules, energy_range_joules=wraps_at)
+
+
+def power(readings: Sequence[tuple[float, float]]) -> Iterator[MeterSample]:
+    """A power read as (seconds, watts)."""
+    for at, watts in readings:
+        yield MeterSample("pdu", at, power_watts=watts, period_seconds=PERIOD)
+
+
+def counted(
+    readings: Sequence[tuple[float, float]], wraps_at: float | None = None
+) -> list[tuple[float, ...]]:
+    """Intervals of a counter, as (start, end, joules)."""
+    intervals, _ = followed(counter(readings, wraps_at))
+    return [(one.start_seconds, one.end_seconds, one.joules) for one in intervals]
+
+
+def integrated(readings: Sequence[tuple[float, float]]) -> float:
+    """Joules of a power."""
+    intervals, _ = followed(power(readings))
+    return sum(one.joules for one in intervals)
 
 
 class TestCounter:
@@ -64,6 +86,7 @@ class TestCounter:
         readings = [(0.0, 0.0), (10.0, 1e3), (20.0, 2e3), (30.0, 9e9), (40.0, 9e9 + 1e3), (50.0, 9e9 + 2e3)]
 
         assert [1000.0, 1000.0, 1000.0] == [joules for _, _, joules in counted(readings)]
+        assert ["implausible"] == followed(counter(readings))[1]
 
     def test_frozen(self) -> None:
         """A counter that stands still covers nothing."""
@@ -93,9 +116,16 @@ class TestPower:
 
     def test_off_by_1000_once(self) -> None:
         """A reading in another unit is left out, and the line goes on below it."""
-        wrong = integrated([(0.0, 100.0), (10.0, 100_000.0), (20.0, 100.0), (30.0, 0.1), (40.0, 100.0)])
+        readings = [(0.0, 100.0), (10.0, 100_000.0), (20.0, 100.0), (30.0, 0.1), (40.0, 100.0)]
 
-        assert 4000.0 == pytest.approx(wrong)
+        assert 4000.0 == pytest.approx(integrated(readings))
+        assert ["implausible", "implausible"] == followed(power(readings))[1]
+
+    def test_frozen(self) -> None:
+        """A power that stays the same to the last digit for an hour is none."""
+        intervals, refused = followed(power([(10.0 * turn, 500.0) for turn in range(721)]))
+
+        assert (500.0 * 3600.0, {"stale"}) == (sum(one.joules for one in intervals), set(refused))
 
     def test_what_leaps_and_stays_is_believed(self) -> None:
         """A building that is switched on goes on being measured."""

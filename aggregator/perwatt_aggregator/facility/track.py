@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from perwatt_agent.accounting.integrate import Integrator
+from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.readings import MeterSample
 
 GAP_PERIODS = 3.0
 """Power readings further apart than so many of the meter's periods are not joined."""
+FROZEN_SECONDS = 3600.0
+"""No building takes the same to the last digit for an hour, nor nothing."""
 LEAP_RATIO = 10.0
 CONFIRMING_RATIO = 2.0
 
@@ -60,14 +63,36 @@ class MeterTrack:
         self._counter = _CounterTrack()
         self._power = _PowerTrack()
         self._counts = False
+        self._same: tuple[float, float] | None = None  # since when it has shown this number
 
     def add(self, sample: MeterSample) -> Iterator[Interval]:
-        """Take in a sample; yields the energy that it completes."""
+        """
+        Take in a sample; yields the energy that it completes.
+
+        Raises MeterFailure for one that is not to be believed: it completes nothing.
+        """
+        self._watch(sample)
         if sample.energy_joules is not None:
             self._counts = True
             yield from self._counter.add(sample, sample.energy_joules)
         elif sample.power_watts is not None and not self._counts:
             yield from self._power.add(sample, sample.power_watts)
+
+    def _watch(self, sample: MeterSample) -> None:
+        value = sample.power_watts if sample.energy_joules is None else sample.energy_joules
+        if value is None:
+            return
+        if self._same is None or self._same[1] != value:
+            self._same = (sample.monotonic_seconds, value)
+        elif sample.monotonic_seconds - self._same[0] > FROZEN_SECONDS:
+            raise MeterFailure("stale", "it has shown the same number for more than an hour; is it alive?")
+
+
+def _refuse(watts: float) -> MeterFailure:
+    return MeterFailure(
+        "implausible",
+        f"{watts:.6g} W is not of the kind of what it showed before; believed if the next reading agrees",
+    )
 
 
 class _CounterTrack:
@@ -93,8 +118,12 @@ class _CounterTrack:
             return
         # Before its first step nobody knows how much of the step had been counted already.
         stepped, self._has_stepped = self._has_stepped, True
-        if stepped and self._plausible.believes(step / (now - since)):
-            yield Interval(since, now, step)
+        if not stepped:
+            return
+        watts = step / (now - since)
+        if not self._plausible.believes(watts):
+            raise _refuse(watts)
+        yield Interval(since, now, step)
 
 
 class _PowerTrack:
@@ -105,8 +134,9 @@ class _PowerTrack:
     def add(self, sample: MeterSample, watts: float) -> Iterator[Interval]:
         if self._integrator is None:
             self._integrator = Integrator(GAP_PERIODS * (sample.period_seconds or 1.0))
-        if self._plausible.believes(watts):
-            now = sample.monotonic_seconds
-            gained = self._integrator.add(now, watts, is_mean=sample.power_is_mean)
-            if gained.seconds > 0.0:
-                yield Interval(now - gained.seconds, now, gained.joules)
+        if not self._plausible.believes(watts):
+            raise _refuse(watts)
+        now = sample.monotonic_seconds
+        gained = self._integrator.add(now, watts, is_mean=sample.power_is_mean)
+        if gained.seconds > 0.0:
+            yield Interval(now - gained.seconds, now, gained.joules)
