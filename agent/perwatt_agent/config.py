@@ -128,6 +128,14 @@ class IdentityConfig(Struct, frozen=True):
         Path | None,
         Key("the kubelet's socket, mostly `/var/lib/kubelet/pod-resources/kubelet.sock`", PATH),
     ] = None
+    kubelet_url: Annotated[
+        str | None,
+        Key("the kubelet, such as `https://NODE:10250`, for the pages of pods that hold GPUs", URL),
+    ] = None
+    kubelet_ca_file: Annotated[
+        Path | None, Key("who vouches for the kubelet's certificate", READABLE_FILE)
+    ] = None
+    kubelet_token_file: Annotated[Path | None, Key("the bearer token for the kubelet", PATH)] = None
 
 
 class GpuConfig(Struct, frozen=True):
@@ -207,6 +215,8 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
         if not uuid.startswith(("GPU-", "SIM-")):
             yield f"calibration.{uuid}", "expected a GPU's UUID as key, such as GPU-8f6d..."
     yield from check_meters(config.meters, sound)
+    if config.identity.kubelet_url and config.identity.pod_resources_socket is None:
+        yield "identity.kubelet_url", "expected identity.pod_resources_socket too: it says whose a GPU is"
     yield from _check_kinds(config.engines, sound)
     endpoints = {
         path: endpoint

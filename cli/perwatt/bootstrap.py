@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from perwatt.discovery import build_discovery, claims, understood
+from perwatt.discovery import build_discovery, build_pods, claims, understood
 from perwatt.errors import CommandError
 from perwatt.metering import build_meters, build_model
 from perwatt_agent.accounting.account import Account
@@ -66,7 +66,10 @@ def build_source(
     timing = Timing.for_interval(config.sample_interval)
     options = Options(config.gpu.gpm, config.gpu.processes)
     driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
-    identifier, feeds = build_identifier(config.identity, clock)
+    socket = config.identity.pod_resources_socket
+    pods = PodWatch(socket, clock) if socket else None
+    identifier = build_identifier(config.identity, pods)
+    feeds: list[Feed] = [pods] if pods else []
     followers = configured_followers(config)
     book = book or build_book(config, clock, endpoints)
     titles, lookout = Titles(claims(config)), Lookout(ProcessTable(), clock)
@@ -77,6 +80,8 @@ def build_source(
     feeds += [EngineFeed(pollers, Claims(followers, clock, titles))] if pollers or followers else []
     if config.engines.discover:
         feeds.append(build_discovery(config, identifier, book.names, clock))
+    if config.engines.discover and config.identity.kubelet_url and pods:
+        feeds.append(build_pods(config, pods, book.names, clock))
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
     sweeper = GpuSweeper(driver, clock, timing)
     meters = MeterFeed(build_meters(config, clock), clock)
@@ -102,11 +107,10 @@ def build_poller(
     return EndpointPoller(local, clock, interval_seconds, tenant, titles)
 
 
-def build_identifier(config: IdentityConfig, clock: Clock) -> tuple[Identifier, list[Feed]]:
-    """What finds out whom workloads are for, and the feeds that must run for it."""
+def build_identifier(config: IdentityConfig, pods: PodWatch | None) -> Identifier:
+    """What finds out whom workloads are for."""
     jobs = JobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
-    pods = PodWatch(config.pod_resources_socket, clock) if config.pod_resources_socket else None
-    return Identifier(jobs=jobs, pods=pods), [pods] if pods else []
+    return Identifier(jobs=jobs, pods=pods)
 
 
 def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:

@@ -4,16 +4,20 @@ import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from perwatt.errors import CommandError
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
+from perwatt_agent.discovery.podlist import PodList
+from perwatt_agent.discovery.pods import PodFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature, own_signature
 from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.kinds.own import own_kind
 from perwatt_agent.engine.titles import Claim
 from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.identifier import Pods
 
 
 def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, clock: Clock) -> DiscoveryFeed:
@@ -27,6 +31,23 @@ def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, c
         config.engines.interval,
         kinds=understood(config),
         signatures=signatures(config),
+    )
+
+
+def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -> PodFeed:
+    """The feed that finds engines in pods by what the kubelet says of these."""
+    identity = config.identity
+    try:
+        pods = PodList(
+            identity.kubelet_url or "",
+            ca_file=identity.kubelet_ca_file,
+            token_file=identity.kubelet_token_file,
+        )
+    except (OSError, ValueError) as error:
+        raise CommandError(f"identity.kubelet_url: {error}") from None
+    interval_seconds = config.engines.interval
+    return PodFeed(
+        pods, holders, names, configured(config), clock, interval_seconds, kinds=understood(config)
     )
 
 
@@ -47,6 +68,7 @@ def configured(config: AgentConfig) -> Configured:
     return Configured(
         ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
         exclusive=tuple(endpoint.gpus for endpoint in endpoints if not endpoint.shared),
+        pages=frozenset((_host(endpoint), _port(endpoint)) for endpoint in endpoints),
     )
 
 
@@ -59,8 +81,12 @@ def claims(config: AgentConfig) -> tuple[Claim, ...]:
 
 
 def _is_local(endpoint: EndpointConfig) -> bool:
-    host = urlsplit(endpoint.url or "").hostname or ""
+    host = _host(endpoint)
     return host.startswith("127.") or host in ("localhost", "::1", socket.gethostname())
+
+
+def _host(endpoint: EndpointConfig) -> str:
+    return urlsplit(endpoint.url or "").hostname or ""
 
 
 def _port(endpoint: EndpointConfig) -> int:

@@ -6,22 +6,34 @@ from msgspec import Struct
 
 from perwatt_agent.discovery.search import Found
 from perwatt_agent.engine.titles import GpuSelector, selected
+from perwatt_agent.http import Target
 from perwatt_agent.snapshot import GpuInfo
 
 
 class Configured(Struct, frozen=True):
     """
-    The pages on this machine that are configured, by port, and the GPUs that are claimed and not shared.
+    The pages that are configured, by host and port, those on this machine by port too, and the GPUs that
+    are claimed and not shared.
     """
 
     ports: frozenset[int] = frozenset()
     exclusive: tuple[GpuSelector, ...] = ()
+    pages: frozenset[tuple[str, int]] = frozenset()
 
     def objection(self, found: Found, known: Sequence[GpuInfo]) -> str:
         """Why *found* is the configuration's business; empty where it is not."""
         ports = {candidate.listener.port for candidate in found.candidates} or {found.expected_port}
         if not ports.isdisjoint(self.ports):
             return "its page is configured"
+        return self.claim_on(found.gpus, known)
+
+    def claim_on(self, gpus: Sequence[str], known: Sequence[GpuInfo]) -> str:
+        """Which of *gpus* an endpoint has for itself, in words; empty where none does."""
         claimed = {uuid for selector in self.exclusive for uuid in selected(selector, known)}
-        taken = [info.index for info in known if info.uuid in claimed and info.uuid in found.gpus]
+        taken = [info.index for info in known if info.uuid in claimed and info.uuid in gpus]
         return f"GPU {taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
+
+    def page_at(self, url: str) -> str:
+        """Whether the page at *url* is configured, in words; empty where it is not."""
+        target = Target.of(url)
+        return "its page is configured" if (target.host, target.port) in self.pages else ""
