@@ -176,6 +176,14 @@ class TestFailures:
                 changed("power", POWER, control(PowerConsumedWatts=2e12)), "implausible", "unit", id="leap"
             ),
             pytest.param(changed("power", POWER, control(Name="x")), "absent", "path", id="no-number"),
+            pytest.param(
+                changed(
+                    "power", POWER, control(PowerMetrics={"AverageConsumedWatts": 5, "IntervalInMin": 1e9})
+                ),
+                "absent",
+                "path",
+                id="mean-of-ages",
+            ),
             pytest.param(documents("several_members"), "refused", "CPU Sub-system Power", id="members"),
             pytest.param(
                 changed("environment", NODE, documents("environment")[f"{CHASSIS}/GPU_0"]),

@@ -13,6 +13,9 @@ Document = Mapping[str, Any]
 
 MAX_MEMBERS = 32
 MAX_LINK_CHARACTERS = 512
+MAX_MEAN_SECONDS = 3600.0
+"""A mean over a longer time says nothing of a window that anybody looks at."""
+
 _MEMBER = re.compile(r"/PowerControl/(\d{1,3})")
 _WHOLE_MACHINES = ("RackMount", "StandAlone", "Tower", "Desktop", "Sled", "Blade", "Module")
 
@@ -98,7 +101,10 @@ def power_control(document: Document, member: int | None = None) -> Reading | No
     mean = control.get("PowerMetrics")
     if not isinstance(mean, dict) or None in (mean.get("AverageConsumedWatts"), mean.get("IntervalInMin")):
         return None
-    return Reading(number(mean["AverageConsumedWatts"]), mean_seconds=60.0 * number(mean["IntervalInMin"]))
+    seconds = 60.0 * number(mean["IntervalInMin"])
+    if not 0.0 < seconds <= MAX_MEAN_SECONDS:
+        return None
+    return Reading(number(mean["AverageConsumedWatts"]), mean_seconds=seconds)
 
 
 def supplies_input(metrics: Sequence[Document]) -> Reading | None:
