@@ -127,6 +127,7 @@ class TestLayers:
         # Any text is a path.
         texts = ["state_dir", "work.textfile_dir"]
         texts += ["identity.hpc_job_mapping_dir", "identity.pod_resources_socket"]
+        texts += ["identity.kubelet_token_file"]
 
         for path in set(scalars) - set(texts):
             variable = "PERWATT_" + path.replace(".", "_").upper()
@@ -246,7 +247,7 @@ WRONG = [
     (
         "[a]: b",
         "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
-        "meters, identity, work, calibration, attribution, replay",
+        "meters, identity, work, gpu, calibration, attribution, replay",
     ),
     ("[" * 5000, "1: file: expected YAML (nested less deeply)"),
     ("web: {", "2: file: expected YAML (expected the node content, but found '<stream end>')"),
