@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.asgi import Handler, Response, Router, Scope, header, plain
+from perwatt_exporter.events import events_handler
 from perwatt_exporter.families import ALL
 from perwatt_exporter.family import Collected, Family
 from perwatt_exporter.landing import Link, landing_page
@@ -27,21 +29,24 @@ def exporter_app(
     families: Sequence[Family[Snapshot]] = ALL,
     own: Callable[[], Iterable[Collected[Any]]] | None = None,
     work: WorkTaker | None = None,
+    events: EventRing | None = None,
 ) -> Router:
     """
     Build the agent's ASGI application over whatever snapshot is the latest.
 
-    `own` yields the process's own metrics; `work` takes what jobs report, where they may. Health is the
-    process's alone: an agent whose driver is gone is the one whose metrics are needed most, and must not
-    be restarted for it.
+    `own` yields the process's own metrics; `work` takes what jobs report, where they may; `events` is what
+    happened. Health is the process's alone: an agent whose driver is gone is the one whose metrics are
+    needed most, and must not be restarted for it.
     """
     pages = Pages(latest, families, own or ProcessMetrics())
+    happened: dict[str, Handler] = {} if events is None else {"/v1/events": events_handler(events)}
     return Router(
         {
             "/": lambda _: landing_page(latest(), links),
             "/metrics": metrics_handler(pages),
             "/-/healthy": lambda _: plain(200, "perwatt is healthy."),
             "/-/ready": lambda _: plain(200, "perwatt is ready."),
+            **happened,
         },
         {} if work is None else {"/v1/work": work_route(work)},
     )
