@@ -1,5 +1,6 @@
 """Engines in pods are found without their processes: GPU -> pod -> page, over real sockets."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from perwatt_agent.readings import EngineSample
 GPUS = (info(0), info(1))
 CHAT = Container("prod", "chat-0", "vllm", ("GPU-0",))
 NAME = "prod/chat-0/vllm"
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture
@@ -45,24 +47,37 @@ class House:
     """A feed over the kubelet's list, and what it tells round by round."""
 
     def __init__(
-        self, kubelet: FakePodList, folder: Path, clock: ManualClock, configured: Configured | None = None
+        self,
+        kubelet: FakePodList,
+        folder: Path,
+        clock: ManualClock,
+        configured: Configured = Configured(),  # noqa: B008 - it is frozen
+        listed: PodList | None = None,
     ) -> None:
         token = folder / "token"
         token.write_text(f"{TOKEN}\n")
         self.clock = clock
-        self.pods = FixedPods({"GPU-0": (CHAT,)})
-        listed = PodList(kubelet.url, ca_file=CERTIFICATE, token_file=token)
-        names = Names()
-        self.feed = PodFeed(listed, self.pods, names, configured or Configured(), clock, 5.0)
+        listed = listed or PodList(kubelet.url, ca_file=CERTIFICATE, token_file=token)
+        self.feed = PodFeed(listed, FixedPods({"GPU-0": (CHAT,)}), Names(), configured, clock, 5.0)
 
-    async def round(self) -> list[EngineSample]:
-        """Look once, ask every engine that is there for its page, and drain."""
+    async def look(self) -> list[EngineSample]:
+        """Look once, a minute after the last time, and tell what was heard."""
         self.feed.drain(GPUS, ())
         self.clock.advance(61.0)
         await self.feed.round()
-        for one in self.feed._engines.values():
-            await one.poller.poll()
         return self.feed.drain(GPUS, ())
+
+    async def listen(self) -> list[EngineSample]:
+        """Look once, and tell what was heard until an engine has told its tokens."""
+
+        async def until_tokens() -> None:
+            while not any(sample.counts for sample in told):
+                await asyncio.sleep(0.01)
+                told.extend(self.feed.drain(GPUS, ()))
+
+        told = await self.look()
+        await asyncio.wait_for(until_tokens(), PATIENCE_SECONDS)
+        return told
 
 
 class TestFound:
@@ -71,7 +86,7 @@ class TestFound:
     ) -> None:
         """A pod that holds a GPU and asks to be scraped is a workload, by its page and its GPUs."""
         kubelet.answer(pod("prod", "other", 1), pod("prod", "chat-0", engine.port("api")))
-        sample = (await House(kubelet, tmp_path, clock).round())[-1]
+        sample = (await House(kubelet, tmp_path, clock).listen())[-1]
 
         assert (NAME, "vllm", ("GPU-0",)) == (sample.info.workload, sample.info.engine, sample.gpus)
         assert ("prod", "chat-0", "vllm") == (
@@ -87,10 +102,10 @@ class TestFound:
         house = House(kubelet, tmp_path, clock)
         for uid in ("u1", "u2"):
             kubelet.answer(pod("prod", "chat-0", engine.port("api"), uid=uid))
-            assert {(NAME, False)} == {(one.info.workload, one.ended) for one in await house.round()}
+            assert {(NAME, False)} == {(one.info.workload, one.ended) for one in await house.listen()}
 
         kubelet.answer()
-        told = [*await house.round(), *house.feed.drain(GPUS, ()), *house.feed.drain(GPUS, ())]
+        told = [*await house.look(), *house.feed.drain(GPUS, ()), *house.feed.drain(GPUS, ())]
         assert [(NAME, ())] == [(one.info.workload, one.gpus) for one in told if one.ended]
         assert told[-1].ended
 
@@ -100,10 +115,10 @@ class TestFound:
         """While the kubelet does not answer, what was found goes on."""
         house = House(kubelet, tmp_path, clock)
         kubelet.answer(pod("prod", "chat-0", engine.port("api")))
-        await house.round()
+        await house.listen()
         kubelet.status = 503
 
-        assert {NAME} == {one.info.workload for one in await house.round() if one.counts}
+        assert {NAME} == {one.info.workload for one in await house.listen() if one.counts}
         assert (False, (("status", 1),)) == (house.feed.health().success, house.feed.health().failures)
 
 
@@ -131,7 +146,7 @@ class TestRefused:
         house = House(kubelet, tmp_path, clock)
         kubelet.answer(pod("prod", "chat-0", **{"port": engine.port("api"), **options}))
 
-        assert [[], []] == [await house.round(), await house.round()]
+        assert [[], []] == [await house.look(), await house.look()]
         assert 1 == caplog.text.count("pod prod/chat-0 gives no tokens: ")
         assert why in caplog.text
         assert [] == engine.heard("api")
@@ -143,7 +158,7 @@ class TestRefused:
         with running(tmp_path / "other", engine_trees.vllm(NOTHING)) as tree:
             kubelet.answer(pod("prod", "chat-0", tree.port("api")))
 
-            assert [] == await House(kubelet, tmp_path, clock).round()
+            assert [] == await House(kubelet, tmp_path, clock).look()
             assert "HTTP 404" in caplog.text
 
     @pytest.mark.parametrize("what", ["GPU", "page"])
@@ -161,7 +176,7 @@ class TestRefused:
         configured = page if what == "page" else Configured(exclusive=((0,),))
         kubelet.answer(pod("prod", "chat-0", engine.port("api")))
 
-        assert [] == await House(kubelet, tmp_path, clock, configured).round()
+        assert [] == await House(kubelet, tmp_path, clock, configured).look()
         assert ("its page is configured" if what == "page" else "GPU 0 is claimed") in caplog.text
         assert [] == engine.heard("api")
 
@@ -177,21 +192,30 @@ class TestKubelet:
         """An answer that is no list of pods is bounded and counted."""
         house = House(kubelet, tmp_path, clock)
         kubelet.body = body
-        assert [] == await house.round()
+        assert [] == await house.look()
 
         assert ((reason, 1),) == house.feed.health().failures
 
-    async def test_strangers(self, kubelet: FakePodList, tmp_path: Path, clock: ManualClock) -> None:
-        """No token is given to a kubelet that nobody vouches for; without a token nothing is had."""
-        house = House(kubelet, tmp_path, clock)
-        house.feed._pods = PodList(kubelet.url, token_file=tmp_path / "token")
-        await house.round()
-        house.feed._pods = PodList(kubelet.url, ca_file=CERTIFICATE)
-        await house.round()
-        house.feed._pods = PodList(kubelet.url, ca_file=CERTIFICATE, token_file=tmp_path / "none")
-        await house.round()
+    @pytest.mark.parametrize(
+        ("ca_file", "token_file", "reason"),
+        [(None, "token", "tls"), (CERTIFICATE, None, "status"), (CERTIFICATE, "absent", "token_file")],
+    )
+    async def test_strangers(
+        self,
+        kubelet: FakePodList,
+        tmp_path: Path,
+        clock: ManualClock,
+        ca_file: Path | None,
+        token_file: str | None,
+        reason: str,
+    ) -> None:
+        """No token is given to a kubelet that nobody vouches for; without one nothing is had."""
+        token = tmp_path / token_file if token_file else None
+        listed = PodList(kubelet.url, ca_file=ca_file, token_file=token)
+        house = House(kubelet, tmp_path, clock, listed=listed)
+        assert [] == await house.look()
 
-        assert (("status", 1), ("tls", 1), ("token_file", 1)) == house.feed.health().failures
+        assert ((reason, 1),) == house.feed.health().failures
 
     @pytest.mark.parametrize(
         ("annotations", "address", "url"),
