@@ -10,6 +10,7 @@ import msgspec
 from perwatt.discovery import build_discovery, build_pods, claims, understood
 from perwatt.errors import CommandError
 from perwatt.metering import build_meters, build_model
+from perwatt.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
@@ -145,13 +146,14 @@ def build_sampler(
         model=build_model(config),
         state=state_file.load() if state_file else None,
     )
+    supervisor = Supervisor(interval_seconds)
     if state_file is None:
-        return Sampler(source, account, clock)
+        return Sampler(source, account, clock, (supervisor.sampled,))
 
     def remember(readings: Readings, snapshot: Snapshot) -> None:
         state_file.save(account.state())
 
-    return Sampler(source, account, clock, (remember,))
+    return Sampler(source, account, clock, (remember, supervisor.sampled))
 
 
 def open_recording(path: Path) -> Recording:

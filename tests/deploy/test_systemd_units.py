@@ -118,3 +118,10 @@ def sees(listening: socket.socket, capabilities: Iterable[str]) -> bool:
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     return told.strip() == f"socket:[{os.fstat(listening.fileno()).st_ino}]"
+
+
+def test_systemd_hears_of_the_agent() -> None:
+    """The agent's unit waits for its word, and restarts it when its sampling stands still."""
+    service = sections(UNITS[0])["Service"]
+
+    assert ("notify", "main", "30") == (service["Type"], service["NotifyAccess"], service["WatchdogSec"])
