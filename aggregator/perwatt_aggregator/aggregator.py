@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.answers import Dimension, Efficiency, Gpus, LedgerDimension, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
 from perwatt_aggregator.config import AggregatorConfig, node_name
@@ -20,6 +21,8 @@ from perwatt_aggregator.node import Node, Target
 from perwatt_aggregator.objectives import Objectives
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.scrape import Scraper
+from perwatt_aggregator.shared.meter import SharedMeter
+from perwatt_aggregator.shared.split import with_share
 
 HISTORY_SECONDS = 900.0
 """What is kept of each node, and so the longest window that can be asked for."""
@@ -30,7 +33,7 @@ class Aggregator:
     """
     Follows the agents in *config*; answers at any time, from what it has by then.
 
-    Raises ValueError where a meter of a facility cannot be built.
+    Raises ValueError where a meter cannot be built.
     """
 
     def __init__(self, config: AggregatorConfig, clock: Clock) -> None:
@@ -49,6 +52,10 @@ class Aggregator:
             Facility(one, clock, [node for node in self.nodes if node.facility is one])
             for one in config.all_facilities
         )
+        self.shared_meters = tuple(
+            SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
+        )
+        self._uncertainty = config.uncertainty
         self._clock = clock
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock)
         self._asking: list[asyncio.Task[None]] = []
@@ -60,6 +67,9 @@ class Aggregator:
             asyncio.create_task(source.run(), name=f"ask {source.asked.name} of {facility.config.name}")
             for facility in self.facilities
             for source in facility.sources
+        ]
+        self._asking += [
+            asyncio.create_task(meter.run(), name=f"ask {meter.name}") for meter in self.shared_meters
         ]
 
     async def stop(self) -> None:
@@ -105,7 +115,14 @@ class Aggregator:
     def _views(self, seconds: float, states: Sequence[FacilityState]) -> tuple[NodeView, ...]:
         now = self._clock.monotonic()
         by_name = {state.name: state for state in states}
-        return tuple(node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes)
+        views = {
+            node.target.node: node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes
+        }
+        for meter in self.shared_meters:
+            under = [view for view in views.values() if meter.config.is_over(view.node)]
+            reading = meter.reading(now - seconds, now)
+            views |= {view.node: view for view in with_share(under, reading, seconds, self._uncertainty)}
+        return tuple(views.values())
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
         """Every configured agent, and whether it answers."""

@@ -11,6 +11,7 @@ from perwatt_agent.configfile import Flags, Key, Sound, load
 from perwatt_agent.configfile.kinds import ADDRESS, URL, duration
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.objectives import SloConfig, check_objectives
+from perwatt_aggregator.shared.config import SharedMeterConfig, check_shared_meters
 from perwatt_aggregator.uncertainty import UncertaintyConfig
 
 
@@ -36,6 +37,10 @@ class AggregatorConfig(Struct, frozen=True):
     facility: FacilityConfig = field(default_factory=FacilityConfig)
     facilities: Annotated[
         tuple[FacilityConfig, ...], Key("several facilities, instead of `facility`, each with its `nodes`")
+    ] = ()
+    meters: Annotated[
+        tuple[SharedMeterConfig, ...],
+        Key("meters at the wall that cover several nodes, split by board joules"),
     ] = ()
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
     slo: Annotated[
@@ -74,6 +79,7 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
         if url in agents[:index]:
             yield f"sources.agents[{index}]", "expected each agent once, or its joules would count twice"
     yield from _check_facilities(config, sound)
+    yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), sound)
     yield from check_objectives(config.slo, sound)
 
 

@@ -8,6 +8,8 @@ from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.answers import EfficiencyItem
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.facility.families import Shown, facility_families
+from perwatt_aggregator.ledger.answers import LedgerItem
+from perwatt_aggregator.ledger.families import ledger_families
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.scrape import FAILURES
 from perwatt_exporter.family import Family, Sample
@@ -21,6 +23,7 @@ class State(Struct, frozen=True):
     by_model: tuple[EfficiencyItem, ...]
     facilities: tuple[Shown, ...]
     nodes: tuple[Node, ...]
+    ledger: tuple[LedgerItem, ...]
 
 
 def state_of(aggregator: Aggregator) -> State:
@@ -28,7 +31,8 @@ def state_of(aggregator: Aggregator) -> State:
     answer = aggregator.efficiency(by=("model",))
     states = aggregator.facility_states()
     facilities = tuple(map(Shown, aggregator.facilities, states))
-    return State(answer.items, facilities, aggregator.nodes)
+    ledger = aggregator.ledger(by=("facility",))
+    return State(answer.items, facilities, aggregator.nodes, ledger.items)
 
 
 def _tokens_per_joule(state: State) -> Iterator[Sample]:
@@ -40,6 +44,10 @@ def _tokens_per_joule(state: State) -> Iterator[Sample]:
 
 def _facilities(state: State) -> tuple[Shown, ...]:
     return state.facilities
+
+
+def _ledger(state: State) -> tuple[LedgerItem, ...]:
+    return state.ledger
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -71,6 +79,7 @@ FAMILIES: tuple[Family[State], ...] = (
         {"boundary": BOUNDARIES, "window": (WINDOW,)},
     ),
     *facility_families(_facilities),
+    *ledger_families(_ledger, WINDOW),
     Family(
         "perwatt_aggregator_target_up",
         "gauge",

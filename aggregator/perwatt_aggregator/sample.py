@@ -74,6 +74,7 @@ _RUNNING = "perwatt_requests_running"
 _MISSING_GPUS = "perwatt_workload_missing_gpus"
 _ATTRIBUTION = "perwatt_workload_attribution_info"
 _UNSHARED = "exclusive"
+_METER_PERIOD = "perwatt_node_meter_period_seconds"
 _GPU_GAUGES = {
     "perwatt_gpu_up": "up",
     "perwatt_gpu_power_watts": "power_watts",
@@ -83,7 +84,7 @@ _GPU_GAUGES = {
     "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
     "perwatt_gpu_idle_power_watts": "idle_power_watts",
 }
-_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO)
+_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO, _METER_PERIOD)
 _WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
 
@@ -224,6 +225,10 @@ def _assemble(
         gpus=_gpus(facts),
         workloads=_workloads(facts),
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
+        # The name of a meter begins with its source.
+        meter_periods={
+            one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
+        },
     )
 
 

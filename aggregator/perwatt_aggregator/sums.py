@@ -103,6 +103,8 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
     """What must be said of a group at any boundary."""
     for part in group.parts:
         yield from part.reasons
+    if any(part.counts and part.counts.known for part in _left_out(group.parts)):
+        yield "tokens_uncovered"
     if any(view.stale for view in views):
         yield "stale"
     if not all(view.parts.filled for view in views if view.parts is not None):
@@ -225,7 +227,8 @@ def work_of(parts: Iterable[Part]) -> Work:
     """Sum the work of *parts*."""
     parts = tuple(parts)
     spans = any("tokens_span_gpus" in part.reasons for part in parts)
-    telling = [] if spans else [(part, part.counts) for part in parts if part.counts and part.known]
+    covered = () if spans else _with_joules(parts)
+    telling = [(part, part.counts) for part in covered if part.counts and part.known]
     counts = [count for _, count in telling]
     outputs = [(part, count.output) for part, count in telling if count.output is not None]
     return Work(
@@ -242,6 +245,27 @@ def work_of(parts: Iterable[Part]) -> Work:
         output_per_second=sum(_rate(part, output) for part, output in outputs) if outputs else None,
         spans_gpus=spans,
     )
+
+
+def _with_joules(parts: Sequence[Part]) -> Sequence[Part]:
+    """
+    Leave out parts without joules, by themselves or by their group: nothing divides their tokens.
+
+    Where nobody has any, nothing is divided, and what was done is told nevertheless.
+    """
+    measured = [part for part in parts if _has_joules(part)]
+    groups = {part.group for part in measured if part.group}
+    kept = [part for part in parts if _has_joules(part) or part.group in groups]
+    return kept if measured else parts
+
+
+def _left_out(parts: Sequence[Part]) -> Sequence[Part]:
+    kept = {id(part) for part in _with_joules(parts)}
+    return [part for part in parts if id(part) not in kept]
+
+
+def _has_joules(part: Part) -> bool:
+    return part.joules is not None or part.meter_joules is not None
 
 
 def mean_window(parts: Iterable[Part]) -> Window | None:

@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 from perwatt.errors import CommandError
 from perwatt.tables import answer_text
 from perwatt_agent.configfile.kinds import show_duration
+from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS
 
+DIMENSIONS_OF = {"efficiency": DIMENSIONS, "ledger": LEDGER_DIMENSIONS}
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
@@ -30,9 +32,14 @@ def usage_error(arguments: argparse.Namespace) -> str:
     """What is wrong with the combination of arguments; empty when nothing is."""
     only_offline = [flag for flag in ("from", "to", "pue", "tokens_per_second") if _given(arguments, flag)]
     only_online = [flag for flag in ("url", "window", "by") if _given(arguments, flag)]
-    only_efficiency = [flag for flag in ("by", "boundary", "recording") if _given(arguments, flag)]
+    only_efficiency = [flag for flag in ("boundary", "recording") if _given(arguments, flag)]
     if arguments.topic != "efficiency" and only_efficiency:
         return f"{_flag(only_efficiency[0])} goes with `query efficiency` only"
+    if arguments.by is not None and arguments.topic not in DIMENSIONS_OF:
+        return f"--by goes with `query {'` or `query '.join(DIMENSIONS_OF)}` only"
+    strangers = set((arguments.by or "").split(",")).difference(("", *DIMENSIONS_OF.get(arguments.topic, ())))
+    if strangers:
+        return f"`query {arguments.topic}` does not go by {', '.join(sorted(strangers))}"
     if arguments.recording and only_online:
         return f"{_flag(only_online[0])} does not go with --recording"
     if not arguments.recording and only_offline:

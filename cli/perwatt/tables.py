@@ -22,6 +22,9 @@ def answer_text(topic: str, items: Sequence[Item]) -> str:
     """What `/v1/<topic>` answered: a table, then what its reasons mean."""
     if not items:
         return "nothing is known yet"
+    if topic == "ledger":
+        entries = [entry for item in items for _, entry in _entries(item["tree"])]
+        return "\n".join([*_banners(items), *map(tree_text, items), *_explained([*items, *entries])])
     columns = list(COLUMNS[topic])
     if topic == "efficiency":
         names = dict.fromkeys(name for item in items for name in item["group"])
@@ -38,6 +41,27 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     right = [any(map(_is_number, column[1:])) for column in columns]
     lines = ([_pad(*cell) for cell in zip(row, widths, right, strict=True)] for row in (header, *rows))
     return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def tree_text(item: Item) -> str:
+    """One tree of the ledger, indented, with what each entry holds."""
+    group = ", ".join(f"{name} {value}" for name, value in item["group"].items()) or "all"
+    head = f"{group}: {_text(item['energy_joules'])} J at {item['boundary']}, {_window(item)}"
+    verdict = "valid" if item["valid"] else f"not valid: {_text(item['reasons'])}"
+    throttled = f", throttled s {_text(item['throttled_seconds'])}" if item["throttled_seconds"] else ""
+    priced = [(item["currency"] or "cost", _fact("cost")), ("g CO2e", _fact("grams_co2e"))]
+    columns = [*_TREE_COLUMNS[:3], *priced, *_TREE_COLUMNS[3:]]
+    rows = [
+        ["  " * depth + entry["name"], *(read(entry) for _, read in columns)]
+        for depth, entry in _entries(item["tree"])
+    ]
+    return f"{head}, {verdict}{throttled}\n{aligned(['', *(title for title, _ in columns)], rows)}\n"
+
+
+def _entries(entry: Item, depth: int = 0) -> Iterator[tuple[int, Item]]:
+    yield depth, entry
+    for child in entry["children"]:
+        yield from _entries(child, depth + 1)
 
 
 def significant(value: float) -> str:
@@ -105,6 +129,17 @@ def _meters(item: Item) -> str:
     return ",".join(told) or ABSENT
 
 
+def _percent(name: str) -> Callable[[Item], str]:
+    return lambda item: ABSENT if item[name] is None else significant(100.0 * item[name])
+
+
+_TREE_COLUMNS: Sequence[Column] = (
+    ("J", _fact("energy_joules")),
+    ("%", _percent("share_ratio")),
+    ("+-%", _percent("relative_uncertainty")),
+    ("provenance", _fact("provenance")),
+    ("absent for", lambda item: "" if item["energy_joules"] is not None else _text(item["reasons"])),
+)
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "efficiency": (
         ("boundary", _fact("boundary")),

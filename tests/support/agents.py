@@ -1,8 +1,10 @@
 """Agents as the aggregator sees them: snapshots of a node whose counters a test moves by hand."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from perwatt_agent.hostfacts import MeterRole, MeterScope, MeterSnapshot
 from perwatt_agent.snapshot import (
     BackendStatus,
     EnergySource,
@@ -114,6 +116,8 @@ class Machine:
     gpus: list[Gpu]
     workloads: list[Workload] = field(default_factory=list)
     meter: NodeMeterSnapshot | None = None
+    meter_period_seconds: float | None = None
+    host_joules: dict[MeterRole, float] = field(default_factory=dict)
     backend: str = "nvml"
     unix: float = 1_800_000_000.0
     monotonic: float = 1_000.0
@@ -126,7 +130,22 @@ class Machine:
             tuple(gpu.snapshot(index, self.monotonic) for index, gpu in enumerate(self.gpus)),
             workloads=tuple(workload.snapshot() for workload in self.workloads),
             node_meters=() if self.meter is None else (self.meter,),
+            meters=tuple(self._meters()),
         )
+
+    def _meters(self) -> Iterator[MeterSnapshot]:
+        meter, period = self.meter, self.meter_period_seconds
+        if meter is not None and period is not None:
+            yield MeterSnapshot(
+                meter.source, meter.source, "node", "", "node", period, True, None, meter.covered_seconds
+            )
+        for role, joules in self.host_joules.items():
+            scope: MeterScope = "package" if role == "package" else "dram"
+            yield MeterSnapshot(f"rapl/{scope}/0", "rapl", scope, "0", role, 1.0, True, joules, 1.0)
+
+    def take(self, role: MeterRole, joules: float) -> None:
+        """Count joules of the host's processors or of their memory."""
+        self.host_joules[role] = self.host_joules.get(role, 0.0) + joules
 
     def run(
         self,

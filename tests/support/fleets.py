@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
-from perwatt_aggregator.answers import Dimension, EfficiencyItem
+from perwatt_aggregator.answers import Dimension, EfficiencyItem, LedgerDimension
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.facility.config import (
@@ -14,6 +14,7 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
+from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.objectives import SloConfig
 from perwatt_aggregator.sample import sample_of_snapshot
 from support.agents import Machine
@@ -64,6 +65,14 @@ class Followed:
                 machine.run(self.interval_seconds, **steady)
             self.clock.advance(self.interval_seconds)
             self.look()
+
+    def trees(self, *by: LedgerDimension, seconds: float = 60.0) -> tuple[LedgerItem, ...]:
+        return self.aggregator.ledger(seconds, by).items
+
+    def tree(self, *by: LedgerDimension, seconds: float = 60.0) -> LedgerItem:
+        """The one tree that there is."""
+        (item,) = self.trees(*by, seconds=seconds)
+        return item
 
     def items(
         self, *by: Dimension, boundary: Boundary = "gpu_board", seconds: float = 60.0

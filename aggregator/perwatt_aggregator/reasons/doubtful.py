@@ -63,8 +63,8 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "shared_meter_incomplete",
         True,
-        "A meter covers several nodes, and one of those whose share it tells gave no reading, so that nobody "
-        "can be given a share.",
-        "See in /v1/nodes which of them fails, or give the nodes meters of their own.",
+        "A meter covers several nodes, and it or one of them gave no reading, so that none can be given its "
+        "share.",
+        "See in /v1/nodes which of them fails, and in the log whether the meter does.",
     ),
 )

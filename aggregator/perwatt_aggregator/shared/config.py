@@ -1,0 +1,44 @@
+"""What an operator says of a meter that covers several nodes."""
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+from perwatt_agent.configfile import Key, Sound
+from perwatt_agent.configfile.kinds import TEXT
+from perwatt_agent.meters.config import MeterConfig, check_meter
+
+
+class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
+    """One meter at the wall, and the nodes that hang on it: all that it measures is theirs."""
+
+    covers: Annotated[
+        tuple[str, ...], Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT)
+    ]
+
+    def is_over(self, node: str) -> bool:
+        """Whether *node*, `HOST:PORT`, hangs on it."""
+        names = (node, node.rpartition(":")[0])
+        return any(fnmatchcase(name, pattern) for name in names for pattern in self.covers)
+
+
+def check_shared_meters(
+    meters: Sequence[SharedMeterConfig], nodes: Sequence[str], sound: Sound, path: str = "meters"
+) -> Iterator[tuple[str, str]]:
+    """Every meter covers a node, no node hangs on two, and each has a name of its own."""
+    covered: dict[str, int] = {}
+    labels: set[str] = set()
+    for index, meter in enumerate(meters):
+        where = f"{path}[{index}]"
+        yield from check_meter(meter, where, sound)
+        if meter.scope != "node":
+            yield f"{where}.scope", "expected node, for what covers several nodes covers them whole"
+        if meter.label in labels:
+            yield f"{where}.name", f"expected a name of its own, {meter.label!r} is taken"
+        labels.add(meter.label)
+        under = [node for node in nodes if meter.is_over(node)]
+        if not under and sound("sources.agents") and sound(f"{where}.covers"):
+            yield f"{where}.covers", "expected the name of at least one of `sources.agents`"
+        for node in under:
+            if covered.setdefault(node, index) != index:
+                yield f"{where}.covers", f"expected each node under one meter, {node} is under two"

@@ -1,0 +1,160 @@
+"""A meter over several nodes: what each gets, and what goes before it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from support.agents import Machine, serving_machine
+from support.fleets import BARE, FACILITY, Followed
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.configfile import ConfigError
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.readings import MeterSample
+from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_aggregator.aggregator import HISTORY_SECONDS
+from perwatt_aggregator.config import FacilityConfig, load_aggregator_config
+from perwatt_aggregator.shared.config import SharedMeterConfig
+from perwatt_aggregator.shared.meter import SharedMeter
+
+CONFIG = SharedMeterConfig(
+    kind="json", url="http://pdu/", path="w", unit="watts", source="pdu", covers=("node*",)
+)
+
+
+class Pdu:
+    """A meter that shows steady power, or fails where it has none."""
+
+    name = "rack"
+    interval_seconds = 5.0
+
+    def __init__(self, clock: ManualClock, watts: float | None) -> None:
+        self.watts = watts
+        self._clock = clock
+
+    async def read(self) -> Sequence[MeterSample]:
+        if self.watts is None:
+            raise MeterFailure("unreachable", "nobody there")
+        return [MeterSample("pdu", self._clock.monotonic(), power_watts=self.watts, period_seconds=5.0)]
+
+
+async def metered(
+    watts: float | None,
+    facility: FacilityConfig = BARE,
+    machines: Sequence[Machine] = (),
+    node_watts: Sequence[float] = (0.0, 0.0),
+) -> Followed:
+    """Two nodes of 300 W and 600 W of boards on one meter, after a minute."""
+    nodes = list(machines) or [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=2)]
+    fleet = Followed(nodes, facility)
+    meter = SharedMeter(CONFIG, Pdu(fleet.clock, watts), fleet.clock, HISTORY_SECONDS)
+    fleet.aggregator.shared_meters = (meter,)
+    fleet.look()
+    await meter.ask()
+    for _ in range(12):
+        for machine, own in zip(nodes, node_watts, strict=True):
+            machine.run(5.0, node_watts=own)
+        fleet.clock.advance(5.0)
+        fleet.look()
+        await meter.ask()
+    return fleet
+
+
+class TestSplit:
+    async def test_by_board_joules(self) -> None:
+        """All that the meter reads is its nodes', by their board joules, and is called estimated."""
+        fleet = await metered(1800.0)
+        items = fleet.items("node", boundary="node")
+
+        assert [600.0, 1200.0] == [pytest.approx(item.power_watts) for item in items]
+        assert all(item.valid and "estimated" in item.provenance for item in items)
+        assert 108000.0 == pytest.approx(fleet.tree().energy_joules)
+
+    async def test_own_meter_first(self) -> None:
+        """A node with a meter of its own keeps it; the others share what is left."""
+        fleet = await metered(1800.0, node_watts=(500.0, 0.0))
+        first, second = fleet.items("node", boundary="node")
+
+        assert (500.0, 1300.0) == (pytest.approx(first.power_watts), pytest.approx(second.power_watts))
+        assert ("estimated" in first.provenance, "estimated" in second.provenance) == (False, True)
+
+    async def test_before_model_and_overhead(self) -> None:
+        """What was measured, though together, goes before what is modelled or stated."""
+        machines = [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=2)]
+        machines[0].meter = NodeMeterSnapshot("model", 0.0, 0.0)
+        fleet = await metered(1800.0, FACILITY, machines, node_watts=(444.0, 0.0))
+
+        assert [600.0, 1200.0] == [
+            pytest.approx(item.power_watts) for item in fleet.items("node", boundary="node")
+        ]
+
+    async def test_meter_that_fails(self) -> None:
+        """Without a reading the next best stands; without that there is null, and why."""
+        estimated = (await metered(None, FACILITY)).items("node", boundary="node")
+        nothing = (await metered(None)).items("node", boundary="node")
+
+        assert [540.0, 1080.0] == [pytest.approx(item.power_watts) for item in estimated]
+        assert [None, None] == [item.energy_joules for item in nothing]
+        assert all({"no_node_meter", "shared_meter_incomplete"} <= set(item.reasons) for item in nothing)
+
+    async def test_node_out_of_reach(self) -> None:
+        """Where one of its nodes is not known, no other can be given a share."""
+        fleet = await metered(1800.0)
+        for _ in range(13):
+            fleet.machines[0].run(5.0)
+            fleet.clock.advance(5.0)
+            fleet.look(at=[0])
+            await fleet.aggregator.shared_meters[0].ask()
+
+        assert "shared_meter_incomplete" in fleet.items("node", boundary="node")[0].reasons
+
+    async def test_below_boards(self) -> None:
+        """A meter that shows less than the boards does not feed them."""
+        item = (await metered(800.0)).item(boundary="node")
+
+        assert "node_meter_below_boards" in item.reasons
+
+
+BASE = """\
+sources: {agents: ["http://gpu-1:9836/metrics", "http://gpu-2:9836/metrics"]}
+meters:
+"""
+METER = '- {{kind: json, name: {name}, url: "http://pdu/", path: w, unit: watts, covers: [{covers}]}}\n'
+
+
+class TestConfig:
+    def load(self, tmp_path: Path, *meters: str) -> tuple[SharedMeterConfig, ...]:
+        path = tmp_path / "aggregator.yaml"
+        path.write_text(BASE + "".join(meters))
+        return load_aggregator_config(path, {}, {}).meters
+
+    def test_covers(self, tmp_path: Path) -> None:
+        """A meter names its nodes by host, by host and port, or by a pattern."""
+        (meter,) = self.load(tmp_path, METER.format(name="a", covers="gpu-1, 'gpu-2:*'"))
+
+        assert meter.is_over("gpu-1:9836")
+        assert meter.is_over("gpu-2:9836")
+        assert not meter.is_over("gpu-3:9836")
+        assert not replace(meter, covers=("gpu-1",)).is_over("gpu-11:9836")
+
+    @pytest.mark.parametrize(
+        ("meters", "wrong"),
+        [
+            pytest.param([METER.format(name="a", covers="gpu-9")], "at least one of", id="nobody"),
+            pytest.param(
+                [METER.format(name="a", covers="gpu-1"), METER.format(name="b", covers="'gpu*'")],
+                "gpu-1:9836 is under two",
+                id="twice",
+            ),
+            pytest.param(
+                [METER.format(name="a", covers="gpu-1"), METER.format(name="a", covers="gpu-2")],
+                "name of its own",
+                id="name",
+            ),
+        ],
+    )
+    def test_wrong(self, tmp_path: Path, meters: list[str], wrong: str) -> None:
+        """A meter that covers nobody, or whom another covers, is refused at the start."""
+        with pytest.raises(ConfigError, match=wrong):
+            self.load(tmp_path, *meters)
