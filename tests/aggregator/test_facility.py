@@ -300,6 +300,17 @@ class TestLive:
         assert item.pue is not None
         assert ("live", 1200.0 * 60.0 * 1.25) == (item.pue.kind, pytest.approx(item.energy_joules))
 
+    async def test_it_grows_old_between_readings(self, tmp_path: Path) -> None:
+        """The age is that of the moment of the answer."""
+        building = MeteredBuilding(tmp_path, PueConfig())
+        await building.run(20, watts=1500.0)
+        ages = []
+        for _ in range(3):
+            ages.append((building.facility.measured() or pytest.fail("nothing measured")).age_seconds)
+            building.fleet.clock.advance(25.0)
+
+        assert [0.0, 25.0, 50.0] == ages
+
     async def test_below_one_falls_back(self, tmp_path: Path) -> None:
         """A meter that shows less than its nodes is refused, and it is said."""
         building = MeteredBuilding(tmp_path, PueConfig(1.6))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
@@ -41,6 +42,9 @@ class Facility:
         self._tariff = Tariff(config.price) if config.price and config.price.per_kwh is not None else None
         self._price = _asked_price(config.price, clock)
         self._carbon = _asked_carbon(config.carbon, clock)
+        self._summed: Measured | None = None
+        self._summed_at = 0.0
+        self._summed_of: tuple[float | None, ...] = ()
         self.sources = tuple(Source(config.name, asked, clock) for asked in self._asked())
 
     def state(self, start_unix: float, end_unix: float) -> FacilityState:
@@ -60,8 +64,15 @@ class Facility:
         """The energies of the PUE over its period, until now; None where none are measured."""
         if self._energies is None:
             return None
-        (facility,) = self._energies.facility.histories
-        return measured(facility, self._energies.it.histories, self._clock.monotonic())
+        (facility,), it = self._energies.facility.histories, self._energies.it.histories
+        now = self._clock.monotonic()
+        # A day's minutes of many nodes are summed anew only when there is something new.
+        basis = (now // facility.slice_seconds, *(history.last_seconds for history in (facility, *it)))
+        if basis != self._summed_of:
+            self._summed, self._summed_at, self._summed_of = measured(facility, it, now), now, basis
+        if self._summed is None:
+            return None
+        return replace(self._summed, age_seconds=self._summed.age_seconds + now - self._summed_at)
 
     @property
     def facility_joules_total(self) -> float | None:
