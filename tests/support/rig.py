@@ -5,10 +5,14 @@ from pathlib import Path
 
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.config import AgentConfig
+from perwatt_agent.config import AgentConfig, EnginesConfig
+from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.snapshot import GpuEnergy
 from support.fakenvml import FakeDriver
+
+ALONE = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discover=False)}
+"""The configuration of an agent that looks at GPUs and at nothing else of the machine."""
 
 
 class Rig:
@@ -17,7 +21,8 @@ class Rig:
     def __init__(self, folder: Path, driver: FakeDriver) -> None:
         self.driver = driver
         self.clock = ManualClock()
-        self._config = AgentConfig(state_dir=folder)
+        # Nothing else may wait by this clock: whoever waits moves it.
+        self._config = AgentConfig(state_dir=folder, **ALONE)
         self.sampler = self._start()
 
     def restart_agent(self) -> None:
