@@ -131,7 +131,8 @@ def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: t
         assert one.node_energy_joules is not None
         assert one.facility_energy_joules is not None
         assert one.overhead_joules is not None
-        assert (one.pue.ratio - 1.0) * one.node_energy_joules == pytest.approx(one.overhead_joules, rel=1e-9)
+        overhead = (one.pue.ratio - 1.0) * one.node_energy_joules
+        assert overhead == pytest.approx(one.overhead_joules, abs=1e-9 * one.node_energy_joules)
         assert one.node_energy_joules + one.overhead_joules == pytest.approx(one.facility_energy_joules)
 
 
