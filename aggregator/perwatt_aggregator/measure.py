@@ -247,7 +247,7 @@ class _Reader:
         if facts is None or not facts.up:
             yield "engine_unreachable"
         gpus = [self._sample.gpus[gpu] for gpu in joules if gpu in self._sample.gpus]
-        if not all(gpu.up for gpu in gpus) or (facts is not None and facts.misses_gpus):
+        if not all(gpu.up for gpu in gpus) or (facts is not None and facts.missing_gpus):
             yield "gpus_missing"
         shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
         if any(gpu.idle_power_watts is None for gpu in shared):

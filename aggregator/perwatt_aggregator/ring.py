@@ -10,12 +10,14 @@ from array import array
 from collections.abc import Iterator
 from itertools import pairwise
 
+from perwatt_aggregator.gauges import RUNNING, SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge, Gauges
 from perwatt_aggregator.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
     REQUESTS,
+    SM_CYCLES,
     WASTED_TOKENS,
     WORK,
     WORKLOAD_COVERED,
@@ -105,7 +107,7 @@ class NodeRing:
         self.columns: dict[Counter, Column] = {}
         self.settlements: dict[str, Settlement] = {}
         self.calibration_ratios: dict[str, float] = {}
-        self._running: dict[str, array[float]] = {}
+        self.gauges = Gauges(self._capacity, MAX_SERIES)
         self._after_gap_row = 0
 
     @property
@@ -185,11 +187,21 @@ class NodeRing:
 
     def most_running(self, workload: str, first: int, last: int) -> float | None:
         """The most requests of a workload that ran in one of these rows; None where nobody ever said."""
-        rows = self._running.get(workload)
-        if rows is None:
-            return None
-        told = (rows[row % self._capacity] for row in range(first, last + 1))
-        return max((running for running in told if not math.isnan(running)), default=None)
+        return max(self.gauges.told(Gauge(RUNNING, workload), first, last), default=None)
+
+    def mean(self, gauge: Gauge, first: int, last: int) -> tuple[float, float] | None:
+        """
+        The mean of a gauge over the time that its readings cover, and those seconds; None without any.
+
+        A reading stands for the time since the row before, unless there is a gap.
+        """
+        covered = total = 0.0
+        for row in range(first + 1, last + 1):
+            seconds, value = self.unix(row) - self.unix(row - 1), self.gauges.at(gauge, row)
+            if seconds <= self.gap_seconds and not math.isnan(value):
+                covered += seconds
+                total += value * seconds
+        return (total / covered, covered) if covered else None
 
     def largest_gap_seconds(self, first: int, last: int) -> float:
         instants = [self.unix(row) for row in range(first, last + 1)]
@@ -230,20 +242,18 @@ class NodeRing:
             # A GPU that does not answer keeps the ratio that its readings in the ring were made with.
             if gpu.up:
                 self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
-        self._note_running(sample, row)
+        self.gauges.add(row, self._told(sample))
         self._forget(row)
 
-    def _note_running(self, sample: NodeSample, row: int) -> None:
+    def _told(self, sample: NodeSample) -> Iterator[tuple[Gauge, float | None]]:
         # Only beside counters, whose number is bounded.
-        for name in self._running.keys() - self.settlements.keys():
-            del self._running[name]
-        for name in self.settlements.keys() & sample.workloads.keys() - self._running.keys():
-            if sample.workloads[name].requests_running is not None:
-                self._running[name] = array("d", [_NAN]) * self._capacity
-        for name, rows in self._running.items():
-            told = sample.workloads.get(name)
-            running = None if told is None else told.requests_running
-            rows[row % self._capacity] = _NAN if running is None else running
+        for name in self.settlements.keys() & sample.workloads.keys():
+            yield Gauge(RUNNING, name), sample.workloads[name].requests_running
+        for gpu in sample.gpus.values():
+            yield Gauge(UP, gpu.gpu), float(gpu.up)
+            if Counter(SM_CYCLES, gpu=gpu.gpu, part="active") not in sample.counters:
+                yield Gauge(SM_ACTIVE, gpu.gpu), gpu.sm_active_ratio
+                yield Gauge(TENSOR_ACTIVE, gpu.gpu), gpu.tensor_active_ratio
 
     def _settle(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:
         """

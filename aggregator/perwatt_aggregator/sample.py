@@ -35,6 +35,12 @@ NODE_COVERED = "perwatt_node_energy_covered_seconds_total"
 HOST_CPU_ENERGY = "perwatt_host_cpu_energy_joules_total"
 HOST_DRAM_ENERGY = "perwatt_host_dram_energy_joules_total"
 GPU_THROTTLED = "perwatt_gpu_throttled_seconds_total"
+SM_CYCLES = "perwatt_gpu_sm_cycles_total"
+PIPE_CYCLES = "perwatt_gpu_pipe_cycles_total"
+PCIE_BYTES = "perwatt_gpu_pcie_bytes_total"
+NVLINK_BYTES = "perwatt_gpu_nvlink_bytes_total"
+TENSOR = "tensor"
+"""The one pipe of the SMs that is looked at."""
 
 COUNTERS: dict[str, str] = {
     GPU_ENERGY: "source",
@@ -55,6 +61,10 @@ COUNTERS: dict[str, str] = {
     HOST_CPU_ENERGY: "package",
     HOST_DRAM_ENERGY: "package",
     GPU_THROTTLED: "reason",
+    SM_CYCLES: "state",
+    PIPE_CYCLES: "pipe",
+    PCIE_BYTES: "direction",
+    NVLINK_BYTES: "direction",
 }
 """
 The counters that are kept, and the label that tells the parts of each apart. Buckets are kept where their
@@ -83,7 +93,12 @@ _GPU_GAUGES = {
     "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
     "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
     "perwatt_gpu_idle_power_watts": "idle_power_watts",
+    "perwatt_gpu_sm_active_ratio": "sm_active_ratio",
+    "perwatt_gpu_pipe_active_ratio": "tensor_active_ratio",
+    "perwatt_gpu_pcie_generation_max": "pcie_generation_max",
+    "perwatt_gpu_pcie_lanes_max": "pcie_lanes_max",
 }
+_OF_PIPES = frozenset((PIPE_CYCLES, "perwatt_gpu_pipe_active_ratio"))
 _NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO, _METER_PERIOD)
 _WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
@@ -116,12 +131,16 @@ class GpuFacts(Struct, frozen=True):
     memory_total_bytes: float | None = None
     calibration_ratio: float | None = None
     idle_power_watts: float | None = None
+    sm_active_ratio: float | None = None
+    tensor_active_ratio: float | None = None
+    pcie_generation_max: float | None = None
+    pcie_lanes_max: float | None = None
 
 
 class WorkloadFacts(Struct, frozen=True):
     """
-    One workload as its agent last saw it; `shared_gpus` are those that others hold too, and `misses_gpus`
-    tells that it holds fewer on its node than its launch asked for. `requests_running` is None where
+    One workload as its agent last saw it; `shared_gpus` are those that others hold too, `missing_gpus`
+    how many of those that its launch asked for on its node it does not hold. `requests_running` is None where
     nobody says.
     """
 
@@ -131,7 +150,7 @@ class WorkloadFacts(Struct, frozen=True):
     engine: str = ""
     up: bool = False
     shared_gpus: frozenset[str] = frozenset()
-    misses_gpus: bool = False
+    missing_gpus: int = 0
     requests_running: float | None = None
 
 
@@ -210,7 +229,7 @@ def _assemble(
         if not math.isfinite(value):
             continue
         if one.name in COUNTERS:
-            if value >= 0.0:
+            if value >= 0.0 and _is_looked_at(one):
                 (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
         else:
             facts.setdefault(one.name, []).append((one, value))
@@ -230,6 +249,10 @@ def _assemble(
             one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
         },
     )
+
+
+def _is_looked_at(series: Series) -> bool:
+    return series.name not in _OF_PIPES or series.label("pipe") == TENSOR
 
 
 def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:
@@ -269,7 +292,8 @@ def _gpus(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, GpuFacts
     known: dict[str, dict[str, float]] = {}
     for name, field in _GPU_GAUGES.items():
         for one, value in facts.get(name, ()):
-            known.setdefault(one.label("gpu"), {})[field] = value
+            if _is_looked_at(one):
+                known.setdefault(one.label("gpu"), {})[field] = value
     infos = {one.label("gpu"): one for one, _ in facts.get(_GPU_INFO, ())}
     return {gpu: _gpu(gpu, infos.get(gpu), known.get(gpu, {})) for gpu in infos.keys() | known.keys()}
 
@@ -287,6 +311,10 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
         memory_total_bytes=gauges.get("memory_total_bytes"),
         calibration_ratio=gauges.get("calibration_ratio"),
         idle_power_watts=gauges.get("idle_power_watts"),
+        sm_active_ratio=gauges.get("sm_active_ratio"),
+        tensor_active_ratio=gauges.get("tensor_active_ratio"),
+        pcie_generation_max=gauges.get("pcie_generation_max"),
+        pcie_lanes_max=gauges.get("pcie_lanes_max"),
     )
 
 
@@ -294,7 +322,7 @@ def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, Wor
     # A workload counts from the first; who it is may be told later.
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
-    missing = {one.label("workload") for one, value in facts.get(_MISSING_GPUS, ()) if value > 0.0}
+    missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
     running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
     shared: dict[str, set[str]] = {}
     for one, _ in facts.get(_ATTRIBUTION, ()):
@@ -306,7 +334,7 @@ def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, Wor
             *_who(infos.get(name)),
             up=up.get(name, False),
             shared_gpus=frozenset(shared.get(name, ())),
-            misses_gpus=name in missing,
+            missing_gpus=missing.get(name, 0),
             requests_running=running.get(name),
         )
         for name in up.keys() | infos.keys()

@@ -1,0 +1,56 @@
+"""What was so at each reading of a node, beside what was counted: gauges in a ring of fixed size."""
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+RUNNING = "requests_running"
+UP = "gpu_up"
+SM_ACTIVE = "gpu_sm_active"
+TENSOR_ACTIVE = "gpu_tensor_active"
+
+_NAN = math.nan
+
+
+class Gauge(NamedTuple):
+    """Which gauge, and of whom: a workload's name or a GPU's UUID."""
+
+    name: str
+    owner: str
+
+
+class Gauges:
+    """The latest *capacity* readings of at most *most* gauges; NaN where one was not told."""
+
+    def __init__(self, capacity: int, most: int) -> None:
+        self._capacity = capacity
+        self._most = most
+        self._rows: dict[Gauge, array[float]] = {}
+        self._last_row: dict[Gauge, int] = {}
+
+    def add(self, row: int, told: Iterable[tuple[Gauge, float | None]]) -> None:
+        """Note what was *told* in a row; gauges that nobody told of in all of the ring are forgotten."""
+        for rows in self._rows.values():
+            rows[row % self._capacity] = _NAN
+        for gauge, value in told:
+            if value is not None and self._has_room(gauge):
+                self._rows[gauge][row % self._capacity] = value
+                self._last_row[gauge] = row
+        for gauge in [gauge for gauge, last in self._last_row.items() if row - last >= self._capacity]:
+            del self._rows[gauge], self._last_row[gauge]
+
+    def _has_room(self, gauge: Gauge) -> bool:
+        if gauge not in self._rows and len(self._rows) < self._most:
+            self._rows[gauge] = array("d", [_NAN]) * self._capacity
+        return gauge in self._rows
+
+    def at(self, gauge: Gauge, row: int) -> float:
+        """The reading of a row; NaN where there is none."""
+        rows = self._rows.get(gauge)
+        return _NAN if rows is None else rows[row % self._capacity]
+
+    def told(self, gauge: Gauge, first: int, last: int) -> Iterator[float]:
+        """What was told from row *first* to *last*."""
+        readings = (self.at(gauge, row) for row in range(first, last + 1))
+        return (value for value in readings if not math.isnan(value))
