@@ -76,6 +76,10 @@ GRACE: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
 
 HWMON: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
     "a server whose ACPI knows its input": (acpi_meter(3, "", 812.0), {("node", ""): 812.0}),
+    "a server with an input for each supply": (
+        {**acpi_meter(0, "", 400.0), **acpi_meter(1, "", 412.0)},
+        {("sensor", "power_meter power1"): 400.0, ("sensor", "power_meter power1 2"): 412.0},
+    ),
     "an old AMD": (
         {"hwmon0/name": "fam15h_power", "hwmon0/power1_input": 45_123_000},
         {("package", "0"): 45.123},

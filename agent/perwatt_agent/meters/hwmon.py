@@ -6,6 +6,7 @@ others are shown under the names that they have and belong to nothing.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -64,16 +65,7 @@ class HwmonMeter:
         sensors = [sensor for sensor in find_sensors(self._root) if not says_a_socket(sensor.words)]
         if not sensors:
             raise MeterFailure("absent", f"{self._root} has no power sensors")
-        names = [_name(sensor) for sensor in sensors]
-        return read_sensors(
-            [
-                (sensor, scope_of(sensor), _zone(sensor, names[:place].count(names[place])))
-                for place, sensor in enumerate(sensors)
-            ],
-            self.name,
-            self.interval_seconds,
-            self._clock,
-        )
+        return read_sensors(_named(sensors), self.name, self.interval_seconds, self._clock)
 
 
 def read_sensors(
@@ -136,17 +128,27 @@ def _words(place: Path, number: str) -> str:
     )
 
 
-def _name(sensor: Sensor) -> str:
-    return f"{sensor.chip} {sensor.words or sensor.number}".strip()
+def _named(sensors: Sequence[Sensor]) -> list[tuple[Sensor, MeterScope, str]]:
+    """Each sensor with what it measures, and a zone of its own there."""
+    scopes = [scope_of(sensor) for sensor in sensors]
+    if scopes.count("node") > 1:  # two inputs of one machine, or of its parts: neither is the whole of it
+        scopes = ["sensor" if scope == "node" else scope for scope in scopes]
+    earlier: Counter[str] = Counter()
+    named: list[tuple[Sensor, MeterScope, str]] = []
+    for sensor, scope in zip(sensors, scopes, strict=True):
+        name = f"{sensor.chip} {sensor.words or sensor.number}".strip()
+        named.append((sensor, scope, _zone(scope, name, earlier[name])))
+        earlier[name] += 1
+    return named
 
 
-def _zone(sensor: Sensor, earlier: int) -> str:
-    """The sensor's name, with a number where *earlier* ones have the same."""
-    if scope_of(sensor) == "package":
+def _zone(scope: MeterScope, name: str, earlier: int) -> str:
+    """The number of a processor, else the sensor's name, with a number where *earlier* ones have the same."""
+    if scope == "package":
         return str(earlier)
-    if scope_of(sensor) == "node" and not earlier:
+    if scope == "node":
         return ""
-    return f"{_name(sensor)} {earlier + 1}" if earlier else _name(sensor)
+    return f"{name} {earlier + 1}" if earlier else name
 
 
 def _number(folder: Path) -> int:
