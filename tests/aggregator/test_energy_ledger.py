@@ -11,7 +11,10 @@ from perwatt_agent.snapshot import NodeMeterSnapshot
 from perwatt_aggregator.api import create_app
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PriceConfig, PueConfig
+from perwatt_aggregator.ledger.judgement import judged
+from perwatt_aggregator.objectives import SloConfig
 from perwatt_aggregator.sample import GPU_THROTTLED, Counter, sample_of_snapshot
+from perwatt_aggregator.window import Counts, Met, SloWindow
 
 METERED = FacilityConfig(pue=PueConfig(1.25), price=PriceConfig("USD", 0.36))
 
@@ -190,6 +193,22 @@ class TestLeaves:
         assert 18000.0 * 5400.0 / tokens == pytest.approx(found["effective"])
         assert 18000.0 * 480.0 / tokens == pytest.approx(found["wasted_aborted"])
         assert 18000.0 * 1500.0 / tokens == pytest.approx(found["wasted_recomputed"])
+
+    def test_missed_objectives(self) -> None:
+        """What is sure to have missed its objective was wasted, in the share of its requests."""
+        asked = SloConfig(time_to_first_token=0.1)
+        slo = SloWindow(asked, None, None, Met(60.0, 30.0, 45.0))
+        shares = judged([Counts(output=1000.0, effective_output=800.0, slo=slo)])
+
+        assert {"effective": 0.6, "wasted_missed_slo": 0.2, "undecided": 0.2} == pytest.approx(shares)
+
+    def test_requests_where_no_token_is_made(self) -> None:
+        """Embeddings are divided by how their requests ended."""
+        shares = judged([Counts(prompt_computed=9.0, requests={"ok": 6.0, "aborted": 3.0, "error": 1.0})])
+
+        assert {"effective": 0.6, "wasted_aborted": 0.3, "wasted_error": 0.1, "undecided": 0.0} == (
+            pytest.approx(shares)
+        )
 
     def test_not_told_is_not_zero(self) -> None:
         """An engine that cannot tell what became of its tokens leaves all of it undecided, and waste null."""

@@ -17,6 +17,7 @@ from perwatt_aggregator.facility.config import (
 from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.objectives import SloConfig
 from perwatt_aggregator.sample import sample_of_snapshot
+from perwatt_aggregator.uncertainty import UncertaintyConfig
 from support.agents import Machine
 
 FACILITY = FacilityConfig(
@@ -40,12 +41,18 @@ class Followed:
         interval_seconds: float = 5.0,
         slo: Sequence[SloConfig] = (),
         facilities: Sequence[FacilityConfig] = (),
+        uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
         urls = tuple(f"http://node{index}:9836/metrics" for index in range(len(machines)))
         config = AggregatorConfig(
-            SourcesConfig(urls), interval_seconds, facility, tuple(facilities), slo=tuple(slo)
+            SourcesConfig(urls),
+            interval_seconds,
+            facility,
+            tuple(facilities),
+            uncertainty=uncertainty,
+            slo=tuple(slo),
         )
         self.aggregator = Aggregator(config, self.clock)
         self.interval_seconds = interval_seconds

@@ -39,6 +39,10 @@ def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     known = [one.effective_output for one in counts]
     if None not in known:
         tokens[leaves.EFFECTIVE] = sum(one or 0.0 for one in known)
+        if all(one.slo is not None and one.slo.met is not None for one in counts):
+            missed = sum(map(_missed, counts))
+            tokens[leaves.WASTED["missed_slo"]] = missed
+            tokens[leaves.EFFECTIVE] -= missed
     for one in counts:
         for cause, amount in one.wasted.items():
             if cause in leaves.WASTED:
@@ -50,6 +54,14 @@ def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     # What counts at a request's end may be more than was made within the window.
     made = output + tokens.get(leaves.WASTED[_BEYOND_OUTPUT], 0.0)
     return _shares(tokens, made)
+
+
+def _missed(counts: Counts) -> float:
+    """The effective tokens of the requests that are sure to have missed their objectives, all being alike."""
+    met = counts.slo.met if counts.slo else None
+    if met is None or met.requests <= 0.0:
+        return 0.0
+    return (counts.effective_output or 0.0) * max(0.0, 1.0 - met.at_most / met.requests)
 
 
 def _by_requests(counts: Sequence[Counts]) -> Shares:

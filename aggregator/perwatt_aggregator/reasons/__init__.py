@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from perwatt_aggregator import uncertainty
 from perwatt_aggregator.reasons import doubtful, facility, lacking, notes
 from perwatt_aggregator.reasons.reason import Reason
 
@@ -55,4 +56,4 @@ def document() -> str:
         f"| `{one.name}` | {'not valid' if one.invalidates else 'stands'} | {one.meaning} | {one.cure} |"
         for one in TABLE
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", uncertainty.document()])
