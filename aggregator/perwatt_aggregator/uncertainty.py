@@ -55,10 +55,7 @@ class UncertaintyConfig(Struct, frozen=True):
 
     meters: Annotated[
         dict[str, float],
-        Key(
-            "relative standard uncertainty of meters by their `source`, such as `{pdu: 0.01}`",
-            number(0.0, 1.0),
-        ),
+        Key("relative standard uncertainty of meters by their `source`", number(0.0, 1.0), "uncertainty"),
     ] = field(default_factory=dict)
 
     def of(self, sources: Iterable[str]) -> float | None:

@@ -69,6 +69,7 @@ COMMANDS = {
         "Prints a table, or JSON with --json. A figure comes with its boundary, window, coverage\n"
         "and provenance; one that cannot be trusted says why. What cannot be had is `-`.",
         "  perwatt query efficiency --window 60s --by model\n"
+        "  perwatt query ledger --window 5m --by facility\n"
         "  perwatt query nodes --url http://aggregator:9837 --json\n"
         "  perwatt query efficiency --recording run.jsonl --from 2026-11-21T10:00:00Z --pue 1.25",
     ),

@@ -24,6 +24,7 @@ FORMS = {
     "facility-node": "PATTERN",
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
+    "uncertainty": "SOURCE=RATIO",
     "meter": "kind=csv,file=FILE,unit=watts",
 }
 """What follows a repeatable flag."""

@@ -92,7 +92,10 @@ class TestExitCodes:
             ),
             (["agent", "--log.level", "loud"], "--log.level: log.level: expected one of debug, info,"),
             (["query", "everything"], "perwatt query: argument topic: invalid choice: 'everything'"),
-            (["query", "gpus", "--by", "model"], "perwatt query: --by goes with `query efficiency` only"),
+            (
+                ["query", "gpus", "--by", "model"],
+                "perwatt query: --by goes with `query efficiency` or `query ledger`",
+            ),
             (["query", "efficiency", "--pue", "1.2"], "perwatt query: --pue goes with --recording only"),
             (["query", "efficiency", "--by", "x"], "perwatt query: argument --by: expected model, engine,"),
             (
