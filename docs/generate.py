@@ -11,6 +11,7 @@ from pathlib import Path
 
 from perwatt.engine_reference import engine_reference
 from perwatt.reference import configuration_reference
+from perwatt_agent.diagnosis.document import document as health_document
 from perwatt_agent.snapshot import Snapshot
 from perwatt_aggregator import reasons
 from perwatt_exporter.families import GROUPS
@@ -58,6 +59,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "engines.md": engine_reference,
     "configuration.md": configuration_reference,
     "validity.md": reasons.document,
+    "health.md": health_document,
 }
 
 
