@@ -81,6 +81,7 @@ def test_an_instance_has_what_is_its_own(divided: Divided):
 def test_power_and_energy_stay_with_the_board(divided: Divided):
     """No instance has joules or watts, so that no sum over instances can multiply them."""
     assert not [name for name in MigReading.__struct_fields__ if "energy" in name or "power" in name]
+    divided.driver.advance(10.0)
     assert (1000.0, 100.0) == (divided.read().energy_joules, divided.read().power_watts)
 
 
