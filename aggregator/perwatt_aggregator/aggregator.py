@@ -7,6 +7,8 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.answers import Dimension, Efficiency, Gpus, LedgerDimension, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
+from perwatt_aggregator.compute.answers import Compute, ComputeDimension
+from perwatt_aggregator.compute.chain import compute
 from perwatt_aggregator.config import AggregatorConfig, node_name
 from perwatt_aggregator.efficiency import efficiency
 from perwatt_aggregator.facility.answers import Facilities
@@ -56,6 +58,7 @@ class Aggregator:
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
         )
         self._uncertainty = config.uncertainty
+        self._compute = config.compute
         self._clock = clock
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock)
         self._asking: list[asyncio.Task[None]] = []
@@ -92,6 +95,12 @@ class Aggregator:
     def ledger(self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[LedgerDimension] = ()) -> Ledger:
         """Where every joule of the last *seconds* went."""
         return Ledger(by=tuple(by), items=ledger(self.views(seconds), by))
+
+    def compute(
+        self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[ComputeDimension] = ("workload",)
+    ) -> Compute:
+        """How much of what was bought worked together in the last *seconds*."""
+        return Compute(by=tuple(by), items=compute(self.views(seconds), by, self._compute))
 
     def views(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[NodeView, ...]:
         """Every node over the last *seconds*, each with what holds of its facility over that time."""

@@ -15,6 +15,7 @@ from perwatt_aggregator import openapi, problems
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Efficiency, Gpus, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES
+from perwatt_aggregator.compute.answers import COMPUTE_DIMENSIONS, Compute
 from perwatt_aggregator.examples import EFFICIENCY
 from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
@@ -23,6 +24,7 @@ from perwatt_aggregator.page import page_response
 from perwatt_aggregator.parameters import (
     MIN_WINDOW_SECONDS,
     boundaries_of,
+    compute_dimensions_of,
     dimensions_of,
     ledger_dimensions_of,
     list_pattern,
@@ -65,6 +67,14 @@ _LedgerBy = Annotated[
         pattern=list_pattern(LEDGER_DIMENSIONS, may_be_empty=True),
         description="How to group: none, or several, with commas between.",
         examples=["facility", "node,workload"],
+    ),
+]
+_ComputeBy = Annotated[
+    str,
+    Query(
+        pattern=list_pattern(COMPUTE_DIMENSIONS, may_be_empty=True),
+        description="How to group: none, or several, with commas between.",
+        examples=["workload", "node,model"],
     ),
 ]
 _Boundaries = Annotated[
@@ -110,6 +120,11 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
     async def ledger(window: _Window = WINDOW, by: _LedgerBy = "") -> Response:
         """Where every joule went: one tree for each group, whose leaves sum to its whole."""
         return _json(aggregator.ledger(seconds_of(window), ledger_dimensions_of(by)))
+
+    @_answer(app, "/v1/compute", Compute, {"window", "by"})
+    async def compute(window: _Window = WINDOW, by: _ComputeBy = "workload") -> Response:
+        """How much of the compute that was bought works together: from the peak to the models' own FLOPs."""
+        return _json(aggregator.compute(seconds_of(window), compute_dimensions_of(by)))
 
     @_answer(app, "/v1/facility", Facilities, {"window"})
     async def facility(window: _Window = WINDOW) -> Response:

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile import Flags, Key, Sound, load
 from perwatt_agent.configfile.kinds import ADDRESS, URL, duration
+from perwatt_aggregator.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.objectives import SloConfig, check_objectives
 from perwatt_aggregator.shared.config import SharedMeterConfig, check_shared_meters
@@ -46,6 +47,7 @@ class AggregatorConfig(Struct, frozen=True):
     slo: Annotated[
         tuple[SloConfig, ...], Key("what requests are to meet, told by `slo` in `/v1/efficiency`")
     ] = ()
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
 
     @property
@@ -81,6 +83,7 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
     yield from _check_facilities(config, sound)
     yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), sound)
     yield from check_objectives(config.slo, sound)
+    yield from check_compute(config.compute, sound)
 
 
 def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:

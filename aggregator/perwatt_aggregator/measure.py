@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from perwatt_aggregator.compute.activity import GpuActivity
+from perwatt_aggregator.compute.reading import gpu_activity
 from perwatt_aggregator.ends import blurs
 from perwatt_aggregator.growth import Growth
 from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives
@@ -21,6 +23,7 @@ from perwatt_aggregator.sample import (
     WORKLOAD_COVERED,
     WORKLOAD_ENERGY,
     Counter,
+    GpuFacts,
     NodeSample,
     WorkloadFacts,
 )
@@ -76,13 +79,14 @@ class _Reader:
         ring = self._ring
         start, end = ring.unix(self._first), ring.unix(self._last)
         filled = start - asked_start <= ring.interval_seconds
+        nominal_seconds = end - start if filled else asked_seconds
         works = tuple(self._works())
-        gpus = tuple(self._gpus(works))
+        gpus = tuple(self._gpus(works, nominal_seconds))
         return NodeWindow(
             backend=self._sample.backend,
             start_unix=start,
             end_unix=end,
-            nominal_seconds=end - start if filled else asked_seconds,
+            nominal_seconds=nominal_seconds,
             filled=filled,
             readings=self._last - self._first + 1,
             largest_gap_seconds=ring.largest_gap_seconds(self._first, self._last),
@@ -94,7 +98,7 @@ class _Reader:
 
     # GPUs
 
-    def _gpus(self, works: Iterable[WorkWindow]) -> Iterator[GpuWindow]:
+    def _gpus(self, works: Iterable[WorkWindow], nominal_seconds: float) -> Iterator[GpuWindow]:
         energy: dict[str, list[Counter]] = {gpu: [] for gpu in self._sample.gpus}
         for counter in self._growth.of(GPU_ENERGY):
             energy.setdefault(counter.gpu, []).append(counter)
@@ -107,9 +111,13 @@ class _Reader:
                 if is_late:
                     late.add(gpu)
         for gpu, counters in energy.items():
-            yield self._gpu(gpu, counters, settled.get(gpu, 0.0) if gpu in late else None)
+            facts = self._sample.gpus.get(gpu, GpuFacts(gpu))
+            activity = gpu_activity(self._growth, facts, nominal_seconds)
+            yield self._gpu(gpu, counters, settled.get(gpu, 0.0) if gpu in late else None, activity)
 
-    def _gpu(self, gpu: str, counters: list[Counter], settled: float | None) -> GpuWindow:
+    def _gpu(
+        self, gpu: str, counters: list[Counter], settled: float | None, activity: GpuActivity
+    ) -> GpuWindow:
         """*settled* are the joules that late workloads of this GPU were given; None when none is late."""
         read = [counter for counter in counters if self._growth.increase(counter) is not None]
         increases = [self._growth.increase(counter) or 0.0 for counter in read]
@@ -127,6 +135,7 @@ class _Reader:
             covered_seconds=self._gpu_covered(gpu, read),
             reset=any(self._growth.resets(counter) for counter in read),
             throttled_seconds=self._throttled_seconds(gpu),
+            activity=activity,
         )
 
     def _unattributed(self, gpu: str, cause: str) -> float:
@@ -214,6 +223,7 @@ class _Reader:
             counts=self._counts(counts, slo),
             joules=joules,
             reasons=(*self._work_reasons(facts, joules, counts), *slo_reasons(slo)),
+            missing_gpus=facts.missing_gpus if facts else 0,
         )
 
     def _slo(self, workload: str, model: str, counts: Sequence[Counter]) -> SloWindow | None:

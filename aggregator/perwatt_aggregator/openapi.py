@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from perwatt_aggregator import answers
+from perwatt_aggregator.compute.answers import Compute
 from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.problems import MEDIA_TYPE
@@ -16,6 +17,7 @@ _ANSWERS = (
     answers.Efficiency,
     Facilities,
     Ledger,
+    Compute,
     answers.Nodes,
     answers.Gpus,
     answers.Workloads,

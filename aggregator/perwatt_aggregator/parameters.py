@@ -4,6 +4,7 @@ import re
 
 from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Dimension, LedgerDimension
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
+from perwatt_aggregator.compute.answers import COMPUTE_DIMENSIONS, ComputeDimension
 
 MIN_WINDOW_SECONDS = 10
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -24,6 +25,12 @@ def ledger_dimensions_of(by: str) -> tuple[LedgerDimension, ...]:
     """Return the dimensions of a list such as facility,node; one that is named twice counts once."""
     named = dict.fromkeys(by.split(","))
     return tuple(dimension for name in named for dimension in LEDGER_DIMENSIONS if dimension == name)
+
+
+def compute_dimensions_of(by: str) -> tuple[ComputeDimension, ...]:
+    """Return the dimensions of a list such as node,workload; one that is named twice counts once."""
+    named = dict.fromkeys(by.split(","))
+    return tuple(dimension for name in named for dimension in COMPUTE_DIMENSIONS if dimension == name)
 
 
 def boundaries_of(boundary: str) -> tuple[Boundary, ...]:

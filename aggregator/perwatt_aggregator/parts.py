@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from perwatt_aggregator.boundary import NodeFactor, board_watts, node_factor
+from perwatt_aggregator.compute.activity import GpuActivity
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.ledger.boards import board_leaves
 from perwatt_aggregator.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
@@ -59,13 +60,15 @@ class Part(Struct, frozen=True):
     leaves: Mapping[str, float] = {}
     meter_uncertainty_ratio: float | None = None
     refresh_seconds: float = COUNTER_REFRESH_SECONDS
+    missing_gpus: int = 0
 
 
 class NodeParts(Struct, frozen=True):
     """
     All parts of one node; in `by_gpu` those on several GPUs are split, at the price of their tokens.
 
-    `board_watts` is the mean power of all its boards, `throttled_seconds` are by GPU and reason.
+    `board_watts` is the mean power of all its boards, `throttled_seconds` are by GPU and reason,
+    `activity` by GPU.
     """
 
     whole: tuple[Part, ...]
@@ -75,6 +78,7 @@ class NodeParts(Struct, frozen=True):
     host_uncertainty_ratio: float | None
     board_watts: float | None
     throttled_seconds: Mapping[str, Mapping[str, float]]
+    activity: Mapping[str, GpuActivity]
     largest_gap_seconds: float
     filled: bool
 
@@ -98,6 +102,7 @@ def node_parts(
         host_uncertainty_ratio=uncertainty.of(("rapl",)),
         board_watts=board_watts(window),
         throttled_seconds={gpu.gpu: gpu.throttled_seconds for gpu in window.gpus},
+        activity={gpu.gpu: gpu.activity for gpu in window.gpus},
         largest_gap_seconds=window.largest_gap_seconds,
         filled=window.filled,
     )
@@ -177,6 +182,7 @@ class _Cutter:
             leaves=_summed(self._leaves.works[(work.workload, work.model), one] for one in gpus),
             meter_uncertainty_ratio=self._off_by(gpus),
             refresh_seconds=self._refresh_seconds(gpus),
+            missing_gpus=work.missing_gpus,
         )
 
     def _rest(self, gpu: GpuWindow) -> Part:

@@ -77,6 +77,7 @@ _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
 _BACKEND_INFO = "perwatt_backend_info"
 _BACKEND_UP = "perwatt_backend_up"
 _GPUS = "perwatt_gpus"
+_EVENTS = "perwatt_events_total"
 _GPU_INFO = "perwatt_gpu_info"
 _WORKLOAD_INFO = "perwatt_workload_info"
 _WORKLOAD_UP = "perwatt_workload_up"
@@ -99,7 +100,7 @@ _GPU_GAUGES = {
     "perwatt_gpu_pcie_lanes_max": "pcie_lanes_max",
 }
 _OF_PIPES = frozenset((PIPE_CYCLES, "perwatt_gpu_pipe_active_ratio"))
-_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _GPU_INFO, _METER_PERIOD)
+_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _GPU_INFO, _METER_PERIOD)
 _WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
 

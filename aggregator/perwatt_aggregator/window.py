@@ -6,6 +6,7 @@ Joules here are board joules, calibrated GPU by GPU. Nothing is divided yet.
 
 from msgspec import Struct
 
+from perwatt_aggregator.compute.activity import GpuActivity
 from perwatt_aggregator.objectives import SloConfig
 
 
@@ -86,6 +87,7 @@ class GpuWindow(Struct, frozen=True):
     covered_seconds: float
     reset: bool
     throttled_seconds: dict[str, float] = {}
+    activity: GpuActivity = GpuActivity()
 
     @property
     def unattributed_joules(self) -> float:
@@ -114,6 +116,7 @@ class WorkWindow(Struct, frozen=True):
     counts: Counts
     joules: dict[str, StateJoules]
     reasons: tuple[str, ...]
+    missing_gpus: int = 0
 
 
 class MeterWindow(Struct, frozen=True):

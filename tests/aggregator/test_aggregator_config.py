@@ -240,7 +240,7 @@ WRONG = [
     (
         "backend: nvml",
         "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, "
-        "meters, uncertainty, slo, web",
+        "meters, uncertainty, slo, compute, web",
     ),
     (
         "slo:\n- time_to_first_token: 0.2",

@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 
 from perwatt_aggregator import uncertainty
-from perwatt_aggregator.reasons import doubtful, facility, lacking, notes
+from perwatt_aggregator.reasons import compute, doubtful, facility, lacking, notes
 from perwatt_aggregator.reasons.reason import Reason
 
 TABLE: tuple[Reason, ...] = (
     *lacking.TABLE,
     *doubtful.TABLE,
+    *compute.TABLE,
     *facility.TABLE,
     *notes.TABLE,
 )

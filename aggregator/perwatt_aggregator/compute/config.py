@@ -1,0 +1,84 @@
+"""What an operator says of peaks and of models, from which useful FLOPs are known."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, get_args
+
+from msgspec import Struct
+
+from perwatt_agent.configfile import Key, Sound
+from perwatt_agent.configfile.kinds import BOOLEAN, TEXT, number, one_of
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+
+_FLOPS = number(1.0)
+_AMOUNT = number(1.0)
+_PRECISION = one_of(*PRECISIONS)
+
+
+class PeakConfig(Struct, frozen=True, kw_only=True):
+    """The dense peaks of GPUs by name, in FLOP/s without sparsity; goes before what perwatt knows."""
+
+    gpu: Annotated[str, Key("the GPU's name as the driver has it; `*` stands for anything", TEXT)]
+    fp32: Annotated[float | None, Key("FLOP/s, such as `67e12`", _FLOPS)] = None
+    tf32: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
+    fp16: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
+    bf16: Annotated[float | None, Key("FLOP/s, such as `989.5e12`", _FLOPS)] = None
+    fp8: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
+    int8: Annotated[float | None, Key("operations a second", _FLOPS)] = None
+    fp4: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
+    nvlink_bytes_per_second: Annotated[
+        float | None, Key("all NVLinks of a GPU together, each way", _AMOUNT)
+    ] = None
+
+
+class ModelConfig(Struct, frozen=True, kw_only=True):
+    """
+    The size of models. The first entry whose `model` and `workload` both fit holds. Attention counts where
+    `layers`, `hidden` and `context` are set.
+    """
+
+    parameters_active: Annotated[
+        float, Key("parameters that a token passes; of experts only the active ones, such as `70e9`", _AMOUNT)
+    ]
+    model: Annotated[str, Key("the model as the engine names it; `*` stands for anything", TEXT)] = "*"
+    workload: Annotated[str, Key("the workload, where that tells more", TEXT)] = "*"
+    layers: Annotated[float | None, Key("layers with attention", _AMOUNT)] = None
+    hidden: Annotated[float | None, Key("heads times the size of a head", _AMOUNT)] = None
+    context: Annotated[
+        float | None, Key("tokens that a token attends to on average; in training the sequence", _AMOUNT)
+    ] = None
+    precision: Annotated[
+        Precision | None, Key("of the matrix products; absent: `compute.precision`", _PRECISION)
+    ] = None
+    training: Annotated[
+        bool, Key("trained, not served: its `tokens` are told as work (docs/work.md)", BOOLEAN)
+    ] = False
+
+
+class ComputeConfig(Struct, frozen=True):
+    """What the chain from peak to useful compute is told."""
+
+    precision: Annotated[
+        Precision, Key("the precision whose peak counts, where a model does not say", _PRECISION)
+    ] = "bf16"
+    peaks: Annotated[
+        tuple[PeakConfig, ...], Key("peaks of GPUs that perwatt does not know, or knows wrongly")
+    ] = ()
+    models: Annotated[
+        tuple[ModelConfig, ...], Key("sizes of models; none is ever read out of a model's name")
+    ] = ()
+
+
+def check_compute(config: ComputeConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+    """What must hold between keys."""
+    for index, model in enumerate(config.models):
+        where = f"compute.models[{index}]"
+        told = (model.layers, model.hidden, model.context)
+        if any(told) and not all(told) and sound(where):
+            yield where, "expected layers, hidden and context together, or none of them"
+    for index, peak in enumerate(config.peaks):
+        where = f"compute.peaks[{index}]"
+        stated = any(getattr(peak, precision) for precision in PRECISIONS)
+        if not stated and not peak.nvlink_bytes_per_second and sound(where):
+            yield where, "expected a peak of at least one precision, or nvlink_bytes_per_second"

@@ -1,0 +1,95 @@
+"""The GPUs behind the parts of a group, each with the share of it that the part holds."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from perwatt_aggregator.compute.activity import GpuActivity
+from perwatt_aggregator.compute.config import Precision
+from perwatt_aggregator.compute.peaks import Peak, Peaks
+from perwatt_aggregator.fleet import NodeView
+from perwatt_aggregator.parts import NodeParts, Part
+
+
+class Held(Struct, frozen=True):
+    """
+    A number of GPUs, less than one where others hold it too, with their peak at one precision.
+
+    `is_missing` are those that a launch asked for and did not get: nobody knows more of them than that.
+    """
+
+    gpus: float
+    peak: Peak | None
+    precision: Precision
+    activity: GpuActivity
+    nvlink_bytes_per_second: float | None = None
+    is_shared: bool = False
+    is_missing: bool = False
+
+    @property
+    def peak_flops_per_second(self) -> float | None:
+        return None if self.peak is None else self.gpus * self.peak.flops_per_second
+
+
+class Holdings:
+    """Who holds which GPU of which node."""
+
+    def __init__(self, views: Iterable[NodeView], peaks: Peaks) -> None:
+        self._peaks = peaks
+        self._activity: dict[str, Mapping[str, GpuActivity]] = {}
+        self._holders: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for view in views:
+            if view.parts is not None:
+                self._activity[view.node] = view.parts.activity
+                self._holders |= {(view.node, gpu): holders for gpu, holders in _holders(view.parts).items()}
+
+    def of(self, part: Part, precision: Precision) -> Iterator[Held]:
+        """What *part* holds of its GPUs, and what it lacks."""
+        names: set[str] = set()
+        for gpu in part.gpus:
+            activity = self._activity[part.node][gpu]
+            names.add(activity.name)
+            if share := self._share(part, gpu):
+                yield self._held(share, activity, precision, is_shared=share < 1.0)
+        if part.missing_gpus and len(names) == 1:
+            # A launch on one node has GPUs of one kind.
+            absent = GpuActivity(names.pop())
+            yield self._held(float(part.missing_gpus), absent, precision, is_missing=True)
+
+    def _share(self, part: Part, gpu: str) -> float:
+        """How much of a GPU the part holds: an equal share of a held one, all of one that nobody holds."""
+        holders = self._holders.get((part.node, gpu), set())
+        if not part.workload:
+            return 0.0 if holders else 1.0
+        return 1.0 / len(holders) if (part.workload, part.model) in holders else 0.0
+
+    def _held(
+        self,
+        gpus: float,
+        activity: GpuActivity,
+        precision: Precision,
+        *,
+        is_shared: bool = False,
+        is_missing: bool = False,
+    ) -> Held:
+        return Held(
+            gpus=gpus,
+            peak=self._peaks.of(activity.name, precision),
+            precision=precision,
+            activity=activity,
+            nvlink_bytes_per_second=self._peaks.nvlink_bytes_per_second(activity.name),
+            is_shared=is_shared,
+            is_missing=is_missing,
+        )
+
+
+def _holders(parts: NodeParts) -> dict[str, set[tuple[str, str]]]:
+    """Workloads and models by GPU: those that it took joules for, or, where there are none, all."""
+    holding: dict[str, set[tuple[str, str]]] = {}
+    taking: dict[str, set[tuple[str, str]]] = {}
+    for part in parts.by_gpu:
+        if part.workload and part.gpu:
+            holding.setdefault(part.gpu, set()).add((part.workload, part.model))
+            if part.joules:
+                taking.setdefault(part.gpu, set()).add((part.workload, part.model))
+    return holding | taking
