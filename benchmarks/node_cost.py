@@ -163,7 +163,7 @@ def _targets(plan: Plan, costs: Sequence[Cost]) -> tuple[Target, ...]:
         Target("CPU a scrape", 1.0, 1e3 * median(one.cpu_per_scrape), "ms"),
         Target("scrape p50", 2.0, 1e3 * median(one.p50), "ms"),
         Target("first page after start", 1.0, median(own.first_page_seconds), "s"),
-        Target("driver calls", 60, median(own.calls_per_second), "a second"),
+        Target("driver calls", 80, median(own.calls_per_second), "a second"),
     )
     by_name = {ratio.what: ratio.ratio for ratio in _ratios(*costs)} if len(costs) == 2 else {}
     peer_facts = costs[1].facts if len(costs) == 2 else 0

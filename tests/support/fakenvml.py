@@ -212,7 +212,7 @@ class FakeDriver:
         Let an entry point return `code`, `times` times or for ever.
 
         The name is the symbol's ("nvmlInitWithFlags", "nvmlDeviceGetMemoryInfo_v2"), "*" for all calls on one
-        GPU, or "field:83" for one field of every batch.
+        GPU, "field:83" for one field of every batch, or "gpm:2" for one metric of the performance monitor.
         """
         return self._inject(function, gpu, code=code, remaining=times)
 

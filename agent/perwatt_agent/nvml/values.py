@@ -66,7 +66,7 @@ def margin_celsius(celsius: float) -> float | None:
 
 
 def nanoseconds(amount: float) -> float | None:
-    return amount / 1e9 if 0 <= amount < _UNKNOWN_U64 else None
+    return None if (whole := count(amount)) is None else whole / 1e9
 
 
 def count(amount: float) -> int | None:
@@ -74,7 +74,7 @@ def count(amount: float) -> int | None:
 
 
 def kibibytes(amount: float) -> int | None:
-    return int(amount) * 1024 if 0 <= amount < _UNKNOWN_U64 else None
+    return None if (whole := count(amount)) is None else whole * 1024
 
 
 def flag(number: float) -> bool | None:
