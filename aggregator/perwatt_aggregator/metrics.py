@@ -7,6 +7,8 @@ from msgspec import Struct
 from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.answers import EfficiencyItem
 from perwatt_aggregator.boundary import BOUNDARIES
+from perwatt_aggregator.compute.answers import ComputeItem
+from perwatt_aggregator.compute.families import compute_families
 from perwatt_aggregator.facility.families import Shown, facility_families
 from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.ledger.families import ledger_families
@@ -24,6 +26,7 @@ class State(Struct, frozen=True):
     facilities: tuple[Shown, ...]
     nodes: tuple[Node, ...]
     ledger: tuple[LedgerItem, ...]
+    compute: tuple[ComputeItem, ...]
 
 
 def state_of(aggregator: Aggregator) -> State:
@@ -32,7 +35,8 @@ def state_of(aggregator: Aggregator) -> State:
     states = aggregator.facility_states()
     facilities = tuple(map(Shown, aggregator.facilities, states))
     ledger = aggregator.ledger(by=("facility",))
-    return State(answer.items, facilities, aggregator.nodes, ledger.items)
+    compute = aggregator.compute(by=("model",))
+    return State(answer.items, facilities, aggregator.nodes, ledger.items, compute.items)
 
 
 def _tokens_per_joule(state: State) -> Iterator[Sample]:
@@ -48,6 +52,10 @@ def _facilities(state: State) -> tuple[Shown, ...]:
 
 def _ledger(state: State) -> tuple[LedgerItem, ...]:
     return state.ledger
+
+
+def _compute(state: State) -> tuple[ComputeItem, ...]:
+    return state.compute
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -80,6 +88,7 @@ FAMILIES: tuple[Family[State], ...] = (
     ),
     *facility_families(_facilities),
     *ledger_families(_ledger, WINDOW),
+    *compute_families(_compute, WINDOW),
     Family(
         "perwatt_aggregator_target_up",
         "gauge",

@@ -11,7 +11,7 @@ from perwatt import options
 from perwatt.logs import set_up_logging
 from perwatt_agent.configfile.kinds import URL, duration, number
 
-TOPICS = ("efficiency", "ledger", "facility", "nodes", "gpus", "workloads")
+TOPICS = ("efficiency", "ledger", "compute", "facility", "nodes", "gpus", "workloads")
 GROUPS = ("model", "engine", "node", "gpu", "workload", "group", "facility")
 BOUNDARIES = ("gpu_board", "node", "facility")
 LONGEST_WINDOW_SECONDS = 366 * 86400.0

@@ -64,12 +64,13 @@ COMMANDS = {
         "  perwatt aggregator --facility.pue.ratio 1.25 --facility.node-overhead.ratio 1.8",
     ),
     "query": HelpText(
-        "efficiency|facility|nodes|gpus|workloads [FLAGS]",
+        "efficiency|ledger|compute|facility|nodes|gpus|workloads [FLAGS]",
         "ask an aggregator, or a recording, and print the answer",
         "Prints a table, or JSON with --json. A figure comes with its boundary, window, coverage\n"
         "and provenance; one that cannot be trusted says why. What cannot be had is `-`.",
         "  perwatt query efficiency --window 60s --by model\n"
         "  perwatt query ledger --window 5m --by facility\n"
+        "  perwatt query compute --by node\n"
         "  perwatt query nodes --url http://aggregator:9837 --json\n"
         "  perwatt query efficiency --recording run.jsonl --from 2026-11-21T10:00:00Z --pue 1.25",
     ),

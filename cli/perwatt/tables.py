@@ -26,7 +26,7 @@ def answer_text(topic: str, items: Sequence[Item]) -> str:
         entries = [entry for item in items for _, entry in _entries(item["tree"])]
         return "\n".join([*_banners(items), *map(tree_text, items), *_explained([*items, *entries])])
     columns = list(COLUMNS[topic])
-    if topic == "efficiency":
+    if topic in ("efficiency", "compute"):
         names = dict.fromkeys(name for item in items for name in item["group"])
         columns = [(name, _fact("group", name)) for name in names] + columns
     rows = [[read(item) for _, read in columns] for item in items]
@@ -70,10 +70,16 @@ def significant(value: float) -> str:
 
 
 def _explained(items: Sequence[Item]) -> Iterator[str]:
-    named = {reason for item in items for reason in item.get("reasons", ())}
+    named = {reason for item in items for reason in _reasons(item)}
     for reason in REASONS:
         if reason.name in named:
             yield f"{reason.name}: {reason.meaning} {reason.cure}"
+
+
+def _reasons(item: Item) -> Iterator[str]:
+    """The reasons of an item, and of the parts of a chain."""
+    for part in (item, *item.get("steps", ()), *item.get("links", ())):
+        yield from part.get("reasons", ())
 
 
 def _banners(items: Sequence[Item]) -> Iterator[str]:
@@ -133,6 +139,16 @@ def _percent(name: str) -> Callable[[Item], str]:
     return lambda item: ABSENT if item[name] is None else significant(100.0 * item[name])
 
 
+def _of_part(kind: str, name: str, read: Callable[[Item], str]) -> Callable[[Item], str]:
+    """A column that shows something of one step or link of a chain."""
+    return lambda item: next(read(part) for part in item[kind] if part["name"] == name)
+
+
+def _tera(part: Item) -> str:
+    flops = part["flops_per_second"]
+    return ABSENT if flops is None else significant(flops / 1e12)
+
+
 _TREE_COLUMNS: Sequence[Column] = (
     ("J", _fact("energy_joules")),
     ("%", _percent("share_ratio")),
@@ -157,6 +173,23 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("provenance", _fact("provenance")),
         ("valid", _fact("valid")),
         ("reasons", _fact("reasons")),
+    ),
+    "compute": (
+        ("GPUs", _fact("gpus_assigned")),
+        ("alive", _fact("gpus_alive")),
+        ("peak TFLOP/s", _of_part("steps", "peak", _tera)),
+        ("at", _fact("precisions")),
+        ("alive %", _of_part("steps", "alive", _percent("share_of_peak_ratio"))),
+        ("SM active %", _of_part("steps", "sm_active", _percent("share_of_peak_ratio"))),
+        ("tensor active %", _of_part("steps", "tensor_active", _percent("share_of_peak_ratio"))),
+        ("MFU %", _percent("model_flops_utilization_ratio")),
+        ("PCIe %", _of_part("links", "pcie", _percent("share_of_rate_ratio"))),
+        ("NVLink %", _of_part("links", "nvlink", _percent("share_of_rate_ratio"))),
+        ("window", _window),
+        ("coverage", _fact("coverage_ratio")),
+        ("provenance", _fact("provenance")),
+        ("MFU valid", _fact("valid")),
+        ("reasons", lambda item: _text(list(dict.fromkeys(_reasons(item))))),
     ),
     "facility": (
         ("facility", _fact("facility")),

@@ -70,7 +70,7 @@ class TestTree:
     [
         (["ledger", "--by", "gpu"], "does not go by gpu"),
         (["efficiency", "--by", "facility"], "does not go by facility"),
-        (["nodes", "--by", "node"], "goes with `query efficiency` or `query ledger` only"),
+        (["nodes", "--by", "node"], "goes with `query efficiency` or `query ledger` or `query compute` only"),
         (["ledger", "--boundary", "node"], "goes with `query efficiency` only"),
     ],
 )
