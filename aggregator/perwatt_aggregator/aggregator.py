@@ -11,6 +11,7 @@ from perwatt_aggregator.compute.answers import Compute, ComputeDimension
 from perwatt_aggregator.compute.chain import compute
 from perwatt_aggregator.config import AggregatorConfig, node_name
 from perwatt_aggregator.efficiency import efficiency
+from perwatt_aggregator.events import EventLog
 from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.report import facility_item
@@ -60,7 +61,8 @@ class Aggregator:
         self._uncertainty = config.uncertainty
         self._compute = config.compute
         self._clock = clock
-        self._scraper = Scraper(self.nodes, config.scrape_interval, clock)
+        self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
+        self._scraper = Scraper(self.nodes, config.scrape_interval, clock, self.events.follow)
         self._asking: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

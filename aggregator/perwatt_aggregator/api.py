@@ -16,6 +16,7 @@ from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Efficiency, Gpus, Nodes, Workloads
 from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.compute.answers import COMPUTE_DIMENSIONS, Compute
+from perwatt_aggregator.events import MAX_LIMIT, Events
 from perwatt_aggregator.examples import EFFICIENCY
 from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
@@ -87,6 +88,13 @@ _Boundaries = Annotated[
 ]
 
 
+_Since = Annotated[
+    str | None,
+    Query(pattern="^[0-9a-f]{1,16}-[0-9]{1,16}$", description="The `next` of an earlier answer."),
+]
+_Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
+
+
 def create_app(aggregator: Aggregator) -> FastAPI:
     """Build the ASGI application that answers for *aggregator*, which others start and stop."""
     app = FastAPI(
@@ -101,6 +109,7 @@ def create_app(aggregator: Aggregator) -> FastAPI:
     )
     problems.install(app)
     _add_answers(app, aggregator)
+    _add_events(app, aggregator)
     _add_service(app, aggregator)
     openapi.install(app)
     return app
@@ -145,6 +154,13 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
     async def workloads(window: _Window = WINDOW) -> Response:
         """Every workload: its work, and its joules by what it was doing."""
         return _json(aggregator.workload_answer(seconds_of(window)))
+
+
+def _add_events(app: FastAPI, aggregator: Aggregator) -> None:
+    @_answer(app, "/v1/events", Events, {"since", "limit"})
+    async def events(since: _Since = None, limit: _Limit = 100) -> Response:
+        """What happened to GPUs, drivers, meters and engines, on all nodes, newest first."""
+        return _json(aggregator.events.answer(since, limit))
 
 
 def _add_service(app: FastAPI, aggregator: Aggregator) -> None:

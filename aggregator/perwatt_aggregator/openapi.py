@@ -8,6 +8,7 @@ from fastapi.openapi.utils import get_openapi
 
 from perwatt_aggregator import answers
 from perwatt_aggregator.compute.answers import Compute
+from perwatt_aggregator.events import Events
 from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.ledger.answers import Ledger
 from perwatt_aggregator.problems import MEDIA_TYPE
@@ -21,6 +22,7 @@ _ANSWERS = (
     answers.Nodes,
     answers.Gpus,
     answers.Workloads,
+    Events,
     answers.Problem,
 )
 _PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}

@@ -160,7 +160,8 @@ class NodeSample(Struct, frozen=True):
     One agent at one instant of its own clock, `unix_seconds`.
 
     `monotonic_seconds` is when it was fetched, by the clock of whoever fetched it. `meter_periods` are how
-    far apart the readings of the node's meters are, in seconds by source, where the agent says it.
+    far apart the readings of the node's meters are, in seconds by source, where the agent says it. `events`
+    is how much has happened since the agent started; None where it does not tell.
     """
 
     unix_seconds: float
@@ -172,6 +173,7 @@ class NodeSample(Struct, frozen=True):
     workloads: dict[str, WorkloadFacts]
     counters: dict[Counter, float]
     meter_periods: dict[str, float] = {}
+    events: float | None = None
 
 
 class PageReader:
@@ -249,6 +251,7 @@ def _assemble(
         meter_periods={
             one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
         },
+        events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
     )
 
 

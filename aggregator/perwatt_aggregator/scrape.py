@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import zlib
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import aiohttp
 
@@ -51,10 +51,24 @@ class ScrapeFailed(Exception):
         self.reason = reason
 
 
-class Scraper:
-    """Scrapes nodes every `interval_seconds`, each at a phase of its own, until it is stopped."""
+Follow = Callable[[Node, aiohttp.ClientSession], Awaitable[None]]
 
-    def __init__(self, nodes: Iterable[Node], interval_seconds: float, clock: Clock) -> None:
+
+async def _no_more(node: Node, session: aiohttp.ClientSession) -> None:
+    """A page is all that is asked for."""
+
+
+class Scraper:
+    """
+    Scrapes nodes every `interval_seconds`, each at a phase of its own, until it is stopped.
+
+    After each page that was read, `follow` may ask the node for more.
+    """
+
+    def __init__(
+        self, nodes: Iterable[Node], interval_seconds: float, clock: Clock, follow: Follow = _no_more
+    ) -> None:
+        self._follow_up = follow
         self._nodes = tuple(nodes)
         self._interval_seconds = interval_seconds
         self._deadline_seconds = min(max(interval_seconds, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
@@ -104,6 +118,7 @@ class Scraper:
             page = await fetch(session, node.target.url)
             fetched = self._clock.monotonic()
             node.hear(_read(reader, page, fetched), self._clock.unix())
+            await self._follow_up(node, session)
         except ScrapeFailed as failed:
             node.fail(failed.reason)
             if failed.reason != before:

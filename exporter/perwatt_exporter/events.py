@@ -1,10 +1,11 @@
 """GET /v1/events: what happened on this node, newest first."""
 
 from datetime import datetime, timezone
+from typing import Annotated
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from perwatt_agent.diagnosis.ring import MAX_EVENTS, EventRing
 from perwatt_agent.gpuhealth import Event, EventKind, Severity
@@ -13,20 +14,23 @@ from perwatt_exporter.problem import problem
 
 DEFAULT_LIMIT = 100
 
+Text = Annotated[str, Meta(max_length=2_000)]
+"""Bounded, because the aggregator takes it from whoever answers."""
+
 
 class EventItem(Struct, frozen=True):
     """One event; what its kind does not have is null or empty."""
 
     number: int
-    time: str
+    time: Text
     kind: EventKind
     severity: Severity
-    message: str
-    gpu: str | None
-    workload: str | None
-    before: str | None
-    after: str | None
-    reasons: tuple[str, ...]
+    message: Text
+    gpu: Text | None
+    workload: Text | None
+    before: Text | None
+    after: Text | None
+    reasons: Annotated[tuple[Text, ...], Meta(max_length=100)]
     xid: int | None
 
 
@@ -34,7 +38,7 @@ class Events(Struct, frozen=True):
     """Events, newest first. `next` is the cursor to ask with for what comes after the newest."""
 
     items: tuple[EventItem, ...]
-    next: str
+    next: Text
     schema_version: int = 1
 
 

@@ -275,7 +275,7 @@ class TestDocument:
         document = (await ask(app, "/openapi.json")).json()
         operations = [one for path in document["paths"].values() for one in path.values()]
 
-        assert len(operations) == len({one["operationId"] for one in operations}) == 11
+        assert len(operations) == len({one["operationId"] for one in operations}) == 12
         for one in operations:
             assert one["tags"]
             assert one["summary"]

@@ -11,6 +11,7 @@ _HEALTH_SEVERITY: dict[HealthState, Severity] = {
     "at_risk": "warning",
     "failed": "critical",
 }
+MAX_NAMED_CALLS = 8
 _GONE: tuple[GpuState, ...] = ("lost", "hung")
 
 
@@ -88,7 +89,8 @@ def _health(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -> I
 
 def _failing_calls(gpu: GpuSnapshot) -> str:
     failed = gpu.reading.failed_calls if gpu.reading is not None else {}
-    return f" ({'; '.join(f'{call}: {word}' for call, word in failed.items())})" if failed else ""
+    calls = [f"{call}: {word}" for call, word in sorted(failed.items())[:MAX_NAMED_CALLS]]
+    return f" ({'; '.join(calls)})" if calls else ""
 
 
 def _energy_source(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -> Iterator[Event]:
