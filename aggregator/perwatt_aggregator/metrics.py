@@ -14,6 +14,8 @@ from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.ledger.families import ledger_families
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.scrape import FAILURES
+from perwatt_aggregator.shared.families import shared_meter_families
+from perwatt_aggregator.shared.meter import SharedMeter
 from perwatt_exporter.family import Family, Sample
 
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
@@ -27,6 +29,7 @@ class State(Struct, frozen=True):
     nodes: tuple[Node, ...]
     ledger: tuple[LedgerItem, ...]
     compute: tuple[ComputeItem, ...]
+    shared_meters: tuple[SharedMeter, ...]
 
 
 def state_of(aggregator: Aggregator) -> State:
@@ -36,7 +39,14 @@ def state_of(aggregator: Aggregator) -> State:
     facilities = tuple(map(Shown, aggregator.facilities, states))
     ledger = aggregator.ledger(by=("facility",))
     compute = aggregator.compute(by=("model",))
-    return State(answer.items, facilities, aggregator.nodes, ledger.items, compute.items)
+    return State(
+        answer.items,
+        facilities,
+        aggregator.nodes,
+        ledger.items,
+        compute.items,
+        aggregator.shared_meters,
+    )
 
 
 def _tokens_per_joule(state: State) -> Iterator[Sample]:
@@ -56,6 +66,10 @@ def _ledger(state: State) -> tuple[LedgerItem, ...]:
 
 def _compute(state: State) -> tuple[ComputeItem, ...]:
     return state.compute
+
+
+def _shared_meters(state: State) -> tuple[SharedMeter, ...]:
+    return state.shared_meters
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -89,6 +103,7 @@ FAMILIES: tuple[Family[State], ...] = (
     *facility_families(_facilities),
     *ledger_families(_ledger, WINDOW),
     *compute_families(_compute, WINDOW),
+    *shared_meter_families(_shared_meters),
     Family(
         "perwatt_aggregator_target_up",
         "gauge",

@@ -194,6 +194,18 @@ class TestLeaves:
         assert 18000.0 * 480.0 / tokens == pytest.approx(found["wasted_aborted"])
         assert 18000.0 * 1500.0 / tokens == pytest.approx(found["wasted_recomputed"])
 
+    def test_what_is_said_of_tokens(self) -> None:
+        """Doubts about counts are of what is divided by them: not of the joules that were measured."""
+        machine = serving_machine()
+        machine.workloads[0].engine = "llamacpp"
+        machine.workloads[0].running = 30.0
+        item = after_a_minute(machine, facility=FACILITY).tree()
+        tree = flat(item)
+
+        assert (True, False) == (item.valid, tree["effective"].valid)
+        assert "counts_at_request_end" in tree["effective"].reasons
+        assert tree["active"].valid
+
     def test_missed_objectives(self) -> None:
         """What is sure to have missed its objective was wasted, in the share of its requests."""
         asked = SloConfig(time_to_first_token=0.1)

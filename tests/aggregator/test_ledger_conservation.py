@@ -1,6 +1,8 @@
 """Whatever happens: every joule of the fleet is in exactly one leaf."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,8 @@ from perwatt_aggregator.answers import LEDGER_DIMENSIONS, LedgerDimension
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import CarbonConfig, NodeOverheadConfig, PriceConfig, PueConfig
 from perwatt_aggregator.ledger.answers import LedgerEntry
+from perwatt_aggregator.shared.config import SharedMeterConfig
+from perwatt_aggregator.shared.meter import SharedReading
 
 CLOSE = 1e-9
 SECONDS = 900.0
@@ -89,9 +93,25 @@ FACILITIES = st.builds(
 )
 
 
+class Shared:
+    """A meter over both nodes, that read *watts* all the time."""
+
+    config = SharedMeterConfig(kind="csv", file=Path("rack.csv"), unit="watts", covers=("*",))
+
+    def __init__(self, watts: float) -> None:
+        self._watts = watts
+
+    def reading(self, start_seconds: float, end_seconds: float) -> SharedReading:
+        seconds = end_seconds - start_seconds
+        return SharedReading("csv", self._watts * seconds, seconds, 60, 1.0)
+
+
 @st.composite
 def fleets(draw: st.DrawFn) -> Followed:
     fleet = Followed([draw(machines(name)) for name in ("A", "B")], draw(FACILITIES))
+    if draw(st.booleans()):
+        shared: Any = Shared(draw(st.floats(0.0, 10_000.0)))
+        fleet.aggregator.shared_meters = (shared,)
     fleet.look()
     for _ in range(6):
         fleet.clock.advance(5.0)

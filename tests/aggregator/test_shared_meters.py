@@ -1,20 +1,30 @@
 """A meter over several nodes: what each gets, and what goes before it."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from support.agents import Machine, serving_machine
+from support.asgi import ask
+from support.documents import showing
 from support.fleets import BARE, FACILITY, Followed
 
-from perwatt_agent.clock import ManualClock
+from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.configfile import ConfigError
+from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import NodeMeterSnapshot
-from perwatt_aggregator.aggregator import HISTORY_SECONDS
-from perwatt_aggregator.config import FacilityConfig, load_aggregator_config
+from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
+from perwatt_aggregator.api import create_app
+from perwatt_aggregator.config import (
+    AggregatorConfig,
+    FacilityConfig,
+    SourcesConfig,
+    load_aggregator_config,
+)
 from perwatt_aggregator.shared.config import SharedMeterConfig
 from perwatt_aggregator.shared.meter import SharedMeter
 
@@ -114,6 +124,62 @@ class TestSplit:
         item = (await metered(800.0)).item(boundary="node")
 
         assert "node_meter_below_boards" in item.reasons
+
+
+class TestAsked:
+    async def test_over_http(self) -> None:
+        """A document is asked for at its pace; its power is integrated, and what it fails at is counted."""
+        clock = ManualClock()
+        async with showing({"/pdu": {"w": 1.8}}) as server:
+            config = replace(CONFIG, url=f"{server.url}/pdu", unit="kilowatts", interval=5.0)
+            meter = SharedMeter(config, build_meter(config, clock), clock, HISTORY_SECONDS)
+            for _ in range(5):
+                await meter.ask()
+                clock.advance(5.0)
+            reading = meter.reading(clock.monotonic() - 60.0, clock.monotonic())
+            server.documents.clear()
+            await meter.ask()
+
+        assert (1800.0, 20.0, 4) == (reading.watts, reading.covered_seconds, reading.refreshes)
+        assert (False, 1) == (meter.health.success, sum(count for _, count in meter.health.failures))
+
+    async def test_only_the_window(self) -> None:
+        """An interval that reaches beyond the window counts by its share, and old ones are forgotten."""
+        fleet = await metered(1800.0)
+        (meter,) = fleet.aggregator.shared_meters
+        now = fleet.clock.monotonic()
+
+        assert 1800.0 * 12.0 == pytest.approx(meter.reading(now - 12.0, now).joules)
+        fleet.clock.advance(2.0 * HISTORY_SECONDS)
+        await meter.ask()
+        assert 0 == meter.reading(0.0, fleet.clock.monotonic()).refreshes
+
+    async def test_health(self) -> None:
+        """Whether a shared meter answers is on the aggregator's page."""
+        up, down = (
+            create_app((await metered(1800.0)).aggregator),
+            create_app((await metered(None)).aggregator),
+        )
+
+        assert b'perwatt_aggregator_shared_meter_up{meter="json"} 1' in (await ask(up, "/metrics")).body
+        page = (await ask(down, "/metrics")).body
+        assert b'perwatt_aggregator_shared_meter_up{meter="json"} 0' in page
+        assert b'shared_meter_failures_total{meter="json",reason="unreachable"} 13' in page
+
+    async def test_aggregator_asks(self) -> None:
+        """The aggregator asks its meters from its start on, and no longer after its stop."""
+        async with showing({"/pdu": {"w": 1800.0}}) as server:
+            config = replace(CONFIG, url=f"{server.url}/pdu", interval=1.0)
+            sources = SourcesConfig(("http://node0:1/metrics",))
+            aggregator = Aggregator(AggregatorConfig(sources, meters=(config,)), SystemClock())
+            await aggregator.start()
+            for _ in range(400):
+                if server.asked:
+                    break
+                await asyncio.sleep(0.05)
+            await aggregator.stop()
+
+        assert "/pdu" == server.asked[0]
 
 
 BASE = """\

@@ -107,3 +107,8 @@ _BEYOND_BOARDS: dict[str, Boundary] = {
 def boundary_of(entry: Entry) -> Boundary:
     """The narrowest boundary at which *entry* can be known."""
     return _BEYOND_BOARDS.get(entry.name, "gpu_board")
+
+
+def is_judged(entry: Entry) -> bool:
+    """Whether *entry* is a part of active joules, which are divided by what became of tokens."""
+    return entry == WASTE or entry in ACTIVE.leaves()

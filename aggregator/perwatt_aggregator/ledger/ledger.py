@@ -21,6 +21,8 @@ POWER_CAPS = ("sw_power_cap", "hw_power_brake")
 """The reasons to throttle that are limits of power."""
 # Said of ratios, of which there are none here.
 _OF_RATIOS = frozenset(("shared_group", "tokens_span_gpus", "no_baseline"))
+# Said of tokens: of what is divided like them, and of nothing else.
+_OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency_histogram"))
 
 
 def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[LedgerItem, ...]:
@@ -112,6 +114,8 @@ class _Item:
         """What must be said of an entry, and why it is null where it is."""
         boundary = leaves.boundary_of(entry)
         found = self._reasons(boundary)
+        if leaves.is_judged(entry):
+            found |= self._sums.reasons & _OF_TOKENS
         if boundary == "node" and entry != leaves.NODES:
             found = found.union(*(one.reasons for one in self._booked))
         if not is_known and boundary == "gpu_board" and self._whole.joules is not None:
@@ -121,7 +125,7 @@ class _Item:
     def _reasons(self, boundary: Boundary) -> set[str]:
         """What must be said of all that is measured at *boundary*."""
         place = self._sums.places[boundary]
-        found = set((self._sums.reasons | place.reasons) - _OF_RATIOS)
+        found = set((self._sums.reasons | place.reasons) - _OF_RATIOS - _OF_TOKENS)
         if place.coverage_ratio < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
         if not any(one.wholes for one in self._booked):

@@ -32,7 +32,6 @@ class Amount(Struct, frozen=True):
 
 
 NOTHING_KNOWN = Amount(None, None, None, None, frozenset())
-_JUDGED = frozenset((leaves.EFFECTIVE, *leaves.WASTED.values()))
 
 
 class Sheet:
@@ -91,8 +90,9 @@ class Sheet:
             return True
         if leaves.boundary_of(entry) != "gpu_board" or leaves.BOARDS.name not in self._wholes:
             return False
-        judged = all(leaf.name in _JUDGED for leaf in entry.leaves())
-        return not judged or not any(line.joules for _, line in self._lines.get(leaves.UNDECIDED, ()))
+        if not leaves.is_judged(entry):
+            return True
+        return not any(line.joules for _, line in self._lines.get(leaves.UNDECIDED, ()))
 
 
 def _at(lines: Iterable[tuple[FacilityState, Line]], rate: _Rate) -> float | None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.feed import MeterPoller
 from perwatt_agent.meters.meter import Meter
+from perwatt_agent.snapshot import CollectorHealth
 from perwatt_aggregator.facility.track import Interval, MeterTrack
 from perwatt_aggregator.shared.config import SharedMeterConfig
 
@@ -46,6 +47,11 @@ class SharedMeter:
     @property
     def name(self) -> str:
         return self.config.label
+
+    @property
+    def health(self) -> CollectorHealth:
+        """How asking it fares."""
+        return self._poller.health.snapshot()
 
     async def run(self) -> None:
         """Ask until cancelled."""
