@@ -28,7 +28,8 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     """
     One fetch of one workload's engine page: its counts at `monotonic_seconds`, or None if it failed.
 
-    `gpus` are the UUIDs that the workload holds. `pids` are all of its processes, and `pid_starts` when
+    `gpus` are the UUIDs that the workload holds, and `migs` those MIG instances, by the UUID of their GPU, that
+    it holds instead of the whole of one. `pids` are all of its processes, and `pid_starts` when
     each of them started, in seconds since boot; empty where that is not known, and then what was known
     stays. `missing_gpus` is how many GPUs it asked for and does not hold here, None where that is not known.
     `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
@@ -46,6 +47,7 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     missing_gpus: int | None = None
     has_page: bool = True
     ended: bool = False
+    migs: dict[str, tuple[str, ...]] = {}
 
 
 class MeterSample(Struct, frozen=True, omit_defaults=True):

@@ -29,7 +29,7 @@ GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 EnergySource = Literal["counter", "integrated", "module", "simulated"]
 Role = Literal["mixed", "prefill", "decode", "router", "trainer"]
 WasteCause = Literal["aborted", "error", "recomputed", "draft_rejected"]
-Method = Literal["exclusive", "sm_share", "busy_share", "equal"]
+Method = Literal["exclusive", "mig_activity", "mig_slice", "sm_share", "busy_share", "equal"]
 
 
 class GpuInfo(Struct, frozen=True):
@@ -91,12 +91,14 @@ class GpuProcess(Struct, frozen=True, omit_defaults=True):
     """
     A process that computes on a GPU, by its id in the agent's PID namespace.
 
-    `sm_ratio` is its SM utilisation since the slow read before.
+    `sm_ratio` is its SM utilisation since the slow read before. `mig` is the UUID of the MIG instance in
+    which it computes, empty on a whole GPU and where that is not known.
     """
 
     pid: int
     memory_bytes: int | None = None
     sm_ratio: float | None = None
+    mig: str = ""
 
 
 class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
@@ -106,7 +108,8 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     `temperature_thresholds_celsius` are temperatures at which the board acts. Newer boards tell instead the
     degrees that are left to their limit, `temperature_margin_celsius`, and in `temperature_margins_celsius`
     at which margins they act; those may be negative. `nvlink_errors` count by kind. `mig` is None without
-    MIG and empty without an instance. `top_processes` is None where nobody asked for them.
+    MIG and empty without an instance, and `mig_slices` how many slices of compute the whole of a divided GPU
+    has. `top_processes` is None where nobody asked for them.
     """
 
     monotonic_seconds: float
@@ -150,6 +153,7 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     compute_mode: ComputeMode | None = None
     persistence: bool | None = None
     mig: tuple[MigReading, ...] | None = None
+    mig_slices: int | None = None
     top_processes: tuple[ProcessUse, ...] | None = None
 
 
@@ -209,7 +213,8 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
 
     None is what the engine cannot tell; `work` holds other units than tokens, by unit, and
     `wasted_tokens` tokens that nobody got, by what became of them. Latencies are in seconds: the time
-    per output token is each request's mean, the inter-token latency each token's own.
+    per output token is each request's mean, the inter-token latency each token's own. `flops_per_gpu` are
+    floating-point operations as the engine reckons them, a mean over its GPUs.
     `process_start_unix_seconds` tells a restart apart from a page that was merely out of reach.
     """
 
@@ -231,6 +236,7 @@ class EngineCounts(Struct, frozen=True, omit_defaults=True):
     time_to_first_token: Histogram | None = None
     time_per_output_token: Histogram | None = None
     inter_token_latency: Histogram | None = None
+    flops_per_gpu: float | None = None
 
 
 class WorkloadInfo(Struct, frozen=True):

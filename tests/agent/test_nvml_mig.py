@@ -3,7 +3,14 @@
 from pathlib import Path
 
 import pytest
-from support.fakedepth import create_mig, destroy_mig, disable_mig, enable_mig, mig_uuid
+from support.fakedepth import (
+    create_mig,
+    destroy_mig,
+    disable_mig,
+    enable_mig,
+    mig_uuid,
+    set_mig_processes,
+)
 from support.fakenvml import FakeDriver
 
 from perwatt_agent.backend import GenerationEnded
@@ -195,3 +202,75 @@ def test_sixteen_gpus_in_seven_parts(tmp_path: Path, clock: ManualClock):
 
         backend.close()
         assert {"held": 0, "late": 0, "mixed": 0} == driver.gpm_samples
+
+
+class TestProcesses:
+    """Which instance a process computes in: one call more than nothing, or one for each instance."""
+
+    @staticmethod
+    def places(divided: Divided) -> dict[int, str] | None:
+        processes = divided.read_slow().processes
+        return None if processes is None else {process.pid: process.mig for process in processes}
+
+    def test_by_one_call(self, divided: Divided):
+        """The whole GPU's list names the instance of each; one that has ended in between is in none."""
+        first, second = (create_mig(divided.driver, 0, slot) for slot in (0, 3))
+        set_mig_processes(divided.driver, 0, {100: 0, 101: 3, 102: 3, 103: 5})
+
+        assert {100: first, 101: second, 102: second, 103: ""} == self.places(divided)
+        assert 0 == divided.driver.calls("nvmlDeviceGetProcessUtilization", 0)
+
+    def test_compute_instances_of_one_gpu_instance(self, divided: Divided):
+        """They have the number of the GPU instance in common, and their own is what tells them apart."""
+        one, other = (
+            create_mig(divided.driver, 0, slot, gpu_instance=2, compute_instance=slot) for slot in (0, 1)
+        )
+        set_mig_processes(divided.driver, 0, {100: 1, 101: 0})
+
+        assert {100: other, 101: one} == self.places(divided)
+
+    def test_by_instance(self, divided: Divided):
+        """Where the whole GPU's list is not permitted, each instance is asked; the first is left alone then."""
+        enable_mig(divided.driver, 0, instances=7)
+        set_mig_processes(divided.driver, 0, {100: 0, 101: 6})
+        divided.driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code=4, times=1)
+
+        expected = {100: mig_uuid(0, 0), 101: mig_uuid(0, 6)}
+        assert expected == self.places(divided)
+        before = divided.driver.calls("nvmlDeviceGetComputeRunningProcesses_v3", 0)
+        assert expected == self.places(divided)
+        # The binding calls twice where there is something to fetch.
+        assert 7 + 2 == divided.driver.calls("nvmlDeviceGetComputeRunningProcesses_v3", 0) - before
+
+    def test_not_told(self, divided: Divided):
+        """What is refused of every instance is not known, which is not the same as nobody."""
+        enable_mig(divided.driver, 0, instances=2)
+        divided.driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code=4)
+
+        assert None is self.places(divided)
+
+    def test_one_that_dies(self, divided: Divided):
+        """An instance that dies while it is asked has no process; the others keep theirs."""
+        enable_mig(divided.driver, 0, instances=2)
+        set_mig_processes(divided.driver, 0, {100: 0, 101: 1})
+        divided.driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code=4, times=1)
+        divided.driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code=2, times=1)
+
+        assert {101: mig_uuid(0, 1)} == self.places(divided)
+
+
+def test_slices_of_the_whole(divided: Divided):
+    """A divided GPU tells how many slices of compute it has, with and without an instance."""
+    assert 7 == divided.read_slow().mig_slices
+    assert None is divided.devices[1].read_slow().mig_slices
+    create_mig(divided.driver, 0, 0)
+    assert 7 == divided.read_slow().mig_slices
+
+
+def test_a_mode_that_is_not_told_for_once(divided: Divided):
+    """A driver that fails to say whether the GPU is divided has not made it whole."""
+    enable_mig(divided.driver, 0, instances=1)
+    divided.read_slow()
+    divided.driver.fail("nvmlDeviceGetMigMode", 0, code=999, times=1)
+
+    assert [mig_uuid(0, 0)] == divided.uuids()

@@ -91,6 +91,7 @@ typedef struct {
     uint32_t segment_count;
     uint32_t process_sm_percent[FAKE_MAX_PROCESSES]; /* 0 gives no sample */
     uint64_t process_bytes[FAKE_MAX_PROCESSES];
+    uint32_t process_slot[FAKE_MAX_PROCESSES]; /* of the MIG instance, from 1; 0 is none */
     /* The energy counter: zero at energy_zero_seconds, plus an offset, plus a glitch for some reads. */
     double energy_zero_seconds;
     double energy_offset_joules;

@@ -81,6 +81,7 @@ class Gpu(Structure):
         ("segment_count", c_uint32),
         ("process_sm_percent", c_uint32 * MAX_PROCESSES),
         ("process_bytes", c_uint64 * MAX_PROCESSES),
+        ("process_slot", c_uint32 * MAX_PROCESSES),
         ("energy_zero_seconds", c_double),
         ("energy_offset_joules", c_double),
         ("energy_glitch_joules", c_double),

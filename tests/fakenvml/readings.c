@@ -102,13 +102,18 @@ nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type
 
 nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
                                                      nvmlProcessInfo_t *processes) {
-    DEVICE_CALL(device);
-    unsigned int room = *count;
-    *count = gpu->process_count;
-    if (room < gpu->process_count) return NVML_ERROR_INSUFFICIENT_SIZE;
-    for (unsigned int i = 0; i < gpu->process_count; i++)
-        processes[i] = (nvmlProcessInfo_t){gpu->process_pid[i], gpu->process_bytes[i], 0xffffffff, 0xffffffff};
-    return NVML_SUCCESS;
+    ANY_DEVICE_CALL(device);
+    unsigned int room = *count, found = 0;
+    for (unsigned int i = 0; i < gpu->process_count; i++) {
+        const fake_mig_t *at = gpu->process_slot[i] ? &gpu->mig[gpu->process_slot[i] - 1] : NULL;
+        if (mig && at != mig) continue;
+        if (found++ < room)
+            processes[found - 1] =
+                (nvmlProcessInfo_t){gpu->process_pid[i], gpu->process_bytes[i], at ? at->gpu_instance : 0xffffffff,
+                                    at ? at->compute_instance : 0xffffffff};
+    }
+    *count = found;
+    return found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
 }
 
 /* One sample for each process that computes, taken at every full second; the room asked for is for more. */

@@ -60,3 +60,9 @@ def create_mig(driver: FakeDriver, gpu: int, slot: int, **facts: Any) -> str:
 
 def destroy_mig(driver: FakeDriver, gpu: int, slot: int) -> None:
     driver.mig(gpu, slot).exists = 0
+
+
+def set_mig_processes(driver: FakeDriver, gpu: int, slots: dict[int, int]) -> None:
+    """The compute processes of a divided GPU, each with the slot of the instance that it is in."""
+    driver.set_processes(gpu, [(pid, 1 << 30) for pid in slots])
+    driver.set(gpu, process_slot=[slot + 1 for slot in slots.values()])

@@ -183,6 +183,7 @@ class FakeDriver:
             process_pid=pids,
             process_bytes=sizes,
             process_sm_percent=load,
+            process_slot=[0] * len(processes),
             process_count=len(processes),
         )
 

@@ -5,16 +5,23 @@ An instance is its UUID. Its numbers may be given to another one, whose counters
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pynvml
+from msgspec.structs import replace
 
 from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.nvml import values
-from perwatt_agent.nvml.errors import Meaning, describe, raise_failure
+from perwatt_agent.nvml.errors import INVALID_ARGUMENT, Meaning, describe, raise_failure
 from perwatt_agent.nvml.facts import Asker, Facts, Once
 from perwatt_agent.nvml.gpm import GpmPair, GpmRequest, metrics
+from perwatt_agent.nvml.processes import Place, running
 from perwatt_agent.nvml.tools import Tools
+from perwatt_agent.snapshot import GpuProcess
+
+# What is refused so is refused of every instance; all else is the end of one.
+_REFUSED = (Meaning.ABSENT, Meaning.FORBIDDEN, Meaning.ENDED)
 
 
 class MigMode:
@@ -37,7 +44,7 @@ class MigReader:
         self._instances: dict[str, _Instance] = {}
 
     def read(self, handle: Any) -> Facts:
-        """`mig`: the instances that there are now; nothing where the GPU is not divided."""
+        """`mig`: the instances that there are now, `mig_slices`; nothing where the GPU is not divided."""
         self.note_mode(handle)
         if not self._mode.enabled:
             self.free()
@@ -46,11 +53,26 @@ class MigReader:
         found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
         for uuid in self._instances.keys() - {reading.uuid for reading in found}:
             self._instances.pop(uuid).free()
-        return {"mig": tuple(found)}
+        # A slice is what the smallest instance has, so that there are as many as there can be instances.
+        return {"mig": tuple(found), "mig_slices": count or None}
+
+    def processes(self, handle: Any) -> Facts:
+        """`processes` with the instance of each: by one call where that is permitted, else by one each."""
+        return self._asker.ask(handle, (self.processes_of_all, self.processes_of_each))
+
+    def processes_of_all(self, handle: Any) -> Facts:
+        migs = {instance.place: uuid for uuid, instance in self._instances.items()}
+        return {"processes": running(handle, migs)}
+
+    def processes_of_each(self, handle: Any) -> Facts:
+        """Of the instances of the last `read`. Raises NVMLError where the driver does not tell of any."""
+        told = [each.processes() for each in self._instances.values()]
+        known = [processes for processes in told if processes is not None]
+        return {"processes": tuple(chain.from_iterable(known))} if known or not told else {}
 
     def note_mode(self, handle: Any) -> None:
         """Divided or whole, a GPU gives different facts: what it refused before is asked anew."""
-        enabled = bool(self._asker.ask(handle, (mode,)).get("enabled", False))
+        enabled = bool(self._asker.ask(handle, (mode,)).get("enabled", self._mode.enabled))
         if enabled != self._mode.enabled:
             self._mode.enabled = enabled
             self._asker.forget()
@@ -88,9 +110,25 @@ class _Instance:
         self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
         self._attributes = _given(lambda: _attributes(handle))
         self._pair: GpmPair | None = pair
+        self._handle = handle
+
+    @property
+    def place(self) -> Place:
+        return self._gpu_instance, self._compute_instance
+
+    def processes(self) -> tuple[GpuProcess, ...] | None:
+        """None when it died meanwhile. Raises NVMLError where the driver does not tell of any instance."""
+        try:
+            return tuple(replace(one, mig=self._uuid) for one in running(self._handle, {}))
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+            if code != INVALID_ARGUMENT and describe(code).meaning in _REFUSED:
+                raise
+        return None
 
     def read(self, parent: Any, handle: Any, *, with_gpm: bool) -> MigReading:
         """Raises NVMLError when the handle died."""
+        self._handle = handle
         return MigReading(
             uuid=self._uuid,
             gpu_instance=self._gpu_instance,

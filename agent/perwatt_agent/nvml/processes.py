@@ -1,6 +1,6 @@
 """Which processes compute on a GPU, and how much each of them kept its SMs at work."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pynvml
@@ -14,10 +14,26 @@ from perwatt_agent.snapshot import GpuProcess
 N = TypeVar("N", int, float)
 
 
+Place = tuple[int, int]
+"""A MIG instance by the numbers of its GPU instance and its compute instance."""
+
+
 def compute_processes(handle: Any) -> Facts:
+    return {"processes": running(handle, {})}
+
+
+def running(handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
+    """The processes that compute, each with the one of *migs* that it is in. Raises NVMLError."""
     # By its version: the unversioned name raises another exception where the driver lacks it.
     found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-    return {"processes": tuple(GpuProcess(int(process.pid), process.usedGpuMemory) for process in found)}
+    return tuple(
+        GpuProcess(
+            int(process.pid),
+            process.usedGpuMemory,
+            mig=migs.get((int(process.gpuInstanceId), int(process.computeInstanceId)), ""),
+        )
+        for process in found
+    )
 
 
 class ProcessLoad:

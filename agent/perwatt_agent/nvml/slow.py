@@ -62,8 +62,11 @@ class SlowReader:
         return facts
 
     def _processes(self, handle: Any) -> Facts:
-        found = self._asker.ask(handle, (compute_processes,))
-        if found.get("processes"):
+        if self._mode.enabled:
+            found = self._mig.processes(handle)
+        else:
+            found = self._asker.ask(handle, (compute_processes,))
+        if found.get("processes") and not self._mode.enabled:
             load = self._asker.ask(handle, (self._read_load,))
             found = {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
         if found and (count := self._tools.options.top_processes):
