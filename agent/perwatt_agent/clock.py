@@ -46,6 +46,10 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         self._monotonic += seconds
 
+    def set_back(self, seconds: float) -> None:
+        """Turn the wall's clock back, as an administrator may."""
+        self._unix_offset -= seconds
+
     async def sleep_until(self, monotonic_seconds: float) -> None:
         self._monotonic = max(self._monotonic, monotonic_seconds)
         await asyncio.sleep(0)

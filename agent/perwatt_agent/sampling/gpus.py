@@ -8,6 +8,7 @@ from perwatt_agent.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.readings import GpuSample
+from perwatt_agent.sampling.blindness import Blindness
 from perwatt_agent.sampling.crew import Call, Crew
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
@@ -128,6 +129,7 @@ class GpuSweeper:
         self._timing = timing
         self._gpus: dict[str, _Gpu] = {}
         self._crew = Crew("gpus", clock)
+        self._blindness = Blindness()
         self.health = Health("gpu")
 
     @property
@@ -169,6 +171,9 @@ class GpuSweeper:
             self.health.failed("driver_reloaded")
             why = str(next(iter(ended.values())))
             self._driver.end("driver_reloaded", why, may_close=not self._any_busy())
+        elif self._blindness.lasts([gpu.sample.state for gpu in present]):
+            why = "no GPU can be read any more, though the driver answers"
+            self._driver.end("all_gpus_fail", why, may_close=not self._any_busy())
 
     def _present(self) -> list[_Gpu]:
         generation = self._driver.generation
