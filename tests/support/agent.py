@@ -110,14 +110,17 @@ def perwatt(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
     port: int | None = None,
+    state_dir: Path | None = None,
 ) -> Iterator[PerwattProcess]:
-    """Run `perwatt ARGUMENTS` with its page on a free loopback port and its state in *folder*."""
+    """
+    Run `perwatt ARGUMENTS` with its page on a free loopback port, its state in *state_dir* or else *folder*.
+    """
     port = port or free_port()
     log = folder / f"perwatt-{port}-{time.monotonic_ns()}.log"
     command = [sys.executable, "-m", "perwatt.main", *arguments]
     command += ["--web.listen-address", f"127.0.0.1:{port}"]
     if arguments[0] in ("agent", "up"):
-        command += ["--state-dir", str(folder)]
+        command += ["--state-dir", str(state_dir or folder)]
     with log.open("wb") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, **(environment or {})}
