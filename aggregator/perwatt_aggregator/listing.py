@@ -13,9 +13,10 @@ from perwatt_aggregator.answers import (
     Tokens,
     WorkloadItem,
 )
+from perwatt_aggregator.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.reasons import ordered
-from perwatt_aggregator.sample import GpuFacts, NodeSample, WorkloadFacts
+from perwatt_aggregator.sample import NodeSample
 from perwatt_aggregator.sums import instant, window
 from perwatt_aggregator.waste import wasted_of
 from perwatt_aggregator.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from perwatt_aggregator.compute.activity import GpuActivity
 from perwatt_aggregator.compute.reading import gpu_activity
 from perwatt_aggregator.ends import blurs
+from perwatt_aggregator.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.growth import Growth
 from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
+    ENGINE_FLOPS,
     GPU_COVERED,
     GPU_ENERGY,
     GPU_THROTTLED,
@@ -23,9 +25,7 @@ from perwatt_aggregator.sample import (
     WORKLOAD_COVERED,
     WORKLOAD_ENERGY,
     Counter,
-    GpuFacts,
     NodeSample,
-    WorkloadFacts,
 )
 from perwatt_aggregator.slo import slo_reasons, slo_window
 from perwatt_aggregator.wall import host_window, meter_window
@@ -40,6 +40,17 @@ from perwatt_aggregator.window import (
 
 # What sums of many joules may be off by.
 NEGLIGIBLE_JOULES = 1e-3
+
+# What a workload counts for each of its models.
+_OF_MODELS = (
+    OUTPUT_TOKENS,
+    PROMPT_TOKENS,
+    EFFECTIVE_TOKENS,
+    REQUESTS,
+    WASTED_TOKENS,
+    ENGINE_FLOPS,
+    *BUCKETS,
+)
 
 CUMULATIVE_SOURCES = frozenset(("counter", "module", "simulated"))
 """Sources that are read off a counter: the difference of two readings covers all the time between."""
@@ -173,7 +184,7 @@ class _Reader:
         counts: dict[tuple[str, str], list[Counter]] = {}
         for counter in self._growth.of(WORKLOAD_ENERGY):
             energy.setdefault((counter.workload, counter.model), []).append(counter)
-        for name in (OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WASTED_TOKENS, *BUCKETS):
+        for name in _OF_MODELS:
             for counter in self._growth.of(name):
                 counts.setdefault((counter.workload, counter.model), []).append(counter)
         models = self._models()
@@ -284,12 +295,21 @@ class _Reader:
             for gpu, state in by_gpu.items()
         }
 
-    def _is_whole(self, counter: Counter) -> bool:
-        """Whether it was read at both edges, as far as its workload was: some waste is told now and then."""
-        clock = Counter(WORKLOAD_COVERED, workload=counter.workload)
-        return self._ring.span(counter, self._first, self._last) == self._ring.span(
-            clock, self._first, self._last
-        )
+    def _whole(self, name: str, counters: Iterable[Counter]) -> dict[str, float]:
+        """
+        What counters of one name grew by, as far as they were read as long as their workload was: some
+        are told now and then.
+        """
+        found: dict[str, float] = {}
+        for counter in counters:
+            clock = Counter(WORKLOAD_COVERED, workload=counter.workload)
+            increase = self._growth.increase(counter)
+            if counter.name == name and increase is not None and self._span(counter) == self._span(clock):
+                found[counter.part] = increase
+        return found
+
+    def _span(self, counter: Counter) -> tuple[int, int] | None:
+        return self._ring.span(counter, self._first, self._last)
 
     def _counts(self, counters: Iterable[Counter], slo: SloWindow | None) -> Counts:
         found = {
@@ -303,13 +323,9 @@ class _Reader:
             prompt_cached=found.get((PROMPT_TOKENS, "cached")),
             effective_output=found.get((EFFECTIVE_TOKENS, "")),
             requests=_parts_of(REQUESTS, found),
-            wasted={
-                counter.part: increase
-                for counter in counters
-                if counter.name == WASTED_TOKENS and self._is_whole(counter)
-                if (increase := self._growth.increase(counter)) is not None
-            },
+            wasted=self._whole(WASTED_TOKENS, counters),
             work=_parts_of(WORK, found),
+            flops_per_gpu=self._whole(ENGINE_FLOPS, counters).get(""),
             slo=slo,
         )
 

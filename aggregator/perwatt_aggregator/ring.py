@@ -14,6 +14,7 @@ from perwatt_aggregator.gauges import RUNNING, SM_ACTIVE, TENSOR_ACTIVE, UP, Gau
 from perwatt_aggregator.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
+    ENGINE_FLOPS,
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
     REQUESTS,
@@ -29,7 +30,8 @@ MAX_SERIES = 8192
 # The wall clock of a node and our monotonic one may drift apart by this much between two readings.
 CLOCK_TOLERANCE_SECONDS = 10.0
 
-_COUNTS = BUCKETS | {OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS, REQUESTS, WORK}
+_TOKENS = {OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS}
+_COUNTS = BUCKETS | _TOKENS | {REQUESTS, WORK, ENGINE_FLOPS}
 _NAN = math.nan
 
 

@@ -5,7 +5,7 @@ A page of metrics and a Snapshot take the same road from series to sample, so bo
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -13,6 +13,15 @@ from msgspec import Struct
 
 from perwatt_agent.promparse import PageParser, Series
 from perwatt_agent.snapshot import Histogram, Snapshot
+from perwatt_aggregator.facts import (
+    GPU_FACTS,
+    TENSOR,
+    WORKLOAD_FACTS,
+    GpuFacts,
+    WorkloadFacts,
+    gpus_of,
+    workloads_of,
+)
 from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
 from perwatt_exporter.families import ALL
 from perwatt_exporter.render import format_value
@@ -28,6 +37,7 @@ EFFECTIVE_TOKENS = "perwatt_effective_output_tokens_total"
 REQUESTS = "perwatt_requests_total"
 WASTED_TOKENS = "perwatt_wasted_tokens_total"
 WORK = "perwatt_work_total"
+ENGINE_FLOPS = "perwatt_engine_gpu_flops_total"
 TIME_TO_FIRST_TOKEN = "perwatt_time_to_first_token_seconds_bucket"
 TIME_PER_OUTPUT_TOKEN = "perwatt_time_per_output_token_seconds_bucket"
 NODE_ENERGY = "perwatt_node_energy_joules_total"
@@ -39,8 +49,6 @@ SM_CYCLES = "perwatt_gpu_sm_cycles_total"
 PIPE_CYCLES = "perwatt_gpu_pipe_cycles_total"
 PCIE_BYTES = "perwatt_gpu_pcie_bytes_total"
 NVLINK_BYTES = "perwatt_gpu_nvlink_bytes_total"
-TENSOR = "tensor"
-"""The one pipe of the SMs that is looked at."""
 
 COUNTERS: dict[str, str] = {
     GPU_ENERGY: "source",
@@ -54,6 +62,7 @@ COUNTERS: dict[str, str] = {
     REQUESTS: "outcome",
     WASTED_TOKENS: "cause",
     WORK: "unit",
+    ENGINE_FLOPS: "",
     TIME_TO_FIRST_TOKEN: "le",
     TIME_PER_OUTPUT_TOKEN: "le",
     NODE_ENERGY: "source",
@@ -78,31 +87,9 @@ _BACKEND_INFO = "perwatt_backend_info"
 _BACKEND_UP = "perwatt_backend_up"
 _GPUS = "perwatt_gpus"
 _EVENTS = "perwatt_events_total"
-_GPU_INFO = "perwatt_gpu_info"
-_WORKLOAD_INFO = "perwatt_workload_info"
-_WORKLOAD_UP = "perwatt_workload_up"
-_RUNNING = "perwatt_requests_running"
-_MISSING_GPUS = "perwatt_workload_missing_gpus"
-_ATTRIBUTION = "perwatt_workload_attribution_info"
-_UNSHARED = "exclusive"
 _METER_PERIOD = "perwatt_node_meter_period_seconds"
-_GPU_GAUGES = {
-    "perwatt_gpu_up": "up",
-    "perwatt_gpu_power_watts": "power_watts",
-    "perwatt_gpu_utilization_ratio": "utilization_ratio",
-    "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
-    "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
-    "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
-    "perwatt_gpu_idle_power_watts": "idle_power_watts",
-    "perwatt_gpu_sm_active_ratio": "sm_active_ratio",
-    "perwatt_gpu_pipe_active_ratio": "tensor_active_ratio",
-    "perwatt_gpu_pcie_generation_max": "pcie_generation_max",
-    "perwatt_gpu_pcie_lanes_max": "pcie_lanes_max",
-}
-_OF_PIPES = frozenset((PIPE_CYCLES, "perwatt_gpu_pipe_active_ratio"))
-_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _GPU_INFO, _METER_PERIOD)
-_WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
-WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *_WORKLOAD_FACTS, *_GPU_GAUGES))
+_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PERIOD)
+WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
 
 
 class NotAnAgent(Exception):
@@ -117,42 +104,6 @@ class Counter(NamedTuple):
     workload: str = ""
     model: str = ""
     part: str = ""
-
-
-class GpuFacts(Struct, frozen=True):
-    """One GPU as its agent last saw it; what is not known is None."""
-
-    gpu: str
-    index: int | None = None
-    name: str = ""
-    up: bool = False
-    power_watts: float | None = None
-    utilization_ratio: float | None = None
-    memory_used_bytes: float | None = None
-    memory_total_bytes: float | None = None
-    calibration_ratio: float | None = None
-    idle_power_watts: float | None = None
-    sm_active_ratio: float | None = None
-    tensor_active_ratio: float | None = None
-    pcie_generation_max: float | None = None
-    pcie_lanes_max: float | None = None
-
-
-class WorkloadFacts(Struct, frozen=True):
-    """
-    One workload as its agent last saw it; `shared_gpus` are those that others hold too, `missing_gpus`
-    how many of those that its launch asked for on its node it does not hold. `requests_running` is None where
-    nobody says.
-    """
-
-    workload: str
-    group: str = ""
-    role: str = ""
-    engine: str = ""
-    up: bool = False
-    shared_gpus: frozenset[str] = frozenset()
-    missing_gpus: int = 0
-    requests_running: float | None = None
 
 
 class NodeSample(Struct, frozen=True):
@@ -232,7 +183,7 @@ def _assemble(
         if not math.isfinite(value):
             continue
         if one.name in COUNTERS:
-            if value >= 0.0 and _is_looked_at(one):
+            if value >= 0.0 and (one.name != PIPE_CYCLES or one.label("pipe") == TENSOR):
                 (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
         else:
             facts.setdefault(one.name, []).append((one, value))
@@ -244,8 +195,8 @@ def _assemble(
         backend=next((one.label("backend") for one, _ in facts.get(_BACKEND_INFO, ())), ""),
         backend_up=any(value == 1.0 for _, value in facts.get(_BACKEND_UP, ())),
         gpu_states={one.label("state"): int(value) for one, value in facts.get(_GPUS, ())},
-        gpus=_gpus(facts),
-        workloads=_workloads(facts),
+        gpus=gpus_of(facts),
+        workloads=workloads_of(facts),
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
         # The name of a meter begins with its source.
         meter_periods={
@@ -253,10 +204,6 @@ def _assemble(
         },
         events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
     )
-
-
-def _is_looked_at(series: Series) -> bool:
-    return series.name not in _OF_PIPES or series.label("pipe") == TENSOR
 
 
 def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:
@@ -290,61 +237,3 @@ def _counter(series: Series, known: dict[Series, Counter]) -> Counter:
             labels.get(COUNTERS[series.name], ""),
         )
     return counter
-
-
-def _gpus(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, GpuFacts]:
-    known: dict[str, dict[str, float]] = {}
-    for name, field in _GPU_GAUGES.items():
-        for one, value in facts.get(name, ()):
-            if _is_looked_at(one):
-                known.setdefault(one.label("gpu"), {})[field] = value
-    infos = {one.label("gpu"): one for one, _ in facts.get(_GPU_INFO, ())}
-    return {gpu: _gpu(gpu, infos.get(gpu), known.get(gpu, {})) for gpu in infos.keys() | known.keys()}
-
-
-def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
-    index = info.label("index") if info else ""
-    return GpuFacts(
-        gpu=gpu,
-        index=int(index) if index.isdecimal() else None,
-        name=info.label("name") if info else "",
-        up=gauges.get("up") == 1.0,
-        power_watts=gauges.get("power_watts"),
-        utilization_ratio=gauges.get("utilization_ratio"),
-        memory_used_bytes=gauges.get("memory_used_bytes"),
-        memory_total_bytes=gauges.get("memory_total_bytes"),
-        calibration_ratio=gauges.get("calibration_ratio"),
-        idle_power_watts=gauges.get("idle_power_watts"),
-        sm_active_ratio=gauges.get("sm_active_ratio"),
-        tensor_active_ratio=gauges.get("tensor_active_ratio"),
-        pcie_generation_max=gauges.get("pcie_generation_max"),
-        pcie_lanes_max=gauges.get("pcie_lanes_max"),
-    )
-
-
-def _workloads(facts: Mapping[str, list[tuple[Series, float]]]) -> dict[str, WorkloadFacts]:
-    # A workload counts from the first; who it is may be told later.
-    up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
-    infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
-    missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
-    running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
-    shared: dict[str, set[str]] = {}
-    for one, _ in facts.get(_ATTRIBUTION, ()):
-        if one.label("method") != _UNSHARED:
-            shared.setdefault(one.label("workload"), set()).add(one.label("gpu"))
-    return {
-        name: WorkloadFacts(
-            name,
-            *_who(infos.get(name)),
-            up=up.get(name, False),
-            shared_gpus=frozenset(shared.get(name, ())),
-            missing_gpus=missing.get(name, 0),
-            requests_running=running.get(name),
-        )
-        for name in up.keys() | infos.keys()
-    }
-
-
-def _who(info: Series | None) -> tuple[str, str, str]:
-    """Group, role and engine; empty until they are told."""
-    return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")

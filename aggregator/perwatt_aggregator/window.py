@@ -52,7 +52,8 @@ class Counts(Struct, frozen=True):
     """
     Work that was done; what the engine cannot tell is None.
 
-    `requests` are by outcome, `wasted` tokens by cause, `work` by unit. `slo` is None where nothing is asked.
+    `requests` are by outcome, `wasted` tokens by cause, `work` by unit. `flops_per_gpu`
+    are the engine's own reckoning. `slo` is None where nothing is asked.
     """
 
     output: float | None = None
@@ -62,6 +63,7 @@ class Counts(Struct, frozen=True):
     requests: dict[str, float] = {}
     wasted: dict[str, float] = {}
     work: dict[str, float] = {}
+    flops_per_gpu: float | None = None
     slo: SloWindow | None = None
 
     @property

@@ -65,6 +65,7 @@ _FACTS: dict[str, tuple[str, ...]] = {
     "time to first token": ("time_to_first_token",),
     "time per output token": ("time_per_output_token",),
     "inter-token latency": ("inter_token_latency",),
+    "FLOPs of each GPU": ("flops_per_gpu",),
     "running": ("running",),
     "waiting": ("waiting",),
     "KV cache": ("kv_cache_usage",),

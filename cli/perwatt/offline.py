@@ -15,6 +15,7 @@ from perwatt_aggregator.boundary import BOUNDARIES
 from perwatt_aggregator.efficiency import efficiency
 from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
+from perwatt_aggregator.facts import WorkloadFacts
 from perwatt_aggregator.node import Node, Target
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import (
@@ -22,7 +23,6 @@ from perwatt_aggregator.sample import (
     WORKLOAD_COVERED,
     Counter,
     NodeSample,
-    WorkloadFacts,
     sample_of_snapshot,
 )
 

@@ -25,7 +25,19 @@ from perwatt_exporter.family import Family
 from perwatt_exporter.process import ProcessMetrics
 
 # Every base unit that a name may end in, besides nothing at all.
-UNITS = ("joules", "watts", "seconds", "bytes", "celsius", "hertz", "ratio", "tokens", "requests", "failures")
+UNITS = (
+    "joules",
+    "watts",
+    "seconds",
+    "bytes",
+    "celsius",
+    "hertz",
+    "ratio",
+    "tokens",
+    "requests",
+    "failures",
+    "flops",
+)
 NO_UNIT = {
     *("perwatt_gpus", "perwatt_backend_up", "perwatt_gpu_up", "perwatt_workload_up"),
     "perwatt_workload_missing_gpus",

@@ -160,6 +160,7 @@ def workload(name: str, gpus: Iterable[GpuSnapshot], method: Method | None = "ex
             time_to_first_token=Histogram((0.001, 0.25, 1.0), (0, 66, 70), 70, 5.593264818191528),
             time_per_output_token=Histogram((0.01, 0.025), (12, 64), 64, 1.5491112712955315),
             inter_token_latency=Histogram((0.01, 2.5), (1_200, 1_000_000), 1_000_001, 104.76205385100059),
+            flops_per_gpu=2.5e18,
         ),
         energy=tuple(WorkloadGpuEnergy(gpu.info.uuid, 30_000.5, 4_000.25, 900.0, method) for gpu in gpus),
         covered_seconds=3_598.0,

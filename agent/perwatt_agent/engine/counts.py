@@ -105,11 +105,17 @@ class _Reading:
             process_start_unix_seconds=process_start,
             kv_cache_usage_ratio=page.ratio(kind.kv_cache_usage),
             preemptions=page.count(kind.preemptions),
+            flops_per_gpu=self._flops_per_gpu(),
             wasted_tokens=wasted_tokens(kind, page, self._life.held),
             time_to_first_token=self._histogram(kind.time_to_first_token),
             time_per_output_token=self._histogram(kind.time_per_output_token),
             inter_token_latency=self._histogram(kind.inter_token_latency),
         )
+
+    def _flops_per_gpu(self) -> float | None:
+        """What the engine counts for each GPU; one that was not told to count shows 0 for ever."""
+        flops = self._page.mean_count(self._kind.flops_per_gpu)
+        return self._life.held("flops", flops) if flops else None
 
     def _histogram(self, role: Role) -> Histogram | None:
         try:

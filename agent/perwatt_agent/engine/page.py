@@ -64,6 +64,12 @@ class EnginePage:
         value = self._sum(role)
         return value if value is not None and is_count(value) else None
 
+    def mean_count(self, role: Role) -> float | None:
+        """Return the mean of a counter over its ranks, None where the page lacks it or has a bad value."""
+        value = self.count(role)
+        ranks = {rank_of(series, self._rank_labels) for series, _ in self._matching(role) or ()}
+        return value / len(ranks) if value is not None and ranks else None
+
     def gauge(self, role: Role) -> float | None:
         """Return the sum of a gauge over its ranks, None where the page lacks it or has a bad value."""
         values = self._by_rank(role)

@@ -35,14 +35,15 @@ class PeakConfig(Struct, frozen=True, kw_only=True):
 class ModelConfig(Struct, frozen=True, kw_only=True):
     """
     The size of models. The first entry whose `model` and `workload` both fit holds. Attention counts where
-    `layers`, `hidden` and `context` are set.
+    `layers`, `hidden` and `context` are set. Without `parameters_active` the engine's own count is taken.
     """
 
-    parameters_active: Annotated[
-        float, Key("parameters that a token passes; of experts only the active ones, such as `70e9`", _AMOUNT)
-    ]
     model: Annotated[str, Key("the model as the engine names it; `*` stands for anything", TEXT)] = "*"
     workload: Annotated[str, Key("the workload, where that tells more", TEXT)] = "*"
+    parameters_active: Annotated[
+        float | None,
+        Key("parameters that a token passes; of experts only the active ones, such as `70e9`", _AMOUNT),
+    ] = None
     layers: Annotated[float | None, Key("layers with attention", _AMOUNT)] = None
     hidden: Annotated[float | None, Key("heads times the size of a head", _AMOUNT)] = None
     context: Annotated[
@@ -75,8 +76,12 @@ def check_compute(config: ComputeConfig, sound: Sound) -> Iterator[tuple[str, st
     for index, model in enumerate(config.models):
         where = f"compute.models[{index}]"
         told = (model.layers, model.hidden, model.context)
-        if any(told) and not all(told) and sound(where):
+        if not sound(where):
+            continue
+        if any(told) and not all(told):
             yield where, "expected layers, hidden and context together, or none of them"
+        if not model.parameters_active and (any(told) or model.training or model.precision is None):
+            yield where, "expected parameters_active; without it an entry has a precision and no more"
     for index, peak in enumerate(config.peaks):
         where = f"compute.peaks[{index}]"
         stated = any(getattr(peak, precision) for precision in PRECISIONS)

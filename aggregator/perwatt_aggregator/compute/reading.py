@@ -1,6 +1,7 @@
 """Reads what a GPU did off the ring of its node."""
 
 from perwatt_aggregator.compute.activity import GpuActivity, Mean, Traffic
+from perwatt_aggregator.facts import TENSOR, GpuFacts
 from perwatt_aggregator.gauges import SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge
 from perwatt_aggregator.growth import Growth
 from perwatt_aggregator.sample import (
@@ -8,9 +9,7 @@ from perwatt_aggregator.sample import (
     PCIE_BYTES,
     PIPE_CYCLES,
     SM_CYCLES,
-    TENSOR,
     Counter,
-    GpuFacts,
 )
 
 PCIE_LANE_BYTES_PER_SECOND = {

@@ -14,8 +14,10 @@ from perwatt_aggregator.compute.config import ModelConfig
 _TRAINING_PASSES = 3.0
 
 
-def flops_per_token(size: ModelConfig) -> float:
-    """FLOPs for one token; attention is left out where it is not configured."""
+def flops_per_token(size: ModelConfig) -> float | None:
+    """FLOPs for one token; attention is left out where it is not configured. None without a size."""
+    if size.parameters_active is None:
+        return None
     attention = 4.0 * (size.layers or 0.0) * (size.hidden or 0.0) * (size.context or 0.0)
     forward = 2.0 * size.parameters_active + attention
     return forward * _TRAINING_PASSES if size.training else forward

@@ -1,4 +1,9 @@
-"""The models' own FLOPs: what the work of a group took, by the size of its models."""
+"""
+The models' own FLOPs: what the work of a group took.
+
+By the configured size of its models; where there is none, by the engine's own count, which also holds what
+was computed again after a preemption.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -44,15 +49,30 @@ def _engine(part: Part) -> tuple[str, ...]:
 def _of_engine(members: Sequence[Part], sizes: Sizes) -> Useful:
     head = next((part for part in members if part.model), members[0])
     size = sizes.of(head.model, head.workload)
+    per_token = None if size is None else flops_per_token(size)
+    counted = _counted(members) if per_token is None else None
+    if counted is not None:
+        return Useful(counted, frozenset(("engine",)))
     tokens = _trained(members) if _trains(members, size) else _inferred(members)
     if isinstance(tokens, str):
         return Useful(None, reasons=frozenset((tokens,)))
     if tokens == 0.0:
         return Useful(0.0, frozenset(("counter",)))
-    if size is None:
+    if size is None or per_token is None:
         return Useful(None, reasons=frozenset(("no_model_size",)))
     notes = frozenset(() if size.context else ("no_attention_term",))
-    return Useful(tokens * flops_per_token(size), frozenset(("counter", "configured")), notes)
+    return Useful(tokens * per_token, frozenset(("counter", "configured")), notes)
+
+
+def _counted(members: Sequence[Part]) -> float | None:
+    """FLOP/s by the engine's own count, which is for each of the GPUs of all its members."""
+    told = [
+        _rate(part.counts.flops_per_gpu, part)
+        for part in members
+        if part.counts is not None and part.counts.flops_per_gpu is not None and part.seconds > 0.0
+    ]
+    gpus = sum(len(part.gpus) for part in members)
+    return sum(told) / len(told) * gpus if told else None
 
 
 def _trains(members: Sequence[Part], size: ModelConfig | None) -> bool:

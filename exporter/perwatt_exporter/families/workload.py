@@ -207,6 +207,12 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "How often the engine took a request's cache away, to compute it again later.",
         lambda counts: counts.preemptions,
     ),
+    _count(
+        "perwatt_engine_gpu_flops_total",
+        "Floating-point operations of each of the engine's GPUs, by the engine's own reckoning, as a mean "
+        "over its ranks. Absent while the engine does not count them.",
+        lambda counts: counts.flops_per_gpu,
+    ),
     Family(
         "perwatt_work_total",
         "counter",

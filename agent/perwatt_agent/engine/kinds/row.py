@@ -47,7 +47,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     aborts included, for engines that do not count good ends by themselves. `finished_output_tokens`
     are those of ended requests; where `aborts_leave_output`, the rest of the output is that of aborted
     requests as soon as nothing is in flight. `time_per_output_token` is observed once a request,
-    `inter_token_latency` once a token or step.
+    `inter_token_latency` once a token or step. `flops_per_gpu` stays at 0 while the engine does not count.
 
     A `frontend` counts what other engines made. `caveats` are for whoever reads the figures.
     """
@@ -89,6 +89,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     time_to_first_token: Role = ()
     time_per_output_token: Role = ()
     inter_token_latency: Role = ()
+    flops_per_gpu: Role = ()
     preemptions: Role = ()
     running: Role = ()
     waiting: Role = ()

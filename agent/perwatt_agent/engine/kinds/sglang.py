@@ -35,6 +35,7 @@ SGLANG = EngineKind(
         "It counts aborted requests as requests; they are taken off again.",
         "Recomputed tokens are those that retracted requests lost; what of them was still cached when they "
         "came back was not computed again. Rejected drafts are shown as a rate only, and not read.",
+        "FLOPs are counted with `--enable-mfu-metrics` alone.",
         "With `--enable-metrics-for-all-schedulers` each tensor- and pipeline-parallel rank shows the same "
         "work: of each replica the lowest counts.",
         "It never shows a process start.",
@@ -53,6 +54,7 @@ SGLANG = EngineKind(
     requests_aborted=(Pick(_ABORTED, zero_beside=_LIVE),),
     http_rejected=_http(400),
     http_failed=_http(500),
+    flops_per_gpu=(Pick("sglang:estimated_flops_per_gpu_total"),),  # with --enable-mfu-metrics
     preemptions=(Pick("sglang:num_retracted_requests_total", zero_beside=_LIVE),),
     recomputed_tokens=(
         Pick(
@@ -90,5 +92,6 @@ SGLANG_BEFORE_0_5_8 = replace(
     requests_ended=(Pick("sglang:num_requests_total"),),
     requests_aborted=(Pick(_ABORTED),),
     recomputed_tokens=(),
+    flops_per_gpu=(),
     preemptions=(),
 )

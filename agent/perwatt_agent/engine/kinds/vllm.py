@@ -46,6 +46,7 @@ VLLM = EngineKind(
         "`--disable-log-stats` leaves a page without any token; `--api-key` does not protect the page.",
         "What is computed again after a preemption takes joules but is no prompt token, nor counted at all.",
         "With several API servers there is no process start, and gauges show up with the first request.",
+        "FLOPs are counted with `--enable-mfu-metrics` alone; their counter is 0 without it, and not shown.",
         "`vllm:iteration_tokens_total` is a histogram; nothing of it is read.",
         "Counts outlive a restart where `PROMETHEUS_MULTIPROC_DIR` is set by the user and not wiped.",
     ),
@@ -79,6 +80,7 @@ VLLM = EngineKind(
         Pick("vllm:inter_token_latency_seconds"),
         Pick("vllm:time_per_output_token_seconds"),  # 0.9, where it is no request's
     ),
+    flops_per_gpu=(Pick("vllm:estimated_flops_per_gpu_total"),),  # with --enable-mfu-metrics
     preemptions=(Pick("vllm:num_preemptions_total"),),
     running=(Pick("vllm:num_requests_running"),),
     waiting=(Pick("vllm:num_requests_waiting"),),

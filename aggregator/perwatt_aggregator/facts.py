@@ -1,0 +1,132 @@
+"""What an agent says of its GPUs and workloads beside what it counts: who they are, and how they are now."""
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from perwatt_agent.promparse import Series
+
+Facts = Mapping[str, Sequence[tuple[Series, float]]]
+"""Series with their values, by name."""
+
+TENSOR = "tensor"
+"""The one pipe of the SMs that is looked at."""
+
+_GPU_INFO = "perwatt_gpu_info"
+_WORKLOAD_INFO = "perwatt_workload_info"
+_WORKLOAD_UP = "perwatt_workload_up"
+_RUNNING = "perwatt_requests_running"
+_MISSING_GPUS = "perwatt_workload_missing_gpus"
+_ATTRIBUTION = "perwatt_workload_attribution_info"
+_UNSHARED = "exclusive"
+_GPU_GAUGES = {
+    "perwatt_gpu_up": "up",
+    "perwatt_gpu_power_watts": "power_watts",
+    "perwatt_gpu_utilization_ratio": "utilization_ratio",
+    "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
+    "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
+    "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
+    "perwatt_gpu_idle_power_watts": "idle_power_watts",
+    "perwatt_gpu_sm_active_ratio": "sm_active_ratio",
+    "perwatt_gpu_pipe_active_ratio": "tensor_active_ratio",
+    "perwatt_gpu_pcie_generation_max": "pcie_generation_max",
+    "perwatt_gpu_pcie_lanes_max": "pcie_lanes_max",
+}
+GPU_FACTS = (_GPU_INFO, *_GPU_GAUGES)
+WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
+
+
+class GpuFacts(Struct, frozen=True):
+    """One GPU as its agent last saw it; what is not known is None."""
+
+    gpu: str
+    index: int | None = None
+    name: str = ""
+    up: bool = False
+    power_watts: float | None = None
+    utilization_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    calibration_ratio: float | None = None
+    idle_power_watts: float | None = None
+    sm_active_ratio: float | None = None
+    tensor_active_ratio: float | None = None
+    pcie_generation_max: float | None = None
+    pcie_lanes_max: float | None = None
+
+
+class WorkloadFacts(Struct, frozen=True):
+    """
+    One workload as its agent last saw it; `shared_gpus` are those that others hold too, `missing_gpus`
+    how many of those that its launch asked for on its node it does not hold. `requests_running` is None where
+    nobody says.
+    """
+
+    workload: str
+    group: str = ""
+    role: str = ""
+    engine: str = ""
+    up: bool = False
+    shared_gpus: frozenset[str] = frozenset()
+    missing_gpus: int = 0
+    requests_running: float | None = None
+
+
+def gpus_of(facts: Facts) -> dict[str, GpuFacts]:
+    """Every GPU that was shown, by its UUID."""
+    known: dict[str, dict[str, float]] = {}
+    for name, field in _GPU_GAUGES.items():
+        for one, value in facts.get(name, ()):
+            if one.label("pipe") in ("", TENSOR):
+                known.setdefault(one.label("gpu"), {})[field] = value
+    infos = {one.label("gpu"): one for one, _ in facts.get(_GPU_INFO, ())}
+    return {gpu: _gpu(gpu, infos.get(gpu), known.get(gpu, {})) for gpu in infos.keys() | known.keys()}
+
+
+def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
+    index = info.label("index") if info else ""
+    return GpuFacts(
+        gpu=gpu,
+        index=int(index) if index.isdecimal() else None,
+        name=info.label("name") if info else "",
+        up=gauges.get("up") == 1.0,
+        power_watts=gauges.get("power_watts"),
+        utilization_ratio=gauges.get("utilization_ratio"),
+        memory_used_bytes=gauges.get("memory_used_bytes"),
+        memory_total_bytes=gauges.get("memory_total_bytes"),
+        calibration_ratio=gauges.get("calibration_ratio"),
+        idle_power_watts=gauges.get("idle_power_watts"),
+        sm_active_ratio=gauges.get("sm_active_ratio"),
+        tensor_active_ratio=gauges.get("tensor_active_ratio"),
+        pcie_generation_max=gauges.get("pcie_generation_max"),
+        pcie_lanes_max=gauges.get("pcie_lanes_max"),
+    )
+
+
+def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
+    """Every workload that was shown, by its name."""
+    # A workload counts from the first; who it is may be told later.
+    up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
+    infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
+    missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
+    running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
+    shared: dict[str, set[str]] = {}
+    for one, _ in facts.get(_ATTRIBUTION, ()):
+        if one.label("method") != _UNSHARED:
+            shared.setdefault(one.label("workload"), set()).add(one.label("gpu"))
+    return {
+        name: WorkloadFacts(
+            name,
+            *_who(infos.get(name)),
+            up=up.get(name, False),
+            shared_gpus=frozenset(shared.get(name, ())),
+            missing_gpus=missing.get(name, 0),
+            requests_running=running.get(name),
+        )
+        for name in up.keys() | infos.keys()
+    }
+
+
+def _who(info: Series | None) -> tuple[str, str, str]:
+    """Group, role and engine; empty until they are told."""
+    return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")
