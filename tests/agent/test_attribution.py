@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.books import Books, books_of
 from support.node import Engine, Node
+from support.readings import mig
 
 from perwatt_agent.accounting.attribution import WAIT_SECONDS
 from perwatt_agent.snapshot import GpuProcess
@@ -304,8 +305,27 @@ def processes(books: Books, which: int, size: float) -> None:
     gpu = which % len(books.node.processes)
     pids = [engine_pid(engine) for engine in books.node.engines] + [1]
     ratios = [None if size > 0.9 else (size * (which + pid)) % 1.0 for pid in pids]
-    listed = tuple(GpuProcess(pid, sm_ratio=ratio) for pid, ratio in zip(pids, ratios, strict=True))
+    listed = tuple(
+        GpuProcess(pid, sm_ratio=ratio, mig=f"MIG-{gpu}-{(which + pid) % 4}")
+        for pid, ratio in zip(pids, ratios, strict=True)
+    )
     books.node.processes[gpu] = None if size < 0.1 else listed[: which % (len(pids) + 1)]
+
+
+def divide(books: Books, which: int, size: float) -> None:
+    """Arrange a GPU's instances anew, under whatever load: one less, one more, others, or none at all."""
+    gpu = which % len(books.node.migs)
+    slices = {0: None, 1: (7,), 2: (4, 3), 3: (1, 2, 3), 4: ()}[round(size * 4)]
+    books.node.migs[gpu] = slices and tuple(
+        mig(f"{gpu}-{number}", count, None if which > 8 else (size * (which + count)) % 1.0)
+        for number, count in enumerate(slices)
+    )
+
+
+def claim_instance(books: Books, which: int, size: float) -> None:
+    """Claim an instance of a GPU, which may not be there, or the whole again."""
+    engine = books.node.engines[which % len(books.node.engines)]
+    engine.migs = {gpu: (f"MIG-{gpu[4:]}-{round(size * 2)}",) for gpu in engine.gpus if size > 0.2}
 
 
 def know_process(books: Books, which: int, size: float) -> None:
@@ -366,6 +386,8 @@ EVENTS: tuple[Event, ...] = (
     move_claim,
     processes,
     know_process,
+    divide,
+    claim_instance,
     toggle_end,
     toggle_has_page,
     restart_engine,
@@ -399,7 +421,8 @@ def test_conservation(
     """
     For every GPU at every sweep: workloads + unallocated + unknown + waiting = accepted joules, and
     nothing that was booked is ever taken back: over any load, gaps, outages, restarts, late claims,
-    shares that change, and workloads that come, go and are forgotten.
+    shares that change, MIG instances that come, go and are arranged anew, and workloads that come, go and
+    are forgotten.
     """
     gpus, claims = made
     engines = [Engine(f"w{number}", sorted(held)) for number, (held, _) in enumerate(claims)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from perwatt_agent.accounting.shares import Holder, Split, split
+from perwatt_agent.accounting.shares import Holder, split
 
 
 class TestKepler:
@@ -27,12 +27,3 @@ class TestKepler:
         found = split([Holder("a", 0.25), Holder("b", 0.75)])
 
         assert {"a": 20.0, "b": 40.0} == pytest.approx(found.divide(60.0, 20.0))
-
-
-def test_ceems_mig() -> None:
-    """300 W over slices of 1 and 4, by slices x usage x occupancy: 31.12 and 268.88 W, as CEEMS has it."""
-    product = {"1g": 1.0 * 0.5 * 0.5, "4g": 4.0 * 0.9 * 0.6}
-    total = sum(product.values())
-    found = Split("sm_share", {name: share / total for name, share in product.items()})
-
-    assert {"1g": 31.12, "4g": 268.88} == pytest.approx(found.divide(300.0, 0.0), abs=0.01)

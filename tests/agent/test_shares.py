@@ -25,13 +25,6 @@ class TestPublishedExamples:
         )
         assert 8.0 == pytest.approx(40.0 - sum(watts.values()))
 
-    def test_ceems(self) -> None:
-        """CEEMS: 300 W on weights of slices x usage x occupancy are 31.12 W and 268.88 W."""
-        small, large = 1 * 0.5 * 0.5, 4 * 0.9 * 0.6
-
-        watts = split([Holder("1g", small), Holder("4g", large)]).divide(300.0, idle_joules=0.0)
-        assert (31.12, 268.88) == (round(watts["1g"], 2), round(watts["4g"], 2))
-
     def test_worked_example(self) -> None:
         """The example of docs/attribution.md."""
         watts = split([Holder("chat", 0.6), Holder("code", 0.2)]).divide(400.0, idle_joules=70.0)

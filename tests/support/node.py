@@ -4,6 +4,7 @@ from collections.abc import Hashable, Sequence
 
 from msgspec.structs import replace
 
+from perwatt_agent.gpufacts import MigReading
 from perwatt_agent.readings import EngineSample, Readings
 from perwatt_agent.snapshot import EngineCounts, GpuProcess
 from support.readings import At, counts, page, sweep
@@ -18,7 +19,8 @@ class Engine:
     An engine whose token count tells its age, so that a page's instant can be had from its tokens.
 
     `claimed` is whether the agent knows of it, `reachable` whether its page answers. `processes` are
-    its processes with their starts, and `ended` says that it is over.
+    its processes with their starts, `migs` the instances that it claims by GPU, and `ended` says that it
+    is over.
     """
 
     def __init__(self, workload: str, gpus: Sequence[int] = (0,), born: float = 0.0) -> None:
@@ -32,12 +34,13 @@ class Engine:
         self.serves = True
         self.has_page = True
         self.processes: dict[int, float] = {}
+        self.migs: dict[str, tuple[str, ...]] = {}
         self.ended = False
 
     @property
     def says(self) -> Hashable:
         """What is not said again while it stays."""
-        return self.gpus, tuple(self.processes.items()), self.has_page, self.ended
+        return self.gpus, tuple(self.migs.items()), tuple(self.processes.items()), self.has_page, self.ended
 
     def counts(self, t: float) -> EngineCounts:
         tokens = TOKENS_PER_SECOND * (t - self.born) if self.serves else 0.0
@@ -59,6 +62,7 @@ class Engine:
             pid_starts=tuple(self.processes.values()),
             has_page=self.has_page,
             ended=self.ended,
+            migs=dict(self.migs),
         )
 
 
@@ -66,7 +70,8 @@ class Node:
     """
     GPUs with exact counters and engines, swept once a second.
 
-    Processes are listed every `slow_seconds` where there is a list in `processes`.
+    Processes are listed every `slow_seconds` where there is a list in `processes`, and so are the instances
+    of GPUs that are divided, in `migs`.
     """
 
     def __init__(self, gpus: int = 1, engines: Sequence[Engine] = (), watts: float = 300.0) -> None:
@@ -74,6 +79,7 @@ class Node:
         self.watts = [watts] * gpus
         self.present = [True] * gpus
         self.processes: list[tuple[GpuProcess, ...] | None] = [None] * gpus
+        self.migs: list[tuple[MigReading, ...] | None] = [None] * gpus
         self.slow_seconds = 10
         self.engines = list(engines)
         self.page_seconds = 5
@@ -108,8 +114,11 @@ class Node:
 
     def _read(self, gpu: int, read_at: float) -> At:
         watts = self.watts[gpu]
-        processes = self.processes[gpu] if self._sweeps % self.slow_seconds == 0 else None
-        return At(self.joules(gpu, read_at), watts, 1.0 if watts > 100.0 else 0.0, processes)
+        # A divided GPU does not tell its utilization.
+        utilization = None if self.migs[gpu] is not None else 1.0 if watts > 100.0 else 0.0
+        at = At(self.joules(gpu, read_at), watts, utilization)
+        is_slow = self._sweeps % self.slow_seconds == 0
+        return replace(at, processes=self.processes[gpu], migs=self.migs[gpu]) if is_slow else at
 
     def _engine_samples(self) -> list[EngineSample]:
         samples = []

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.readings import EngineSample, GpuSample, MeterSample, Readings
 from perwatt_agent.snapshot import (
     BackendStatus,
@@ -40,16 +41,30 @@ class Lines:
 
 
 class At(Struct, frozen=True):
-    """What is read of one GPU in one sweep; `processes` in one in which they are listed."""
+    """What is read of one GPU in one sweep; `processes` and `migs` in one in which they are listed."""
 
     joules: float | None = None
     watts: float | None = None
     utilization: float | None = None
     processes: tuple[GpuProcess, ...] | None = None
+    migs: tuple[MigReading, ...] | None = None
+
+    def slow(self, t: float) -> GpuSlowReading | None:
+        if self.processes is None and self.migs is None:
+            return None
+        slices = None if self.migs is None else 7
+        return GpuSlowReading(t, processes=self.processes, mig=self.migs, mig_slices=slices)
 
 
 def info(index: int) -> GpuInfo:
     return GpuInfo(f"GPU-{index}", index, "Test GPU")
+
+
+def mig(name: str, slices: int, activity: float | None = None, *, instance: int | None = None) -> MigReading:
+    """An instance `MIG-<name>` of so many slices, in a GPU instance of its own or in that of a number."""
+    gpm = None if activity is None else GpmReading(0.0, 10.0, sm_active_ratio=activity)
+    number = sum(name.encode()) if instance is None else instance
+    return MigReading(f"MIG-{name}", number, 0, gpu_slices=slices, compute_slices=slices, gpm=gpm)
 
 
 def reading(
@@ -119,7 +134,7 @@ def sweep(
                 info(index).uuid,
                 "ok",
                 reading(instant, at.joules, at.watts, utilization=at.utilization),
-                None if at.processes is None else GpuSlowReading(instant, processes=at.processes),
+                at.slow(instant),
             )
             for index, at in gpus.items()
         ),

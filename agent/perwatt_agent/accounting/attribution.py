@@ -2,7 +2,7 @@
 Whose joules are they? Workloads, what nobody explains, and what waits, GPU by GPU.
 
 At every instant, for every GPU: workloads + unallocated + unknown + waiting = the board's accepted
-joules. How a GPU is divided among several workloads is told by `shares`.
+joules. How a GPU is divided among several workloads is told by `shares`, that of one in parts by `slices`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
 from perwatt_agent.accounting.shares import Holder, Split, split
+from perwatt_agent.accounting.slices import Layout, activity, by_slices, layout
 from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import GpuProcess, GpuReading, GpuSlowReading, WorkloadSnapshot
@@ -38,6 +39,7 @@ class Attribution:
         self._ledgers = {uuid: GpuLedger(ledger) for uuid, ledger in state.gpus.items()}
         self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
         self._workloads: dict[str, WorkloadAccount] = {}
+        self._layouts: dict[str, Layout | None] = {}
         self._started: float | None = None
         for known in state.workloads.values():
             if known.ended:
@@ -59,16 +61,17 @@ class Attribution:
         """
         ledger = self._ledger(gpu)
         processes = slow.processes if slow else None
+        is_used = bool(processes or any(map(activity, (slow.mig if slow else None) or ())))
         ledger.read(
             reading.monotonic_seconds,
             accepted_joules,
             covered_seconds,
-            busy=bool(reading.utilization_ratio or processes),
-            split=self._split(ledger, processes),
+            busy=bool(reading.utilization_ratio or is_used),
+            split=self._by_slices(gpu, ledger, slow) or self._split(ledger, processes),
             idle_watts=idle_watts or 0.0,
         )
         utilization = reading.utilization_ratio
-        ledger.works = bool(processes) if utilization is None else utilization > 0.0
+        ledger.works = is_used if utilization is None else utilization > 0.0
 
     def is_held(self, gpu: str) -> bool:
         return bool(self._ledger(gpu).cursors)
@@ -123,6 +126,30 @@ class Attribution:
 
     def _held(self, name: str) -> Mapping[str, GpuLedger]:
         return {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
+
+    def _by_slices(self, gpu: str, ledger: GpuLedger, slow: GpuSlowReading | None) -> Split | None:
+        """How the joules of a divided GPU are, where it is known of every holder which part of it it has."""
+        if slow is not None:
+            self._layouts[gpu] = layout(slow)
+        known = self._layouts.get(gpu)
+        if known is None or not ledger.cursors:
+            return None
+        holders: dict[str, list[Holder]] = {}
+        for name in ledger.cursors:
+            workload = self._workloads.get(name)
+            instances = workload.instances(gpu, known) if workload else self._left_with(name, gpu)
+            if instances is None:
+                return None
+            for uuid in instances:
+                holder = Holder(name, busy=workload.busy if workload else None)
+                holders.setdefault(uuid, []).append(holder)
+        parts = (known if slow is not None else known.aged()).parts(holders)
+        return by_slices(parts, known.slices, ledger.cursors)
+
+    def _left_with(self, name: str, gpu: str) -> tuple[str, ...] | None:
+        """The instances of a GPU that a workload of the run before had."""
+        known = self._remembered.get(name)
+        return known.migs.get(gpu) if known else None
 
     def _split(self, ledger: GpuLedger, processes: tuple[GpuProcess, ...] | None) -> Split | None:
         """How the joules since the last reading are divided; None where there is nothing to choose."""

@@ -3,6 +3,7 @@
 from collections import deque
 from statistics import median
 
+from perwatt_agent.accounting.slices import activity
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 
 # A GPU must be free for this long, and be read this often meanwhile, before its power is its idle power.
@@ -29,7 +30,7 @@ class IdlePower:
 
     def add(self, reading: GpuReading, slow: GpuSlowReading | None, *, held: bool) -> None:
         """Take note of a reading, the newest slow one, and whether any workload holds the GPU."""
-        if held or slow is None or slow.processes != () or not _is_quiet(reading):
+        if held or slow is None or slow.processes != () or not _is_quiet(reading, slow):
             self._watts.clear()
             self._unconfirmed.clear()
             self._free_since = None
@@ -46,7 +47,9 @@ class IdlePower:
                 self.watts = median(self._watts)
 
 
-def _is_quiet(reading: GpuReading) -> bool:
+def _is_quiet(reading: GpuReading, slow: GpuSlowReading) -> bool:
     used, total = reading.memory_used_bytes, reading.memory_total_bytes
     is_empty = used is None or total is None or used <= _MOST_MEMORY_RATIO * total
-    return reading.utilization_ratio == 0.0 and is_empty
+    # The driver tells no utilization of a divided GPU; its instances may tell what their SMs do.
+    does_nothing = reading.utilization_ratio == 0.0 if slow.mig is None else not any(map(activity, slow.mig))
+    return does_nothing and is_empty

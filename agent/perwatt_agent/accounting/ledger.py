@@ -41,6 +41,8 @@ class GpuLedger:
         self.method: Method | None = None
         self.works = False
         """Whether the GPU was at work when it was last read."""
+        self.resting: frozenset[str] = frozenset()
+        """Holders whose part of the GPU was not."""
         self.seen_at: float | None = None
         """When the GPU was first read in this run of the agent."""
 
@@ -71,10 +73,12 @@ class GpuLedger:
         if before is not None and self.cursors and monotonic_seconds > before.monotonic_seconds:
             split = split or equally(self.cursors)
             joules = accepted_joules - before.accepted_joules
-            shares = split.divide(joules, idle_watts * (covered_seconds - before.covered_seconds))
-            self.method = split.method
-            if split.others:
-                self.unknown_joules += max(0.0, joules - sum(shares.values()))
+            idle_joules = idle_watts * (covered_seconds - before.covered_seconds)
+            shares = split.divide(joules, idle_joules)
+            unallocated, unknown = split.rest(joules, idle_joules)
+            self.unallocated_joules += unallocated
+            self.unknown_joules += unknown
+            self.method, self.resting = split.method, split.resting
         self.track.add(monotonic_seconds, accepted_joules, covered_seconds, busy=busy, shares=shares)
         if before is not None and not self.cursors:
             self._book(self.track.used(before.monotonic_seconds, monotonic_seconds))

@@ -23,18 +23,31 @@ class Split(Struct, frozen=True):
     """
     How a GPU is divided: each holder's share of what it uses beyond its idle power, by name.
 
-    `others` is the share of processes that are no holder's; with it, all shares add up to 1.
+    `others` is the share of processes that are no holder's; with it, all shares add up to 1. So do
+    `idle_shares` of its idle power, which are equal where they are None, `idle_others` and `unheld`, the part
+    that nobody keeps from being free. `resting` are holders whose part of the GPU did nothing.
     """
 
     method: Method
     shares: dict[str, float]
     others: float = 0.0
+    idle_shares: dict[str, float] | None = None
+    idle_others: float = 0.0
+    unheld: float = 0.0
+    resting: frozenset[str] = frozenset()
 
     def divide(self, joules: float, idle_joules: float) -> dict[str, float]:
-        """Divide *joules* by holder: of them *idle_joules*, at most all, equally, and the rest by share."""
+        """Divide *joules* by holder: *idle_joules* of them, at most all, by idle share, the rest by share."""
         idle = min(joules, idle_joules)
-        each = idle / len(self.shares)
-        return {name: each + (joules - idle) * share for name, share in self.shares.items()}
+        idle_shares = self.idle_shares or dict.fromkeys(self.shares, 1.0 / len(self.shares))
+        return {
+            name: idle * idle_shares[name] + (joules - idle) * share for name, share in self.shares.items()
+        }
+
+    def rest(self, joules: float, idle_joules: float) -> tuple[float, float]:
+        """What `divide` leaves: the joules that are (unallocated, unknown)."""
+        idle = min(joules, idle_joules)
+        return idle * self.unheld, idle * self.idle_others + (joules - idle) * self.others
 
 
 def split(holders: Sequence[Holder], others_sm_ratio: float = 0.0) -> Split:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from perwatt_agent.accounting.ledger import GpuLedger
 from perwatt_agent.accounting.phases import Page, has_work, phases
+from perwatt_agent.accounting.slices import Layout
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
@@ -32,13 +33,15 @@ class WorkloadState(Struct):
     """
     What outlives a restart of the agent.
 
-    `processes` are its processes with their starts in seconds since boot, as far as they are known.
+    `processes` are its processes with their starts in seconds since boot, as far as they are known;
+    `migs` the MIG instances that it holds, by the UUID of their GPU.
     """
 
     models: dict[str, ModelAccount]
     counts: EngineCounts | None = None
     processes: dict[int, float] = {}
     ended: bool = False
+    migs: dict[str, tuple[str, ...]] = {}
 
     def joules(self) -> Iterator[tuple[str, float]]:
         """All that it was given, in pieces, each with its GPU."""
@@ -65,6 +68,7 @@ class WorkloadAccount:
         self.ended_at: float | None = None
         self.pids: frozenset[int] = frozenset()
         self.busy: bool | None = None
+        self._claimed: dict[str, tuple[str, ...]] = {}
         self._has_page = True
         self._missing_gpus: int | None = None
         self._lives_on = False
@@ -83,6 +87,7 @@ class WorkloadAccount:
         self._meet(sample)
         self._has_page = sample.has_page
         self._missing_gpus = sample.missing_gpus
+        self._claimed = sample.migs
         if sample.ended or not sample.has_page:
             self._up, self.busy = not sample.ended, None
         elif sample.failure:
@@ -125,6 +130,20 @@ class WorkloadAccount:
             covered_seconds=account.covered_seconds,
             missing_gpus=self._missing_gpus,
         )
+
+    def instances(self, gpu: str, layout: Layout) -> tuple[str, ...] | None:
+        """
+        The instances of a GPU that it holds: those claimed, else those of its processes; None is the whole.
+
+        Processes that are not listed now are where they were.
+        """
+        if gpu in self._claimed:
+            self.state.migs[gpu] = self._claimed[gpu]
+        elif not self.pids:
+            self.state.migs.pop(gpu, None)
+        elif found := layout.of(self.pids):
+            self.state.migs[gpu] = found
+        return self.state.migs.get(gpu)
 
     def _learn(self, sample: EngineSample) -> None:
         """Take over what is said of the workload until its engine is known or look-ups took too long."""
@@ -223,6 +242,7 @@ class WorkloadAccount:
                 # Whether it was there while the agent was not, nobody knows.
                 ledger.give_up(name, ledger.seen_at)
             used = ledger.take(name, ledger.cursors[name], ledger.read_at)
-            account.add(gpu, "active" if ledger.works else "idle", used.joules)
+            works = ledger.works and name not in ledger.resting
+            account.add(gpu, "active" if works else "idle", used.joules)
             covered.append(used.covered_seconds)
         account.covered_seconds += min(covered, default=0.0)
