@@ -69,6 +69,10 @@ class Machine:
     async def functions(self) -> tuple[list[str], list[str], list[str]]:
         """What is called in a sweep for a GPU, what at a start for a GPU, and what for none."""
         await self.recover()
+        self.driver.fail("nvmlEventSetWait_v2", times=1)  # so that a set is freed, too
+        while not self.driver.calls("nvmlEventSetFree"):
+            await self.sweep(SLOW_PERIOD_SECONDS + 1)
+            await asyncio.sleep(0.002)
         of_gpu, of_all = self.driver.calls_by_function(SICK), self.driver.calls_by_function()
         await self.sweep(SLOW_PERIOD_SECONDS)
         now = self.driver.calls_by_function(SICK)
