@@ -157,6 +157,9 @@ class TestErrors:
             ("/v1/efficiency?boundary=", "GET", 422),
             ("/v1/efficiency?windows=60s", "GET", 422),
             ("/v1/efficiency?by=model&by=node", "GET", 422),
+            ("/v1/compute?by=gpu", "GET", 422),
+            ("/v1/compute?window=1h", "GET", 422),
+            ("/v1/compute?boundary=node", "GET", 422),
         ],
     )
     async def test_problem(self, app: Any, target: str, method: str, status: int) -> None:

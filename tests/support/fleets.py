@@ -6,6 +6,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers import Dimension, EfficiencyItem, LedgerDimension
 from perwatt_aggregator.boundary import Boundary
+from perwatt_aggregator.compute.config import ComputeConfig
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.facility.config import (
     CarbonConfig,
@@ -42,6 +43,7 @@ class Followed:
         slo: Sequence[SloConfig] = (),
         facilities: Sequence[FacilityConfig] = (),
         uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+        compute: ComputeConfig = ComputeConfig(),  # noqa: B008 - frozen
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
@@ -53,6 +55,7 @@ class Followed:
             tuple(facilities),
             uncertainty=uncertainty,
             slo=tuple(slo),
+            compute=compute,
         )
         self.aggregator = Aggregator(config, self.clock)
         self.interval_seconds = interval_seconds

@@ -1,0 +1,410 @@
+"""The chain from peak to useful: what each step is, what it is made from, and what must be said of it."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.agents import Gpu, Machine, Workload, job, serving_machine
+from support.busy import H100_BF16, LLAMA, Busy, BusyGpu, link, node, step
+from support.fleets import Followed
+
+from perwatt_aggregator import reasons
+from perwatt_aggregator.compute.answers import ComputeItem
+from perwatt_aggregator.compute.config import ComputeConfig, ModelConfig, PeakConfig
+from perwatt_aggregator.compute.sizes import flops_per_token
+from perwatt_aggregator.metrics import FAMILIES, state_of
+
+PER_TOKEN = flops_per_token(LLAMA) or 0.0
+UTILIZATION = next(family for family in FAMILIES if family.name == "perwatt_model_flops_utilization_ratio")
+
+
+def ran(*gpus: Gpu, compute: ComputeConfig | None = None, **workload: Any) -> ComputeItem:
+    """A minute of one workload on these GPUs, at 100 output and 200 computed prompt tokens a second."""
+    busy = Busy([node(*gpus, **workload)], compute)
+    busy.run(60.0)
+    return busy.item("workload")
+
+
+class TestSteps:
+    def test_chain(self) -> None:
+        """Peak, alive, SM active, tensor active, the model's own FLOPs: each with what of the peak it is."""
+        item = ran(BusyGpu("G-0"), BusyGpu("G-1"))
+        useful = 300.0 * PER_TOKEN
+
+        assert (2.0, 2.0, ("bf16",), True, ()) == (
+            item.gpus_assigned,
+            item.gpus_alive,
+            item.precisions,
+            item.valid,
+            item.reasons,
+        )
+        assert [2 * H100_BF16, 2 * H100_BF16, H100_BF16, 0.5 * H100_BF16, useful] == pytest.approx(
+            [one.flops_per_second for one in item.steps]
+        )
+        assert [1.0, 1.0, 0.5, 0.25, useful / (2 * H100_BF16)] == pytest.approx(
+            [one.share_of_peak_ratio for one in item.steps]
+        )
+        assert [None, 1.0, 0.5, 0.5] == [one.ratio_to_step_before for one in item.steps[:4]]
+        assert ("table", "configured", "counter") == item.provenance
+        assert item.model_flops_utilization_ratio == item.steps[-1].share_of_peak_ratio
+
+    def test_cached_prompts_cost_nothing(self) -> None:
+        """Output and computed prompt tokens pass the model; cached ones do not."""
+        with_cache = ran(BusyGpu("G-0"), cached=50.0)
+        without = ran(BusyGpu("G-0"), cached=None)
+
+        assert with_cache.model_flops_utilization_ratio == without.model_flops_utilization_ratio
+
+    def test_counters_are_exact(self) -> None:
+        """Cycles tell the whole window, whatever the share was at the instants of reading."""
+        gpu = BusyGpu("G-0", sm=1.0)
+        busy = Busy([node(gpu)])
+        busy.run(30.0)
+        gpu.sm = 0.0
+        busy.run(30.0)
+        sm_active = step(busy.item("workload"), "sm_active")
+
+        assert ((0.5), ("counter",)) == (pytest.approx(sm_active.share_of_peak_ratio), sm_active.provenance)
+
+    def test_gauges_by_time(self) -> None:
+        """Without cycles, each reading of the share stands for the time since the one before."""
+        gpu = BusyGpu("G-0", sm=0.8, counts=False)
+        busy = Busy([node(gpu)])
+        busy.run(45.0)
+        gpu.sm = 0.4
+        busy.run(15.0)
+        sm_active = step(busy.item("workload"), "sm_active")
+
+        assert pytest.approx(0.7) == sm_active.share_of_peak_ratio
+        assert (("gauge",), 1.0, True) == (
+            sm_active.provenance,
+            sm_active.coverage_ratio,
+            sm_active.valid,
+        )
+
+    def test_no_monitor(self) -> None:
+        """Where the chip has no monitor, two steps are null and say why; the others stand."""
+        item = ran(BusyGpu("G-0", monitors=False))
+
+        assert [None, None] == [step(item, name).flops_per_second for name in ("sm_active", "tensor_active")]
+        assert ("no_performance_monitor",) == step(item, "sm_active").reasons
+        assert item.valid
+        assert step(item, "model").ratio_to_step_before is None
+
+    def test_links(self) -> None:
+        """Bytes over all links of a kind, and the busier way's share of what they carry each way."""
+        item = ran(BusyGpu("G-0"), BusyGpu("G-1"))
+        pcie, nvlink = link(item, "pcie"), link(item, "nvlink")
+
+        assert [10e9, 20e9, 2 * 63.0e9] == pytest.approx(
+            [pcie.transmitted_bytes_per_second, pcie.received_bytes_per_second, pcie.rate_bytes_per_second],
+            rel=0.001,
+        )
+        assert (pytest.approx(20 / 126, rel=0.001), True) == (pcie.share_of_rate_ratio, pcie.valid)
+        assert (0.1, True) == (pytest.approx(nvlink.share_of_rate_ratio), nvlink.valid)
+
+    def test_links_unknown(self) -> None:
+        """A GPU without counters of bytes, or of a kind whose links nobody knows, says so."""
+        bare, unknown = ran(Gpu("G-0")), ran(BusyGpu("G-0", name="NVIDIA H100 PCIe"))
+
+        assert ("no_link_counter", "no_link_rate") == link(bare, "pcie").reasons
+        assert (("no_link_rate",), None) == (
+            link(unknown, "nvlink").reasons,
+            link(unknown, "nvlink").share_of_rate_ratio,
+        )
+        assert 45e9 == pytest.approx(link(unknown, "nvlink").transmitted_bytes_per_second)
+
+
+class TestAlive:
+    def test_lost_for_a_while(self) -> None:
+        """Coherent FLOPs are the sum over GPUs that are alive: one of eight lost for half of the window."""
+        gpus = [BusyGpu(f"G-{index}", sm=0.8) for index in range(8)]
+        busy = Busy([node(*gpus)])
+        busy.run(30.0)
+        gpus[3].state = "lost"
+        busy.run(30.0)
+        item = busy.item("workload")
+        alive, sm_active = step(item, "alive"), step(item, "sm_active")
+
+        assert (8.0, 7.5) == (item.gpus_assigned, item.gpus_alive)
+        assert 7.5 / 8 == alive.share_of_peak_ratio
+        assert 7.5 * H100_BF16 == pytest.approx(alive.flops_per_second)
+        assert 7.5 * 0.8 * H100_BF16 == pytest.approx(sm_active.flops_per_second)
+        assert (True, ()) == (alive.valid, alive.reasons)
+
+    def test_never_there(self) -> None:
+        """GPUs that a launch asked for and did not get were bought, and never alive."""
+        item = ran(BusyGpu("G-0"), BusyGpu("G-1"), missing_gpus=2)
+
+        assert (4.0, 2.0, 0.5) == (
+            item.gpus_assigned,
+            item.gpus_alive,
+            step(item, "alive").share_of_peak_ratio,
+        )
+        assert 4 * H100_BF16 == step(item, "peak").flops_per_second
+        assert item.valid
+
+    def test_idle_gpus_belong_to_the_node(self) -> None:
+        """What nobody holds is part of what was bought: the node's utilization is that of all its GPUs."""
+        busy = Busy([node(BusyGpu("G-0"), BusyGpu("G-1", sm=0.0, tensor=0.0), held=1)])
+        busy.run(60.0)
+        whole, (held, nobodys) = busy.item("node"), busy.items("workload")
+
+        assert (2.0, 1.0) == (whole.gpus_assigned, held.gpus_assigned)
+        assert ({"workload": None}, 0.0) == (nobodys.group, nobodys.model_flops_utilization_ratio)
+        assert held.model_flops_utilization_ratio == pytest.approx(
+            2.0 * (whole.model_flops_utilization_ratio or 0.0)
+        )
+        assert 0.25 == step(whole, "sm_active").share_of_peak_ratio
+
+    def test_unexplained_work(self) -> None:
+        """Where somebody unknown used the GPUs, the node's useful FLOPs are more than is known."""
+        stranger = BusyGpu("G-1")
+        busy = Busy([node(BusyGpu("G-0"), stranger, held=1)])
+        busy.run(30.0)
+        stranger.unknown_joules += 9000.0
+        busy.run(30.0)
+
+        held, nobodys = busy.items("workload")
+
+        assert [False, True, False] == [one.valid for one in (busy.item("node"), held, nobodys)]
+        assert {"unexplained"} == set(busy.item("node").reasons) == set(nobodys.reasons)
+
+    def test_node_out_of_reach(self) -> None:
+        """A node that gave no reading has no chain, and says why; the fleet's is of those that did."""
+        busy = Busy([node(BusyGpu("G-0")), node(BusyGpu("H-0"))])
+        busy.run(60.0)
+        for _ in range(14):
+            busy.fleet.machines[0].run(5.0)
+            busy.fleet.clock.advance(5.0)
+            busy.fleet.look(at=(0,))
+        _, dark = busy.items("node")
+
+        assert (None, False) == (dark.model_flops_utilization_ratio, dark.valid)
+        assert {"node_unreachable", "coverage_low"} <= set(dark.reasons)
+        assert (1.0, False) == (busy.item().gpus_assigned, busy.item().valid)
+
+
+class TestUseful:
+    def test_no_size(self) -> None:
+        """A model's name is not its size."""
+        item = ran(BusyGpu("G-0"), model="llama-3-70b")
+
+        assert (None, ("no_model_size",)) == (item.model_flops_utilization_ratio, item.reasons)
+
+    def test_unknown_gpu(self) -> None:
+        """Nothing is a share of a peak that nobody knows; what is measured in time stands."""
+        item = ran(BusyGpu("G-0", name="NVIDIA H900"))
+
+        assert (None, ("no_peak",)) == (item.model_flops_utilization_ratio, item.reasons)
+        assert (None, 0.5) == (
+            step(item, "sm_active").flops_per_second,
+            step(item, "sm_active").share_of_peak_ratio,
+        )
+
+    def test_stated_peak(self) -> None:
+        """The operator's peak counts, and its provenance says so."""
+        compute = ComputeConfig(peaks=(PeakConfig(gpu="NVIDIA H900", bf16=1e15),), models=(LLAMA,))
+        item = ran(BusyGpu("G-0", name="NVIDIA H900"), compute=compute)
+
+        assert 300.0 * PER_TOKEN / 1e15 == pytest.approx(item.model_flops_utilization_ratio)
+        assert ("configured", "counter") == item.provenance
+
+    def test_above_peak(self) -> None:
+        """More than the peak means a wrong size or precision: shown, not valid, and nowhere a headline."""
+        compute = ComputeConfig(models=(ModelConfig(parameters_active=70e12),))
+        busy = Busy([node(BusyGpu("G-0"))], compute)
+        busy.run(60.0)
+        item = busy.item("workload")
+
+        assert (item.model_flops_utilization_ratio or 0.0) > 1.0
+        assert (False, ("above_peak", "above_step_before", "no_attention_term")) == (
+            item.valid,
+            item.reasons,
+        )
+        assert [] == list(UTILIZATION.read(state_of(busy.fleet.aggregator)))
+
+    def test_precision(self) -> None:
+        """What runs in fp8 is held against the peak of fp8."""
+        fp8 = ModelConfig(parameters_active=70e9, layers=80, hidden=8192, context=2048, precision="fp8")
+        item = ran(BusyGpu("G-0"), compute=ComputeConfig(models=(fp8,)))
+
+        assert (("fp8",), 2 * H100_BF16) == (item.precisions, step(item, "peak").flops_per_second)
+
+    def test_training(self) -> None:
+        """A job's tokens pass its model three times."""
+        machine = Machine([BusyGpu("G-0")], [job("G-0", "tokens", model="mine")])
+        size = ModelConfig(
+            model="mine", parameters_active=7e9, layers=32, hidden=4096, context=4096, training=True
+        )
+        busy = Busy([machine], ComputeConfig(models=(size,)))
+        busy.run(60.0, tokens_per_second=2000.0)
+        item = busy.item("model")
+
+        assert 2000.0 * (6 * 7e9 + 12 * 32 * 4096 * 4096) / H100_BF16 == pytest.approx(
+            item.model_flops_utilization_ratio
+        )
+        assert item.valid
+
+    def test_other_units_are_no_tokens(self) -> None:
+        """A job that counts samples does not tell how many tokens passed its model."""
+        machine = Machine([BusyGpu("G-0")], [job("G-0", "samples", model="mine")])
+        size = ModelConfig(model="mine", parameters_active=7e9, training=True)
+        busy = Busy([machine], ComputeConfig(models=(size,)))
+        busy.run(60.0)
+
+        assert "no_token_source" in busy.item("workload").reasons
+
+    def test_prompts_not_told(self) -> None:
+        """Output alone is not the work of an engine that also reads prompts."""
+        item = ran(BusyGpu("G-0"), computed=None)
+
+        assert (None, ("no_prompt_tokens",)) == (item.model_flops_utilization_ratio, item.reasons)
+
+    def test_no_tokens(self) -> None:
+        """No tokens are no FLOPs, whatever the size of the model: a measured 0."""
+        busy = Busy([node(BusyGpu("G-0"))], ComputeConfig())
+        busy.run(60.0, tokens_per_second=0.0)
+        item = busy.item("workload")
+
+        assert (0.0, True) == (item.model_flops_utilization_ratio, item.valid)
+
+    def test_shared(self) -> None:
+        """Of a GPU that two hold, each has an equal share of the peak; together they have one peak."""
+        machine = serving_machine()
+        machine.gpus = [BusyGpu("GPU-0")]
+        second = Workload("other")
+        second.take("GPU-0", active=100.0)
+        machine.workloads.append(second)
+        busy = Busy([machine])
+        busy.run(60.0)
+        shares = busy.items("workload")
+
+        assert [0.5, 0.5] == [item.gpus_assigned for item in shares]
+        assert all("gpus_shared" in item.reasons and item.valid for item in shares)
+        assert H100_BF16 == step(busy.item("node"), "peak").flops_per_second
+
+    def test_members_of_an_engine(self) -> None:
+        """An engine over two nodes is one: its head's tokens are the work of all its GPUs."""
+        head, follower = (
+            node(BusyGpu("G-0"), group="pair"),
+            node(
+                *[BusyGpu("H-0")], group="pair", model="", output=None, computed=None, cached=None,
+                effective=None, ok=None,
+            ),
+        )  # fmt: skip
+        follower.workloads[0].name = "follower"
+        busy = Busy([head, follower])
+        busy.run(60.0)
+        alone = busy.items("workload")[0]
+
+        assert 300.0 * PER_TOKEN / (2 * H100_BF16) == pytest.approx(
+            busy.item("model").model_flops_utilization_ratio
+        )
+        assert (False, True) == (alone.valid, "shared_group" in alone.reasons)
+
+
+class TestAnswer:
+    def test_parts_are_the_whole(self) -> None:
+        """Peaks and useful FLOPs of all workloads and of what nobody holds are those of the nodes."""
+        busy = Busy([node(BusyGpu("G-0"), BusyGpu("G-1")), node(BusyGpu("H-0"), BusyGpu("H-1"), held=1)])
+        busy.run(60.0)
+
+        for name in ("peak", "alive", "sm_active", "tensor_active", "model"):
+            by_node = [step(item, name).flops_per_second or 0.0 for item in busy.items("node")]
+            assert sum(by_node) == pytest.approx(step(busy.item(), name).flops_per_second)
+        assert 4 * H100_BF16 == sum(
+            step(item, "peak").flops_per_second or 0.0 for item in busy.items("node", "workload")
+        )
+
+    def test_simulated(self) -> None:
+        """Figures of simulated GPUs say so in every step."""
+        machine = node(BusyGpu("SIM-0", name="Simulated H100 80GB", source="simulated"))
+        machine.backend = "simulated"
+        busy = Busy([machine])
+        busy.run(60.0)
+        item = busy.item("workload")
+
+        assert all("simulated" in one.provenance for one in item.steps)
+        assert "simulated" in item.provenance
+
+    def test_metric(self) -> None:
+        """A valid utilization is a metric, by model, with where it is from."""
+        busy = Busy([node(BusyGpu("G-0"))])
+        busy.run(60.0)
+
+        assert [(("llama", "60s", "table+configured+counter"), 300.0 * PER_TOKEN / H100_BF16)] == [
+            (labels, pytest.approx(value))
+            for labels, value in UTILIZATION.read(state_of(busy.fleet.aggregator))
+        ]
+
+    def test_before_anything_was_read(self) -> None:
+        """Without a reading there is a line for each node, and nothing in it."""
+        fleet = Followed([serving_machine()])
+        (item,) = fleet.aggregator.compute(60.0, ("node",)).items
+
+        assert (0.0, None, None, False) == (
+            item.gpus_assigned,
+            item.gpus_alive,
+            item.model_flops_utilization_ratio,
+            item.valid,
+        )
+        assert () == fleet.aggregator.compute(60.0, ("workload",)).items
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    gpus=st.lists(
+        st.tuples(
+            st.sampled_from(["NVIDIA H100 80GB HBM3", "NVIDIA A100-SXM4-80GB", "NVIDIA NEW"]),
+            st.floats(0.0, 1.0),
+            st.floats(0.0, 1.5),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from(["ok", "lost"]),
+            st.floats(0.0, 1e12),
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    tokens_per_second=st.floats(0.0, 1e5),
+    parameters=st.floats(1e6, 1e13),
+    held=st.integers(0, 3),
+    missing=st.integers(0, 2),
+)
+def test_every_ratio_is_a_share_or_says_why_not(
+    gpus: list[tuple[str, float, float, bool, bool, Any, float]],
+    tokens_per_second: float,
+    parameters: float,
+    held: int,
+    missing: int,
+) -> None:
+    """Whatever is read and stated, a ratio lies within 0 and 1 or is flagged, and a null has its reason."""
+    machine = node(
+        *(
+            BusyGpu(f"G-{index}", name=name, sm=sm, tensor=tensor, counts=counts, monitors=monitors,
+                    nvlink_bytes_per_second=speed)
+            for index, (name, sm, tensor, counts, monitors, _, speed) in enumerate(gpus)
+        ),
+        held=held,
+        missing_gpus=missing,
+    )  # fmt: skip
+    busy = Busy([machine], ComputeConfig(models=(ModelConfig(parameters_active=parameters),)))
+    busy.run(40.0, tokens_per_second=tokens_per_second)
+    for gpu, (_, _, _, _, _, state, _) in zip(machine.gpus, gpus, strict=True):
+        gpu.state = state
+    busy.run(20.0, tokens_per_second=tokens_per_second)
+
+    for by in ((), ("node",), ("workload",), ("model",)):
+        for item in busy.items(*by):
+            for part in (*item.steps, *item.links):
+                share = getattr(part, "share_of_peak_ratio", None)
+                share = getattr(part, "share_of_rate_ratio", share)
+                assert part.valid == reasons.is_valid(part.reasons)
+                assert share is not None or not part.valid
+                if share is not None and not 0.0 <= share <= 1.0 + 1e-9:
+                    assert "above_peak" in part.reasons
+            for one in item.steps:
+                if one.ratio_to_step_before is not None and one.ratio_to_step_before > 1.0 + 1e-6:
+                    assert "above_step_before" in one.reasons
