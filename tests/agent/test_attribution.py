@@ -405,17 +405,32 @@ NODES = st.integers(1, 4).flatmap(
         ),
     )
 )
-SCHEDULES = st.lists(
-    st.tuples(st.sampled_from(EVENTS), st.integers(0, 11), st.floats(0.0, 1.0), st.integers(0, 12)),
-    max_size=40,
+DIVIDING: tuple[Event, ...] = (
+    *(power, divide, claim_instance, processes, know_process),
+    *(toggle_load, toggle_end, toggle_has_page, toggle_gpu, move_claim, restart_agent),
 )
 
 
+Schedule = list[tuple[Event, int, float, int]]
+
+
+def schedules(events: tuple[Event, ...]) -> st.SearchStrategy[Schedule]:
+    steps = st.tuples(st.sampled_from(events), st.integers(0, 11), st.floats(0.0, 1.0), st.integers(0, 12))
+    return st.lists(steps, max_size=40)
+
+
+def play(books: Books, schedule: Schedule) -> None:
+    books.run(3)
+    for happen, which, size, seconds in schedule:
+        happen(books, which, size)
+        books.run(seconds)
+
+
 @settings(max_examples=100, deadline=None)
-@given(NODES, SCHEDULES, st.sampled_from([None, 70.0, 500.0]))
+@given(NODES, schedules(EVENTS), st.sampled_from([None, 70.0, 500.0]))
 def test_conservation(
     made: tuple[int, list[tuple[set[int], bool]]],
-    schedule: list[tuple[Event, int, float, int]],
+    schedule: Schedule,
     idle_watts: float | None,
 ) -> None:
     """
@@ -429,7 +444,19 @@ def test_conservation(
     for engine, (_, claimed) in zip(engines, claims, strict=True):
         engine.claimed = claimed
     books = Books(Node(gpus, engines), {} if idle_watts is None else {"Test GPU": idle_watts})
-    books.run(3)
-    for happen, which, size, seconds in schedule:
-        happen(books, which, size)
-        books.run(seconds)
+    play(books, schedule)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 2), schedules(DIVIDING))
+def test_conservation_of_divided_gpus(gpus: int, schedule: Schedule) -> None:
+    """So it is where every GPU is divided, and instances come, go and are arranged anew all the time."""
+    engines = [Engine(f"w{number}", (number % gpus,)) for number in range(3)]
+    books = Books(Node(gpus, engines), {"Test GPU": 70.0})
+    books.node.slow_seconds = 1
+    for gpu in range(gpus):
+        divide(books, gpu, 0.75)
+        books.node.processes[gpu] = (GpuProcess(1, mig=f"MIG-{gpu}-2"),)
+    for engine, number in zip(engines, (0, 1, 1), strict=True):
+        engine.migs = {gpu: (f"MIG-{gpu[4:]}-{number}",) for gpu in engine.gpus}
+    play(books, schedule)

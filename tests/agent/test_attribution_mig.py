@@ -12,7 +12,7 @@ WATTS = 300.0
 
 
 def divided(idle_watts: dict[str, float] | None = None, *engines: Engine) -> Books:
-    """A GPU of a 3g that is busy and a 2g that is less so, with two free slices; `a` and `b` hold one each."""
+    """A GPU of a 3g that is busy and a 2g that is less so, two slices free; `a` and `b` hold one each."""
     books = Books(Node(1, engines or two()), idle_watts)
     books.node.migs[0] = (mig("big", 3, 0.8), mig("small", 2, 0.3))
     books.node.processes[0] = ()
