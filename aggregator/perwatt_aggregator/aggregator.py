@@ -13,6 +13,7 @@ from perwatt_aggregator.config import AggregatorConfig, node_name
 from perwatt_aggregator.efficiency import efficiency
 from perwatt_aggregator.events import EventLog
 from perwatt_aggregator.facility.answers import Facilities
+from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.report import facility_item
 from perwatt_aggregator.facility.state import FacilityState
@@ -51,19 +52,27 @@ class Aggregator:
             )
             for target in map(target_of, config.sources.agents)
         )
-        self.facilities = tuple(
-            Facility(one, clock, [node for node in self.nodes if node.facility is one])
-            for one in config.all_facilities
-        )
         self.shared_meters = tuple(
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
         )
+        self.facilities = tuple(self._facility(one, clock) for one in config.all_facilities)
         self._uncertainty = config.uncertainty
         self._compute = config.compute
         self._clock = clock
         self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock, self.events.follow)
         self._asking: list[asyncio.Task[None]] = []
+
+    def _facility(self, config: FacilityConfig, clock: Clock) -> Facility:
+        nodes = [node for node in self.nodes if node.facility is config]
+        elsewhere = [node.target.node for node in self.nodes if node.facility is not config]
+        shared = [
+            meter
+            for meter in self.shared_meters
+            if any(meter.is_over(node.target.node) for node in nodes)
+            and not any(map(meter.is_over, elsewhere))
+        ]
+        return Facility(config, clock, nodes, shared)
 
     async def start(self) -> None:
         """Begin to scrape, and to ask for what is metered; must be called on a running loop."""
@@ -130,7 +139,7 @@ class Aggregator:
             node.target.node: node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes
         }
         for meter in self.shared_meters:
-            under = [view for view in views.values() if meter.config.is_over(view.node)]
+            under = [view for view in views.values() if meter.is_over(view.node)]
             reading = meter.reading(now - seconds, now)
             views |= {view.node: view for view in with_share(under, reading, seconds, self._uncertainty)}
         return tuple(views.values())

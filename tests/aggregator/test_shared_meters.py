@@ -10,12 +10,11 @@ from support.agents import Machine, serving_machine
 from support.asgi import ask
 from support.documents import showing
 from support.fleets import BARE, FACILITY, Followed
+from support.steady_meter import SteadyMeter
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.configfile import ConfigError
 from perwatt_agent.meters.build import build_meter
-from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import NodeMeterSnapshot
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api import create_app
@@ -33,22 +32,6 @@ CONFIG = SharedMeterConfig(
 )
 
 
-class Pdu:
-    """A meter that shows steady power, or fails where it has none."""
-
-    name = "rack"
-    interval_seconds = 5.0
-
-    def __init__(self, clock: ManualClock, watts: float | None) -> None:
-        self.watts = watts
-        self._clock = clock
-
-    async def read(self) -> Sequence[MeterSample]:
-        if self.watts is None:
-            raise MeterFailure("unreachable", "nobody there")
-        return [MeterSample("pdu", self._clock.monotonic(), power_watts=self.watts, period_seconds=5.0)]
-
-
 async def metered(
     watts: float | None,
     facility: FacilityConfig = BARE,
@@ -58,7 +41,7 @@ async def metered(
     """Two nodes of 300 W and 600 W of boards on one meter, after a minute."""
     nodes = list(machines) or [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=2)]
     fleet = Followed(nodes, facility)
-    meter = SharedMeter(CONFIG, Pdu(fleet.clock, watts), fleet.clock, HISTORY_SECONDS)
+    meter = SharedMeter(CONFIG, SteadyMeter(fleet.clock, watts, 5.0), fleet.clock, HISTORY_SECONDS)
     fleet.aggregator.shared_meters = (meter,)
     fleet.look()
     await meter.ask()
@@ -165,6 +148,20 @@ class TestAsked:
         page = (await ask(down, "/metrics")).body
         assert b'perwatt_aggregator_shared_meter_up{meter="json"} 0' in page
         assert b'shared_meter_failures_total{meter="json",reason="unreachable"} 13' in page
+
+    async def test_a_leap_ends_nothing(self) -> None:
+        """A number that cannot be believed is a failure of the meter, and asking goes on after it."""
+        clock = ManualClock()
+        pdu = SteadyMeter(clock, 1800.0, 5.0)
+        meter = SharedMeter(CONFIG, pdu, clock, HISTORY_SECONDS)
+        for watts in (1800.0, 1.8e6, 1800.0, 1800.0):
+            clock.advance(5.0)
+            pdu.watts = watts
+            await meter.ask()
+        reading = meter.reading(0.0, clock.monotonic())
+
+        assert (("implausible", 1),) == meter.health.failures
+        assert (1800.0, 15.0) == (reading.watts, reading.covered_seconds)
 
     async def test_aggregator_asks(self) -> None:
         """The aggregator asks its meters from its start on, and no longer after its stop."""

@@ -9,7 +9,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
 from perwatt_aggregator.facility.config import CarbonConfig, FacilityConfig, PriceConfig, PueConfig
 from perwatt_aggregator.facility.history import EnergyHistory, Measured, measured
-from perwatt_aggregator.facility.metered import MeteredEnergy, NodesEnergy
+from perwatt_aggregator.facility.metered import MeteredEnergy, NodesEnergy, SharedEnergy
 from perwatt_aggregator.facility.pue import pue_in_use
 from perwatt_aggregator.facility.rates import AskedRate, HoursFile
 from perwatt_aggregator.facility.source import Asked, Source
@@ -29,16 +29,22 @@ class Energies(Struct, frozen=True):
 
 class Facility:
     """
-    The facility of *config*, in which *nodes* stand.
+    The facility of *config*, in which *nodes* stand; on the meters in *shared* hang nodes of it alone.
 
     `sources` must be run for what it is asked for. Raises ValueError where a meter cannot be built.
     """
 
-    def __init__(self, config: FacilityConfig, clock: Clock, nodes: Sequence[Node] = ()) -> None:
+    def __init__(
+        self,
+        config: FacilityConfig,
+        clock: Clock,
+        nodes: Sequence[Node] = (),
+        shared: Sequence[SharedEnergy] = (),
+    ) -> None:
         self.config = config
         self.nodes = tuple(nodes)
         self._clock = clock
-        self._energies = _energies(config.pue, self.nodes, clock)
+        self._energies = _energies(config.pue, self.nodes, shared, clock)
         self._tariff = Tariff(config.price) if config.price and config.price.per_kwh is not None else None
         self._price = _asked_price(config.price, clock)
         self._carbon = _asked_carbon(config.carbon, clock)
@@ -128,12 +134,14 @@ class Facility:
         return CapitalInUse(price.currency, capital.per_gpu_hour / SECONDS_PER_HOUR)
 
 
-def _energies(config: PueConfig | None, nodes: Sequence[Node], clock: Clock) -> Energies | None:
+def _energies(
+    config: PueConfig | None, nodes: Sequence[Node], shared: Sequence[SharedEnergy], clock: Clock
+) -> Energies | None:
     if config is None or config.facility_meter is None:
         return None
     facility = MeteredEnergy("facility", build_meter(config.facility_meter, clock), config.period)
     if config.it_meter is None:
-        return Energies(facility, NodesEnergy("it", nodes, config.period))
+        return Energies(facility, NodesEnergy("it", nodes, config.period, shared))
     return Energies(facility, MeteredEnergy("it", build_meter(config.it_meter, clock), config.period))
 
 

@@ -1,6 +1,7 @@
 """Where the two energies of a live PUE come from: a meter, or the meters of the nodes themselves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_aggregator.boundary import MODEL
@@ -31,27 +32,65 @@ class MeteredEnergy:
     async def ask(self) -> None:
         for sample in await self._meter.read():
             if sample.scope == "node":
-                for gained in self._track.add(sample):
-                    self._history.add(gained.start_seconds, gained.end_seconds, gained.joules)
+                _add(self._history, self._track.add(sample))
+
+
+class SharedEnergy(Protocol):
+    """A meter that several nodes hang on. `gained_after` tells what it measured since an instant."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def answers(self) -> bool: ...
+
+    def is_over(self, node: str) -> bool: ...
+
+    def gained_after(self, seconds: float) -> Iterable[Interval]: ...
 
 
 class NodesEnergy:
-    """The energy of all nodes of a facility, each by its own meter at the wall, as an `Asked`."""
+    """
+    The energy of all *nodes* of a facility, as an `Asked`.
 
-    def __init__(self, name: SourceName, nodes: Sequence[Node], period_seconds: float) -> None:
+    Nodes that hang on one of the meters in *shared* are measured by it, all together, for a sum needs no
+    split; each other one by its own meter at the wall. All that hangs on them must be of the facility.
+    """
+
+    def __init__(
+        self,
+        name: SourceName,
+        nodes: Sequence[Node],
+        period_seconds: float,
+        shared: Sequence[SharedEnergy] = (),
+    ) -> None:
         self.name: SourceName = name
         self.interval_seconds = NODES_SECONDS
-        self._nodes = [(node, _NodeTrack(), EnergyHistory(period_seconds)) for node in nodes]
+        self._shared = [(meter, EnergyHistory(period_seconds)) for meter in shared]
+        self._nodes = [
+            (node, _NodeTrack(), EnergyHistory(period_seconds))
+            for node in nodes
+            if not any(meter.is_over(node.target.node) for meter in shared)
+        ]
 
     @property
     def histories(self) -> Sequence[EnergyHistory]:
-        return tuple(history for _, _, history in self._nodes)
+        return (*(history for _, history in self._shared), *(history for _, _, history in self._nodes))
 
     async def ask(self) -> None:
+        for meter, history in self._shared:
+            begun = history.last_seconds
+            _add(history, meter.gained_after(float("-inf") if begun is None else begun))
         for node, track, history in self._nodes:
             if node.sample is not None:
-                for gained in track.add(node.sample):
-                    history.add(gained.start_seconds, gained.end_seconds, gained.joules)
+                _add(history, track.add(node.sample))
+        self._complain()
+
+    def _complain(self) -> None:
+        """Raises MeterFailure where not all of IT is measured."""
+        silent = [meter.name for meter, _ in self._shared if not meter.answers]
+        if silent:
+            raise MeterFailure("stale", f"the meter {silent[0]} over several nodes gave no reading")
         unread = [node.target.node for node, _, _ in self._nodes if node.sample is None]
         if unread:
             raise MeterFailure("stale", f"of {len(self._nodes)} nodes {len(unread)} gave no reading yet")
@@ -62,6 +101,11 @@ class NodesEnergy:
                 f"of {len(self._nodes)} nodes {len(unmetered)} have no meter at the wall ({unmetered[0]}); "
                 "give each one, or set facility.pue.it_meter",
             )
+
+
+def _add(history: EnergyHistory, gained: Iterable[Interval]) -> None:
+    for one in gained:
+        history.add(one.start_seconds, one.end_seconds, one.joules)
 
 
 class _NodeTrack:

@@ -1,12 +1,14 @@
 """A shared meter as it is asked: what it measured over any of the last minutes."""
 
 from collections import deque
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.feed import MeterPoller
 from perwatt_agent.meters.meter import Meter
+from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import CollectorHealth
 from perwatt_aggregator.facility.track import Interval, MeterTrack
 from perwatt_aggregator.shared.config import SharedMeterConfig
@@ -38,7 +40,7 @@ class SharedMeter:
         self._meter = meter
         self._clock = clock
         self._history_seconds = history_seconds
-        self._poller = MeterPoller(meter, clock)
+        self._poller = MeterPoller(self, clock)
         self._track = MeterTrack()
         self._intervals: deque[Interval] = deque()
         self._read_at = float("-inf")
@@ -47,6 +49,19 @@ class SharedMeter:
     @property
     def name(self) -> str:
         return self.config.label
+
+    @property
+    def answers(self) -> bool:
+        """Whether it did when it was last asked."""
+        return self.health.success
+
+    def is_over(self, node: str) -> bool:
+        """Whether *node*, `HOST:PORT`, hangs on it."""
+        return self.config.is_over(node)
+
+    @property
+    def interval_seconds(self) -> float:
+        return self._meter.interval_seconds
 
     @property
     def health(self) -> CollectorHealth:
@@ -61,17 +76,28 @@ class SharedMeter:
             await self._clock.sleep_until(started + self._meter.interval_seconds)
 
     async def ask(self) -> None:
-        """Ask once; the meter's failures are logged by its poller."""
+        """Ask once; failures are counted, and logged when they begin."""
         await self._poller.poll()
-        for sample in self._poller.drain():
-            if sample.scope != "node" or sample.monotonic_seconds <= self._read_at:
-                continue
-            self._read_at = sample.monotonic_seconds
-            self._period_seconds = sample.period_seconds or self._meter.interval_seconds
-            self._intervals.extend(self._track.add(sample))
         oldest = self._clock.monotonic() - self._history_seconds
         while self._intervals and self._intervals[0].end_seconds < oldest:
             self._intervals.popleft()
+
+    async def read(self) -> Sequence[MeterSample]:
+        """
+        Take in what the meter shows, so that nothing is left for others.
+
+        Raises MeterFailure where the meter does, and for a number that is not to be believed.
+        """
+        for sample in await self._meter.read():
+            if sample.scope == "node" and sample.monotonic_seconds > self._read_at:
+                self._read_at = sample.monotonic_seconds
+                self._period_seconds = sample.period_seconds or self._meter.interval_seconds
+                self._intervals.extend(self._track.add(sample))
+        return ()
+
+    def gained_after(self, seconds: float) -> Iterator[Interval]:
+        """What was measured since *seconds*, as far as it is kept."""
+        return (one for one in self._intervals if one.start_seconds >= seconds)
 
     def reading(self, start_seconds: float, end_seconds: float) -> SharedReading:
         """What was measured between two instants; an interval that reaches beyond counts by its share."""
