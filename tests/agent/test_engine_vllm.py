@@ -45,6 +45,20 @@ def read(*pages: bytes) -> EngineCounts:
     return [endpoint.read(page) for page in pages][-1]
 
 
+class TestFlops:
+    def test_off(self) -> None:
+        """Without its option the engine shows a counter of 0, which counts nothing."""
+        assert read(AFTER).flops_per_gpu is None
+
+    def test_mean_over_ranks(self) -> None:
+        """What it counts for each GPU is the mean over its replicas, and never falls."""
+        name = "vllm:estimated_flops_per_gpu_total"
+        other = f'{name}{{engine="1",model_name="tiny-llama"}} 1e+15\n'.encode()
+        both = changed(AFTER, f"{name}{LABELS}", "3e+15") + other
+
+        assert [2e15, 2e15] == [read(both).flops_per_gpu, read(both, both).flops_per_gpu]
+
+
 def client_truth(stage: str) -> dict[str, Any]:
     return json.loads((ENGINE_PAGES / f"vllm-0.32.0-{stage}-client-truth.json").read_text())
 

@@ -262,6 +262,27 @@ class TestUseful:
 
         assert (None, ("no_prompt_tokens",)) == (item.model_flops_utilization_ratio, item.reasons)
 
+    def test_engines_own_count(self) -> None:
+        """Where no size is configured, the engine's own count of FLOPs is taken, for each of its GPUs."""
+        counted = ran(BusyGpu("G-0"), BusyGpu("G-1"), compute=ComputeConfig(), flops=1e18)
+        configured = ran(BusyGpu("G-0"), BusyGpu("G-1"), flops=1e18)
+
+        assert 100.0 * 1e11 / H100_BF16 == pytest.approx(counted.model_flops_utilization_ratio)
+        assert (("table", "engine"), ("table", "configured", "counter")) == (
+            counted.provenance,
+            configured.provenance,
+        )
+
+    def test_engines_own_count_at_a_stated_precision(self) -> None:
+        """An entry may tell the precision alone."""
+        item = ran(
+            BusyGpu("G-0"),
+            compute=ComputeConfig(models=(ModelConfig(model="llama", precision="fp8"),)),
+            flops=1e18,
+        )
+
+        assert 100.0 * 1e11 / (2 * H100_BF16) == pytest.approx(item.model_flops_utilization_ratio)
+
     def test_no_tokens(self) -> None:
         """No tokens are no FLOPs, whatever the size of the model: a measured 0."""
         busy = Busy([node(BusyGpu("G-0"))], ComputeConfig())

@@ -78,6 +78,7 @@ class Workload:
     wasted: dict[WasteCause, float] = field(default_factory=dict)
     first_token: Histogram | None = None
     output_token: Histogram | None = None
+    flops: float | None = None
 
     def snapshot(self) -> WorkloadSnapshot:
         return WorkloadSnapshot(
@@ -97,6 +98,7 @@ class Workload:
                 wasted_tokens=dict(self.wasted),
                 time_to_first_token=self.first_token,
                 time_per_output_token=self.output_token,
+                flops_per_gpu=self.flops,
             ),
             energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
             covered_seconds=self.covered_seconds,
@@ -182,6 +184,7 @@ class Machine:
             ("cached", 0.5),
             ("effective", 0.9),
             ("ok", 0.01),
+            ("flops", 1e11),
         ):
             amount = getattr(workload, name)
             if amount is not None:
