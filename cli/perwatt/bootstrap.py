@@ -78,7 +78,7 @@ def build_source(
         build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock, titles)
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds += [EngineFeed(pollers, Claims(followers, clock, titles))] if pollers or followers else []
+    feeds += [EngineFeed(pollers, Claims(followers, clock, titles), titles)] if pollers or followers else []
     if config.engines.discover:
         feeds.append(build_discovery(config, identifier, book.names, clock))
     if config.engines.discover and config.identity.kubelet_url and pods:

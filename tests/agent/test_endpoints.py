@@ -81,11 +81,11 @@ class TestTitles:
     def test_two_names_of_one_gpu(self, caplog: pytest.LogCaptureFixture) -> None:
         """Of a GPU that is claimed by index and by UUID the first has all, and that is said once."""
         titles = Titles(self.CLAIMS)
-        assert [(), ()] == [titles.selected(claim.gpus, ()) for claim in self.CLAIMS], (
+        assert [(), ()] == [titles.held(claim.gpus, ()).gpus for claim in self.CLAIMS], (
             "before the driver spoke"
         )
         for _ in range(3):
-            held = [titles.selected(claim.gpus, GPUS) for claim in self.CLAIMS]
+            held = [titles.held(claim.gpus, GPUS).gpus for claim in self.CLAIMS]
 
         assert [("GPU-0", "GPU-1"), ("GPU-2",)] == held
         assert [
@@ -98,7 +98,9 @@ class TestTitles:
         shared = [msgspec.structs.replace(claim, shared=True) for claim in self.CLAIMS]
         titles = Titles(shared)
 
-        assert [("GPU-0", "GPU-1"), ("GPU-1", "GPU-2")] == [titles.selected(one.gpus, GPUS) for one in shared]
+        assert [("GPU-0", "GPU-1"), ("GPU-1", "GPU-2")] == [
+            titles.held(one.gpus, GPUS).gpus for one in shared
+        ]
         assert [] == caplog.messages
 
     async def test_their_samples(self, clock: ManualClock) -> None:

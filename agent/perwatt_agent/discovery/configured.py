@@ -1,11 +1,11 @@
 """What the configuration has taken, which discovery leaves alone."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
 from perwatt_agent.discovery.search import Found
-from perwatt_agent.engine.titles import GpuSelector, selected
+from perwatt_agent.engine.titles import GpuSelector, instances, selected
 from perwatt_agent.http import Target
 from perwatt_agent.snapshot import GpuInfo
 
@@ -20,18 +20,27 @@ class Configured(Struct, frozen=True):
     exclusive: tuple[GpuSelector, ...] = ()
     pages: frozenset[tuple[str, int]] = frozenset()
 
-    def objection(self, found: Found, known: Sequence[GpuInfo]) -> str:
-        """Why *found* is the configuration's business; empty where it is not."""
+    def objection(self, found: Found, known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
+        """
+        Why *found* is the configuration's business; empty where it is not.
+
+        *migs* are the MIG instances in which its processes compute.
+        """
         ports = {candidate.listener.port for candidate in found.candidates} or {found.expected_port}
         if not ports.isdisjoint(self.ports):
             return "its page is configured"
-        return self.claim_on(found.gpus, known)
+        return self.claim_on(found.gpus, known) or self._claim_on_instances(migs)
 
     def claim_on(self, gpus: Sequence[str], known: Sequence[GpuInfo]) -> str:
         """Which of *gpus* an endpoint has for itself, in words; empty where none does."""
         claimed = {uuid for selector in self.exclusive for uuid in selected(selector, known)}
         taken = [info.index for info in known if info.uuid in claimed and info.uuid in gpus]
         return f"GPU {taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
+
+    def _claim_on_instances(self, migs: Collection[str]) -> str:
+        claimed = {mig for selector in self.exclusive for mig in instances(selector)}
+        taken = sorted(claimed.intersection(migs))
+        return f"{taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
 
     def page_at(self, url: str) -> str:
         """Whether the page at *url* is configured, in words; empty where it is not."""

@@ -77,6 +77,7 @@ class DiscoveryFeed:
         self._lane: Lane | None = None
         self._known: tuple[GpuInfo, ...] = ()
         self._gpu_processes: dict[str, tuple[int, ...]] = {}
+        self._migs: dict[str, dict[int, str]] = {}
         self._seen = asyncio.Event()
         self._engines: dict[tuple[int, int], FoundEngine] = {}
         self._leaving: list[tuple[FoundWorkload, Found]] = []
@@ -110,6 +111,7 @@ class DiscoveryFeed:
             if sample.slow is not None and sample.slow.processes is not None:
                 pids = tuple(process.pid for process in sample.slow.processes)
                 self._gpu_processes[sample.uuid] = pids
+                self._migs[sample.uuid] = {one.pid: one.mig for one in sample.slow.processes if one.mig}
                 if pids:
                     self._seen.set()
         # Those that end come first: another engine may have taken over a name.
@@ -195,7 +197,7 @@ class DiscoveryFeed:
             self._engage(engine)  # again, where names were pending
             return
         now = self._clock.monotonic()
-        objection = self._configured.objection(engine.found, self._known)
+        objection = self._configured.objection(engine.found, self._known, self._migs_of(engine.found))
         if objection:
             engine.leave_alone(objection)
             self._leave(engine)
@@ -215,6 +217,11 @@ class DiscoveryFeed:
                 engine.ask_at = now + ASK_AGAIN_SECONDS
                 engine.refuse(page)
                 self._leave(engine)
+
+    def _migs_of(self, found: Found) -> set[str]:
+        """The MIG instances in which an engine's processes compute."""
+        pids = {process.pid for process in found.members}
+        return {mig for migs in self._migs.values() for pid, mig in migs.items() if pid in pids}
 
     def _engage(self, engine: FoundEngine) -> None:
         """Let it be a workload, once it can have its name."""

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.engine.instances import Held
 from perwatt_agent.engine.titles import GpuSelector, Titles
 from perwatt_agent.health import Health
 from perwatt_agent.identity import Identifier, Names
@@ -83,7 +85,7 @@ class EndpointPoller:
         self._tenant = tenant or Tenant(Identifier(), Names(), clock)
         self._titles = titles or Titles()
         self._told: WorkloadInfo | None = None
-        self._claimed: tuple[str, ...] | None = None
+        self._claimed: Held | None = None
         self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
         self._failure = ""
         self._left_out: frozenset[str] = frozenset()
@@ -130,20 +132,21 @@ class EndpointPoller:
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """What was heard since the last call, and the claim on GPUs where it has changed."""
-        gpus = self._titles.selected(self._endpoint.gpus, known)
+        held = self._titles.held(self._endpoint.gpus, known)
         info = self._tenant.describe(
-            self._endpoint.info, self._endpoint.reader.engine, self._endpoint.port, known, gpus
+            self._endpoint.info, self._endpoint.reader.engine, self._endpoint.port, known, held.gpus
         )
         if not info.workload:
             del self._heard[:-1]  # of what was asked in vain, the last is all that tells anything
             return []
         left = self._leave(info)
         heard, self._heard = self._heard, []
-        if gpus != self._claimed and not heard:
+        if held != self._claimed and not heard:
             heard = [(self._clock.monotonic(), self._clock.unix(), None, "")]
-        self._claimed = gpus
+        self._claimed = held
+        claim = EngineSample(info, held.gpus, 0.0, 0.0, missing_gpus=held.missing, migs=held.migs)
         return left + [
-            EngineSample(info, gpus, monotonic, unix, counts, failure)
+            replace(claim, monotonic_seconds=monotonic, unix_seconds=unix, counts=counts, failure=failure)
             for monotonic, unix, counts, failure in heard
         ]
 

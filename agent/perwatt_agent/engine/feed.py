@@ -7,22 +7,34 @@ from collections.abc import Sequence
 from perwatt_agent.engine.endpoints import EndpointPoller
 from perwatt_agent.engine.followers import Claims
 from perwatt_agent.engine.frontends import Frontends
+from perwatt_agent.engine.titles import Titles
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo
 
 
 class EngineFeed:
-    """Poll a fixed set of endpoints, and claim GPUs for those that have no page."""
+    """
+    Poll a fixed set of endpoints, and claim GPUs for those that have no page.
 
-    def __init__(self, pollers: Sequence[EndpointPoller], claims: Claims | None = None) -> None:
+    *titles* are those by which both of them claim.
+    """
+
+    def __init__(
+        self,
+        pollers: Sequence[EndpointPoller],
+        claims: Claims | None = None,
+        titles: Titles | None = None,
+    ) -> None:
         self._pollers = tuple(pollers)
         self._claims = claims
+        self._titles = titles or Titles()
         self._frontends = Frontends()
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
+        self._titles.note(samples)
         heard = [sample for poller in self._pollers for sample in poller.drain(known)]
         return self._frontends.uncounted(heard) + (self._claims.drain(known) if self._claims else [])
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.engine.instances import Held
 from perwatt_agent.engine.titles import GpuSelector, Titles
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
@@ -24,15 +25,25 @@ class Claims:
         self._followers = tuple(followers)
         self._clock = clock
         self._titles = titles or Titles()
-        self._claimed: dict[str, tuple[str, ...]] = {}
+        self._claimed: dict[str, Held] = {}
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """The claims that have changed since the last call."""
         samples = []
         for follower in self._followers:
-            name, gpus = follower.info.workload, self._titles.selected(follower.gpus, known)
-            if self._claimed.get(name) != gpus:
-                self._claimed[name] = gpus
+            name, held = follower.info.workload, self._titles.held(follower.gpus, known)
+            if self._claimed.get(name) != held:
+                self._claimed[name] = held
                 at, unix = self._clock.monotonic(), self._clock.unix()
-                samples.append(EngineSample(follower.info, gpus, at, unix, has_page=False))
+                samples.append(
+                    EngineSample(
+                        follower.info,
+                        held.gpus,
+                        at,
+                        unix,
+                        missing_gpus=held.missing,
+                        has_page=False,
+                        migs=held.migs,
+                    )
+                )
         return samples

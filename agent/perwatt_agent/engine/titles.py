@@ -1,11 +1,13 @@
 """Which GPUs an endpoint claims, and whose a GPU is that two of them claim without sharing it."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
 
+from perwatt_agent.engine.instances import WHOLE, Held, Instances, in_parts
+from perwatt_agent.readings import GpuSample
 from perwatt_agent.snapshot import GpuInfo
 
 logger = logging.getLogger(__name__)
@@ -18,6 +20,18 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
     if selector == "all":
         return tuple(info.uuid for info in known)
     return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
+
+
+def held(selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE) -> Held:
+    """What *selector* comes to; *gpu_of* has the GPU of each MIG instance, None while that is not known."""
+    return in_parts(instances(selector), selected(selector, known), known, gpu_of)
+
+
+def instances(selector: GpuSelector) -> tuple[str, ...]:
+    """The MIG instances that *selector* names."""
+    if selector == "all":
+        return ()
+    return tuple(one for one in selector if isinstance(one, str) and one.startswith("MIG-"))
 
 
 class Claim(Struct, frozen=True):
@@ -36,41 +50,51 @@ class Dispute(Struct, frozen=True):
     second: Claim
 
 
-def disputes(claims: Sequence[Claim], known: Sequence[GpuInfo]) -> Iterator[Dispute]:
+def disputes(
+    claims: Sequence[Claim], known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
+) -> Iterator[Dispute]:
     """
     The GPUs that two claims name without sharing them, which shows once the driver has named its GPUs.
 
-    That an index and a UUID are the same GPU is not known before; what is, configuration refuses.
+    That an index and a UUID are the same GPU is not known before; what is, configuration refuses. Two MIG
+    instances of one GPU are no dispute; one of them and the whole GPU are.
     """
+    parts = [held(claim.gpus, known, gpu_of) for claim in claims]
     for place, second in enumerate(claims):
         for gpu in known:
-            if gpu.uuid not in selected(second.gpus, known):
-                continue
-            for first in claims[:place]:
-                if gpu.uuid in selected(first.gpus, known) and not (first.shared and second.shared):
+            for first, part in zip(claims[:place], parts, strict=False):
+                if part.collides_with(parts[place], gpu.uuid) and not (first.shared and second.shared):
                     yield Dispute(gpu, first, second)
                     break
 
 
 class Titles:
-    """The GPUs of each of *claims*: what an earlier one has and does not share, a later one goes without."""
+    """
+    The GPUs of each of *claims*, and their MIG instances: what an earlier one has and does not share, a later
+    one goes without.
+    """
 
     def __init__(self, claims: Sequence[Claim] = ()) -> None:
         self._claims = tuple(claims)
-        self._known: tuple[GpuInfo, ...] = ()
+        self._instances = Instances()
+        self._judged: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
 
-    def selected(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]:
-        """The UUIDs that *selector*, which is that of a claim, has for its own."""
-        if tuple(known) != self._known:
-            self._known = tuple(known)
-            self._judge()
-        lost = self._lost.get(selector, frozenset())
-        return tuple(uuid for uuid in selected(selector, known) if uuid not in lost)
+    def note(self, samples: Iterable[GpuSample]) -> None:
+        """Learn from a sweep which instances there are."""
+        self._instances.note(samples)
 
-    def _judge(self) -> None:
+    def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> Held:
+        """What *selector*, which is that of a claim, has for its own."""
+        gpu_of = self._instances.gpu_of
+        if (tuple(known), gpu_of) != self._judged:
+            self._judged = (tuple(known), gpu_of)
+            self._judge(known, gpu_of)
+        return held(selector, known, gpu_of).without(self._lost.get(selector, ()))
+
+    def _judge(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
         lost: dict[GpuSelector, frozenset[str]] = {}
-        for dispute in disputes(self._claims, self._known):
+        for dispute in disputes(self._claims, known, gpu_of):
             before = lost.get(dispute.second.gpus, frozenset())
             lost[dispute.second.gpus] = before | {dispute.gpu.uuid}
             if dispute.gpu.uuid not in self._lost.get(dispute.second.gpus, frozenset()):

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.engine.titles import selected
+from perwatt_agent.engine.instances import Held, Instances
+from perwatt_agent.engine.titles import held
 from perwatt_agent.identity.names import Names
-from perwatt_agent.readings import EngineSample
+from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import EngineCounts, GpuInfo
 from perwatt_agent.work.job import Instant, Job
 from perwatt_agent.work.post import WorkPost, WorkRefused, WorkTaken
@@ -37,6 +38,7 @@ class WorkBook:
         self._jobs: dict[str, Job] = {}
         self._reporters = 0
         self._known: tuple[GpuInfo, ...] = ()
+        self._instances = Instances()
         self._refusals: Counter[str] = Counter()
         self.last_taken_unix_seconds: float | None = None
 
@@ -71,20 +73,24 @@ class WorkBook:
         job.take(post, at)
         self._reporters += job.reporters - before
         self.last_taken_unix_seconds = at.unix_seconds
-        return WorkTaken(post.job, post.unit, job.total(post.unit), selected(job.gpus, self._known))
+        return WorkTaken(post.job, post.unit, job.total(post.unit), self._held(job, self._known).gpus)
 
-    def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
-        """What is new since the last sweep, with claims on GPUs where they changed."""
+    def drain(self, known: Sequence[GpuInfo], gpus: Sequence[GpuSample] = ()) -> list[EngineSample]:
+        """What is new since the last sweep, of *gpus*, with claims on GPUs where they changed."""
         self._known = tuple(known)
+        self._instances.note(gpus)
         now = self.now()
         samples: list[EngineSample] = []
         for name, job in tuple(self._jobs.items()):
             if job.ended_at is None and now.monotonic_seconds - job.heard_at.monotonic_seconds > IDLE_SECONDS:
                 job.ended_at = now.monotonic_seconds
-            samples += _told(job, known, now)
+            samples += _told(job, self._held(job, known), now)
             if job.ended_at is not None and now.monotonic_seconds - job.ended_at > ENDED_SECONDS:
                 self._forget(name)
         return samples
+
+    def _held(self, job: Job, known: Sequence[GpuInfo]) -> Held:
+        return held(job.gpus, known, self._instances.gpu_of)
 
     def _new_job(self, post: WorkPost, source: str, at: Instant) -> Job:
         if post.job not in self._jobs and len(self._jobs) >= self._max_jobs:
@@ -108,29 +114,37 @@ class WorkBook:
             self.names.release((SOURCE, name))
 
 
-def _told(job: Job, known: Sequence[GpuInfo], now: Instant) -> list[EngineSample]:
-    """What the account has to hear of a job now."""
+def _told(job: Job, holds: Held, now: Instant) -> list[EngineSample]:
+    """What the account has to hear now of a job, and what it *holds*."""
     if job.ended_at is not None:
         job.drains_since_end += 1
         if job.drains_since_end == DRAINS_TO_SETTLE + 1:
-            return [_sample(job, (), now, None, ended=True)]
+            return [_sample(job, Held(), now, None, ended=True)]
         if job.drains_since_end > DRAINS_TO_SETTLE:
             return []
-    gpus = selected(job.gpus, known)
     at, job.moved_at = job.moved_at, None
     still_seconds = job.heard_at.monotonic_seconds - job.told_at.monotonic_seconds
     if at is None and still_seconds >= STILL_SECONDS:
         at = job.heard_at
     if at is not None:
-        job.told_at, job.claimed = at, gpus
-        return [_sample(job, gpus, at, job.counts())]
-    if gpus != job.claimed:
-        job.claimed = gpus
-        return [_sample(job, gpus, now, None)]
+        job.told_at, job.claimed = at, holds
+        return [_sample(job, holds, at, job.counts())]
+    if holds != job.claimed:
+        job.claimed = holds
+        return [_sample(job, holds, now, None)]
     return []
 
 
 def _sample(
-    job: Job, gpus: tuple[str, ...], at: Instant, counts: EngineCounts | None, *, ended: bool = False
+    job: Job, holds: Held, at: Instant, counts: EngineCounts | None, *, ended: bool = False
 ) -> EngineSample:
-    return EngineSample(job.info, gpus, at.monotonic_seconds, at.unix_seconds, counts=counts, ended=ended)
+    return EngineSample(
+        job.info,
+        holds.gpus,
+        at.monotonic_seconds,
+        at.unix_seconds,
+        counts=counts,
+        missing_gpus=holds.missing,
+        ended=ended,
+        migs=holds.migs,
+    )

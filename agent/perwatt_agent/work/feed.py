@@ -25,7 +25,7 @@ class WorkFeed:
             await self._textfiles.run()
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
-        return self._book.drain(known)
+        return self._book.drain(known, samples)
 
     def health(self) -> CollectorHealth:
         refusals = self._book.refusals

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from perwatt_agent.engine.instances import Held
 from perwatt_agent.engine.titles import GpuSelector
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 from perwatt_agent.work.post import MAX_GPUS, WorkPost, WorkRefused
@@ -35,7 +36,7 @@ class Job:
         self.moved_at: Instant | None = now
         self.ended_at: float | None = None
         self.drains_since_end = 0
-        self.claimed: tuple[str, ...] = ()
+        self.claimed = Held()
         self._gpus: GpuSelector = ()
         self._tallies: dict[str, Tally] = {}
         self._manners: dict[str, str] = {}
