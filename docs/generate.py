@@ -14,6 +14,7 @@ from perwatt.reference import configuration_reference
 from perwatt_agent.diagnosis.document import document as health_document
 from perwatt_agent.snapshot import Snapshot
 from perwatt_aggregator import reasons
+from perwatt_aggregator.compute.document import compute_document
 from perwatt_exporter.families import GROUPS
 from perwatt_exporter.family import Family
 
@@ -59,6 +60,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "engines.md": engine_reference,
     "configuration.md": configuration_reference,
     "validity.md": reasons.document,
+    "compute.md": compute_document,
     "health.md": health_document,
 }
 

@@ -1,8 +1,8 @@
 """
 The recent past of one node: its readings as unwrapped counters, in a ring of fixed size.
 
-Memory: 8 bytes for each series and row. With 130 series (8 GPUs, 8 workloads) and 15 minutes at 5 s
-that is 190 kB a node; MAX_SERIES bounds what a runaway page can take.
+Memory: 8 bytes for each series and row. With 200 series (8 GPUs, 8 workloads) and 15 minutes at 5 s
+that is 290 kB a node; MAX_SERIES bounds what a runaway page can take.
 """
 
 import math
