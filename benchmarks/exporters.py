@@ -1,27 +1,21 @@
 """The exporters that are compared, each started as its README says, over a fake driver of its own."""
 
-import logging
-import os
 import re
 import subprocess
 import sys
 import tempfile
-import venv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import peers
 from harness import wait_until
 from msgspec import Struct
 from scraping import page
 from support.agent import free_port
 from support.fakenvml import FakeDriver
 
-logger = logging.getLogger(__name__)
-
-HERE = Path(__file__).parent
-PEERS = HERE.parent / ".cache" / "benchmarks" / "peers"
 MEMORY = Path("/dev/shm")  # where state and the driver's control file lie, as the state does in /run
 START_POLL_SECONDS = 0.005
 _LINK = re.compile(r'link="[^"]*"')
@@ -82,26 +76,27 @@ def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
 
 def nvitop_exporter() -> Exporter | None:
     """The peer in a virtual environment of its own, on this Python; None where it cannot be installed."""
-    try:
-        _install_peers()
-        version = _version_of("nvitop-exporter")
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = error.stderr.decode() if isinstance(error, subprocess.CalledProcessError) else error
-        logger.warning("nvitop-exporter cannot be installed, so nothing is compared with it: %s", said)
+    installed = peers.exporters()
+    if installed is None:
         return None
-    command = (str(PEERS / "bin" / "nvitop-exporter"), "--port", "{port}")
+    command = (installed.program("nvitop-exporter"), "--port", "{port}")
+    version = installed.version("nvitop-exporter")
     return Exporter("nvitop-exporter", version, command, "gpu_power_usage_W", "uuid")
 
 
 @contextmanager
 def started(
-    exporter: Exporter, gpus: int = 8, latency_seconds: float = 0.0, architecture: str = "hopper"
+    exporter: Exporter,
+    gpus: int = 8,
+    latency_seconds: float = 0.0,
+    prepare: Callable[[FakeDriver], None] = lambda driver: None,
 ) -> Iterator[Running]:
-    """Run an exporter over a fresh driver until its page shows the power of every GPU."""
+    """Run an exporter over a fresh driver, *prepare*d, until its page shows the power of every GPU."""
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name,
-        FakeDriver.create(Path(name), gpus=gpus, architecture=architecture, real_time=True) as driver,
+        FakeDriver.create(Path(name), gpus=gpus, real_time=True) as driver,
     ):
+        prepare(driver)
         if latency_seconds:
             driver.latency("*", latency_seconds)
         port = free_port()
@@ -139,23 +134,3 @@ def process(command: Sequence[str], environment: Mapping[str, str]) -> Iterator[
             yield child
         finally:
             child.kill()
-
-
-def _install_peers() -> None:
-    python = PEERS / "bin" / "python"
-    if not python.exists():
-        venv.create(PEERS, with_pip=True)
-    quiet = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore")
-    wanted = HERE / "requirements.txt"
-    subprocess.run(
-        [python, "-m", "pip", "install", *quiet, "--require-hashes", "-r", wanted],
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONWARNINGS": "ignore"},
-    )
-
-
-def _version_of(distribution: str) -> str:
-    ask = f"from importlib.metadata import version; print(version({distribution!r}))"
-    result = subprocess.run([PEERS / "bin" / "python", "-c", ask], check=True, capture_output=True, text=True)
-    return result.stdout.strip()
