@@ -57,13 +57,13 @@ class Watched:
         self.feed = feed
         self.told: list[EngineSample] = []
 
-    async def round(self, gpu_processes: Mapping[int, Sequence[int]] | None = None) -> None:
-        """Let the driver name its processes, where it does, and look once."""
+    async def round(self, gpu_processes: Mapping[int, Sequence[int]] | None = None, mig: str = "") -> None:
+        """Let the driver name its processes, where it does, all in the instance *mig*, and look once."""
         samples = [
             GpuSample(
                 info(gpu).uuid,
                 "ok",
-                slow=GpuSlowReading(0.0, processes=tuple(GpuProcess(pid) for pid in pids)),
+                slow=GpuSlowReading(0.0, processes=tuple(GpuProcess(pid, mig=mig) for pid in pids)),
             )
             for gpu, pids in (gpu_processes or {}).items()
         ]
@@ -440,6 +440,19 @@ class TestRefused:
             assert [("INFO", True)] == [
                 (record.levelname, reason in record.getMessage()) for record in caplog.records
             ]
+
+    @pytest.mark.parametrize(("mig", "is_left_alone"), [("MIG-a", True), ("MIG-b", False), ("", False)])
+    async def test_an_instance_is_claimed(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, mig: str, is_left_alone: bool
+    ) -> None:
+        """A claim on a MIG instance is one on what computes there, not on the rest of its GPU."""
+        caplog.set_level(logging.INFO)
+        with running(tmp_path, engine_trees.vllm()) as tree:
+            async with watching(Configured(exclusive=(("MIG-a",),))) as watched:
+                await watched.round({1: [tree.pid("worker")]}, mig)
+
+            assert is_left_alone == ("MIG-a is claimed by a configured endpoint" in caplog.text)
+            assert is_left_alone == (tree.heard("api") == [])
 
     async def test_other_claims_do_not_matter(self, tmp_path: Path) -> None:
         """Claims on other GPUs and pages at other ports leave an engine free; names are given once."""

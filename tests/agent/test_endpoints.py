@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from support.readings import BOOT_UNIX_SECONDS, counts, info
+from support.readings import BOOT_UNIX_SECONDS, counts, info, mig
 
 from perwatt.discovery import claims
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.instances import Held
 from perwatt_agent.engine.titles import Claim, GpuSelector, Titles, selected
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
+from perwatt_agent.readings import EngineSample, GpuSample
+from perwatt_agent.snapshot import EngineCounts, GpuSlowReading, WorkloadInfo
 
 GPUS = (info(0), info(1), info(2))
 REFUSED = EngineFailure("refused", "nobody listens: start the engine")
@@ -43,6 +44,12 @@ class FakeReader:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def divided(gpu: int, *instances: str) -> GpuSample:
+    """A GPU that was read slowly, with these instances."""
+    slow = GpuSlowReading(0.0, mig=tuple(mig(name, 1) for name in instances))
+    return GpuSample(f"GPU-{gpu}", "ok", slow=slow)
 
 
 def polling(
@@ -114,6 +121,53 @@ class TestTitles:
         assert [("GPU-2",)] == [sample.gpus for sample in poller.drain(GPUS)]
         (sample,) = Claims([Follower(WorkloadInfo("big"), (2,))], clock, titles).drain(GPUS)
         assert () == sample.gpus
+
+    def test_instances(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Two parts of one GPU are no dispute; a part and the whole are, and so is the same part."""
+        claims = (
+            *(Claim("a", ("MIG-a",)), Claim("b", ("MIG-b", 1)), Claim("c", (0,))),
+            Claim("d", ("MIG-a", "MIG-z")),
+        )
+        titles = Titles(claims)
+        titles.note([divided(0, "a", "b")])
+
+        assert [
+            Held(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0),
+            Held(("GPU-0", "GPU-1"), {"GPU-0": ("MIG-b",)}, 0),
+            Held(),
+            Held(missing=1),
+        ] == [titles.held(claim.gpus, GPUS) for claim in claims]
+        assert ["a and c", "a and d"] == [text.split("which ")[1][:7] for text in caplog.messages[:2]]
+
+    def test_an_instance_that_comes_and_goes(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It is held where it is, and missing while it is nowhere; before any GPU told, nobody knows."""
+        titles = Titles((Claim("a", ("MIG-a",)),))
+        told = []
+        for gpus in ((), (divided(0),), (divided(0, "a"),), (GpuSample("GPU-0", "lost"),), (divided(0),)):
+            titles.note(gpus)
+            told.append(titles.held(("MIG-a",), GPUS))
+
+        here = Held(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0)
+        assert [Held(), Held(missing=1), here, here, Held(missing=1)] == told
+        assert 2 == caplog.text.count("a claims MIG-a, which does not exist")
+
+    async def test_their_samples_in_parts(self, clock: ManualClock) -> None:
+        """An endpoint tells of its instances with every page, a follower when they change."""
+        titles = Titles((Claim("chat", ("MIG-a",)), Claim("big", ("MIG-b",))))
+        titles.note([divided(0, "a")])
+        endpoint = Endpoint(WorkloadInfo("chat"), 8000, ("MIG-a",), FakeReader(clock, [counts(1.0)], 0.01))
+        poller = EndpointPoller(endpoint, clock, 5.0, titles=titles)
+        followers = Claims([Follower(WorkloadInfo("big"), ("MIG-b",))], clock, titles)
+        await poller.poll()
+
+        (sample,) = poller.drain(GPUS)
+        assert (("GPU-0",), {"GPU-0": ("MIG-a",)}, 0) == (sample.gpus, sample.migs, sample.missing_gpus)
+        (sample,) = followers.drain(GPUS)
+        assert ((), {}, 1, False) == (sample.gpus, sample.migs, sample.missing_gpus, sample.has_page)
+        assert [] == followers.drain(GPUS)
+        titles.note([divided(0, "b")])
+        (sample,) = followers.drain(GPUS)
+        assert (("GPU-0",), {"GPU-0": ("MIG-b",)}, 0) == (sample.gpus, sample.migs, sample.missing_gpus)
 
     def test_configured(self) -> None:
         """The order of the configuration decides."""

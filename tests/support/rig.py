@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.clock import ManualClock
@@ -16,13 +17,17 @@ ALONE = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discov
 
 
 class Rig:
-    """An agent whose clock and whose driver's clock advance together; its state lies in *folder*."""
+    """
+    An agent whose clock and whose driver's clock advance together; its state lies in *folder*.
 
-    def __init__(self, folder: Path, driver: FakeDriver) -> None:
+    *settings* are those of its configuration that are not as ALONE has them.
+    """
+
+    def __init__(self, folder: Path, driver: FakeDriver, **settings: Any) -> None:
         self.driver = driver
         self.clock = ManualClock()
         # Nothing else may wait by this clock: whoever waits moves it.
-        self._config = AgentConfig(state_dir=folder, **ALONE)
+        self._config = AgentConfig(state_dir=folder, **(ALONE | settings))
         self.sampler = self._start()
 
     def restart_agent(self) -> None:

@@ -79,6 +79,7 @@ class Titles:
         self._instances = Instances()
         self._judged: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
+        self._absent: frozenset[tuple[str, str]] = frozenset()
 
     def note(self, samples: Iterable[GpuSample]) -> None:
         """Learn from a sweep which instances there are."""
@@ -90,6 +91,7 @@ class Titles:
         if (tuple(known), gpu_of) != self._judged:
             self._judged = (tuple(known), gpu_of)
             self._judge(known, gpu_of)
+            self._look_for_instances(gpu_of)
         return held(selector, known, gpu_of).without(self._lost.get(selector, ()))
 
     def _judge(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
@@ -100,6 +102,21 @@ class Titles:
             if dispute.gpu.uuid not in self._lost.get(dispute.second.gpus, frozenset()):
                 logger.error("%s", in_words(dispute))
         self._lost = lost
+
+    def _look_for_instances(self, gpu_of: Mapping[str, str] | None) -> None:
+        if gpu_of is None:
+            return
+        absent = {
+            (claim.who, mig) for claim in self._claims for mig in instances(claim.gpus) if mig not in gpu_of
+        }
+        for who, mig in sorted(absent - self._absent):
+            logger.warning(
+                "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
+                "instances that there are",
+                who,
+                mig,
+            )
+        self._absent = frozenset(absent)
 
 
 def in_words(dispute: Dispute) -> str:
