@@ -145,6 +145,17 @@ class TestAlive:
         assert 4 * H100_BF16 == step(item, "peak").flops_per_second
         assert item.valid
 
+    def test_gone_without_a_trace(self) -> None:
+        """A GPU that is known by its holder's joules alone was bought; what it is nobody knows."""
+        machine = node(BusyGpu("G-0"))
+        machine.workloads[0].take("GONE", active=100.0)
+        busy = Busy([machine])
+        busy.run(60.0)
+        item = busy.item("workload")
+
+        assert (2.0, None, False) == (item.gpus_assigned, item.gpus_alive, item.valid)
+        assert {"no_peak"} == set(item.reasons)
+
     def test_idle_gpus_belong_to_the_node(self) -> None:
         """What nobody holds is part of what was bought: the node's utilization is that of all its GPUs."""
         busy = Busy([node(BusyGpu("G-0"), BusyGpu("G-1", sm=0.0, tensor=0.0), held=1)])

@@ -47,14 +47,14 @@ class Holdings:
         """What *part* holds of its GPUs, and what it lacks."""
         names: set[str] = set()
         for gpu in part.gpus:
-            activity = self._activity[part.node][gpu]
-            names.add(activity.name)
+            activity = self._activity[part.node].get(gpu, GpuActivity())
             if share := self._share(part, gpu):
+                names.add(activity.name)
                 yield self._held(share, activity, precision, is_shared=share < 1.0)
         if part.missing_gpus and len(names) == 1:
             # A launch on one node has GPUs of one kind.
-            absent = GpuActivity(names.pop())
-            yield self._held(float(part.missing_gpus), absent, precision, is_missing=True)
+            missing = part.missing_gpus / self._models(part)
+            yield self._held(missing, GpuActivity(names.pop()), precision, is_missing=True)
 
     def _share(self, part: Part, gpu: str) -> float:
         """How much of a GPU the part holds: an equal share of a held one, all of one that nobody holds."""
@@ -62,6 +62,11 @@ class Holdings:
         if not part.workload:
             return 0.0 if holders else 1.0
         return 1.0 / len(holders) if (part.workload, part.model) in holders else 0.0
+
+    def _models(self, part: Part) -> int:
+        """How many models of the part's workload share what it holds, and what it lacks."""
+        holders = self._holders[part.node, part.gpus[0]]
+        return len({model for workload, model in holders if workload == part.workload}) or 1
 
     def _held(
         self,
