@@ -26,17 +26,21 @@ def meter_window(growth: Growth, sample: NodeSample) -> MeterWindow | None:
     if not counters:
         return None
     spans = [span for counter in counters if (span := ring.span(counter, growth.first, growth.last))]
-    covered = (growth.increase(Counter(NODE_COVERED, part=counter.part)) for counter in counters)
+    covered_seconds = sum(
+        growth.increase(Counter(NODE_COVERED, part=counter.part)) or 0.0 for counter in counters
+    )
     moves = sum(ring.moves(counter, growth.first, growth.last) for counter in counters)
     seconds = sum(ring.unix(last) - ring.unix(first) for first, last in spans)
     period = max((sample.meter_periods.get(counter.part, 0.0) for counter in counters), default=0.0)
+    joules = sum(growth.increase(counter) or 0.0 for counter in counters)
     return MeterWindow(
         sources=tuple(sorted(counter.part for counter in counters)),
-        energy_joules=sum(growth.increase(counter) or 0.0 for counter in counters),
+        # Refreshes do not fall on the window's edges: its mean power is that of the time it covers.
+        energy_joules=joules * seconds / covered_seconds if covered_seconds else joules,
         seconds=seconds,
         board_joules=sum(growth.board_joules(first, last) for first, last in spans),
-        covered_seconds=sum(one or 0.0 for one in covered),
-        slack_seconds=ring.interval_seconds if moves else 0.0,
+        covered_seconds=covered_seconds,
+        slack_seconds=max(ring.interval_seconds, period) if moves else 0.0,
         too_few_refreshes=_too_few(moves, growth.last - growth.first, seconds, period),
         period_seconds=period or None,
         source_changed=len(_sources_read(growth)) > 1,

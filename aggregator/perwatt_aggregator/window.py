@@ -125,6 +125,7 @@ class MeterWindow(Struct, frozen=True):
     """
     A meter at the wall; the boards' joules are those between its own readings.
 
+    `energy_joules` are those of all `seconds`, at the mean power of the `covered_seconds` among them.
     `period_seconds` is how far apart the meter's own readings are, None where it does not say.
     """
 

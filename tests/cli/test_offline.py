@@ -71,6 +71,33 @@ class TestPublishedRun:
         assert whole["window"]["seconds"] > run["window"]["seconds"] + 90
         assert whole["window"]["start"] < run["window"]["start"]
 
+    @pytest.mark.parametrize(("shift_seconds", "error"), [(30.0, -0.0107), (-30.0, -0.0126)])
+    def test_half_a_minute_aside(
+        self, published: dict[str, float], shift_seconds: float, error: float
+    ) -> None:
+        """A window beside the run has idle in it: more than 1 % low, and its instants are in the answer."""
+        run = run_window(published)["node"]
+        begin, end = (published[name] + shift_seconds for name in ("power_begin_unix", "power_end_unix"))
+        items = efficiency_of_recording(TRACE, start_unix=begin, end_unix=end)
+        (aside,) = (item for item in items if item["boundary"] == "node")
+
+        assert error == pytest.approx(aside["power_watts"] / run["power_watts"] - 1, abs=5e-4)
+        assert (shift_seconds > 0.0) == (aside["window"]["start"] > run["window"]["start"])
+
+    @pytest.mark.parametrize("every", [15, 60])
+    def test_thinned(self, published: dict[str, float], tmp_path: Path, every: int) -> None:
+        """Read every 15 or 60 seconds the run is right within 0.3 %, and snaps to what was read."""
+        head, *rows = TRACE.read_text().splitlines()
+        thin = tmp_path / "thin.csv"
+        thin.write_text("\n".join([head, *rows[::every]]) + "\n")
+        begin, end = published["power_begin_unix"], published["power_end_unix"]
+        items = efficiency_of_recording(thin, start_unix=begin, end_unix=end)
+        (item,) = (item for item in items if item["boundary"] == "node")
+
+        assert published["published_system_power_watts"] == pytest.approx(item["power_watts"], rel=3e-3)
+        assert 0.0 <= end - begin - item["window"]["seconds"] < 2 * every
+        assert 1.0 == item["coverage_ratio"]
+
     def test_boards_are_not_the_node(self, published: dict[str, float]) -> None:
         """A meter at the wall says nothing about boards, and without a PUE nothing about the facility."""
         items = run_window(published)
