@@ -47,9 +47,10 @@ TABLE: tuple[Reason, ...] = (
     ),
     Reason(
         "above_step_before",
-        True,
+        False,
         "A step is larger than the one before, of which it should be a part.",
-        "Check the model's size and precision; a difference of few percent is that of the windows.",
+        "A few percent are clocks above those of the data sheet, or windows that differ; else check the "
+        "model's size and precision.",
     ),
     Reason(
         "peak_uncertain",
