@@ -21,6 +21,7 @@ import many_engines
 import micro
 import node_cost
 import survival
+import tokens
 import truth
 from exporters import Exporter, nvitop_exporter, perwatt
 from harness import LONG, SHORT, Plan
@@ -32,6 +33,7 @@ Benchmark = Callable[[Plan, Sequence[Exporter]], Section]
 BENCHMARKS: dict[str, Benchmark] = {
     "node_cost": node_cost.run,
     "truth": truth.run,
+    "tokens": tokens.run,
     "survival": survival.run,
     "growth": growth.run,
     "engine_page": engine_page.run,

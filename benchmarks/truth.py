@@ -221,7 +221,8 @@ def _text(found: dict[str, dict[str, Errors]], energy: Peers | None) -> str:
         "at one reading a second; of `avg_over_time(gpu_power_usage_W)` times the seconds, from "
         "nvitop-exporter's page as Prometheus would scrape it: the median and the greatest error over all "
         "whole-second phases that the scrapes can have; and of one measurement by "
-        f"{' and '.join(versions) or 'codecarbon and zeus, which could not be installed'}. **The driver's energy "
+        f"{' and '.join(versions) or 'codecarbon and zeus, which could not be installed'}. **The driver's "
+        "energy "
         "counter is taken to be ideal** "
         "(exact, renewed every 100 ms): this is the software's error and says nothing about a sensor's. "
         "Where a board has no counter, no reader of one value a second sees bursts that keep its own beat."
@@ -234,9 +235,9 @@ def _text(found: dict[str, dict[str, Errors]], energy: Peers | None) -> str:
         gauges = [f"gauge, {every} s scrapes" for every in SCRAPE_SECONDS]
         parts.append(f"{title}\n\n{table(('Error, %', 'perwatt', *tools, *gauges), rows)}")
     parts.append(
-        f"On Pascal, codecarbon and zeus ran for {REAL_SECONDS:.0f} s of real time, since they integrate by the "
-        "machine's clock. zeus keeps a reading only when it differs from the one before: of power that is "
-        "constant to the milliwatt, which no board draws, it has a single reading and tells 0 J."
+        f"On Pascal, codecarbon and zeus ran for {REAL_SECONDS:.0f} s of real time, since they integrate "
+        "by the machine's clock. zeus keeps a reading only when it differs from the one before: of power "
+        "that is constant to the milliwatt, which no board draws, it has a single reading and tells 0 J."
     )
     return "\n\n".join(parts)
 
