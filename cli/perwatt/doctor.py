@@ -22,9 +22,9 @@ from perwatt.metering import check_meters
 from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
-from perwatt_agent.engine.titles import disputes, in_words
+from perwatt_agent.engine.titles import absent_instances, disputes, in_words
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.snapshot import GpuInfo, GpuReading
+from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 from perwatt_exporter.listen import ListenError, bind
 
 DRIVER_SECONDS = 20.0
@@ -50,11 +50,15 @@ GIVES = (
 
 
 class Gpus(Struct, frozen=True):
-    """What the driver says: findings, its GPUs, and the processes that compute on each."""
+    """
+    What the driver says: findings, its GPUs, the processes that compute on each, and the GPU of each MIG
+    instance.
+    """
 
     findings: tuple[Finding, ...]
     known: tuple[GpuInfo, ...] = ()
     processes: dict[str, tuple[int, ...]] = {}
+    gpu_of: dict[str, str] = {}
 
 
 def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iterator[Finding]:
@@ -68,8 +72,7 @@ def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iter
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
         yield check_endpoint(endpoint)
-    for dispute in disputes(claims(config), gpus.known):
-        yield Finding("missing", f"GPU {dispute.gpu.index}", in_words(dispute))
+    yield from check_claims(config, gpus)
     found = []
     if config.engines.discover:
         yield check_sight()
@@ -123,6 +126,15 @@ def _installed(name: str) -> bool:
         return False
 
 
+def check_claims(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
+    """Which of the GPUs that endpoints claim they will not have; nothing where the driver told of none."""
+    for dispute in disputes(claims(config), gpus.known, gpus.gpu_of):
+        yield Finding("missing", f"GPU {dispute.gpu.index}", in_words(dispute))
+    absent = absent_instances(claims(config), gpus.gpu_of) if gpus.known else frozenset()
+    for who, mig in sorted(absent):
+        yield Finding("missing", "MIG", f"{who} claims {mig}, which does not exist", "see `nvidia-smi -L`")
+
+
 def check_host() -> Finding:
     """What the host is."""
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
@@ -151,18 +163,21 @@ def _ask_driver(nvml: Backend) -> Gpus:
     except Exception as error:  # noqa: BLE001 - whatever a broken driver does, the other checks must follow
         broken = Finding("missing", "nvidia", f"{type(error).__name__}: {error}", "reinstall NVIDIA's driver")
         return Gpus((broken,))
+    findings = (*_describe_driver(generation), *map(_describe_gpu, generation.devices))
+    slow = {device.info.uuid: _read_slow(device) for device in generation.devices}
     return Gpus(
-        (*_describe_driver(generation), *map(_describe_gpu, generation.devices)),
+        findings,
         tuple(device.info for device in generation.devices),
-        {device.info.uuid: _processes(device) for device in generation.devices},
+        {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items()},
+        {one.uuid: gpu for gpu, read in slow.items() for one in read.mig or ()},
     )
 
 
-def _processes(device: Device) -> tuple[int, ...]:
+def _read_slow(device: Device) -> GpuSlowReading:
     try:
-        return tuple(process.pid for process in device.read_slow().processes or ())
+        return device.read_slow()
     except Exception:  # noqa: BLE001 - what ails the GPU is told already
-        return ()
+        return GpuSlowReading(0.0)
 
 
 def _describe_driver(generation: Generation) -> Iterator[Finding]:

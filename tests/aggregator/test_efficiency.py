@@ -219,6 +219,9 @@ class TestWorkAndEnergy:
             ("exclusive", None, 100 / 300, ()),
             ("sm_share", 70.0, 100 / 300, ()),
             ("sm_share", None, None, ("no_baseline",)),
+            ("mig_activity", 70.0, 100 / 300, ()),
+            ("mig_activity", None, None, ("no_baseline",)),
+            ("mig_slice", None, None, ("no_baseline",)),
         ],
     )
     def test_without_idling_of_a_shared_gpu(

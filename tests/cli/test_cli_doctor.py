@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.canned import Canned, canned_server
+from support.readings import mig
 
 from perwatt import doctor
 from perwatt.doctor import Finding
@@ -15,6 +16,7 @@ from perwatt.metering import build_meters, check_meters
 from perwatt_agent.backend import BackendUnavailable, Generation, GpuFailure
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
+from perwatt_agent.gpufacts import MigReading
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.readings import MeterSample
@@ -26,9 +28,10 @@ FREE_ADDRESS = AgentWebConfig("127.0.0.1:0")
 class FakeGpu:
     """A GPU that gives one reading, or fails."""
 
-    def __init__(self, index: int, reading: GpuReading | None) -> None:
+    def __init__(self, index: int, reading: GpuReading | None, *migs: MigReading) -> None:
         self.info = GpuInfo(f"GPU-{index}", index, "H200")
         self._reading = reading
+        self._migs = migs or None
 
     def read(self) -> GpuReading:
         if self._reading is None:
@@ -36,7 +39,7 @@ class FakeGpu:
         return self._reading
 
     def read_slow(self) -> GpuSlowReading:
-        return GpuSlowReading(0.0)
+        return GpuSlowReading(0.0, mig=self._migs)
 
 
 class FakeBackend:
@@ -260,6 +263,23 @@ class TestReport:
         found = [one for one in doctor.examine(config, gpus, ()) if "both claim" in one.detail]
         assert [("missing", "GPU 1")] == [(one.status, one.subject) for one in found]
         assert "a and b both claim: b goes without" in found[0].detail
+
+    def test_instances(self, tmp_path: Path) -> None:
+        """A MIG instance that is on no GPU is told; one that is there is nobody else's GPU."""
+        endpoints = (
+            EndpointConfig(group="big", workload="a", gpus=("MIG-a",)),
+            EndpointConfig(group="big", workload="b", gpus=("MIG-b", "MIG-z")),
+            EndpointConfig(group="big", workload="c", gpus=(1,)),
+        )
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        divided = FakeGpu(0, None, mig("a", 1), mig("b", 1)), FakeGpu(1, None, mig("c", 1))
+
+        def told(*gpus: FakeGpu) -> list[str]:
+            found = doctor.examine(config, FakeBackend(*gpus), ())
+            return [one.detail for one in found if "claim" in one.detail]
+
+        assert ["b claims MIG-z, which does not exist"] == told(*divided)
+        assert [] == told()
 
     def test_what_blocks_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
         """One finding that blocks makes the exit code 1, and its cure is told."""

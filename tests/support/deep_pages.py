@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.gpufacts import EccCount, GpmReading, MigReading, ProcessUse
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Snapshot
-from support.pages import MIB, MONOTONIC_SECONDS, SLOW, gpu_info, healthy_gpu, node, reading
+from support.pages import MIB, MONOTONIC_SECONDS, SLOW, gpu_info, healthy_gpu, node, reading, workload
 
 GPM = GpmReading(
     MONOTONIC_SECONDS,
@@ -98,6 +98,15 @@ def hopper_with_mig() -> Snapshot:
     divided = replace(healthy_gpu(0), reading=whole, slow=replace(SLOW, mig=(SLICE, NEW_SLICE)))
     empty = replace(healthy_gpu(1), slow=replace(SLOW, mig=()))
     return node((divided, empty, GpuSnapshot(gpu_info(2), "lost", slow=replace(SLOW, mig=(SLICE,)))))
+
+
+def mig_with_two_workloads() -> Snapshot:
+    """A GPU in parts that two workloads hold by instance: the joules of both name the GPU, and it alone."""
+    large = replace(SLICE, uuid=SLICE.uuid[:-1] + "8", gpu_instance=2, profile="3g.40gb", gpu_slices=3)
+    slow = replace(SLOW, mig=(replace(large, compute_slices=3, multiprocessors=48), SLICE), mig_slices=7)
+    gpu = replace(healthy_gpu(0), reading=replace(reading(0), utilization_ratio=None), slow=slow)
+    holders = tuple(workload(name, (gpu,), "mig_activity") for name in ("chat", "code"))
+    return node((gpu,), workloads=holders)
 
 
 def volta_with_little() -> Snapshot:

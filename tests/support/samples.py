@@ -17,6 +17,7 @@ SAMPLES: dict[str, Callable[[], Snapshot]] = {
         pages.pre_volta_integrated,
         deep_pages.hopper_in_depth,
         deep_pages.hopper_with_mig,
+        deep_pages.mig_with_two_workloads,
         deep_pages.volta_with_little,
     )
 }

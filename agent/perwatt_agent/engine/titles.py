@@ -68,6 +68,13 @@ def disputes(
                     break
 
 
+def absent_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+    """Who claims which MIG instance that is on no GPU."""
+    return frozenset(
+        (claim.who, mig) for claim in claims for mig in instances(claim.gpus) if mig not in gpu_of
+    )
+
+
 class Titles:
     """
     The GPUs of each of *claims*, and their MIG instances: what an earlier one has and does not share, a later
@@ -106,9 +113,7 @@ class Titles:
     def _look_for_instances(self, gpu_of: Mapping[str, str] | None) -> None:
         if gpu_of is None:
             return
-        absent = {
-            (claim.who, mig) for claim in self._claims for mig in instances(claim.gpus) if mig not in gpu_of
-        }
+        absent = absent_instances(self._claims, gpu_of)
         for who, mig in sorted(absent - self._absent):
             logger.warning(
                 "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
@@ -116,7 +121,7 @@ class Titles:
                 who,
                 mig,
             )
-        self._absent = frozenset(absent)
+        self._absent = absent
 
 
 def in_words(dispute: Dispute) -> str:

@@ -234,8 +234,9 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_workload_attribution_info",
         "info",
-        "How the workload's share of a GPU that it holds is found now: exclusive when it holds it alone, "
-        "else by the SM utilisation of its processes, by who has work, or equally.",
+        "How the workload's share of a GPU that it holds is found now: exclusive when it holds it alone; by "
+        "slices and activity of its MIG instances, or by slices alone; else by the SM utilisation of its "
+        "processes, by who has work, or equally.",
         ("workload", "gpu", "method"),
         _attribution,
         {"method": get_args(Method)},
