@@ -1,0 +1,49 @@
+"""Throttled time, from the driver's own counters over the agent's page to the ledger."""
+
+from pathlib import Path
+
+import pytest
+from support.fakedepth import set_fields
+from support.fakenvml import Constant, FakeDriver
+from support.fleets import BARE
+from support.rig import Rig
+
+from perwatt_aggregator.ledger.ledger import ledger
+from perwatt_aggregator.node import Node, Target
+from perwatt_aggregator.ring import NodeRing
+from perwatt_aggregator.sample import PageReader
+from perwatt_exporter.families import GROUPS
+from perwatt_exporter.pages import Pages
+
+SW_POWER_CAP, RELIABILITY, HW_POWER_BRAKE = 74, 79, 271  # the driver's fields, in nanoseconds
+
+
+async def test_throttled_seconds(tmp_path: Path) -> None:
+    """
+    Two GPUs that are held back by their power limit for a quarter of the time, and one by the brake as
+    well: seconds by reason stand beside the tree, capped ones are those of power, and no joule is theirs.
+    """
+    with FakeDriver.create(tmp_path, gpus=2).install() as driver:
+        for gpu in (0, 1):
+            driver.set_waveform(gpu, Constant(300.0))
+        rig, reader = Rig(tmp_path, driver), PageReader()
+        pages = Pages(
+            lambda: rig.sampler.latest, [family for group in GROUPS.values() for family in group], lambda: ()
+        )
+        node = Node(Target("node", ""), NodeRing(900.0, 5.0), BARE)
+        for second in range(0, 65, 5):
+            for gpu in (0, 1):
+                fields = {SW_POWER_CAP: second * 250_000_000, RELIABILITY: second * 10_000_000}
+                set_fields(driver, gpu, fields | ({HW_POWER_BRAKE: second * 100_000_000} if gpu else {}))
+            await rig.run(5)
+            sample = reader.read(pages.body("text", "identity"), rig.clock.monotonic())
+            node.hear(sample, rig.clock.unix())
+        (item,) = ledger([node.view(60.0, rig.clock.monotonic())], ())
+
+    assert {
+        "sw_power_cap": pytest.approx(2 * 15.0),
+        "reliability": pytest.approx(2 * 0.6),
+        "hw_power_brake": pytest.approx(6.0),
+    } == {reason: seconds for reason, seconds in item.throttled_seconds.items() if seconds}
+    assert pytest.approx(36.0) == item.power_capped_seconds
+    assert ("gpu_board", pytest.approx(2 * 300.0 * 60.0)) == (item.boundary, item.energy_joules)
