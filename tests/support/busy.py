@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -9,6 +10,7 @@ from perwatt_agent.gpufacts import GpmReading
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot
 from perwatt_aggregator.compute.answers import ComputeDimension, ComputeItem, LinkUse, Step, StepName
 from perwatt_aggregator.compute.config import ComputeConfig, ModelConfig
+from perwatt_aggregator.compute.sizes import flops_per_token
 from support.agents import Gpu, Machine, Workload
 from support.fleets import Followed
 
@@ -16,6 +18,7 @@ CYCLES_PER_SECOND = 1.98e9 * 132
 H100 = "NVIDIA H100 80GB HBM3"
 H100_BF16 = 989.5e12
 LLAMA = ModelConfig(model="llama", parameters_active=70e9, layers=80, hidden=8192, context=2048)
+PER_TOKEN = flops_per_token(LLAMA) or 0.0
 
 
 @dataclass
@@ -115,3 +118,10 @@ def step(item: ComputeItem, name: StepName) -> Step:
 
 def link(item: ComputeItem, name: str) -> LinkUse:
     return next(one for one in item.links if one.name == name)
+
+
+def ran(*gpus: Gpu, compute: ComputeConfig | None = None, **workload: Any) -> ComputeItem:
+    """A minute of one workload on these GPUs, at 100 output and 200 computed prompt tokens a second."""
+    busy = Busy([node(*gpus, **workload)], compute)
+    busy.run(60.0)
+    return busy.item("workload")
