@@ -120,11 +120,15 @@ class Pue(Struct, frozen=True):
 
 
 class Charge(Struct, frozen=True):
-    """An amount of money, and its share for a million output tokens and for a request that ended well."""
+    """
+    An amount of money, and its share for a million output tokens and for a request that ended well.
 
-    amount: Amount
-    per_million_output_tokens: Amount | None
-    per_request: Amount | None
+    All are below zero where the price is.
+    """
+
+    amount: float
+    per_million_output_tokens: float | None
+    per_request: float | None
 
 
 class Cost(Struct, frozen=True):
@@ -134,9 +138,9 @@ class Cost(Struct, frozen=True):
     """
 
     currency: str
-    amount: Amount
-    per_million_output_tokens: Amount | None
-    per_request: Amount | None
+    amount: float
+    per_million_output_tokens: float | None
+    per_request: float | None
     capital: Charge | None
     total: Charge | None
 

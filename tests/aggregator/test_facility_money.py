@@ -166,6 +166,19 @@ class TestAsked:
         assert item.price is None
         assert [False] == [meter.up for meter in item.meters]
 
+    @pytest.mark.parametrize(("told", "grams"), [("380", 380.0), ("-5", None), ("380000", None)])
+    async def test_carbon_as_told(self, tmp_path: Path, told: str, grams: float | None) -> None:
+        """An intensity is what it is told to be; below zero, or above any grid's, it is none."""
+        place = tmp_path / "carbon.csv"
+        query = RateConfig(kind="csv", file=place, path="grams", interval=60.0)
+        fleet = Followed([serving_machine()], FacilityConfig(carbon=CarbonConfig(query=query)))
+        place.write_text(f"t_unix_s,grams\n{fleet.clock.unix()},{told}\n")
+        await fleet.aggregator.facilities[0].sources[0].poll()
+        (item,) = fleet.aggregator.facility_answer().items
+
+        assert grams == (item.carbon.grams_co2e_per_kwh if item.carbon else None)
+        assert [grams is not None] == [meter.up for meter in item.meters]
+
     async def test_carbon_by_the_hour(self, tmp_path: Path) -> None:
         """The hour's intensity, and none beyond the file."""
         path = tmp_path / "carbon.csv"

@@ -1,16 +1,14 @@
 """The last row of a CSV file that grows."""
 
 import csv
-import math
 import os
-from datetime import datetime
 from typing import BinaryIO
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.config import PlaceConfig
 from perwatt_agent.meters.figure import Figure
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.quantity import number, shown
+from perwatt_agent.meters.quantity import number, shown, unix_seconds
 from perwatt_agent.sampling.lane import Lane
 
 DEFAULT_COLUMN = "watts"
@@ -41,7 +39,7 @@ class CsvFile:
         if self._lane.busy_since is not None:
             raise MeterFailure("hung", f"a read of {self._file} has not returned; does its disk answer?")
         time, value = await self._lane.submit(self._newest_row)
-        measured = _unix_seconds(time)
+        measured = unix_seconds(time)
         age = self._clock.unix() - measured
         if age < -AHEAD_SECONDS:
             raise MeterFailure(
@@ -96,17 +94,3 @@ def _cells(head: str, last: str, columns: tuple[str, str]) -> tuple[str, str]:
         raise MeterFailure("malformed", f"a row of {len(row)} cells under {len(names)} names of columns")
     time, value = (row[names.index(column)].strip() for column in columns)
     return time, value
-
-
-def _unix_seconds(text: str) -> float:
-    """Raises MeterFailure; a local time without its zone could be any of a day's hours."""
-    try:
-        instant = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    except ValueError:
-        seconds = number(text)
-        if not math.isfinite(seconds):
-            raise MeterFailure("malformed", f"{shown(text)} is no time") from None
-        return seconds
-    if instant.tzinfo is None:
-        raise MeterFailure("malformed", f"the time {shown(text)} says no zone, such as +02:00")
-    return instant.timestamp()

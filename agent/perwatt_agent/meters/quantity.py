@@ -1,7 +1,8 @@
-"""What a bare number means: its unit, and the bounds within which it can be believed."""
+"""What a bare number or time means: its unit or zone, and the bounds within which it can be believed."""
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Struct
@@ -40,6 +41,25 @@ def number(value: object) -> float:
     except (ValueError, OverflowError):
         pass
     raise MeterFailure("malformed", f"expected a number, not {shown(value)}")
+
+
+def unix_seconds(text: str) -> float:
+    """
+    An instant in Unix seconds, or in ISO 8601 with a zone.
+
+    Raises MeterFailure; a local time without its zone could be any of a day's hours.
+    """
+    try:
+        # Python 3.10 does not read `Z`.
+        instant = datetime.fromisoformat(f"{text[:-1]}+00:00" if text.endswith("Z") else text)
+    except ValueError:
+        seconds = number(text)
+        if not math.isfinite(seconds):
+            raise MeterFailure("malformed", f"{shown(text)} is no time") from None
+        return seconds
+    if instant.tzinfo is None:
+        raise MeterFailure("malformed", f"the time {shown(text)} says no zone, such as +02:00")
+    return instant.timestamp()
 
 
 def shown(value: object) -> str:

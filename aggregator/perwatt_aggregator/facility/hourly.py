@@ -1,14 +1,12 @@
 """Carbon intensity by the hour, from a file of the grid's operator or of a forecast."""
 
 import csv
-import math
 from bisect import bisect_right
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.quantity import number, shown
+from perwatt_agent.meters.quantity import number, unix_seconds
 
 HOUR_SECONDS = 3600.0
 TIME_COLUMN, VALUE_COLUMN = "time", "grams_co2e_per_kwh"
@@ -65,7 +63,9 @@ def read_hours(path: Path) -> Hours:
         raise MeterFailure("malformed", f"{path}: more than {MAX_FILE_BYTES} characters; keep a year at most")
     rows = csv.DictReader(text[: text.rfind("\n") + 1].splitlines())
     try:
-        return Hours({_time(row.get(TIME_COLUMN)): _grams(row.get(VALUE_COLUMN)) for row in rows})
+        return Hours(
+            {_time(row.get(TIME_COLUMN)): plausible_grams(number(row.get(VALUE_COLUMN))) for row in rows}
+        )
     except csv.Error as error:
         raise MeterFailure("malformed", f"{path}:{rows.line_num}: {error}") from None
     except MeterFailure as failure:
@@ -75,21 +75,13 @@ def read_hours(path: Path) -> Hours:
 def _time(text: str | None) -> float:
     if text is None:
         raise MeterFailure("malformed", f"expected the columns {TIME_COLUMN} and {VALUE_COLUMN}")
-    try:
-        # Python 3.10 does not read `Z`.
-        moment = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
-    except ValueError:
-        seconds = number(text)
-        if not math.isfinite(seconds):
-            raise MeterFailure("malformed", f"{shown(text)} is no time") from None
-        return seconds
-    if moment.tzinfo is None:
-        raise MeterFailure("malformed", f"expected a time with its zone, not {shown(text)}")
-    return moment.timestamp()
+    return unix_seconds(text.strip())
 
 
-def _grams(text: str | None) -> float:
-    grams = number(text)
-    if not 0.0 <= grams <= MAX_GRAMS_PER_KWH:
-        raise MeterFailure("implausible", f"{grams:g} g for a kilowatt-hour cannot be; is the unit right?")
-    return grams
+def plausible_grams(grams_per_kwh: float) -> float:
+    """*grams_per_kwh*, unless no grid can have emitted it. Raises MeterFailure."""
+    if not 0.0 <= grams_per_kwh <= MAX_GRAMS_PER_KWH:
+        raise MeterFailure(
+            "implausible", f"{grams_per_kwh:g} g for a kilowatt-hour cannot be; is the unit right?"
+        )
+    return grams_per_kwh

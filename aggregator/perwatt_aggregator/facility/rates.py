@@ -7,7 +7,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.meters.figure import FigureReader
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.facility.config import RateConfig
-from perwatt_aggregator.facility.hourly import Hours, read_hours
+from perwatt_aggregator.facility.hourly import Hours, plausible_grams, read_hours
 from perwatt_aggregator.facility.source import SourceName
 
 JOULES_PER: dict[str, float] = {"kilowatt_hour": 3.6e6, "megawatt_hour": 3.6e9}
@@ -37,7 +37,10 @@ class AskedRate:
         value = figure.value * self._config.factor
         if not math.isfinite(value):
             raise MeterFailure("implausible", f"a {self.name} of {value:g} cannot be")
-        self._last = (self._clock.monotonic() - figure.age_seconds, value / JOULES_PER[self._config.per])
+        per_joule = value / JOULES_PER[self._config.per]
+        if self.name == "carbon":
+            plausible_grams(per_joule * JOULES_PER["kilowatt_hour"])
+        self._last = (self._clock.monotonic() - figure.age_seconds, per_joule)
 
     def now(self) -> tuple[float, float] | None:
         """The rate per joule and its age in seconds; None where there is none that is fresh enough."""
