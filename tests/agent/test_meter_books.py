@@ -1,7 +1,6 @@
 """Who speaks for the node, what is built from parts, and joules through restarts, clock steps and sleep."""
 
-import csv
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -290,63 +289,3 @@ class TestTime:
             snapshot.node_meters[0].energy_joules,
             snapshot.node_meters[0].covered_seconds,
         )
-
-
-class TestRealTrace:
-    """The wall of a real 8 x H200 node, read at 1 Hz, against its own published run."""
-
-    @pytest.fixture(scope="class")
-    @staticmethod
-    def trace() -> list[tuple[float, float, bool]]:
-        with TRACE.open() as file:
-            return [
-                (float(row["t_unix_s"]), float(row["watts"]), row["in_window"] == "1")
-                for row in csv.DictReader(file)
-            ]
-
-    @staticmethod
-    def account(
-        rows: Iterator[tuple[float, float]], period_seconds: float
-    ) -> list[tuple[float, float, float]]:
-        """Instants with the joules and the covered seconds up to them, as the agent accounts them."""
-        account, shown = Account(1.0), []
-        for t, watts in rows:
-            sample = MeterSample("pdu", t, watts, period_seconds=period_seconds)
-            (node,) = account.advance(sweep(t, {}, meters=[sample])).node_meters
-            shown.append((t, node.energy_joules, node.covered_seconds))
-        return shown
-
-    def mean_watts(
-        self,
-        trace: list[tuple[float, float, bool]],
-        *,
-        every: int = 1,
-        shift_seconds: float = 0.0,
-        whole: bool = False,
-    ) -> float:
-        run = [t for t, _, in_window in trace if in_window]
-        begin, end = run[0] + shift_seconds, run[-1] + shift_seconds
-        kept = [(t, watts) for t, watts, _ in trace[::every] if whole or begin <= t <= end]
-        shown = self.account(iter(kept), float(every))
-        assert pytest.approx(kept[-1][0] - kept[0][0]) == shown[-1][2]
-        return shown[-1][1] / shown[-1][2]
-
-    @pytest.mark.parametrize(
-        ("how", "error", "tolerance"),
-        [
-            ({}, 0.0, 5e-4),
-            ({"whole": True}, -0.041, 1e-3),
-            ({"shift_seconds": 30.0}, -0.011, 1e-3),
-            ({"shift_seconds": -30.0}, -0.0125, 1e-3),
-            ({"every": 15}, -0.0023, 1e-3),
-            ({"every": 60}, 0.0007, 1e-3),
-        ],
-    )
-    def test_errors(
-        self, trace: list[tuple[float, float, bool]], how: dict[str, float], error: float, tolerance: float
-    ) -> None:
-        """The right window is right; the whole file, a shift and slow readings err by what they must."""
-        truth = sum(watts for _, watts, in_window in trace if in_window) / sum(
-            in_window for *_, in_window in trace
-        )
-        assert pytest.approx(error, abs=tolerance) == self.mean_watts(trace, **how) / truth - 1  # type: ignore[arg-type]

@@ -4,15 +4,13 @@ A real wall trace (8 x H200, MLPerf v4.1) through agent and aggregator: how far 
 The boards are made up: three fifths of the wall, by a counter. So what errs is the meter at the wall alone.
 """
 
-import csv
 from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from support.fleets import BARE
 from support.readings import At, sweep
+from support.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.readings import MeterSample
@@ -23,40 +21,24 @@ from perwatt_aggregator.node import Node, Target
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import sample_of_snapshot
 
-TRACE = Path(__file__).parents[1] / "data" / "traces" / "trace_mlperf_v41_h200x8_gptj_offline.csv"
 SCRAPE_SECONDS = 5
 BOARD_SHARE = 0.6
 MINUTE = 60.0
 QUALIFYING = {"too_few_meter_refreshes", "coverage_low", "node_meter_below_boards", "source_changed"}
 
 
-class Trace:
-    """The rows of the trace, a second apart; the run is from `begin` to `end`."""
-
-    def __init__(self) -> None:
-        with TRACE.open() as file:
-            rows = list(csv.DictReader(file))
-        self.rows = [(float(row["t_unix_s"]), float(row["watts"])) for row in rows]
-        run = [float(row["t_unix_s"]) for row in rows if row["in_window"] == "1"]
-        self.begin, self.end = run[0], run[-1]
-
-    def joules(self, start: float, end: float) -> float:
-        """What the wall took between two rows."""
-        inside = [(t, watts) for t, watts in self.rows if start - 1e-3 <= t <= end + 1e-3]
-        return sum((one[1] + other[1]) / 2 * (other[0] - one[0]) for one, other in pairwise(inside))
-
-    def snapshots(self, period: int) -> Iterator[Snapshot]:
-        """An agent whose meter is refreshed every *period* seconds, a sweep a row."""
-        account, joules, before = Account(1.0), 5_000.0, self.rows[0]
-        newest: MeterSample | None = None
-        for number, (t, watts) in enumerate(self.rows):
-            joules += BOARD_SHARE * (watts + before[1]) / 2 * (t - before[0])
-            before = (t, watts)
-            if number % period == 0:
-                newest = MeterSample("pdu", t, watts, period_seconds=float(period))
-            assert newest is not None
-            boards = {0: At(joules, BOARD_SHARE * watts)}
-            yield replace(account.advance(sweep(t, boards, meters=[newest])), unix_seconds=t)
+def snapshots(trace: Trace, period: int) -> Iterator[Snapshot]:
+    """An agent whose meter is refreshed every *period* seconds, a sweep a row."""
+    account, joules, before = Account(1.0), 5_000.0, trace.rows[0]
+    newest: MeterSample | None = None
+    for number, (t, watts) in enumerate(trace.rows):
+        joules += BOARD_SHARE * (watts + before[1]) / 2 * (t - before[0])
+        before = (t, watts)
+        if number % period == 0:
+            newest = MeterSample("pdu", t, watts, period_seconds=float(period))
+        assert newest is not None
+        boards = {0: At(joules, BOARD_SHARE * watts)}
+        yield replace(account.advance(sweep(t, boards, meters=[newest])), unix_seconds=t)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +53,7 @@ Look = tuple[EfficiencyItem, float]
 def looks(trace: Trace, period: int, window_seconds: float, begin: float, end: float) -> Iterator[Look]:
     """What an aggregator answers again and again while windows end between two instants."""
     node = Node(Target("node", ""), NodeRing(900.0, float(SCRAPE_SECONDS)), BARE)
-    for number, snapshot in enumerate(trace.snapshots(period)):
+    for number, snapshot in enumerate(snapshots(trace, period)):
         if number % SCRAPE_SECONDS:
             continue
         at = snapshot.monotonic_seconds
