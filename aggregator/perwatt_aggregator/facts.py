@@ -19,6 +19,7 @@ _RUNNING = "perwatt_requests_running"
 _MISSING_GPUS = "perwatt_workload_missing_gpus"
 _ATTRIBUTION = "perwatt_workload_attribution_info"
 _UNSHARED = "exclusive"
+_BY_SLICES = ("mig_activity", "mig_slice")
 _GPU_GAUGES = {
     "perwatt_gpu_up": "up",
     "perwatt_gpu_power_watts": "power_watts",
@@ -57,9 +58,10 @@ class GpuFacts(Struct, frozen=True):
 
 class WorkloadFacts(Struct, frozen=True):
     """
-    One workload as its agent last saw it; `shared_gpus` are those that others hold too, `missing_gpus`
-    how many of those that its launch asked for on its node it does not hold. `requests_running` is None where
-    nobody says.
+    One workload as its agent last saw it; `shared_gpus` are those that others hold too, and of them
+    `estimated_gpus` are in parts (MIG), of which its joules are an estimate. `missing_gpus` is how many of
+    those that its launch asked for on its node it does not hold. `requests_running` is None where nobody
+    says.
     """
 
     workload: str
@@ -68,6 +70,7 @@ class WorkloadFacts(Struct, frozen=True):
     engine: str = ""
     up: bool = False
     shared_gpus: frozenset[str] = frozenset()
+    estimated_gpus: frozenset[str] = frozenset()
     missing_gpus: int = 0
     requests_running: float | None = None
 
@@ -111,15 +114,19 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
     running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
     shared: dict[str, set[str]] = {}
+    estimated: dict[str, set[str]] = {}
     for one, _ in facts.get(_ATTRIBUTION, ()):
         if one.label("method") != _UNSHARED:
             shared.setdefault(one.label("workload"), set()).add(one.label("gpu"))
+        if one.label("method") in _BY_SLICES:
+            estimated.setdefault(one.label("workload"), set()).add(one.label("gpu"))
     return {
         name: WorkloadFacts(
             name,
             *_who(infos.get(name)),
             up=up.get(name, False),
             shared_gpus=frozenset(shared.get(name, ())),
+            estimated_gpus=frozenset(estimated.get(name, ())),
             missing_gpus=missing.get(name, 0),
             requests_running=running.get(name),
         )

@@ -167,7 +167,9 @@ def _workload(
         energy_idle_joules=_sum(one.idle for one in joules),
         energy_loading_joules=_sum(one.loading for one in joules),
         power_watts=_rate(_sum(_all(one) for one in joules), covered),
-        provenance=_provenance((source for gpu in held for source in sources.get(gpu, ())), sample.backend),
+        provenance=_provenance(
+            (*(source for gpu in held for source in sources.get(gpu, ())), *_estimated(facts)), sample.backend
+        ),
         age_seconds=node.age_seconds(now) or 0.0,
         reasons=ordered(work.reasons if work else ()),
     )
@@ -190,6 +192,10 @@ def _requests(counts: Counts) -> Requests:
 def _provenance(sources: Iterable[str], backend: str) -> tuple[Provenance, ...]:
     found = {*sources, backend}
     return tuple(source for source in PROVENANCES if source in found)
+
+
+def _estimated(facts: WorkloadFacts) -> tuple[str, ...]:
+    return ("estimated",) if facts.estimated_gpus else ()
 
 
 def _all(joules: StateJoules) -> float:

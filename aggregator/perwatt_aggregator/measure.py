@@ -235,6 +235,7 @@ class _Reader:
             joules=joules,
             reasons=(*self._work_reasons(facts, joules, counts), *slo_reasons(slo)),
             missing_gpus=facts.missing_gpus if facts else 0,
+            estimated_gpus=facts.estimated_gpus if facts else frozenset(),
         )
 
     def _slo(self, workload: str, model: str, counts: Sequence[Counter]) -> SloWindow | None:

@@ -61,6 +61,7 @@ class Part(Struct, frozen=True):
     meter_uncertainty_ratio: float | None = None
     refresh_seconds: float = COUNTER_REFRESH_SECONDS
     missing_gpus: int = 0
+    estimated_gpus: frozenset[str] = frozenset()
 
 
 class NodeParts(Struct, frozen=True):
@@ -183,6 +184,7 @@ class _Cutter:
             meter_uncertainty_ratio=self._off_by(gpus),
             refresh_seconds=self._refresh_seconds(gpus),
             missing_gpus=work.missing_gpus,
+            estimated_gpus=work.estimated_gpus.intersection(gpus),
         )
 
     def _rest(self, gpu: GpuWindow) -> Part:

@@ -1,6 +1,6 @@
 """Sums over parts: their energy at a boundary, their work, the time they cover."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 
 from msgspec import Struct
@@ -60,6 +60,8 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
     views = [fleet.views[node] for node in {part.node for part in group.parts}]
     reached = [view.parts for view in views if view.parts is not None]
     board_sources = frozenset(source for part in group.parts for source in part.provenance)
+    if _is_estimated(group.parts, fleet):
+        board_sources |= {"estimated"}
     node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
     node_reasons = frozenset[str]().union(*(parts.factor.reasons for parts in reached))
     facility_reasons = node_reasons.union(*(view.facility.reasons for view in views))
@@ -77,6 +79,23 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
         reasons=frozenset(_reasons(group, views)),
     )
+
+
+def _is_estimated(parts: Sequence[Part], fleet: Fleet) -> bool:
+    """Whether *parts* have some, but not all, of a GPU whose division is an estimate."""
+    estimated = {(part.node, gpu) for part in parts for gpu in part.estimated_gpus}
+    nodes = [fleet.views[node].parts for node in {node for node, _ in estimated}]
+    others = (part for node in nodes if node is not None for part in node.whole)
+    return _owners(estimated, parts) != _owners(estimated, others)
+
+
+def _owners(gpus: Collection[tuple[str, str]], parts: Iterable[Part]) -> set[tuple[str, str, str, str]]:
+    return {
+        (part.node, gpu, part.workload, part.model)
+        for part in parts
+        for gpu in part.gpus
+        if (part.node, gpu) in gpus
+    }
 
 
 def _place(

@@ -119,6 +119,7 @@ class WorkWindow(Struct, frozen=True):
     joules: dict[str, StateJoules]
     reasons: tuple[str, ...]
     missing_gpus: int = 0
+    estimated_gpus: frozenset[str] = frozenset()
 
 
 class MeterWindow(Struct, frozen=True):
