@@ -2,9 +2,14 @@
 All that the agent's page shows. A new family is a row in one of these files; a new file is a line here.
 """
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.families import (
     agent,
+    bases,
     energy,
     gpu,
     gpu_ecc,
@@ -23,7 +28,13 @@ from perwatt_exporter.families import (
     workload,
     xid,
 )
-from perwatt_exporter.family import Family
+from perwatt_exporter.family import Basis, Family
+
+
+def over(basis: Basis[Snapshot], families: Iterable[Family[Snapshot]]) -> tuple[Family[Snapshot], ...]:
+    """A whole group that is made of the same facts."""
+    return tuple(replace(family, basis=basis) for family in families)
+
 
 GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "agent": agent.FAMILIES,
@@ -38,11 +49,11 @@ GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "gpu_processes": gpu_processes.FAMILIES,
     "mig": mig.FAMILIES,
     "health": health.FAMILIES,
-    "xid": xid.FAMILIES,
+    "xid": over(bases.xids, xid.FAMILIES),
     "energy": energy.FAMILIES,
-    "workload": workload.FAMILIES,
-    "latency": latency.FAMILIES,
-    "host": host.FAMILIES,
-    "node": node.FAMILIES,
+    "workload": over(bases.workloads, workload.FAMILIES),
+    "latency": over(bases.workloads, latency.FAMILIES),
+    "host": over(bases.meters, host.FAMILIES),
+    "node": over(bases.meters, node.FAMILIES),
 }
 ALL: tuple[Family[Snapshot], ...] = tuple(family for group in GROUPS.values() for family in group)

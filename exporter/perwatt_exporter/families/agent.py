@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent import __version__
 from perwatt_agent.snapshot import GPU_STATES, CollectorHealth, GpuState, Snapshot
+from perwatt_exporter.families.bases import backend
 from perwatt_exporter.family import Family, Sample
 
 
@@ -63,6 +64,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "The version of perwatt that wrote this page.",
         ("version",),
         _build_info,
+        basis=backend,
     ),
     Family(
         "perwatt_backend_info",
@@ -72,6 +74,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("backend", "driver_version", "nvml_version"),
         _backend_info,
         {"backend": ("nvml", "simulated", "replay")},
+        basis=backend,
     ),
     Family(
         "perwatt_backend_up",
@@ -79,6 +82,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "1 while the GPU backend answers, 0 while it does not; then every measured GPU series is absent.",
         (),
         _backend_up,
+        basis=backend,
     ),
     Family(
         "perwatt_snapshot_timestamp_seconds",

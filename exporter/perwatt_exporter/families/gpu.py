@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, Snapshot
+from perwatt_exporter.families.bases import identities, states
 from perwatt_exporter.families.of_gpu import (
     each,
     healthy,
-    identities,
     of_reading,
     of_slow_reading,
     only,
@@ -70,6 +70,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "1 while the GPU answers, 0 while it does not; then its measured series are absent, never 0.",
         ("gpu",),
         _up,
+        basis=states,
     ),
     of_reading(
         "perwatt_gpu_power_watts",

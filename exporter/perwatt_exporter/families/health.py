@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from perwatt_agent.gpuhealth import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
 from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.bases import judgements
 from perwatt_exporter.family import Family, Sample
 
 
@@ -35,6 +36,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("gpu", "state"),
         _health,
         {"state": HEALTH_STATES},
+        basis=judgements,
     ),
     Family(
         "perwatt_gpu_health_reason",
@@ -43,6 +45,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("gpu", "reason"),
         _reasons,
         {"reason": HEALTH_REASONS},
+        basis=judgements,
     ),
     Family(
         "perwatt_events_total",

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.bases import slow_readings
 from perwatt_exporter.families.gpu_gpm import PIPES, dram_bandwidth, sm_active, sm_occupancy
-from perwatt_exporter.families.of_gpu import Values, each, healthy, only, slow_readings
+from perwatt_exporter.families.of_gpu import Values, each, healthy, only
 from perwatt_exporter.family import Family, Sample
 
 

@@ -1,9 +1,11 @@
 """How families are made of what each GPU's readings say."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import TypeVar
 
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Snapshot
+from perwatt_exporter.families.bases import slow_readings
 from perwatt_exporter.family import Family, Kind, Sample
 
 T = TypeVar("T")
@@ -17,16 +19,6 @@ def healthy(snapshot: Snapshot) -> Iterator[GpuSnapshot]:
     return (gpu for gpu in snapshot.gpus if gpu.state == "ok")
 
 
-def identities(snapshot: Snapshot) -> tuple[object, ...]:
-    """What is said of GPUs once a driver generation."""
-    return tuple(gpu.info for gpu in snapshot.gpus)
-
-
-def slow_readings(snapshot: Snapshot) -> tuple[object, ...]:
-    """What is read of GPUs every 10-15 s; None while one does not answer."""
-    return (*identities(snapshot), *(gpu.slow if gpu.state == "ok" else None for gpu in snapshot.gpus))
-
-
 def of_reading(
     name: str,
     help_text: str,
@@ -35,12 +27,7 @@ def of_reading(
     closed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Family[Snapshot]:
     """A family from the reading that is made every sweep."""
-
-    def read(snapshot: Snapshot) -> Iterator[Sample]:
-        for gpu in healthy(snapshot):
-            if gpu.reading is not None:
-                yield from _samples(gpu, values(gpu.reading))
-
+    read = _read(attrgetter("reading"), values)
     return Family(name, _kind(name), help_text, ("gpu", *labels), read, dict(closed or {}))
 
 
@@ -52,12 +39,7 @@ def of_slow_reading(
     closed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Family[Snapshot]:
     """A family from the reading that is made every 10-15 s."""
-
-    def read(snapshot: Snapshot) -> Iterator[Sample]:
-        for gpu in healthy(snapshot):
-            if gpu.slow is not None:
-                yield from _samples(gpu, values(gpu.slow))
-
+    read = _read(attrgetter("slow"), values)
     return Family(
         name, _kind(name), help_text, ("gpu", *labels), read, dict(closed or {}), basis=slow_readings
     )
@@ -70,12 +52,13 @@ def only(value: Callable[[T], float | None]) -> Callable[[T], Values]:
 
 def each(places: Mapping[str, Callable[[T], float | None]]) -> Callable[[T], Values]:
     """An amount for each value of one label."""
-    return lambda facts: (((place,), value(facts)) for place, value in places.items())
+    by_labels = [((place,), value) for place, value in places.items()]
+    return lambda facts: [(labels, value(facts)) for labels, value in by_labels]
 
 
 def entries(amounts: Callable[[T], Mapping[str, float]]) -> Callable[[T], Values]:
     """The entries of a dictionary, whose keys are the values of one label."""
-    return lambda facts: (((key,), amount) for key, amount in amounts(facts).items())
+    return lambda facts: [((key,), amount) for key, amount in amounts(facts).items()]
 
 
 def state(names: Sequence[str], value: Callable[[T], str | None]) -> Callable[[T], Values]:
@@ -83,15 +66,25 @@ def state(names: Sequence[str], value: Callable[[T], str | None]) -> Callable[[T
 
     def values(facts: T) -> Values:
         holds = value(facts)
-        return (((name,), name == holds) for name in (names if holds is not None else ()))
+        return [((name,), name == holds) for name in (names if holds is not None else ())]
 
     return values
 
 
-def _samples(gpu: GpuSnapshot, values: Values) -> Iterator[Sample]:
-    for labels, amount in values:
-        if amount is not None:
-            yield (gpu.info.uuid, *labels), amount
+def _read(
+    pick: Callable[[GpuSnapshot], T | None], values: Callable[[T], Values]
+) -> Callable[[Snapshot], Iterator[Sample]]:
+    def read(snapshot: Snapshot) -> Iterator[Sample]:
+        for gpu in healthy(snapshot):
+            facts = pick(gpu)
+            if facts is None:
+                continue
+            uuid = gpu.info.uuid
+            for labels, amount in values(facts):
+                if amount is not None:
+                    yield (uuid, *labels), amount
+
+    return read
 
 
 def _kind(name: str) -> Kind:
