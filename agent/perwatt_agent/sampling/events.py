@@ -63,7 +63,8 @@ class EventLane:
 
     def _listen(self) -> None:
         watch, started = self._watch, self._clock.monotonic()
-        if watch is None or self._deaf:
+        # The lane is free before its result is here: a sweep in between listens already.
+        if watch is None or self._deaf or self._lane.busy_since is not None:
             return
         waited = self._lane.submit(watch.wait)
         waited.add_done_callback(lambda waited: self._after(waited, watch, started))
