@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import info
+from support.readings import info, mig
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.identity.names import Names
-from perwatt_agent.readings import EngineSample
+from perwatt_agent.readings import EngineSample, GpuSample
+from perwatt_agent.snapshot import GpuSlowReading
 from perwatt_agent.work.book import (
     DRAINS_TO_SETTLE,
     ENDED_SECONDS,
@@ -257,6 +258,19 @@ class TestTelling:
             sample.gpus for known in ((), GPUS) for sample in book.drain(known)
         ]
         assert ("GPU-0", "GPU-1") == book.take(rank(1, 5), SOURCE).gpus
+
+    def test_instances(self, book: WorkBook) -> None:
+        """A job that names MIG instances holds these parts, and misses those that there are not."""
+        slow = GpuSlowReading(0.0, mig=(mig("a", 3), mig("b", 4)))
+        book.take(post(1, gpus=["MIG-b", "MIG-z", 2]), SOURCE)
+        (told,) = book.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
+
+        held = (("GPU-1", "GPU-2"), {"GPU-1": ("MIG-b",)}, 1)
+        assert held == (told.gpus, told.migs, told.missing_gpus)
+        assert ("GPU-1", "GPU-2") == book.take(post(2), SOURCE).gpus
+
+        (told,) = book.drain(GPUS, [GpuSample("GPU-1", "ok", slow=GpuSlowReading(1.0))])
+        assert (("GPU-2",), {}, 2) == (told.gpus, told.migs, told.missing_gpus)
 
     def test_standing_still(self, book: WorkBook, clock: ManualClock) -> None:
         """A count that stands still is told again only after a minute: a step may take that long."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.agent import Page
-from support.fakedepth import create_mig, destroy_mig, enable_mig, mig_uuid
+from support.fakedepth import create_mig, destroy_mig, enable_mig, mig_uuid, set_mig_processes
 from support.fakenvml import FakeDriver
 from support.rig import Rig
 
@@ -169,3 +169,25 @@ async def test_agent_restarts(tmp_path: Path, driver: FakeDriver):
     assert (driver.now - 1.0) * WATTS == pytest.approx(
         sum(amount for (_, gpu), amount in joules(agent).items() if gpu == parent)
     )
+
+
+async def test_at_most_80_calls_a_second(tmp_path: Path, record_property) -> None:
+    """Eight GPUs in seven parts each, with a process in every one, cost what eight whole GPUs do."""
+    with FakeDriver.create(tmp_path, gpus=8).install() as driver:
+        for gpu in range(8):
+            enable_mig(driver, gpu, instances=7)
+            set_mig_processes(driver, gpu, {1000 * (gpu + 1) + slot: slot for slot in range(7)})
+        agent = Rig(tmp_path, driver)
+        await agent.run(30)
+        before = polls(driver)
+        await agent.run(60)
+        # One more waits for events in real time, which is another clock than the driver's here.
+        calls_a_second = (polls(driver) - before) / 60 + 1
+        record_property("calls_a_second", calls_a_second)
+
+    assert 60 < calls_a_second <= 80
+
+
+def polls(driver: FakeDriver) -> int:
+    """The calls so far, without those that wait for events."""
+    return sum(count for name, count in driver.calls_by_function().items() if "Event" not in name)
