@@ -77,11 +77,26 @@ class Device(Protocol):
     def read_slow(self) -> GpuSlowReading: ...
 
 
+class Roster(Protocol):
+    """Which GPUs a generation has by now: some come, go, move, or say late who they are."""
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a GPU that kept silent has answered since the last call; this asks nobody, at once."""
+
+    def call(self) -> "Generation":
+        """
+        The generation as it is now, the same object while nothing has changed; on the backend's lane only.
+
+        Raises BackendUnavailable where that cannot be had, and the generation goes on as it was.
+        """
+
+
 class Generation(Struct, frozen=True):
     """
     One life of the driver: its versions and its GPUs; `unidentified` GPUs are there but dead.
 
-    `watch` hears what GPUs tell by themselves; None where they cannot.
+    `watch` hears what GPUs tell by themselves, `roster` says who comes and goes; None where they cannot.
     """
 
     driver_version: str
@@ -89,6 +104,7 @@ class Generation(Struct, frozen=True):
     devices: tuple[Device, ...]
     unidentified: int = 0
     watch: Watch | None = None
+    roster: Roster | None = None
 
 
 class Backend(Protocol):

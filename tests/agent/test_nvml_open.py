@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pynvml
@@ -99,7 +101,7 @@ class TestOpen:
         assert 16 == len(backend.open().devices)
 
     @pytest.mark.parametrize("function", ["nvmlDeviceGetHandleByIndex_v2", "nvmlDeviceGetUUID"])
-    @pytest.mark.parametrize("code", [4, 15, 999, 777])
+    @pytest.mark.parametrize("code", [1, 4, 9, 15, 18, 28, 999, 777])
     def test_a_gpu_without_identity_is_counted(
         self,
         driver: FakeDriver,
@@ -127,6 +129,52 @@ class TestOpen:
         assert 0 == driver.calls("nvmlShutdown")
 
         hang.release()
+
+    def test_who_hangs_is_asked_once(self, driver: FakeDriver, backend: NvmlBackend):
+        """
+        However often the driver is opened meanwhile, one thread hangs, and no start or roll call waits for
+        it; when it has returned, all is asked, and every start is made up for.
+        """
+        threads = threading.active_count()
+        hang = driver.hang("nvmlDeviceGetUUID", 1)
+        for _ in range(5):
+            generation = backend.open()
+            assert 1 == generation.unidentified
+        assert (1, threads + 1) == (hang.hanging, threading.active_count())
+        assert 0 == driver.calls("nvmlShutdown")
+        roster = generation.roster
+        assert roster is not None
+        assert roster.call() is generation
+        assert not roster.has_news
+
+        hang.release()
+        while not roster.has_news:
+            time.sleep(0.001)
+        assert 3 == len(roster.call().devices)
+        backend.close()
+        assert 5 == driver.calls("nvmlInitWithFlags") == driver.calls("nvmlShutdown")
+
+    def test_a_read_that_hangs_keeps_the_driver_up(self, driver: FakeDriver, backend: NvmlBackend):
+        """
+        Whoever opens anew, the driver is not shut down under a call; what was put off does not come in after
+        its generation is over.
+        """
+        device = backend.open().devices[1]
+        hang = driver.hang("nvmlDeviceGetUtilizationRates", 1)
+        reading = threading.Thread(target=device.read)
+        reading.start()
+        hang.wait_until_hanging()
+        second = backend.open()
+        assert 0 == driver.calls("nvmlShutdown")
+        with pytest.raises(GenerationEnded):
+            device.read()
+
+        hang.release()
+        reading.join()
+        backend.open()
+        assert 2 == driver.calls("nvmlShutdown")
+        with pytest.raises(GenerationEnded):
+            second.devices[0].read()
 
     def test_costs_no_import_until_opened(self):
         """A process that never opens NVML does not load its binding."""
@@ -199,8 +247,8 @@ class TestUnavailable:
         assert "library_not_found\n" == result.stdout
 
     def test_a_driver_that_goes_while_gpus_are_listed(self, driver: FakeDriver, backend: NvmlBackend):
-        """A reload in the middle of a start is a failed start."""
-        driver.fail("nvmlDeviceGetUUID", 1, code=1)
+        """A reload in the middle of a start, which all GPUs tell of, is a failed start."""
+        driver.fail("nvmlDeviceGetUUID", code=1)
 
         with pytest.raises(BackendUnavailable):
             backend.open()
@@ -270,7 +318,6 @@ class TestGenerations:
         absent.release()
         second = backend.open().devices[0]
 
-        assert None is first.read().utilization_ratio
         assert 0.0 == second.read().utilization_ratio
 
     def test_opening_again_leaves_one_user(self, driver: FakeDriver, backend: NvmlBackend):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.fakenvml import FakeDriver
+from support.fakenvml import Constant, FakeDriver
 from support.rig import Rig
 
 from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
@@ -95,15 +95,14 @@ async def test_indices_that_move(rig: Rig, driver: FakeDriver) -> None:
     """A GPU is its UUID: when two change places with a driver reload, the series stay with the boards."""
     await until(rig, all_ok)
     names = [driver.uuid(0), driver.uuid(1)]
-    before = {gpu.info.uuid: gpu.info.index for gpu in rig.sampler.latest.gpus}
+    before = indices(rig)
     driver.set(0, uuid=names[1])
     driver.set(1, uuid=names[0])
     driver.reload_driver()
     await until(rig, lambda rig: rig.sampler.latest.gpus[0].info.uuid == names[1] and all_ok(rig))
 
-    after = {gpu.info.uuid: gpu.info.index for gpu in rig.sampler.latest.gpus}
     assert {names[0]: 0, names[1]: 1} == before
-    assert {names[0]: 1, names[1]: 0} == after
+    assert {names[0]: 1, names[1]: 0} == indices(rig)
 
 
 async def test_the_wall_clock_is_set_back(tmp_path: Path, driver: FakeDriver) -> None:
@@ -117,3 +116,76 @@ async def test_the_wall_clock_is_set_back(tmp_path: Path, driver: FakeDriver) ->
     assert pytest.approx(joules + 1_000.0) == rig.energy(0).joules
     assert all_ok(rig)
     assert all(gpu.health is not None and gpu.health.state == "ok" for gpu in rig.sampler.latest.gpus)
+
+
+async def until_called(rig: Rig, condition: Callable[[Rig], bool]) -> None:
+    """As `until`, ten seconds a sweep, so that the roll is called again and again."""
+    for _ in range(MANY):
+        rig.driver.advance(9.0)
+        rig.clock.advance(9.0)
+        await rig.run(1)
+        if condition(rig):
+            return
+        await asyncio.sleep(0.002)
+    raise AssertionError(f"it did not come: {rig.sampler.latest}")
+
+
+def states(rig: Rig) -> dict[str, str]:
+    return {gpu.info.uuid: gpu.state for gpu in rig.sampler.latest.gpus}
+
+
+def indices(rig: Rig) -> dict[str, int]:
+    return {gpu.info.uuid: gpu.info.index for gpu in rig.sampler.latest.gpus}
+
+
+def hears(rig: Rig, gpu: int) -> bool:
+    """Whether an error of this GPU was heard; it has another one each time."""
+    rig.driver.xid(gpu, 13)
+    events = rig.sampler.events.newest(since=0, limit=10)
+    return any(event.gpu == rig.driver.uuid(gpu) and event.kind == "xid" for event in events)
+
+
+class TestGpusThatComeAndGo:
+    """While the driver lives on: its generation stays."""
+
+    async def test_one_comes(self, rig: Rig, driver: FakeDriver) -> None:
+        """A GPU that is plugged in is read, and heard, without a reload; the others are read all the time."""
+        await until(rig, all_ok)
+        driver.set_gpu_count(3)
+        await until_called(rig, lambda rig: len(states(rig)) == 3 and all_ok(rig))
+        await until(rig, lambda rig: hears(rig, 2))
+
+        assert 1 == driver.calls("nvmlInitWithFlags")
+
+    async def test_one_goes_and_another_moves_up(self, rig: Rig, driver: FakeDriver) -> None:
+        """What handle and index meant is another board now: the one that went is lost, the other moves on."""
+        await until(rig, all_ok)
+        first, second = driver.uuid(0), driver.uuid(1)
+        joules = rig.energy(1).joules
+        driver.set_waveform(0, Constant(300.0))
+        driver.set(0, uuid=second)
+        driver.set_gpu_count(1)
+        await until_called(rig, lambda rig: states(rig) == {first: "lost", second: "ok"})
+
+        moved = next(gpu for gpu in rig.sampler.latest.gpus if gpu.info.uuid == second)
+        assert 0 == moved.info.index
+        assert moved.energy is not None
+        assert moved.energy.joules >= joules
+        assert 1 == driver.calls("nvmlInitWithFlags")
+
+        driver.set(1, uuid=first)
+        driver.set_gpu_count(2)
+        await until_called(rig, lambda rig: all_ok(rig) and indices(rig) == {first: 1, second: 0})
+
+    async def test_one_that_hangs_at_the_start(self, rig: Rig, driver: FakeDriver) -> None:
+        """It has no name until its call returns; then it is read, and the others always were."""
+        hang = driver.hang("nvmlDeviceGetUUID", 1)
+        await until(rig, lambda rig: rig.sampler.latest.unidentified_gpus == 1)
+        await until_called(rig, lambda rig: driver.calls("nvmlDeviceGetCount_v2") >= 5)
+        assert {driver.uuid(0): "ok"} == states(rig)
+        assert 1 == hang.hanging
+
+        hang.release()
+        await until(rig, lambda rig: len(states(rig)) == 2 and all_ok(rig))
+        assert 0 == rig.sampler.latest.unidentified_gpus
+        assert 1 == driver.calls("nvmlInitWithFlags")

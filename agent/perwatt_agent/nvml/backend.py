@@ -40,13 +40,10 @@ class NvmlBackend:
         from perwatt_agent.nvml.library import Library
 
         self.close()
-        library = Library()
-        generation = library.start(self._tools)
-        self._library = library
-        return generation
+        self._library = self._library or Library()
+        return self._library.start(self._tools)
 
     def close(self) -> None:
-        """End the generation, if there is one; never while a call on one of its devices is in flight."""
+        """End the generation, if there is one; the driver is not shut down under a call that hangs in it."""
         if self._library is not None:
             self._library.stop()
-            self._library = None

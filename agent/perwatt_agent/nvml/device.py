@@ -9,6 +9,7 @@ from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.nvml.errors import GPU_NOT_FOUND, INVALID_ARGUMENT, NOT_FOUND, GpuMissing, raise_failure
 from perwatt_agent.nvml.facts import Asker
 from perwatt_agent.nvml.fast import FastReader
+from perwatt_agent.nvml.gate import Gate
 from perwatt_agent.nvml.gpm import GpmReader
 from perwatt_agent.nvml.mig import MigMode, MigReader
 from perwatt_agent.nvml.slow import SlowReader
@@ -23,12 +24,13 @@ _NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
 
 class Roll:
     """
-    Which GPUs of a generation the driver still knows; shared by them all.
+    Which GPUs of a generation the driver still knows; shared by them all, with the `gate` to the driver.
 
     Once the generation has `ended`, what was made in it is void and must not be given back.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
         self.ended = False
         self._known: set[str] = set()
         self._missing: set[str] = set()
@@ -52,7 +54,7 @@ class NvmlDevice:
     After any failure the next read finds the GPU anew, because a GPU that was reset has a new handle.
     """
 
-    def __init__(self, info: GpuInfo, handle: Any, traits: Traits, roll: Roll, tools: Tools) -> None:
+    def __init__(self, info: GpuInfo, traits: Traits, handle: Any, roll: Roll, tools: Tools) -> None:
         self._info = info
         self._handle = handle
         self._roll = roll
@@ -74,26 +76,40 @@ class NvmlDevice:
     def read_slow(self) -> GpuSlowReading:
         return self._attempt(self._slow.read)
 
+    def found(self, handle: Any, info: GpuInfo) -> None:
+        """Go on with where the driver has it now; a read that is under way ends with what it began with."""
+        self._info = info
+        self._handle = handle
+
+    def find_anew(self) -> None:
+        """Forget the handle, which may be another GPU's by now."""
+        self._handle = None
+
     def free(self) -> None:
         """Give back what it made in the driver: only while the generation lives, and no read is in flight."""
         self._monitor.free()
         self._mig.free()
 
     def _attempt(self, read: Callable[[Any], R]) -> R:
-        try:
-            if self._handle is None:
-                self._handle = _find(self._info.uuid)
-            reading = read(self._handle)
-        except GpuFailure as failure:
-            self._handle = None
-            if isinstance(failure, GpuMissing):
-                self._roll.missing(self._info.uuid)
-            raise
-        except GenerationEnded:
-            self._roll.ended = True
-            raise
-        self._roll.present(self._info.uuid)
-        return reading
+        with self._roll.gate:
+            try:
+                reading = read(self._found_handle())
+            except GpuFailure as failure:
+                self._handle = None
+                if isinstance(failure, GpuMissing):
+                    self._roll.missing(self._info.uuid)
+                raise
+            except GenerationEnded:
+                self._roll.ended = True
+                raise
+            self._roll.present(self._info.uuid)
+            return reading
+
+    def _found_handle(self) -> Any:
+        handle = self._handle
+        if handle is None:
+            handle = self._handle = _find(self._info.uuid)
+        return handle
 
 
 def _find(uuid: str) -> Any:

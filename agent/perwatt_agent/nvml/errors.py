@@ -1,7 +1,10 @@
 """What NVML's return codes mean to perwatt: one table, and the exceptions made from it."""
 
+from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
+import pynvml
 from msgspec import Struct
 
 from perwatt_agent.backend import BackendBroken, BackendUnavailable, GenerationEnded, GpuFailure
@@ -115,3 +118,12 @@ def unavailable(code: int, call: str) -> BackendUnavailable:
     kind = BackendBroken if code == LIB_RM_VERSION_MISMATCH else BackendUnavailable
     word = describe(code).word
     return kind(word, _REMEDIES.get(code, f"{call} failed: {word} (NVML code {code}); look into `dmesg`"))
+
+
+def checked(name: str, call: Callable[[], Any]) -> Any:
+    """What a call gives without which there is no generation; raises `unavailable`."""
+    try:
+        return call()
+    except pynvml.NVMLError as error:
+        code = int(error.value)
+    raise unavailable(code, name)

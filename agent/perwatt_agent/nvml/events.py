@@ -2,41 +2,45 @@
 
 import contextlib
 import ctypes
-import threading
-from collections.abc import Sequence
+from collections import deque
 from typing import Any
 
 import pynvml
 
-from perwatt_agent.backend import GenerationEnded, NothingToHear, XidError
+from perwatt_agent.backend import NothingToHear, XidError
 from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.errors import SUCCESS, Meaning, describe, raise_failure
+from perwatt_agent.nvml.gate import Gate
 
 WAIT_MILLISECONDS = 1_000
-# A wait that has not returned by then never will.
-END_SECONDS = 2.0
 REGISTER_AGAIN_SECONDS = 30.0
 TIMEOUT = 10
 
 
 class NvmlWatch:
     """
-    Listens to the GPUs of one generation, found by their UUIDs.
+    Listens to the GPUs of one generation that it was told to `include`, found by their UUIDs.
 
     GPUs that cannot be listened to for now are tried again, the others are heard meanwhile. A set that
     fails is freed and made anew by the next `wait`; one whose generation is over is left alone, since the
     driver's library may crash on it.
     """
 
-    def __init__(self, uuids: Sequence[str], clock: Clock) -> None:
+    def __init__(self, clock: Clock, gate: Gate) -> None:
         self._clock = clock
-        self._all = tuple(uuids)
-        self._in_driver = threading.Lock()
-        self._ended = False
+        self._gate = gate
+        self._all: list[str] = []
+        self._newcomers: deque[str] = deque()
         self._set: Any = None
         self._heard: dict[int | None, str] = {}
         self._missing: list[str] = []
         self._register_at = 0.0
+
+    def include(self, uuid: str) -> None:
+        """
+        Listen to this GPU as well, or anew, from the next `wait` on; may be called while one is under way.
+        """
+        self._newcomers.append(uuid)
 
     def wait(self) -> XidError | None:
         """
@@ -45,22 +49,29 @@ class NvmlWatch:
         Raises GpuFailure when the driver cannot be listened to for now, NothingToHear when its GPUs never
         tell, and GenerationEnded.
         """
-        with self._in_driver:
-            if self._ended:
-                raise GenerationEnded("its generation is over")
+        with self._gate:
+            self._welcome()
             if self._set is None:
                 self._begin()
             elif self._missing and self._clock.monotonic() >= self._register_at:
                 self._register()
             return self._listen()
 
-    def end(self) -> bool:
-        """Listen no more; False when a call still hangs in the driver, which then must not be shut down."""
-        self._ended = True
-        if not self._in_driver.acquire(timeout=END_SECONDS):
-            return False
-        self._in_driver.release()
-        return True
+    def free(self) -> None:
+        """Give the set back: only while the generation lives, and no wait is under way."""
+        failed, self._set = self._set, None
+        if failed is not None:
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlEventSetFree(failed)
+
+    def _welcome(self) -> None:
+        while self._newcomers:
+            uuid = self._newcomers.popleft()
+            if uuid not in self._all:
+                self._all.append(uuid)
+            if uuid not in self._missing:
+                self._missing.append(uuid)
+            self._register_at = 0.0
 
     def _begin(self) -> None:
         try:
@@ -73,9 +84,10 @@ class NvmlWatch:
         if self._heard and self._set is not None:
             return
         refused = [code for code in codes if describe(code).meaning is not Meaning.ABSENT]
+        refused.sort(key=lambda code: describe(code).meaning is not Meaning.ENDED)
         if refused:
             self._fail(refused[0], "nvmlDeviceRegisterEvents")
-        self._free()
+        self.free()
         raise NothingToHear("no GPU of this driver tells of its errors")
 
     def _register(self) -> list[int]:
@@ -83,9 +95,6 @@ class NvmlWatch:
         self._register_at = self._clock.monotonic() + REGISTER_AGAIN_SECONDS
         failed = {uuid: code for uuid in self._missing if (code := self._register_one(uuid)) != SUCCESS}
         meanings = {uuid: describe(code).meaning for uuid, code in failed.items()}
-        for uuid, meaning in meanings.items():
-            if meaning is Meaning.ENDED:
-                self._fail(failed[uuid], "nvmlDeviceRegisterEvents")
         self._missing = [uuid for uuid, meaning in meanings.items() if meaning is not Meaning.ABSENT]
         return list(failed.values())
 
@@ -114,14 +123,8 @@ class NvmlWatch:
     def _fail(self, code: int, call: str) -> None:
         if describe(code).meaning is Meaning.ENDED:
             self._set = None
-        self._free()
+        self.free()
         raise_failure(code, call)
-
-    def _free(self) -> None:
-        failed, self._set = self._set, None
-        if failed is not None:
-            with contextlib.suppress(pynvml.NVMLError):
-                pynvml.nvmlEventSetFree(failed)
 
 
 def _address(handle: Any) -> int | None:

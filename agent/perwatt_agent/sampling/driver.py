@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 STARTING = "starting"
 """Why a driver is down that was never tried yet."""
 
+# How often the driver is asked which GPUs there are: two calls a GPU.
+ROLL_CALL_SECONDS = 30.0
 # Waits between attempts to open the backend; the last one repeats.
 REOPEN_SECONDS = (1.0, 2.0, 4.0, 8.0, 10.0)
 
@@ -32,6 +34,8 @@ class Driver:
         self._hung_seconds = hung_seconds
         self._lane = Lane("backend", clock)
         self._opening: asyncio.Future[Generation] | None = None
+        self._calling: asyncio.Future[Generation] | None = None
+        self._call_at = 0.0
         self._reopen_at = 0.0
         self._attempts = 0
         self.generation: Generation | None = None
@@ -40,9 +44,11 @@ class Driver:
         self.status = BackendStatus(backend.name, up=False, reason=STARTING)
 
     async def attend(self, wait_seconds: float) -> bool:
-        """Open the backend where that is due; True when a new generation has begun."""
+        """
+        Open the backend where that is due, or ask which GPUs there are; True when there are others to meet.
+        """
         if self.generation is not None and not self._is_empty():
-            return False
+            return self._look_around(self.generation)
         if self._opening is None and not self._start_opening():
             self._note_hung()
             return False
@@ -71,13 +77,47 @@ class Driver:
         self.health.attempted(self._clock.unix(), 0.0)
 
     def close(self, *, may_close: bool) -> None:
-        """Give up the generation and any opening under way, without waiting."""
-        if self._opening is not None:
-            self._opening.cancel()
-            self._opening = None
+        """Give up the generation and what is under way for it, without waiting."""
+        for under_way in (self._opening, self._calling):
+            if under_way is not None:
+                under_way.cancel()
+        self._opening = self._calling = None
         if self.generation is not None and may_close and self._lane.busy_since is None:
             self._lane.submit(self._backend.close).add_done_callback(_forget)
         self.generation = None
+
+    def _look_around(self, generation: Generation) -> bool:
+        """Whether GPUs came, moved or said who they are by the latest roll call; nobody waits for one."""
+        if self._calling is None:
+            self._call_the_roll(generation)
+            return False
+        if not self._calling.done():
+            self._note_slow_call()
+            return False
+        calling, self._calling = self._calling, None
+        try:
+            self.generation = calling.result()
+        except BackendUnavailable as error:
+            self.health.failed(error.reason)
+        except Exception as error:  # noqa: BLE001 - the GPUs that are known are read all the same
+            self.health.failed("unexpected")
+            logger.warning("which GPUs there are cannot be asked (%r); will keep trying", error)
+        self.health.attempted(self._clock.unix(), 0.0)
+        return self.generation is not generation
+
+    def _call_the_roll(self, generation: Generation) -> None:
+        now, roster = self._clock.monotonic(), generation.roster
+        if roster is None or self._lane.busy_since is not None:
+            return
+        if now >= self._call_at or roster.has_news:
+            self._call_at = now + ROLL_CALL_SECONDS
+            self._calling = self._lane.submit(roster.call)
+
+    def _note_slow_call(self) -> None:
+        since = self._lane.busy_since
+        if since is not None and self._clock.monotonic() - since > self._hung_seconds:
+            self.health.failed("hung")
+            self.health.attempted(self._clock.unix(), 0.0)
 
     def _is_empty(self) -> bool:
         return self.generation is not None and not self.generation.devices
@@ -94,6 +134,7 @@ class Driver:
     def _begin(self, generation: Generation) -> None:
         self.generations += 1
         self.generation = generation
+        self._call_at = self._clock.monotonic() + ROLL_CALL_SECONDS
         reason = "" if generation.devices else "no_gpus"
         if reason:
             self._back_off()

@@ -54,7 +54,7 @@ class _Gpu:
         return any(call is not None and not call.over for call in (self._read, self._late))
 
     def renew(self, device: Device) -> None:
-        """Go on with the GPU's device of a new driver generation."""
+        """Go on with the GPU's device as it is now, in this driver generation or a new one."""
         self.info = device.info
         self._device = device
         self._retry_at = self._slow_due_at = 0.0
@@ -181,7 +181,7 @@ class GpuSweeper:
         return [gpu for uuid, gpu in self._gpus.items() if uuid in uuids]
 
     def _meet(self) -> None:
-        """Take over the devices of a new generation; a GPU that it does not list is lost."""
+        """Take over the devices that there are now; a GPU that a generation does not list is lost."""
         assert self._driver.generation is not None
         listed = {device.info.uuid: device for device in self._driver.generation.devices}
         for uuid, device in listed.items():
