@@ -77,6 +77,6 @@ nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *data, unsi
         if (set->generation != fake_control()->generation) return NVML_ERROR_UNINITIALIZED;
         if (next_event(set, data)) return NVML_SUCCESS;
         if (real_seconds() >= end) return NVML_ERROR_TIMEOUT;
-        nanosleep(&(struct timespec){0, 20000000}, NULL); /* often enough for a test, seldom enough to measure beside */
+        nanosleep(&(struct timespec){0, 100000000}, NULL); /* soon enough for a test, seldom enough to measure beside */
     }
 }
