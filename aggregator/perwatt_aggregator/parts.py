@@ -68,6 +68,8 @@ class NodeParts(Struct, frozen=True):
     """
     All parts of one node; in `by_gpu` those on several GPUs are split, at the price of their tokens.
 
+    `start_unix` and `end_unix` are the readings between which its boards were measured, a part's are those of
+    its tokens.
     `board_watts` is the mean power of all its boards, `throttled_seconds` are by GPU and reason,
     `activity` by GPU.
     """
@@ -82,6 +84,8 @@ class NodeParts(Struct, frozen=True):
     activity: Mapping[str, GpuActivity]
     largest_gap_seconds: float
     filled: bool
+    start_unix: float
+    end_unix: float
 
 
 def node_parts(
@@ -106,6 +110,8 @@ def node_parts(
         activity={gpu.gpu: gpu.activity for gpu in window.gpus},
         largest_gap_seconds=window.largest_gap_seconds,
         filled=window.filled,
+        start_unix=window.start_unix,
+        end_unix=window.end_unix,
     )
 
 

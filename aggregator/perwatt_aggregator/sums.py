@@ -68,7 +68,7 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
     return Sums(
         group=group,
         work=work_of(group.parts),
-        window=mean_window(group.parts),
+        window=mean_window((part.start_unix, part.end_unix, part.weight) for part in group.parts),
         places={
             "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
             "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
@@ -287,17 +287,17 @@ def _has_joules(part: Part) -> bool:
     return part.joules is not None or part.meter_joules is not None
 
 
-def mean_window(parts: Iterable[Part]) -> Window | None:
-    """The window of several parts: the mean of their first and of their last readings."""
-    read = [part for part in parts if part.end_unix > 0.0]
+def mean_window(spans: Iterable[tuple[float, float, float]]) -> Window | None:
+    """The mean of several windows, each from its start to its end, with its weight."""
+    read = [span for span in spans if span[1] > 0.0]
     if not read:
         return None
-    weights = [part.weight for part in read]
+    weights = [weight for *_, weight in read]
     if not sum(weights):
         weights = [1.0] * len(read)
     total = sum(weights)
-    start = sum(weight * part.start_unix for weight, part in zip(weights, read, strict=True)) / total
-    end = sum(weight * part.end_unix for weight, part in zip(weights, read, strict=True)) / total
+    start = sum(weight * start for weight, (start, _, _) in zip(weights, read, strict=True)) / total
+    end = sum(weight * end for weight, (_, end, _) in zip(weights, read, strict=True)) / total
     return window(start, end)
 
 

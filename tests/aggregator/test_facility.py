@@ -130,6 +130,26 @@ def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: t
         assert one.node_energy_joules + one.overhead_joules == pytest.approx(one.facility_energy_joules)
 
 
+def test_joules_are_those_of_the_ledger() -> None:
+    """What waits for an engine's next page was taken all the same: joules over the window are the meter's watts."""
+    machine = serving_machine()
+    fleet = Followed([machine], FacilityConfig(pue=PueConfig(1.5)))
+    fleet.look()
+    fleet.run(60.0, node_watts=900.0)
+    serving, machine.workloads = machine.workloads, []
+    machine.run(10.0, node_watts=900.0)
+    machine.gpus[0].unallocated_joules = 0.0
+    machine.workloads = serving
+    fleet.clock.advance(10.0)
+    fleet.look()
+    (item,), tree = fleet.aggregator.facility_answer().items, fleet.tree()
+
+    assert item.window is not None
+    assert item.node_energy_joules is not None
+    assert 900.0 == pytest.approx(item.node_energy_joules / item.window.seconds)
+    assert (tree.window, tree.energy_joules) == (item.window, item.facility_energy_joules)
+
+
 def test_it_is_named() -> None:
     """Whether switches and storage count as IT is part of the answer."""
     fleet = Followed([serving_machine()], FacilityConfig(pue=PueConfig(1.2), it=ItConfig(switches="in")))

@@ -21,6 +21,8 @@ from perwatt_aggregator.facility.source import Source
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.facility.tariff import JOULES_PER_KILOWATT_HOUR
 from perwatt_aggregator.fleet import Fleet, NodeView
+from perwatt_aggregator.ledger.answers import LedgerItem
+from perwatt_aggregator.ledger.ledger import ledger
 from perwatt_aggregator.sums import Sums, instant, sums_of
 
 OF_WORK = frozenset(
@@ -30,11 +32,16 @@ OF_WORK = frozenset(
 
 
 def facility_item(facility: Facility, state: FacilityState, views: Sequence[NodeView]) -> FacilityItem:
-    """Report on *facility*, whose nodes looked like *views* over a window during which *state* held."""
+    """
+    Report on *facility*, whose nodes looked like *views* over a window during which *state* held.
+
+    Its joules are those of the ledger: all that its meters showed, whether work was settled by then or not.
+    """
     config, measured = facility.config, facility.measured()
     fleet = Fleet(views, ())
     sums = next((sums_of(group, fleet) for group in fleet.groups()), None)
-    node, whole = _joules(sums)
+    tree = next(iter(ledger(views, ())), None)
+    node, whole = _joules(tree)
     coverage_ratio = sums.places["facility"].coverage_ratio if sums else 0.0
     found = _reasons(sums, state, coverage_ratio)
     return FacilityItem(
@@ -47,7 +54,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         price=_price(state),
         carbon=_carbon(state),
         capital=_capital(state),
-        window=sums.window if sums else None,
+        window=tree.window if tree else None,
         node_energy_joules=node,
         overhead_joules=None if node is None or whole is None else whole - node,
         facility_energy_joules=whole,
@@ -59,12 +66,12 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
     )
 
 
-def _joules(sums: Sums | None) -> tuple[float | None, float | None]:
+def _joules(item: LedgerItem | None) -> tuple[float | None, float | None]:
     """Joules at the nodes, and for the facility."""
-    if sums is None:
+    if item is None:
         return None, None
-    node, whole = sums.places["node"].energy, sums.places["facility"].energy
-    return node.joules if node else None, whole.joules if whole else None
+    nodes, _ = item.tree.children
+    return nodes.energy_joules, item.tree.energy_joules
 
 
 def _reasons(sums: Sums | None, state: FacilityState, coverage_ratio: float) -> set[str]:

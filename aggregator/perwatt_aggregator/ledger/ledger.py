@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from perwatt_aggregator import reasons
-from perwatt_aggregator.answers import PROVENANCES, LedgerDimension, Provenance
+from perwatt_aggregator.answers import PROVENANCES, LedgerDimension, Provenance, Window
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.efficiency import MIN_COVERAGE_RATIO
 from perwatt_aggregator.fleet import Fleet, Group, NodeView
@@ -14,7 +14,7 @@ from perwatt_aggregator.ledger.judgement import NOT_TOLD, Shares, judged
 from perwatt_aggregator.ledger.leaves import Entry
 from perwatt_aggregator.ledger.tree import Sheet
 from perwatt_aggregator.parts import Part
-from perwatt_aggregator.sums import sums_of
+from perwatt_aggregator.sums import mean_window, sums_of
 from perwatt_aggregator.window import Counts
 
 POWER_CAPS = ("sw_power_cap", "hw_power_brake")
@@ -76,7 +76,7 @@ class _Item:
         return LedgerItem(
             group=self._group.labels,
             boundary=sheet.boundary,
-            window=sums.window,
+            window=self._window(),
             energy_joules=self._whole.joules,
             currency=sums.bill.currency,
             carbon_kind=sums.bill.carbon_kind,
@@ -90,6 +90,11 @@ class _Item:
             valid=reasons.is_valid(found),
             reasons=reasons.ordered(found),
         )
+
+    def _window(self) -> Window | None:
+        """Between which readings the nodes' boards were measured: the tree holds what waits as well."""
+        nodes = ((self._views[part.node].parts, part.weight) for part in self._group.parts)
+        return mean_window((parts.start_unix, parts.end_unix, weight) for parts, weight in nodes if parts)
 
     def _entry(self, entry: Entry) -> LedgerEntry:
         amount = self._sheet.amount(entry)
