@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from queue import SimpleQueue
@@ -192,6 +193,29 @@ async def test_a_new_generation(ear: Ear) -> None:
     ear.sweep()
     ear.watch.say(XidError("GPU-0", 62))
     await eventually(lambda: [62] == [event.code for event in ear.told])
+    ear.watch.say(None)
+
+
+def stand_still_until_free(lane: EventLane) -> None:
+    """Keep the loop from running meanwhile, as a machine does that has no time for it."""
+    while lane._lane.busy_since is not None:
+        time.sleep(0.001)
+
+
+async def test_a_sweep_between_a_wait_and_its_word(ear: Ear) -> None:
+    """What a wait has brought is taken before the next begins, however late the loop comes to it."""
+    mishaps: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, mishap: mishaps.append(mishap))
+    ear.sweep()
+    ear.watch.say(XidError("GPU-0", 13))
+    stand_still_until_free(ear.lane)
+    ear.clock.advance(3_600.0)
+    ear.sweep()
+    assert ear.lane._lane.busy_since is None
+
+    ear.watch.say(XidError("GPU-0", 31))
+    await eventually(lambda: [13, 31] == [event.code for event in ear.told])
+    assert ([], {}) == (mishaps, ear.failures)
     ear.watch.say(None)
 
 

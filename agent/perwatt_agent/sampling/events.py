@@ -32,6 +32,7 @@ class EventLane:
         self._clock = clock
         self._lane = Lane("events", clock)
         self._watch: Watch | None = None
+        self._waiting = False
         self._deaf = False
         self._retry_at = 0.0
         self._attempts = 0
@@ -48,7 +49,7 @@ class EventLane:
         since = self._lane.busy_since
         if since is not None and self._clock.monotonic() - since > HUNG_SECONDS:
             self._fail("hung", "waiting for the driver's events does not return")
-        elif since is None and self._clock.monotonic() >= self._retry_at:
+        elif not self._waiting and self._clock.monotonic() >= self._retry_at:
             self._listen()
 
     @property
@@ -66,10 +67,13 @@ class EventLane:
         # The lane is free before its result is here: a sweep in between listens already.
         if watch is None or self._deaf or self._lane.busy_since is not None:
             return
+        # The lane is free again before what it brought is here: whoever waits for that listens again.
+        self._waiting = True
         waited = self._lane.submit(watch.wait)
         waited.add_done_callback(lambda waited: self._after(waited, watch, started))
 
     def _after(self, waited: "asyncio.Future[XidError | None]", watch: Watch, started: float) -> None:
+        self._waiting = False
         if waited.cancelled():
             return
         error = waited.exception()
