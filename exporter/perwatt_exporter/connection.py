@@ -34,6 +34,10 @@ LIMITS = Limits()
 _FIRST_REQUEST = object()
 
 
+class HeadTooLarge(Exception):
+    """What has been read of a head, or of the trailers of a body, is more than we take."""
+
+
 class Connection(HttpToolsProtocol):
     """uvicorn's connection with bounds on what uvicorn leaves open."""
 
@@ -41,7 +45,8 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_bytes = 0
+        self._head_bytes = 0  # received since the last head was complete
+        self._parsed_bytes = 0  # of this request's head and trailers, as they are understood
         self._in_body = False
         self._known_debt: object = _FIRST_REQUEST
         self._known_since = self.loop.time()
@@ -57,6 +62,30 @@ class Connection(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._parsed_bytes > self.limits.head_bytes:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
+
+    def on_message_begin(self) -> None:
+        self._parsed_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._take(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._take(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _take(self, size: int) -> None:
+        """Count what a request keeps; the parser stops at what is raised here, and asks for a response."""
+        self._parsed_bytes += size
+        if self._parsed_bytes > self.limits.head_bytes:
+            raise HeadTooLarge
 
     def on_headers_complete(self) -> None:
         self._in_body = True

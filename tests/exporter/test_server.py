@@ -237,6 +237,45 @@ class TestHostileClients:
 
         assert run(scenario()).startswith(b"HTTP/1.1 431 ")
 
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"GET / HTTP/1.1\r\nX-Padding: " + b"x" * 40_000 + b"\r\n\r\n",
+            b"GET / HTTP/1.1\r\n" + b"X: yyyyyyyy\r\n" * 4_000 + b"\r\n",
+            b"GET /" + b"x" * 40_000 + b" HTTP/1.1\r\n\r\n",
+            b"GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            + b"X: yyyyyyyy\r\n" * 4_000
+            + b"\r\n",
+        ],
+        ids=["a header", "headers", "a path", "trailers"],
+    )
+    def test_large_head_at_once(self, run: Run, sent: bytes) -> None:
+        """A head is not too large for being sent in pieces: one that comes whole is refused as well."""
+
+        async def scenario() -> bytes:
+            async with serving(app()) as port:
+                reader, writer = await connect(port)
+                writer.write(sent)
+                answer = await reader.read()
+                writer.close()
+                return answer
+
+        assert b"HTTP/1.1 431 " in run(scenario())
+
+    def test_large_body_behind_a_small_head(self, run: Run) -> None:
+        """What is no head is not counted as one."""
+
+        async def scenario() -> bytes:
+            async with serving(app()) as port:
+                reader, writer = await connect(port)
+                head = b"GET / HTTP/1.1\r\nConnection: close\r\nContent-Length: 60000\r\n\r\n"
+                writer.write(head + b"x" * 60_000)
+                answer = await reader.read()
+                writer.close()
+                return answer
+
+        assert run(scenario()).startswith(b"HTTP/1.1 200 ")
+
     def test_too_many_connections(self, run: Run) -> None:
         """A request beyond the limit is told so; when the others have gone, all is well again."""
 
