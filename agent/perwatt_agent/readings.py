@@ -28,10 +28,10 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     """
     One fetch of one workload's engine page: its counts at `monotonic_seconds`, or None if it failed.
 
-    `gpus` are the UUIDs that the workload holds, and `migs` those MIG instances, by the UUID of their GPU, that
-    it holds instead of the whole of one. `pids` are all of its processes, and `pid_starts` when
-    each of them started, in seconds since boot; empty where that is not known, and then what was known
-    stays. `missing_gpus` is how many GPUs it asked for and does not hold here, None where that is not known.
+    `gpus` are the UUIDs that the workload holds, and `migs` the MIG instances that it holds instead of the
+    whole of one, by the UUID of their GPU. `pids` are all of its processes, and `pid_starts` when each of
+    them started, in seconds since boot; empty where that is not known, and then what was known stays.
+    `missing_gpus` is how many GPUs it asked for and does not hold here, None where that is not known.
     `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
     that it is over: it holds nothing more.
     """

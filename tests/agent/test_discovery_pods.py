@@ -15,7 +15,7 @@ from support.kubelet import pod as given
 from support.kubelet_pods import CERTIFICATE, TOKEN, FakePodList, listing, pod
 from support.pods import FixedPods
 from support.process_trees import NOTHING, Tree, running
-from support.readings import info
+from support.readings import info, mig
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.discovery.configured import Configured
@@ -23,7 +23,8 @@ from perwatt_agent.discovery.podlist import Pod, PodList
 from perwatt_agent.discovery.pods import PodFeed
 from perwatt_agent.identity import Names
 from perwatt_agent.identity.podresources import Container
-from perwatt_agent.readings import EngineSample
+from perwatt_agent.readings import EngineSample, GpuSample
+from perwatt_agent.snapshot import GpuSlowReading
 
 GPUS = (info(0), info(1))
 CHAT = Container("prod", "chat-0", "vllm", ("GPU-0",))
@@ -58,7 +59,8 @@ class House:
         token.write_text(f"{TOKEN}\n")
         self.clock = clock
         listed = listed or PodList(kubelet.url, ca_file=CERTIFICATE, token_file=token)
-        self.feed = PodFeed(listed, FixedPods({"GPU-0": (CHAT,)}), Names(), configured, clock, 5.0)
+        self.holders = FixedPods({"GPU-0": (CHAT,)})
+        self.feed = PodFeed(listed, self.holders, Names(), configured, clock, 5.0)
 
     async def look(self) -> list[EngineSample]:
         """Look once, a minute after the last time, and tell what was heard."""
@@ -96,6 +98,23 @@ class TestFound:
         )
         assert sample.counts is not None
         assert 4585 == sample.counts.output_tokens
+
+    async def test_mig_instance(
+        self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """A pod that was given a MIG instance holds that part of a GPU."""
+        kubelet.answer(pod("prod", "chat-0", engine.port("api")))
+        house = House(kubelet, tmp_path, clock)
+        house.holders.by_gpu = {"MIG-b": (msgspec.structs.replace(CHAT, devices=("MIG-b::0",)),)}
+        slow = GpuSlowReading(0.0, mig=(mig("a", 3), mig("b", 4)))
+        house.feed.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
+        sample = (await house.listen())[-1]
+
+        assert (NAME, ("GPU-1",), {"GPU-1": ("MIG-b",)}) == (
+            sample.info.workload,
+            sample.gpus,
+            sample.migs,
+        )
 
     async def test_end(self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock) -> None:
         """Another pod of the same name is the workload's next life; once there is none it is over, once."""

@@ -137,9 +137,10 @@ class TestKubelet:
     """The real helper against a kubelet in another process."""
 
     async def test_holders(self, tmp_path: Path) -> None:
-        """The kubelet's answer tells who holds which GPU, by UUID and by number."""
+        """The kubelet's answer tells who holds which GPU, by UUID and by number, and which MIG instance."""
         kubelet = FakeKubelet(tmp_path)
-        kubelet.answer([CHAT, pod("dev", "n", "c", "nvidia2/gi1")])
+        part = pod("dev", "part", "c", "MIG-7", resource="nvidia.com/mig-1g.10gb")
+        kubelet.answer([CHAT, pod("dev", "n", "c", "nvidia2/gi1"), part])
         watch = PodWatch(kubelet.socket, SystemClock())
         assert watch.pending
         with kubelet.serving():
@@ -149,6 +150,9 @@ class TestKubelet:
         chat = Container("prod", "chat-0", "vllm", ("GPU-0", "GPU-1"))
         named = Container("dev", "n", "c", ("nvidia2/gi1",))
         assert [(chat,), (chat,), (named,), ()] == [watch.holders(info(index)) for index in range(4)]
+        in_part = Container("dev", "part", "c", ("MIG-7",))
+        assert (chat, in_part) == watch.holders(info(0), ["MIG-7", "MIG-8"])
+        assert (in_part,) == watch.holders(info(3), ["MIG-7"])
         assert watch.health().success
         assert [] == watch.drain((), ())
 

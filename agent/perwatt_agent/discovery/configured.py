@@ -29,17 +29,14 @@ class Configured(Struct, frozen=True):
         ports = {candidate.listener.port for candidate in found.candidates} or {found.expected_port}
         if not ports.isdisjoint(self.ports):
             return "its page is configured"
-        return self.claim_on(found.gpus, known) or self._claim_on_instances(migs)
+        return self.claim_on(found.gpus, known, migs)
 
-    def claim_on(self, gpus: Sequence[str], known: Sequence[GpuInfo]) -> str:
-        """Which of *gpus* an endpoint has for itself, in words; empty where none does."""
+    def claim_on(self, gpus: Sequence[str], known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
+        """Which of *gpus*, or of *migs* of them, an endpoint has for itself, in words; empty for none."""
         claimed = {uuid for selector in self.exclusive for uuid in selected(selector, known)}
-        taken = [info.index for info in known if info.uuid in claimed and info.uuid in gpus]
-        return f"GPU {taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
-
-    def _claim_on_instances(self, migs: Collection[str]) -> str:
-        claimed = {mig for selector in self.exclusive for mig in instances(selector)}
-        taken = sorted(claimed.intersection(migs))
+        taken = [f"GPU {info.index}" for info in known if info.uuid in claimed and info.uuid in gpus]
+        in_parts = {mig for selector in self.exclusive for mig in instances(selector)}
+        taken += sorted(in_parts.intersection(migs))
         return f"{taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
 
     def page_at(self, url: str) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,10 +15,12 @@ from perwatt_agent.discovery.podlist import Pod, PodListFailure
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.kinds import ENGINES, EngineKind
 from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.titles import Titles
 from perwatt_agent.health import Health
 from perwatt_agent.http import Target
 from perwatt_agent.identity import Names
 from perwatt_agent.identity.identifier import Pods
+from perwatt_agent.identity.podresources import gpu_of as device_name
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
 
@@ -37,7 +39,10 @@ class ListsPods(Protocol):
 
 
 class Holding(Struct, frozen=True):
-    """A pod that holds GPUs, by their UUIDs, and the first of its containers that does."""
+    """
+    A pod that holds GPUs, by their UUIDs or those of their MIG instances, and the first of its containers
+    that does.
+    """
 
     namespace: str
     pod: str
@@ -82,6 +87,7 @@ class PodFeed:
         self._interval_seconds = interval_seconds
         self._kinds = kinds
         self._known: tuple[GpuInfo, ...] = ()
+        self._titles = Titles()
         self._engines: dict[str, _Engine] = {}
         self._ask_at: dict[str, float] = {}
         self._refusals: dict[str, str] = {}
@@ -104,6 +110,7 @@ class PodFeed:
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
         """What was heard of the engines in pods, and of those that are over."""
         self._known = tuple(known)
+        self._titles.note(samples)
         # Those that end come first: another pod may have taken over a name.
         told = list(self._last_words(known))
         for engine in self._engines.values():
@@ -121,7 +128,7 @@ class PodFeed:
     async def round(self) -> None:
         """Look once."""
         started = self._clock.monotonic()
-        holdings = held(self._known, self._holders)
+        holdings = held(self._known, self._holders, self._titles.gpu_of)
         try:
             listed = {pod.name: pod for pod in await self._pods.read()} if holdings or self._engines else {}
         except PodListFailure as error:
@@ -157,8 +164,9 @@ class PodFeed:
         try:
             url = pod.page_url()
             reader = EngineReader(url, kinds=self._kinds)
-            objection = self._configured.claim_on(holding.gpus, self._known) or self._configured.page_at(url)
-            if objection:
+            parts = self._titles.held(holding.gpus, self._known)
+            claim = self._configured.claim_on(parts.gpus, self._known, holding.gpus)
+            if objection := claim or self._configured.page_at(url):
                 raise ValueError(objection)
             await reader.read()
         except (EngineFailure, ValueError) as error:
@@ -172,7 +180,8 @@ class PodFeed:
         port = Target.of(url).port
         name = self._names.claim(uid, f"{namespace}/{pod}/{container}", port)
         info = WorkloadInfo(name, k8s_namespace=namespace, k8s_pod=pod, k8s_container=container)
-        poller = EndpointPoller(Endpoint(info, port, gpus, reader), self._clock, self._interval_seconds)
+        endpoint = Endpoint(info, port, gpus, reader)
+        poller = EndpointPoller(endpoint, self._clock, self._interval_seconds, titles=self._titles)
         self._engines[uid] = _Engine(info, holding, url, poller, asyncio.create_task(poller.run()))
         self._refusals.pop(uid, None)
         logger.info("pod %s/%s is read at %s", namespace, pod, url)
@@ -211,14 +220,20 @@ def _goes_on(engine: _Engine, holding: Holding | None = None, pod: Pod | None = 
         return False
 
 
-def held(known: Sequence[GpuInfo], holders: Pods) -> list[Holding]:
-    """The pods that hold GPUs among *known*, each once, with all of them."""
+def held(known: Sequence[GpuInfo], holders: Pods, gpu_of: Mapping[str, str]) -> list[Holding]:
+    """
+    The pods that hold GPUs among *known*, or MIG instances of them, each pod once, with all of them.
+
+    *gpu_of* has the GPU of each instance.
+    """
     gpus: dict[tuple[str, str], list[str]] = {}
     containers: dict[tuple[str, str], set[str]] = {}
     for gpu in known:
-        for holder in holders.holders(gpu):
+        migs = [mig for mig, parent in gpu_of.items() if parent == gpu.uuid]
+        for holder in holders.holders(gpu, migs):
             key = (holder.namespace, holder.pod)
             containers.setdefault(key, set()).add(holder.container)
-            if gpu.uuid not in gpus.setdefault(key, []):
-                gpus[key].append(gpu.uuid)
-    return [Holding(*key, min(containers[key]), tuple(uuids)) for key, uuids in gpus.items()]
+            devices = {device_name(device) for device in holder.devices}
+            parts = [mig for mig in migs if mig in devices]
+            gpus.setdefault(key, []).extend(parts or [gpu.uuid])
+    return [Holding(*key, min(containers[key]), tuple(dict.fromkeys(uuids))) for key, uuids in gpus.items()]

@@ -92,6 +92,11 @@ class Titles:
         """Learn from a sweep which instances there are."""
         self._instances.note(samples)
 
+    @property
+    def gpu_of(self) -> Mapping[str, str]:
+        """The GPU of each MIG instance, as far as they are known."""
+        return self._instances.gpu_of or WHOLE
+
     def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> Held:
         """What *selector*, which is that of a claim, has for its own."""
         gpu_of = self._instances.gpu_of

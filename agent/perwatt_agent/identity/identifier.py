@@ -16,12 +16,12 @@ _MOST_BYTES = 64 * 1024
 
 
 class Pods(Protocol):
-    """Which containers hold a GPU; `pending` while the first answer may yet come."""
+    """Which containers hold a GPU, or MIG instances of it; `pending` while the first answer may yet come."""
 
     @property
     def pending(self) -> bool: ...
 
-    def holders(self, gpu: GpuInfo) -> tuple[Container, ...]: ...
+    def holders(self, gpu: GpuInfo, migs: Sequence[str] = ()) -> tuple[Container, ...]: ...
 
 
 class Identifier:

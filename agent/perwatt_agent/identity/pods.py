@@ -65,11 +65,15 @@ class PodWatch:
             return False
         return self._started_at is None or self._clock.monotonic() - self._started_at < PATIENCE_SECONDS
 
-    def holders(self, gpu: GpuInfo) -> tuple[Container, ...]:
-        """Return the containers that hold the GPU, none when that is not known any more."""
+    def holders(self, gpu: GpuInfo, migs: Sequence[str] = ()) -> tuple[Container, ...]:
+        """
+        Return the containers that hold the GPU, or *migs* of its instances; none when that is not known any
+        more.
+        """
         if self._clock.monotonic() - self._heard_at > SILENCE_SECONDS:
             return ()
-        return self._holders.get(gpu.uuid, ()) + self._holders.get(f"nvidia{gpu.index}", ())
+        names = dict.fromkeys((gpu.uuid, f"nvidia{gpu.index}", *migs))
+        return tuple(dict.fromkeys(one for name in names for one in self._holders.get(name, ())))
 
     async def run(self) -> None:
         """Keep the helper alive until cancelled; return when there can be none."""
