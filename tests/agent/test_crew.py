@@ -10,7 +10,7 @@ import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.sampling.crew import QUICK_SECONDS, Call, Crew
+from perwatt_agent.sampling.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew
 
 
 @pytest.fixture
@@ -39,6 +39,45 @@ async def test_slow_calls_go_side_by_side() -> None:
         calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock) for _ in range(8)]
         await crew.make(calls, PATIENCE_SECONDS)
         assert list(range(8)) == sorted(call.result() for call in calls)
+
+
+async def test_calls_that_compute_share_a_thread() -> None:
+    """To compute is not to wait: more threads would only wait for each other."""
+    clock = SystemClock()
+    crew = Crew("test", clock)
+
+    def compute() -> threading.Thread:
+        until = time.thread_time() + QUICK_SECONDS / 2
+        while time.thread_time() < until:
+            pass
+        return threading.current_thread()
+
+    alone = 0
+    for _ in range(20):
+        calls = [Call(compute, clock) for _ in range(4)]
+        await crew.make(calls, PATIENCE_SECONDS)
+        alone += len({call.result() for call in calls}) == 1
+
+    # On a busy machine others take the processor away, which looks like waiting.
+    assert alone > 0
+
+
+async def test_waiting_is_measured_again() -> None:
+    """A driver that was slow once is not read by many threads for ever."""
+    clock = SystemClock()
+    crew = Crew("test", clock)
+    await crew.make([Call(lambda: time.sleep(2 * QUICK_SECONDS), clock) for _ in range(4)], PATIENCE_SECONDS)
+    assert crew._threads > 1
+
+    still = ManualClock()
+    quick = [
+        [Call(threading.current_thread, still) for _ in range(4)] for _ in range(BATCHES_SIDE_BY_SIDE + 2)
+    ]
+    for calls in quick:
+        await crew.make(calls, PATIENCE_SECONDS)
+
+    assert 1 == crew._threads
+    assert 1 == len({call.result() for call in quick[-1]})
 
 
 async def test_threads_are_used_again() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,9 @@ T = TypeVar("T")
 PATIENCE_SECONDS = 0.005
 """A sweep that takes longer than this gets a thread for every call that still waits."""
 QUICK_SECONDS = 0.001
-"""Waking a thread costs about a tenth of this, so less work than this is not divided."""
+"""Waking a thread costs about a tenth of this, so less waiting than this is not divided."""
+BATCHES_SIDE_BY_SIDE = 10
+"""After as many batches by several threads, one is made by one thread: it alone tells how long calls wait."""
 
 
 class Call(Generic[T]):
@@ -28,17 +31,17 @@ class Call(Generic[T]):
         self._result: T
         self._error: BaseException | None = None
         self.since = clock.monotonic()
-        self.seconds = 0.0
+        self.waited_seconds = 0.0
         self.over = False
 
     def make(self) -> None:
         """Make the call, here and now."""
-        begun = self._clock.monotonic()
+        begun, worked = self._clock.monotonic(), time.thread_time()
         try:
             self._result = self._function()
         except BaseException as error:  # noqa: BLE001 - every failure belongs to whoever asks for the result
             self._error = error
-        self.seconds = self._clock.monotonic() - begun
+        self.waited_seconds = self._clock.monotonic() - begun - (time.thread_time() - worked)
         self.over = True
 
     def result(self) -> T:
@@ -53,8 +56,8 @@ class Crew:
     Daemon threads that make calls, batch by batch, each call once.
 
     Quick calls are made one after the other by one thread, since to wake a thread costs more than to read
-    a GPU; slow ones side by side, as the batch before tells, or as soon as it shows. A call that hangs
-    occupies one thread and nothing else, and the process can always exit.
+    a GPU; those that wait for the driver side by side, as an earlier batch tells, or as soon as it shows. A
+    call that hangs occupies one thread and nothing else, and the process can always exit.
     """
 
     def __init__(self, name: str, clock: Clock) -> None:
@@ -63,21 +66,35 @@ class Crew:
         self._batches: SimpleQueue[_Batch] = SimpleQueue()
         self._idle = 0
         self._lock = threading.Lock()
-        self._seconds = 0.0
+        self._threads = 1
+        self._batches_left = 0
 
     async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
         """Return when all calls are over, or *wait_seconds* have passed: those that are not go on."""
         if not calls:
             return
         batch = _Batch(calls)
-        self._put_to_work(batch, min(len(calls), max(1, math.ceil(self._seconds / QUICK_SECONDS))))
+        threads = self._threads if self._batches_left else 1
+        self._put_to_work(batch, min(len(calls), threads))
         patience_seconds = min(PATIENCE_SECONDS, wait_seconds)
         await asyncio.wait([batch.over], timeout=patience_seconds)
         if not batch.over.done():
             self._put_to_work(batch, batch.waiting)
             await asyncio.wait([batch.over], timeout=wait_seconds - patience_seconds)
-        self._seconds = sum(call.seconds for call in calls)
         batch.over.cancel()
+        if self._batches_left:
+            self._batches_left -= 1
+        else:
+            self._learn(sum(call.waited_seconds for call in calls))
+
+    def _learn(self, waited_seconds: float) -> None:
+        """
+        A batch by one thread tells how many the next ones are to have.
+
+        By several it would not: threads that compute wait for each other, as if the driver were slow.
+        """
+        self._threads = max(1, math.ceil(waited_seconds / QUICK_SECONDS))
+        self._batches_left = BATCHES_SIDE_BY_SIDE if self._threads > 1 else 0
 
     def _put_to_work(self, batch: "_Batch", threads: int) -> None:
         for _ in range(threads):
