@@ -63,7 +63,10 @@ class Running(NamedTuple):
         return self.process.pid
 
     def watts(self) -> dict[str, float]:
-        return self.exporter.watts(page(self.port).body)
+        return self.exporter.watts(self.body())
+
+    def body(self) -> bytes:
+        return page(self.port).body
 
 
 def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
@@ -98,7 +101,7 @@ def started(
     ):
         prepare(driver)
         if latency_seconds:
-            driver.latency("*", latency_seconds)
+            slowed(driver, gpus, latency_seconds)
         port = free_port()
         command = [part.format(port=port, folder=name) for part in exporter.command]
         with process(command, driver.environment()) as child:
@@ -113,6 +116,12 @@ def started(
 
             seconds = wait_until(whole, START_POLL_SECONDS)
             yield Running(exporter, child, port, driver, seconds)
+
+
+def slowed(driver: FakeDriver, gpus: int, latency_seconds: float) -> None:
+    """Let every call about a GPU take its time."""
+    for gpu in range(gpus):
+        driver.latency("*", latency_seconds, gpu)
 
 
 @contextmanager

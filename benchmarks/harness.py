@@ -24,6 +24,7 @@ class Plan(Struct, frozen=True):
     cell_seconds: float = 8.0
     fleet_seconds: float = 50.0
     survival_seconds: float = 10.0
+    soak_ticks: int = 7_200
 
 
 SHORT = Plan()
@@ -36,6 +37,7 @@ LONG = Plan(
     cell_seconds=60.0,
     fleet_seconds=900.0,
     survival_seconds=30.0,
+    soak_ticks=86_400,
 )
 
 

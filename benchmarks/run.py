@@ -13,6 +13,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "tests"))  # the fake driver and its helpers are the tests' own
 
+import depth
 import discovery_round
 import engine_page
 import fleet
@@ -20,6 +21,7 @@ import growth
 import many_engines
 import micro
 import node_cost
+import soak
 import survival
 import tokens
 import truth
@@ -36,6 +38,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     "tokens": tokens.run,
     "survival": survival.run,
     "growth": growth.run,
+    "depth": depth.run,
+    "soak": soak.run,
     "engine_page": engine_page.run,
     "many_engines": many_engines.run,
     "discovery_round": discovery_round.run,

@@ -1,0 +1,192 @@
+"""What it costs to read all that GPUs tell, and how near a sweep comes to what the driver takes."""
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import pynvml
+from exporters import Exporter, Running, perwatt, slowed, started
+from harness import MIB, Plan, measured, median, rss_bytes
+from msgspec import Struct
+from report import Section, Target, table
+from scraping import scrape
+from support.fakedepth import enable_mig
+from support.fakenvml import FakeDriver
+from support.rig import ALONE
+
+from perwatt.bootstrap import build_source
+from perwatt_agent.clock import SystemClock
+from perwatt_agent.config import AgentConfig, GpuConfig
+
+GPUS = 8
+LATENCIES_SECONDS = (0.0, 100e-6, 1e-3)
+MIG_GPUS, MIG_INSTANCES = 16, 7
+EVERYTHING = ("--gpu.gpm", "on", "--gpu.processes", "4")
+SETTLE_SECONDS = 12.0  # the slow tier has been round once
+SWEEPS, SWEEP_SECONDS = 40, 0.25
+FLOOR_REPEATS = 15
+
+
+class Sweep(Struct, frozen=True):
+    """How long one sweep took, and how many calls it made for the GPU with the most."""
+
+    seconds: float
+    calls: int
+
+
+def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
+    """Agents in processes of their own for what they cost, one in this process for its sweeps."""
+    agent = perwatt(exporters[0].version, *EVERYTHING)
+    seconds = plan.cell_seconds + SETTLE_SECONDS
+    rows, targets = [], []
+    with ExitStack() as stack:
+        all_running = [
+            *(stack.enter_context(started(agent, GPUS, latency, busy)) for latency in LATENCIES_SECONDS),
+            stack.enter_context(started(agent, MIG_GPUS, 0.0, divided)),
+        ]
+        *cells, mig = _costs(all_running, seconds)
+    for latency_seconds, cell in zip(LATENCIES_SECONDS, cells, strict=True):
+        rows.append((f"{GPUS} GPUs, {1e6 * latency_seconds:.0f} us a call", *cell.figures))
+        targets += _targets(f"all families, 8 GPUs, {1e6 * latency_seconds:.0f} us a call", cell)
+    rows.append((f"{MIG_GPUS} GPUs of {MIG_INSTANCES} MIG instances", *mig.figures))
+    targets.append(Target("16 GPUs of 7 MIG instances, CPU at rest", 3.0, 100 * mig.cpu, "% of a core"))
+    ratios = []
+    for latency_seconds in LATENCIES_SECONDS[1:]:
+        row, ratio = _sweep_row(latency_seconds)
+        ratios.append(row)
+        targets.append(Target(f"a sweep / its floor, {1e6 * latency_seconds:.0f} us a call", 1.3, ratio))
+    text = (
+        "Every family that a Hopper board fills, GPM on, two processes on every GPU, shown one by one; "
+        f"{seconds:.0f} s at rest, after as long as the slow tier needs to come round.\n\n"
+        + table(("", "CPU at rest, %", "calls a second", "RSS, MiB", "RSS growth, MiB", "series"), rows)
+        + "\n\nThe floor of a sweep is what one thread a GPU needs for as many calls as the sweep makes "
+        "for that GPU, and for nothing else; it is measured in the same process, over the same driver.\n\n"
+        + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
+    )
+    return Section("What reading everything costs", text, tuple(targets))
+
+
+class Cost(Struct, frozen=True):
+    """What an agent cost at rest; `cpu` is a share of one core, `calls` are a second's."""
+
+    cpu: float
+    calls: float
+    rss: int
+    growth: int
+    series: int
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        return (
+            f"{100 * self.cpu:.3f}",
+            f"{self.calls:.1f}",
+            f"{self.rss / MIB:.1f}",
+            f"{self.growth / MIB:.2f}",
+            str(self.series),
+        )
+
+
+def busy(driver: FakeDriver) -> None:
+    """Two processes on every GPU."""
+    for gpu in range(GPUS):
+        driver.set_processes(gpu, [(4711 + gpu, 1 << 30), (5711 + gpu, 1 << 28)], [50, 5])
+
+
+def divided(driver: FakeDriver) -> None:
+    """Every GPU in seven instances."""
+    for gpu in range(MIG_GPUS):
+        enable_mig(driver, gpu, instances=MIG_INSTANCES)
+
+
+def _costs(all_running: Sequence[Running], seconds: float) -> list[Cost]:
+    """All of them over the same time."""
+    scrape([running.port for running in all_running], 1, SETTLE_SECONDS)
+    calls = [running.driver.calls() for running in all_running]
+    sizes = [rss_bytes(running.pid) for running in all_running]
+    with measured(*(running.pid for running in all_running)) as spans:
+        time.sleep(seconds)
+    return [
+        Cost(
+            span.share,
+            (running.driver.calls() - before) / span.seconds,
+            rss_bytes(running.pid),
+            rss_bytes(running.pid) - size,
+            sum(not line.startswith(b"#") for line in running.body().splitlines()),
+        )
+        for running, span, before, size in zip(all_running, spans, calls, sizes, strict=True)
+    ]
+
+
+def _targets(what: str, cost: Cost) -> list[Target]:
+    return [
+        Target(f"{what}: CPU at rest", 1.0, 100 * cost.cpu, "% of a core"),
+        Target(f"{what}: RSS", 48.0, cost.rss / MIB, "MiB"),
+        Target(f"{what}: RSS growth", 0.5, cost.growth / MIB, "MiB"),
+        Target(f"{what}: driver calls", 80.0, cost.calls, "a second"),
+    ]
+
+
+def _sweep_row(latency_seconds: float) -> tuple[tuple[str, ...], float]:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FakeDriver.create(Path(folder), gpus=GPUS, real_time=True).install() as driver,
+    ):
+        busy(driver)
+        sweeps, floors = asyncio.run(_sweeps(Path(folder), driver, latency_seconds))
+    ratio = median([sweep.seconds / floors[sweep.calls] for sweep in sweeps])
+    usual = median([sweep.calls for sweep in sweeps])
+    took = median([sweep.seconds for sweep in sweeps if sweep.calls == usual])
+    figures = (f"{usual:.0f}", f"{1e3 * took:.2f}", f"{1e3 * floors[int(usual)]:.2f}", f"{ratio:.2f}")
+    return (f"{1e6 * latency_seconds:.0f} us a call", *figures), ratio
+
+
+async def _sweeps(
+    folder: Path, driver: FakeDriver, latency_seconds: float
+) -> tuple[list[Sweep], dict[int, float]]:
+    """Sweeps over a slow driver, and the floor in seconds for each count of calls among them."""
+    config = AgentConfig(state_dir=folder, gpu=GpuConfig("on", 4), **ALONE)
+    source, _ = build_source(config, SystemClock())
+    for _ in range(SWEEPS // 4):  # the driver is opened, and what it does not give is known
+        await source.sweep()
+        await asyncio.sleep(SWEEP_SECONDS)
+    slowed(driver, GPUS, latency_seconds)
+    found = []
+    for _ in range(SWEEPS):
+        before = [driver.calls(gpu=gpu) for gpu in range(GPUS)]
+        begun = time.perf_counter()
+        await source.sweep()
+        seconds = time.perf_counter() - begun
+        found.append(Sweep(seconds, max(driver.calls(gpu=gpu) - before[gpu] for gpu in range(GPUS))))
+        await asyncio.sleep(SWEEP_SECONDS)
+    del found[0]  # it did not know yet that the driver is slow
+    floors = {calls: _floor_seconds(calls) for calls in {sweep.calls for sweep in found}}
+    source.close()
+    return found, floors
+
+
+def _floor_seconds(calls: int) -> float:
+    """The median time in which as many threads as GPUs make so many calls each, all at once."""
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(GPUS)]
+    return median([_all_at_once(handles, calls) for _ in range(FLOOR_REPEATS)])
+
+
+def _all_at_once(handles: Sequence[object], calls: int) -> float:
+    barrier = threading.Barrier(len(handles) + 1)
+
+    def work(handle: object) -> None:
+        barrier.wait()
+        for _ in range(calls):
+            pynvml.nvmlDeviceGetPowerUsage(handle)
+
+    threads = [threading.Thread(target=work, args=(handle,)) for handle in handles]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return time.perf_counter() - begun
