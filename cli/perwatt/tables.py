@@ -59,9 +59,15 @@ def tree_text(item: Item) -> str:
 
 
 def _entries(entry: Item, depth: int = 0) -> Iterator[tuple[int, Item]]:
+    """An entry and what is below it; nothing, where nothing of it is known."""
     yield depth, entry
-    for child in entry["children"]:
-        yield from _entries(child, depth + 1)
+    if _is_known(entry):
+        for child in entry["children"]:
+            yield from _entries(child, depth + 1)
+
+
+def _is_known(entry: Item) -> bool:
+    return entry["energy_joules"] is not None or any(map(_is_known, entry["children"]))
 
 
 def significant(value: float) -> str:

@@ -62,6 +62,7 @@ class TestTree:
 
         assert re.search(r"^  nodes +- .*no_node_meter$", text, re.MULTILINE)
         assert "\nno_node_meter: " in text
+        assert "psu_and_rest" not in text  # one line says it for all that is below
         assert "J at gpu_board" in text
 
 
