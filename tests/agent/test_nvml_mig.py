@@ -230,7 +230,7 @@ class TestProcesses:
         assert {100: other, 101: one} == self.places(divided)
 
     def test_by_instance(self, divided: Divided):
-        """Where the whole GPU's list is not permitted, each instance is asked; the first is left alone then."""
+        """Where the whole GPU's list is not permitted, each instance is asked, and that call left alone."""
         enable_mig(divided.driver, 0, instances=7)
         set_mig_processes(divided.driver, 0, {100: 0, 101: 6})
         divided.driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code=4, times=1)
