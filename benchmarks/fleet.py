@@ -44,7 +44,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         for node in range(AGENTS):
             command += ["--agent", f"http://127.0.0.1:{served_port}/{node}/metrics"]
         with process(command, os.environ) as aggregator:
-            wait_until(lambda: _answers(port))
+            wait_until(lambda: answers(port))
             time.sleep(SETTLE_SECONDS)
             with measured(aggregator.pid) as (resting,):
                 time.sleep(plan.fleet_seconds)
@@ -81,7 +81,7 @@ def replayed(template: bytes, seconds: float, unix_seconds: float) -> bytes:
     return _TIMESTAMP.sub(rb"\g<1> %.3f" % unix_seconds, _COUNTER.sub(grown, template))
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
     try:
         return "healthy" in get(f"http://127.0.0.1:{port}/-/healthy")
     except OSError:

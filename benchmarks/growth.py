@@ -1,78 +1,196 @@
-"""How the cost grows with GPUs, and with a driver that takes its time."""
+"""How the cost grows: of the agent with GPUs and workloads, of the aggregator with agents."""
 
+import asyncio
+import multiprocessing
+import os
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from exporters import Exporter, Running, side_by_side
-from harness import MIB, Plan, measured, quantile, rss_bytes
+import uvloop
+from chart import Curve, svg
+from engine_page import served
+from engine_sim import SimulatedReader, steady
+from exporters import Exporter, process
+from fleet import agent_page, answers, node_page
+from hand_clock import HandClock, second
+from harness import MIB, Plan, measured, median, rss_bytes, wait_until
 from msgspec import Struct
 from report import Section, Target, table
-from scraping import scrape
+from scraping import Scraper
+from support.agent import free_port
+from support.fakenvml import FakeDriver
+from support.rig import ALONE
 
-SETTLE_SECONDS = 3.0
-CELLS = ((1, 0.0), (8, 0.0), (16, 0.0), (8, 100e-6), (8, 1e-3), (16, 1e-3))
-"""GPUs, and the seconds that every driver call takes."""
+from perwatt.bootstrap import build_sampler
+from perwatt_agent.config import AgentConfig, EnginesConfig
+from perwatt_agent.engine.endpoints import Endpoint
+from perwatt_agent.snapshot import WorkloadInfo
+from perwatt_exporter.families import ALL
+from perwatt_exporter.pages import Pages
+
+GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
+WORKLOADS = (1, 2, 4, 8, 16, 32, 64)
+AGENTS = (1, 10, 50, 100, 200)
+WORKLOAD_GPUS = 64
+SWEEPS = 20
+AGENT_INTERVAL_SECONDS = 1
+SETTLE_SECONDS = 4.0
+ASKS = 20
+MOST_EXPONENT = 1.1
+CHART = "growth.svg"
 
 
-class Cell(Struct, frozen=True):
-    """What one exporter costs in one cell; `rest_cpu` is a share of one core."""
+class Cost(Struct, frozen=True):
+    """One agent: CPU seconds of a sweep with its account, of a new page, and its memory."""
 
-    rest_cpu: float
-    calls_per_second: float
+    sweep_seconds: float
+    page_seconds: float
     rss: int
-    scrape_cpu_seconds: float
-    p50_seconds: float
+    page_bytes: int
+
+
+class FleetCost(Struct, frozen=True):
+    """One aggregator: CPU seconds a second, seconds of an answer, and its memory."""
+
+    cpu: float
+    answer_seconds: float
+    rss: int
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
-    """All exporters at once, each over its own driver: CPU time is what is compared."""
-    rows = []
-    own: dict[tuple[int, float], Cell] = {}
-    for gpus, latency_seconds in CELLS:
-        with side_by_side(exporters, gpus, latency_seconds) as all_running:
-            time.sleep(SETTLE_SECONDS)
-            cells = _measure(plan, all_running)
-        own[gpus, latency_seconds] = cells[0]
-        for exporter, cell in zip(exporters, cells, strict=True):
-            rows.append((gpus, f"{1e6 * latency_seconds:.0f}", exporter.name, *_figures(cell)))
-    head = (
-        *("GPUs", "us a driver call", "exporter", "CPU at rest, %", "calls a second", "RSS, MiB"),
-        *("CPU a scrape, ms", "p50, ms"),
+    """Each agent in a fresh process that drives its clock by hand, each aggregator one as it is run."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        by_gpus = {gpus: pool.apply(agent_cost, (gpus, 0)) for gpus in GPUS}
+        by_workloads = {count: pool.apply(agent_cost, (WORKLOAD_GPUS, count)) for count in WORKLOADS}
+    template = agent_page(exporters[0].version)
+    by_agents = {agents: _fleet_cost(template, agents, plan.cell_seconds) for agents in AGENTS}
+    curves = (
+        _curve("sweep, by GPUs, ms", by_gpus, lambda cost: 1e3 * cost.sweep_seconds),
+        _curve("page, by GPUs, ms", by_gpus, lambda cost: 1e3 * cost.page_seconds),
+        _curve("sweep, by workloads, ms", by_workloads, lambda cost: 1e3 * cost.sweep_seconds),
+        _curve("page, by workloads, ms", by_workloads, lambda cost: 1e3 * cost.page_seconds),
+        _curve("aggregator, by agents, ms/s", by_agents, lambda cost: 1e3 * cost.cpu),
+        _curve("answer, by agents, ms", by_agents, lambda cost: 1e3 * cost.answer_seconds),
     )
-    text = f"{plan.cell_seconds:.0f} s at rest, then as long with a scrape a second.\n\n{table(head, rows)}"
-    return Section("How the cost grows with GPUs and slow drivers", text, (_target(own),))
+    text = (
+        f"![Cost over number]({CHART})\n\nCPU of an agent in one process: a sweep with its account over "
+        "the fake driver at no latency, and a page of a new snapshot, packed. The exponent is fitted over "
+        "the upper half of the points: 1 is in proportion.\n\n"
+        + _agent_table("GPUs", by_gpus)
+        + f"\n\n{WORKLOAD_GPUS} GPUs that are divided among the workloads, each with an engine whose page "
+        "is parsed every second:\n\n"
+        + _agent_table("Workloads", by_workloads)
+        + f"\n\nThe aggregator, every agent's page of {len(template)} bytes each second, and "
+        "`/v1/efficiency?by=model`:\n\n"
+        + _fleet_table(by_agents)
+        + "\n\n"
+        + table(("Cost", "exponent"), [(curve.name, f"{curve.exponent:.2f}") for curve in curves])
+    )
+    targets = tuple(
+        Target(f"growth of {curve.name.rpartition(', ')[0]}, exponent", MOST_EXPONENT, curve.exponent)
+        for curve in curves
+    )
+    chart = svg(curves, "how many there are", "ms of CPU, of an answer, or of CPU a second")
+    return Section("How the cost grows", text, targets, files={CHART: chart})
 
 
-def _measure(plan: Plan, all_running: Sequence[Running]) -> list[Cell]:
-    pids = [running.pid for running in all_running]
-    calls = [running.driver.calls() for running in all_running]
-    with measured(*pids) as resting:
-        time.sleep(plan.cell_seconds)
-    calls = [running.driver.calls() - before for running, before in zip(all_running, calls, strict=True)]
-    with measured(*pids) as scraping:
-        heard = scrape([running.port for running in all_running], 1, plan.cell_seconds)
+def agent_cost(gpus: int, workloads: int) -> Cost:
+    """Runs in a process of its own."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        FakeDriver.create(Path(folder), gpus=gpus).install() as driver,
+    ):
+        return asyncio.run(_agent_cost(Path(folder), driver, gpus, workloads))
+
+
+async def _agent_cost(folder: Path, driver: FakeDriver, gpus: int, workloads: int) -> Cost:
+    clock = HandClock()
+    config = AgentConfig(state_dir=folder, meters=ALONE["meters"], engines=EnginesConfig(False, 1.0))
+    sampler = build_sampler(config, clock, endpoints=_endpoints(workloads, gpus, clock))
+    pages = Pages(lambda: sampler.latest, ALL, lambda: ())
+    running = asyncio.create_task(sampler.run())
+    sweeps, rendered = list[float](), list[float]()
+    for turn in range(2 * SWEEPS):
+        begun = time.process_time()
+        await second(sampler, driver, clock)
+        swept = time.process_time()
+        pages.body("text", "gzip")
+        if turn >= SWEEPS:
+            sweeps.append(swept - begun)
+            rendered.append(time.process_time() - swept)
+    running.cancel()
+    body = pages.body("text", "identity")
+    counted = body.count(b"perwatt_output_tokens_total{")
+    if counted != workloads:
+        raise RuntimeError(f"{counted} of {workloads} workloads count tokens")
+    return Cost(sum(sweeps) / SWEEPS, sum(rendered) / SWEEPS, rss_bytes(os.getpid()), len(body))
+
+
+def _endpoints(workloads: int, gpus: int, clock: HandClock) -> list[Endpoint]:
+    """So many engines among which the GPUs are divided."""
     return [
-        Cell(
-            rest.share,
-            made / rest.seconds,
-            rss_bytes(rest_pid),
-            (busy.cpu_seconds - rest.share * busy.seconds) / max(1, len(scrapes.seconds)),
-            quantile(scrapes.seconds, 0.5),
+        Endpoint(
+            WorkloadInfo(f"chat-{number}", engine="vllm"),
+            8000 + number,
+            tuple(range(number, gpus, workloads)),
+            SimulatedReader(steady(), clock.monotonic),
         )
-        for rest_pid, rest, busy, made, scrapes in zip(pids, resting, scraping, calls, heard, strict=True)
+        for number in range(workloads)
     ]
 
 
-def _figures(cell: Cell) -> tuple[str, ...]:
-    return (
-        f"{100 * cell.rest_cpu:.3f}",
-        f"{cell.calls_per_second:.1f}",
-        f"{cell.rss / MIB:.1f}",
-        f"{1e3 * cell.scrape_cpu_seconds:.2f}",
-        f"{1e3 * cell.p50_seconds:.2f}",
-    )
+def _fleet_cost(template: bytes, agents: int, seconds: float) -> FleetCost:
+    port = free_port()
+    with served(*(node_page(template, node) for node in range(agents))) as served_port:
+        command = [sys.executable, "-m", "perwatt.main", "aggregator"]
+        command += ["--web.listen-address", f"127.0.0.1:{port}"]
+        command += ["--scrape-interval", f"{AGENT_INTERVAL_SECONDS}s"]
+        for node in range(agents):
+            command += ["--agent", f"http://127.0.0.1:{served_port}/{node}/metrics"]
+        with process(command, os.environ) as aggregator:
+            wait_until(lambda: answers(port))
+            time.sleep(SETTLE_SECONDS)
+            with measured(aggregator.pid) as (span,):
+                time.sleep(seconds)
+            took = uvloop.run(_ask(port))
+            return FleetCost(span.share, median(took), rss_bytes(aggregator.pid))
 
 
-def _target(own: dict[tuple[int, float], Cell]) -> Target:
-    growth = own[16, 0.0].rest_cpu / own[1, 0.0].rest_cpu
-    return Target("CPU at rest, 16 GPUs / 1 GPU", 16.0, growth)
+async def _ask(port: int) -> list[float]:
+    scraper, took = Scraper(port), list[float]()
+    for _ in range(ASKS):
+        begun = time.monotonic()
+        await scraper.get(b"GET /v1/efficiency?by=model HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        took.append(time.monotonic() - begun)
+    scraper.close()
+    return took
+
+
+def _curve(name: str, costs: dict[int, Any], of: Callable[[Any], float]) -> Curve:
+    return Curve(name, tuple((count, of(cost)) for count, cost in costs.items()))
+
+
+def _agent_table(what: str, costs: dict[int, Cost]) -> str:
+    rows = [
+        (
+            count,
+            f"{1e3 * cost.sweep_seconds:.2f}",
+            f"{1e3 * cost.page_seconds:.2f}",
+            f"{cost.rss / MIB:.1f}",
+            cost.page_bytes,
+        )
+        for count, cost in costs.items()
+    ]
+    return table((what, "sweep, ms", "page, ms", "RSS, MiB", "page, bytes"), rows)
+
+
+def _fleet_table(costs: dict[int, FleetCost]) -> str:
+    rows = [
+        (agents, f"{100 * cost.cpu:.2f}", f"{1e3 * cost.answer_seconds:.2f}", f"{cost.rss / MIB:.1f}")
+        for agents, cost in costs.items()
+    ]
+    return table(("Agents", "CPU, % of a core", "answer, ms", "RSS, MiB"), rows)

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import psutil
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class Target(Struct, frozen=True):
@@ -43,12 +43,13 @@ class Ratio(Struct, frozen=True):
 
 
 class Section(Struct, frozen=True):
-    """One benchmark's results; `text` is Markdown."""
+    """One benchmark's results; `text` is Markdown, `files` are written beside it, by name."""
 
     title: str
     text: str
     targets: tuple[Target, ...] = ()
     ratios: tuple[Ratio, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -21,6 +21,7 @@ import growth
 import many_engines
 import micro
 import node_cost
+import slow_driver
 import soak
 import survival
 import tokens
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "truth": truth.run,
     "tokens": tokens.run,
     "survival": survival.run,
+    "slow_driver": slow_driver.run,
     "growth": growth.run,
     "depth": depth.run,
     "soak": soak.run,
@@ -67,6 +69,9 @@ def main() -> None:
         versions = {exporter.name: exporter.version for exporter in exporters}
         page = results(sections, versions, (time.monotonic() - begun) / 60, load)
         (HERE / "RESULTS.md").write_text(page)
+        for section in sections:
+            for name, text in section.files.items():
+                (HERE / name).write_text(text)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from engine_sim import SCENARIOS, SimulatedEngine, SimulatedReader
 from exporters import Exporter
+from hand_clock import HandClock
+from hand_clock import second as pass_second
 from harness import Plan, median
 from msgspec import Struct
 from report import Section, Target, table
@@ -55,30 +57,6 @@ QUERIES = {
 }
 PERWATT, OWN, EFFECTIVE = "perwatt", "perwatt, over its window", "perwatt, effective"
 COLUMNS = (PERWATT, OWN, EFFECTIVE, *QUERIES)
-
-
-class Clock:
-    """A clock that moves when it is told to, and lets others wait for it."""
-
-    def __init__(self, unix_seconds: float) -> None:
-        self._unix = unix_seconds
-        self.seconds = 0.0
-        self._moved = asyncio.Event()
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def unix(self) -> float:
-        return self._unix + self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def sleep_until(self, monotonic_seconds: float) -> None:
-        while self.seconds < monotonic_seconds:
-            await self._moved.wait()
 
 
 class Told(Struct, frozen=True):
@@ -126,7 +104,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
 
 async def _tell(engine: SimulatedEngine) -> list[Told]:
     begun_unix = float(int(time.time()) - 2 * SECONDS)
-    clock = Clock(begun_unix)
+    clock = HandClock(begun_unix)
     with (
         tempfile.TemporaryDirectory() as name,
         FakeDriver.create(Path(name), gpus=1).install() as driver,
@@ -142,7 +120,7 @@ async def _tell(engine: SimulatedEngine) -> list[Told]:
 class Node:
     """One simulated node; `history` is what Prometheus scraped, `asked` what the aggregator answered when."""
 
-    def __init__(self, folder: Path, driver: FakeDriver, engine: SimulatedEngine, clock: Clock) -> None:
+    def __init__(self, folder: Path, driver: FakeDriver, engine: SimulatedEngine, clock: HandClock) -> None:
         self._driver, self._engine, self._clock = driver, engine, clock
         info = WorkloadInfo("chat", engine="vllm")
         endpoint = Endpoint(info, 8000, "all", SimulatedReader(engine, clock.monotonic))
@@ -159,23 +137,12 @@ class Node:
         running = asyncio.create_task(self._sampler.run())
         try:
             for second in range(1, SECONDS + 1):
-                self._driver.advance(1.0)
-                self._clock.advance(1.0)
-                await self._swept()
+                await pass_second(self._sampler, self._driver, self._clock)
                 self._scraped(second)
                 if second > WINDOW_SECONDS + 2 * SCRAPE_SECONDS and second % ASK_SECONDS == 0:
                     self.asked.append(self._ask())
         finally:
             running.cancel()
-
-    async def _swept(self) -> None:
-        """Wait for the sweep of this second; the first ones wait for the driver."""
-        patience = time.monotonic() + 5.0
-        while self._sampler.latest.monotonic_seconds < self._clock.monotonic():
-            await asyncio.sleep(0)
-            if time.monotonic() > patience:
-                raise RuntimeError("the agent did not sweep")
-        await asyncio.sleep(0.001 if self._clock.monotonic() < 5 else 0)
 
     def _scraped(self, second: int) -> None:
         if second % SCRAPE_SECONDS == AGENT_PHASE:
