@@ -12,7 +12,7 @@ from perwatt_aggregator.node import Node
 from perwatt_aggregator.sample import NODE_COVERED, NODE_ENERGY, NodeSample
 
 NODES_SECONDS = 10.0
-_COVERED_RATIO = 0.95
+_UNCOVERED_RATIO = 0.05
 
 
 class MeteredEnergy:
@@ -109,7 +109,12 @@ def _add(history: EnergyHistory, gained: Iterable[Interval]) -> None:
 
 
 class _NodeTrack:
-    """The node's counters, which move when its meter was refreshed; a fall is a new agent's beginning."""
+    """
+    The node's counters, which move when its meter was refreshed.
+
+    That is not when they are looked at: the time that its joules cover may lag behind by one period of
+    the meter, and their mean power holds for the time between two looks.
+    """
 
     def __init__(self) -> None:
         self.is_metered = False
@@ -120,17 +125,23 @@ class _NodeTrack:
         energy, covered = _by_source(sample, NODE_ENERGY), _by_source(sample, NODE_COVERED)
         self.is_metered = bool(energy)
         now = sample.monotonic_seconds
-        if self._last is None or any(energy.get(name, 0.0) < was for name, was in self._last[1].items()):
+        if self._last is None or _starts_anew(self._last[1], energy):
             self._last = (now, energy, covered)
             return
         since, energy_before, covered_before = self._last
         joules, seconds = _gain(energy_before, energy), _gain(covered_before, covered)
-        if now <= since or not seconds:
+        if now <= since or seconds <= 0.0:
             return
         self._last = (now, energy, covered)
-        whole = seconds >= _COVERED_RATIO * (now - since)
-        if whole and self._plausible.believes(joules / (now - since)):
-            yield Interval(since, now, joules)
+        elapsed, watts = now - since, joules / seconds
+        is_whole = elapsed - seconds <= _UNCOVERED_RATIO * elapsed + _period_seconds(sample, energy)
+        if is_whole and self._plausible.believes(watts):
+            yield Interval(since, now, watts * elapsed)
+
+
+def _period_seconds(sample: NodeSample, sources: Iterable[str]) -> float:
+    """How far apart the meter's own readings are; as far as our looks, where it does not say."""
+    return max(sample.meter_periods.get(source, NODES_SECONDS) for source in sources)
 
 
 def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
@@ -141,6 +152,11 @@ def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
     }
 
 
+def _starts_anew(before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether another meter speaks for the node now, or the agent began again."""
+    return before.keys() != after.keys() or any(after[name] < was for name, was in before.items())
+
+
 def _gain(before: dict[str, float], after: dict[str, float]) -> float:
-    """What was counted since, by those sources that had counted before."""
+    """What was counted since."""
     return sum(after.get(name, was) - was for name, was in before.items())
