@@ -151,6 +151,16 @@ class TestCounters:
         assert pytest.approx(1_500.0) == shown.energy_joules
         assert (15.0, ()) == (shown.covered_seconds, shown.rejections)
 
+    def test_power_and_energy_in_turn(self) -> None:
+        """A meter that tells its power now and its counter then counts no second twice."""
+        node = Node()
+        for _ in range(5):
+            node.run(10, lambda t: [wall(t, 1_000.0)])
+            node.run(5, lambda t: [MeterSample("redfish", t, energy_joules=1_000.0 * t, period_seconds=1.0)])
+        (shown,) = node.run(1, lambda t: [wall(t, 1_000.0)]).node_meters
+
+        assert (65_000.0, 65.0) == (shown.energy_joules, shown.covered_seconds)
+
     def test_coarse_steps(self) -> None:
         """A counter of whole kilowatt-hours adds whole steps from the first on, and covers what they took."""
         node = Node()

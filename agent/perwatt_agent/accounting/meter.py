@@ -58,6 +58,7 @@ class MeterAccount:
         self._stillness = Stillness(sample.scope)
         self._doubtful = NOTHING
         self._counter = HostCounter(sample.scope, state.counter)
+        self._tells_power: bool | None = None
 
     @property
     def state(self) -> MeterState:
@@ -124,6 +125,7 @@ class MeterAccount:
             return NOTHING, "malformed"
         if value < 0.0:
             return NOTHING, "negative"
+        self._keep_apart(sample.power_watts is not None)
         if sample.power_watts is not None:
             return self._judge_power(sample, value, boards)
         increment, rejection = self._counter.add(
@@ -132,6 +134,14 @@ class MeterAccount:
         if increment.seconds:
             self.watts = increment.joules / increment.seconds
         return increment, rejection
+
+    def _keep_apart(self, tells_power: bool) -> None:
+        """A meter that tells power now and its counter then: no time may be counted by both."""
+        if self._tells_power not in (None, tells_power):
+            self._integrator = Integrator(self._max_gap_seconds)
+            self._counter = HostCounter(self.scope)
+            self._doubtful = NOTHING
+        self._tells_power = tells_power
 
     def _judge_power(self, sample: MeterSample, watts: float, boards: Boards) -> tuple[Increment, str]:
         possible = bounds(self.scope, boards)
