@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: up test test-gpu test-engines lint bench docs lock clean
+.PHONY: up test test-gpu test-engines lint bench bench-compare docs lock clean
 
 up: $(RUNTIME)  ## run perwatt on this machine
 	$(BIN)/perwatt up
@@ -33,6 +33,11 @@ docs: $(DEV)  ## write the generated documents anew
 
 bench: $(DEV)  ## measure, beside what one would install instead; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
+
+A ?= HEAD~1
+B ?= HEAD
+bench-compare: $(DEV)  ## hold two commits against each other: make bench-compare A=COMMIT B=COMMIT
+	$(BIN)/python benchmarks/compare.py $(A) $(B)
 
 lock: $(DEV)  ## resolve the lock files anew from pyproject.toml
 	$(PIP) uv

@@ -10,12 +10,10 @@ from contextlib import contextmanager
 import uvloop
 from exporters import Exporter, perwatt, side_by_side
 from harness import MIB, Plan, measured, rss_bytes
+from pages import engine_page_100k
 from report import Section, Target, table
 from support.agent import free_port
-from support.engine_pages import engine_page
 
-PAGE = "vllm-0.32.0-3-underload-4"
-PAGE_BYTES = 100_000
 SETTLE_SECONDS = 4.0
 TOKENS_PER_SECOND = 1000.0
 _TOKENS = re.compile(rb"^(vllm:generation_tokens_total\{[^}]*\}) \S+$", re.MULTILINE)
@@ -24,7 +22,7 @@ _TOKENS = re.compile(rb"^(vllm:generation_tokens_total\{[^}]*\}) \S+$", re.MULTI
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     """The plain agent and one that reads the page, over the same time."""
     version = exporters[0].version
-    page = padded_page()
+    page = engine_page_100k()
     with served(lambda: growing(page)) as port:
         flag = f"url=http://127.0.0.1:{port}/metrics,engine=vllm,workload=chat"
         reading = perwatt(version, "--engine", flag, "--engines.interval", "1s", name="with the page")
@@ -48,16 +46,6 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         Target("RSS with that page", 48, rss[1] / MIB, "MiB"),
     )
     return Section("What an engine's page costs", text, targets)
-
-
-def padded_page() -> bytes:
-    """A real page with the samples of further engine cores, as data parallel engines have them."""
-    page, core = engine_page(PAGE), 1
-    samples = [line for line in page.splitlines() if b'engine="0"' in line]
-    while len(page) < PAGE_BYTES:
-        page += b"".join(line.replace(b'engine="0"', b'engine="%d"' % core) + b"\n" for line in samples)
-        core += 1
-    return page
 
 
 def growing(page: bytes) -> bytes:

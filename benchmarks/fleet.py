@@ -2,16 +2,16 @@
 
 import asyncio
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 import uvloop
-from engine_page import growing, padded_page, served
+from engine_page import growing, served
 from exporters import Exporter, perwatt, process, started
 from harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
+from pages import engine_page_100k, replayed
 from report import Section, Target, table
 from scraping import Scraper
 from scraping import page as get_page
@@ -28,9 +28,6 @@ TOPICS = (
     "/v1/gpus",
     "/v1/workloads",
 )
-_COUNTER = re.compile(rb"^(perwatt_\w+_total(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
-_STILL = re.compile(b"failures|requests|loading|idle|unattributed")
-_TIMESTAMP = re.compile(rb"^(perwatt_\w+_timestamp_seconds(?:\{[^}]*\})?) \S+$", re.MULTILINE)
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
@@ -56,7 +53,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
 
 def agent_page(version: str) -> bytes:
     """The page of an agent with 8 GPUs and one engine, after some readings."""
-    with served(lambda: growing(padded_page())) as port:
+    with served(lambda: growing(engine_page_100k())) as port:
         flag = f"url=http://127.0.0.1:{port}/metrics,engine=vllm,workload=chat"
         agent = perwatt(version, "--engine", flag, "--engines.interval", "1s")
         with started(agent) as running:
@@ -69,16 +66,6 @@ def node_page(template: bytes, node: int) -> Callable[[], bytes]:
     template = template.replace(b"GPU-00", b"GPU-%02x" % node)
     begun = time.monotonic()
     return lambda: replayed(template, time.monotonic() - begun, time.time())
-
-
-def replayed(template: bytes, seconds: float, unix_seconds: float) -> bytes:
-    """The page as it is some seconds later: time counts by 1 a second, joules and tokens by 100."""
-
-    def grown(found: re.Match[bytes]) -> bytes:
-        rate = 0.0 if _STILL.search(found[1]) else 1.0 if b"_seconds_total" in found[1] else 100.0
-        return b"%b %.3f" % (found[1], float(found[2]) + rate * seconds)
-
-    return _TIMESTAMP.sub(rb"\g<1> %.3f" % unix_seconds, _COUNTER.sub(grown, template))
 
 
 def answers(port: int) -> bool:
