@@ -150,6 +150,16 @@ def test_joules_are_those_of_the_ledger() -> None:
     assert (tree.window, tree.energy_joules) == (item.window, item.facility_energy_joules)
 
 
+def test_what_was_stated_is_what_is_shown() -> None:
+    """A price and an intensity for a kilowatt-hour come back to the last digit."""
+    facility = FacilityConfig(price=PriceConfig("EUR", 0.25), carbon=CarbonConfig(413.7))
+    (item,) = pair(facility).aggregator.facility_answer().items
+
+    assert item.price is not None
+    assert item.carbon is not None
+    assert (0.25, 413.7) == (item.price.per_kwh, item.carbon.grams_co2e_per_kwh)
+
+
 def test_it_is_named() -> None:
     """Whether switches and storage count as IT is part of the answer."""
     fleet = Followed([serving_machine()], FacilityConfig(pue=PueConfig(1.2), it=ItConfig(switches="in")))

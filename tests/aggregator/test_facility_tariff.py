@@ -7,7 +7,7 @@ import pytest
 
 from perwatt_aggregator.facility.config import PriceConfig, TimeOfUseConfig
 from perwatt_aggregator.facility.kinds import HOURS, WEEKDAYS
-from perwatt_aggregator.facility.tariff import JOULES_PER_KILOWATT_HOUR, Tariff
+from perwatt_aggregator.facility.tariff import Tariff
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = TimeOfUseConfig(0.10, hours=HOURS.read("00:00-06:00"))
@@ -16,7 +16,7 @@ PEAK = TimeOfUseConfig(0.40, days=WEEKDAYS.read("mon-fri"), hours=HOURS.read("08
 
 def per_kwh(start: datetime, end: datetime, *times: TimeOfUseConfig) -> float:
     tariff = Tariff(PriceConfig("EUR", 0.30, "Europe/Berlin", times))
-    return tariff.per_joule(start.timestamp(), end.timestamp()) * JOULES_PER_KILOWATT_HOUR
+    return tariff.per_kwh(start.timestamp(), end.timestamp())
 
 
 def berlin(month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> datetime:

@@ -14,7 +14,7 @@ from perwatt_aggregator.facility.pue import pue_in_use
 from perwatt_aggregator.facility.rates import AskedRate, HoursFile
 from perwatt_aggregator.facility.source import Asked, Source
 from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
-from perwatt_aggregator.facility.tariff import JOULES_PER_KILOWATT_HOUR, Tariff
+from perwatt_aggregator.facility.tariff import Tariff
 from perwatt_aggregator.node import Node
 
 SECONDS_PER_HOUR = 3600.0
@@ -110,8 +110,8 @@ class Facility:
             reasons.append("price_stale")
         if self._tariff is None:
             return None
-        per_joule = self._tariff.per_joule(start_unix, end_unix)
-        return PriceInUse(config.currency, per_joule, "time_of_use" if config.times else "flat")
+        per_kwh = self._tariff.per_kwh(start_unix, end_unix)
+        return PriceInUse(config.currency, per_kwh, "time_of_use" if config.times else "flat")
 
     def _carbon_in_use(self, start_unix: float, end_unix: float, reasons: list[str]) -> CarbonInUse | None:
         config, asked = self.config.carbon, self._carbon
@@ -120,12 +120,12 @@ class Facility:
         if isinstance(asked, AskedRate) and (told := asked.now()) is not None:
             return CarbonInUse(told[0], config.kind, "query", told[1])
         if isinstance(asked, HoursFile) and (grams := asked.mean(start_unix, end_unix)) is not None:
-            return CarbonInUse(grams / JOULES_PER_KILOWATT_HOUR, config.kind, "file")
+            return CarbonInUse(grams, config.kind, "file")
         if asked is not None:
             reasons.append("carbon_stale")
         if config.grams_co2e_per_kwh is None:
             return None
-        return CarbonInUse(config.grams_co2e_per_kwh / JOULES_PER_KILOWATT_HOUR, config.kind, "flat")
+        return CarbonInUse(config.grams_co2e_per_kwh, config.kind, "flat")
 
     def _capital_in_use(self) -> CapitalInUse | None:
         capital, price = self.config.capital, self.config.price

@@ -10,12 +10,12 @@ from perwatt_aggregator.facility.config import RateConfig
 from perwatt_aggregator.facility.hourly import Hours, plausible_grams, read_hours
 from perwatt_aggregator.facility.source import SourceName
 
-JOULES_PER: dict[str, float] = {"kilowatt_hour": 3.6e6, "megawatt_hour": 3.6e9}
+KILOWATT_HOURS: dict[str, float] = {"kilowatt_hour": 1.0, "megawatt_hour": 1000.0}
 FILE_SECONDS = 60.0
 
 
 class AskedRate:
-    """A rate per joule, as *reader* tells it in the unit that *config* names; an `Asked`."""
+    """A rate per kilowatt-hour, as *reader* tells it in the unit that *config* names; an `Asked`."""
 
     def __init__(
         self,
@@ -30,25 +30,25 @@ class AskedRate:
         self._config = config
         self._reader = reader
         self._clock = clock
-        self._last: tuple[float, float] | None = None  # when it was measured, and the rate per joule
+        self._last: tuple[float, float] | None = None  # when it was measured, and the rate
 
     async def ask(self) -> None:
         figure = await self._reader.read()
         value = figure.value * self._config.factor
         if not math.isfinite(value):
             raise MeterFailure("implausible", f"a {self.name} of {value:g} cannot be")
-        per_joule = value / JOULES_PER[self._config.per]
+        per_kwh = value / KILOWATT_HOURS[self._config.per]
         if self.name == "carbon":
-            plausible_grams(per_joule * JOULES_PER["kilowatt_hour"])
-        self._last = (self._clock.monotonic() - figure.age_seconds, per_joule)
+            plausible_grams(per_kwh)
+        self._last = (self._clock.monotonic() - figure.age_seconds, per_kwh)
 
     def now(self) -> tuple[float, float] | None:
-        """The rate per joule and its age in seconds; None where there is none that is fresh enough."""
+        """The rate per kilowatt-hour and its age in seconds; None where none is fresh enough."""
         if self._last is None:
             return None
-        measured, per_joule = self._last
+        measured, per_kwh = self._last
         age_seconds = self._clock.monotonic() - measured
-        return (per_joule, max(0.0, age_seconds)) if age_seconds <= self._config.max_age else None
+        return (per_kwh, max(0.0, age_seconds)) if age_seconds <= self._config.max_age else None
 
 
 class HoursFile:

@@ -19,7 +19,6 @@ from perwatt_aggregator.facility.facility import SECONDS_PER_HOUR, Facility
 from perwatt_aggregator.facility.history import Measured
 from perwatt_aggregator.facility.source import Source
 from perwatt_aggregator.facility.state import FacilityState
-from perwatt_aggregator.facility.tariff import JOULES_PER_KILOWATT_HOUR
 from perwatt_aggregator.fleet import Fleet, NodeView
 from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.ledger.ledger import ledger
@@ -108,15 +107,14 @@ def _price(state: FacilityState) -> Price | None:
     price = state.price
     if price is None:
         return None
-    return Price(price.currency, price.per_joule * JOULES_PER_KILOWATT_HOUR, price.kind, price.age_seconds)
+    return Price(price.currency, price.per_kwh, price.kind, price.age_seconds)
 
 
 def _carbon(state: FacilityState) -> CarbonIntensity | None:
     carbon = state.carbon
     if carbon is None:
         return None
-    grams = carbon.grams_per_joule * JOULES_PER_KILOWATT_HOUR
-    return CarbonIntensity(grams, carbon.kind, carbon.source, carbon.age_seconds)
+    return CarbonIntensity(carbon.grams_per_kwh, carbon.kind, carbon.source, carbon.age_seconds)
 
 
 def _capital(state: FacilityState) -> Capital | None:

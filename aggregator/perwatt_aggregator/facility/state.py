@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 from msgspec import Struct
 
+JOULES_PER_KILOWATT_HOUR = 3.6e6
+
 PueKind = Literal["static", "interim", "live", "category"]
 PUE_KINDS: tuple[PueKind, ...] = get_args(PueKind)
 PriceKind = Literal["flat", "time_of_use", "query"]
@@ -29,21 +31,29 @@ class PueInUse(Struct, frozen=True):
 
 
 class PriceInUse(Struct, frozen=True):
-    """What a joule costs, as the mean over the window's time; `age_seconds` only of what was asked for."""
+    """What energy costs, as the mean over the window's time; `age_seconds` only of what was asked for."""
 
     currency: str
-    per_joule: float
+    per_kwh: float
     kind: PriceKind
     age_seconds: float | None = None
 
+    @property
+    def per_joule(self) -> float:
+        return self.per_kwh / JOULES_PER_KILOWATT_HOUR
+
 
 class CarbonInUse(Struct, frozen=True):
-    """Grams of CO2 equivalent for a joule, as the mean over the window's time."""
+    """Grams of CO2 equivalent for a kilowatt-hour, as the mean over the window's time."""
 
-    grams_per_joule: float
+    grams_per_kwh: float
     kind: CarbonKind
     source: CarbonSource
     age_seconds: float | None = None
+
+    @property
+    def grams_per_joule(self) -> float:
+        return self.grams_per_kwh / JOULES_PER_KILOWATT_HOUR
 
 
 class CapitalInUse(Struct, frozen=True):

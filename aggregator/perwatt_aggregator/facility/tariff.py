@@ -1,4 +1,4 @@
-"""What a joule costs by the clock: the price at an instant, and its mean over a window."""
+"""What a kilowatt-hour costs by the clock: the price at an instant, and its mean over a window."""
 
 import math
 from datetime import datetime, timedelta, timezone
@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 from perwatt_aggregator.facility.config import PriceConfig, TimeOfUseConfig
 
-JOULES_PER_KILOWATT_HOUR = 3.6e6
 _MINUTE = 60.0
 
 
@@ -23,18 +22,18 @@ class Tariff:
         self._times = config.times
         self._zone = ZoneInfo(config.time_zone)
 
-    def per_joule(self, start_unix: float, end_unix: float) -> float:
+    def per_kwh(self, start_unix: float, end_unix: float) -> float:
         """The mean price between two instants, weighed by time; at one instant the price then."""
         if not self._times or end_unix <= start_unix:
-            return self._per_kwh(end_unix) / JOULES_PER_KILOWATT_HOUR
+            return self._at(end_unix)
         total, at = 0.0, start_unix
         while at < end_unix:
             next_minute = min(end_unix, (math.floor(at / _MINUTE) + 1) * _MINUTE)
-            total += (next_minute - at) * self._per_kwh(at)
+            total += (next_minute - at) * self._at(at)
             at = next_minute
-        return total / (end_unix - start_unix) / JOULES_PER_KILOWATT_HOUR
+        return total / (end_unix - start_unix)
 
-    def _per_kwh(self, unix_seconds: float) -> float:
+    def _at(self, unix_seconds: float) -> float:
         local = datetime.fromtimestamp(unix_seconds, timezone.utc).astimezone(self._zone)
         return next((row.per_kwh for row in self._times if _applies(row, local)), self._otherwise)
 
