@@ -131,7 +131,7 @@ def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: t
 
 
 def test_joules_are_those_of_the_ledger() -> None:
-    """What waits for an engine's next page was taken all the same: joules over the window are the meter's watts."""
+    """What waits for an engine's next page was taken too: joules over the window are the meter's watts."""
     machine = serving_machine()
     fleet = Followed([machine], FacilityConfig(pue=PueConfig(1.5)))
     fleet.look()
