@@ -1,6 +1,9 @@
 """The account's memory survives the agent, never the boot, and never hurts when it is damaged."""
 
 import logging
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,33 @@ def test_folder_that_cannot_be_written(
     folder.parent.unlink()
     file.save(state)
     assert state == StateFile(folder, "boot-1").load()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """The kernel takes a few bytes of each file more, then no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk(tmp_path: Path, state: AccountState, caplog: pytest.LogCaptureFixture) -> None:
+    """A write that breaks off costs a warning, once; the memory of before stays whole, and is renewed later."""
+    file = StateFile(tmp_path, "boot-1")
+    file.save(state)
+    later = account_after(20).state()
+    with full_disk():
+        for _ in range(3):
+            file.save(later)
+    assert 1 == len(caplog.records)
+    assert 64 == (tmp_path / "state.part").stat().st_size
+    assert state == StateFile(tmp_path, "boot-1").load()
+
+    file.save(later)
+    assert later == StateFile(tmp_path, "boot-1").load()
 
 
 def test_crash_while_saving(tmp_path: Path, state: AccountState) -> None:

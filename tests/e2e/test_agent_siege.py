@@ -1,5 +1,6 @@
 """A real agent under siege: too many scrapers, no descriptors, doubtful requests, no room for its state."""
 
+import json
 import resource
 import signal
 import socket
@@ -130,7 +131,7 @@ def test_heads_without_measure(agent: PerwattProcess) -> None:
 
 def test_no_file_descriptors_left(agent: PerwattProcess) -> None:
     """Where no connection can be accepted the agent samples on, and answers as soon as one can."""
-    before = agent.page().value("perwatt_snapshot_timestamp_seconds") or 0.0
+    before = taken_at(agent.page())
     used = len(list(Path(f"/proc/{agent.process.pid}/fd").iterdir()))
     _, hard = resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, (used, hard))
@@ -141,7 +142,7 @@ def test_no_file_descriptors_left(agent: PerwattProcess) -> None:
         sock.close()
 
     page = agent.wait_for(all_up)
-    assert (page.value("perwatt_snapshot_timestamp_seconds") or 0.0) > before
+    assert taken_at(page) > before
 
 
 def test_sigterm_under_load(agent: PerwattProcess) -> None:
@@ -165,3 +166,25 @@ def test_no_room_for_the_state(tmp_path: Path, driver: FakeDriver) -> None:
         agent.wait_for(all_up)
         time.sleep(0.5)
         assert 1 == agent.log.count("cannot write")
+
+
+def test_a_full_disk(tmp_path: Path, driver: FakeDriver) -> None:
+    """Where neither state nor log can be written the agent samples on, and remembers as soon as it can."""
+    arguments = ("agent", "--sample-interval", "100ms")
+    state = tmp_path / "state.json"
+    with perwatt(tmp_path, *arguments, environment=driver.environment()) as agent:
+        agent.wait_for(lambda page: all_up(page) and state.exists())
+        _, hard = resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (16, hard))
+        time.sleep(0.5)
+        kept, taken = state.read_bytes(), taken_at(agent.page())
+        agent.wait_for(lambda page: all_up(page) and taken_at(page) > taken + 1.0)
+        assert kept == state.read_bytes()
+
+        resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+        agent.wait_for(lambda _: kept != state.read_bytes())
+        assert (0, True) == (agent.stop()[0], json.loads(state.read_bytes())["version"] > 0)
+
+
+def taken_at(page: Page) -> float:
+    return page.value("perwatt_snapshot_timestamp_seconds") or 0.0
