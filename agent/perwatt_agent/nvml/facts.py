@@ -56,6 +56,13 @@ class Asker:
                 break
         return {}
 
+    def note(self, call: str, code: int | None) -> None:
+        """Say that a call failed which others make, or, with None, that it did not."""
+        if code is None:
+            self.failed.pop(call, None)
+        else:
+            self.failed[call] = describe(code).word
+
     def forget(self) -> None:
         """Ask everything anew, because the GPU has become another one in what it gives."""
         self._not_before.clear()

@@ -30,7 +30,7 @@ class FastReader:
         self._usage_is_mean = traits.usage_is_mean
         self._mode = mode
         self._monitor = monitor
-        self._fields = FieldFacts(fast_fields(traits))
+        self._fields = FieldFacts(fast_fields(traits), asker.failed)
         self._calls = SINGLE_CALLS if traits.numa_node is not None else (MEMORY, *SINGLE_CALLS)
 
     def read(self, handle: Any) -> GpuReading:
@@ -42,7 +42,7 @@ class FastReader:
         for alternatives in self._calls:
             facts |= self._asker.ask(handle, alternatives)
         facts |= self._monitor.read(handle)
-        return GpuReading(**nested(facts), failed_calls={**self._asker.failed, **self._fields.failed})
+        return GpuReading(**nested(facts), failed_calls=dict(self._asker.failed))
 
     def _energy_and_power(self, handle: Any) -> Facts:
         facts: Facts = dict(self._fields.read(handle))

@@ -79,12 +79,13 @@ class FieldFacts:
     The facts that one GPU gives by field.
 
     It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
-    `failed` holds the fields that failed in the latest reading, and the word for it.
+    In `failed` it keeps the fields that failed in the latest reading, and the word for it.
     """
 
-    def __init__(self, table: Mapping[str, tuple[Field, ...]]) -> None:
+    def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
         self._candidates: dict[str, tuple[Field, ...]] = dict(table)
-        self.failed: dict[str, str] = {}
+        self._names = [f"field {field.id}" for fields in table.values() for field in fields]
+        self._failed = failed
         self._batch = self._new_batch()
 
     @property
@@ -136,13 +137,14 @@ class FieldFacts:
 
     def _facts(self, replies: Mapping[Field, Reply]) -> Facts:
         facts: Facts = {}
-        self.failed = {}
+        for name in self._names if self._failed else ():
+            self._failed.pop(name, None)
         for fact in self._candidates:
             field = self.chosen(fact)
             if field is None:
                 continue
             if replies[field][0] != SUCCESS:
-                self.failed[f"field {field.id}"] = describe(replies[field][0]).word
+                self._failed[f"field {field.id}"] = describe(replies[field][0]).word
                 continue
             value = field.convert(replies[field][1])
             if value is not None:

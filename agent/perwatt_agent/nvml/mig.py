@@ -13,15 +13,24 @@ from msgspec.structs import replace
 
 from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.nvml import values
-from perwatt_agent.nvml.errors import INVALID_ARGUMENT, Meaning, describe, raise_failure
+from perwatt_agent.nvml.errors import INVALID_ARGUMENT, NOT_FOUND, Meaning, describe, raise_failure
 from perwatt_agent.nvml.facts import Asker, Facts, Once
 from perwatt_agent.nvml.gpm import GpmPair, GpmRequest, metrics
 from perwatt_agent.nvml.processes import Place, running
 from perwatt_agent.nvml.tools import Tools
 from perwatt_agent.snapshot import GpuProcess
 
+# An empty slot, and an instance that died while it was read.
+_GONE = (INVALID_ARGUMENT, NOT_FOUND)
 # What is refused so is refused of every instance; all else is the end of one.
 _REFUSED = (Meaning.ABSENT, Meaning.FORBIDDEN, Meaning.ENDED)
+
+
+# The names under which a reading tells of calls for an instance that failed.
+_INSTANCE = "mig_instance"
+_ATTRIBUTES = "mig_attributes"
+_MONITOR = "mig_monitor"
+_PROCESSES = "mig_processes"
 
 
 class MigMode:
@@ -49,6 +58,8 @@ class MigReader:
         if not self._mode.enabled:
             self.free()
             return {}
+        for call in (_INSTANCE, _ATTRIBUTES, _MONITOR):
+            self._asker.note(call, None)
         count = self._slots.read(handle).get("slots", 0)
         found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
         for uuid in self._instances.keys() - {reading.uuid for reading in found}:
@@ -66,6 +77,7 @@ class MigReader:
 
     def processes_of_each(self, handle: Any) -> Facts:
         """Of the instances of the last `read`. Raises NVMLError where the driver does not tell of any."""
+        self._asker.note(_PROCESSES, None)
         told = [each.processes() for each in self._instances.values()]
         known = [processes for processes in told if processes is not None]
         return {"processes": tuple(chain.from_iterable(known))} if known or not told else {}
@@ -88,13 +100,18 @@ class MigReader:
             handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
             uuid = pynvml.nvmlDeviceGetUUID(handle)
             if uuid not in self._instances:
-                self._instances[uuid] = _Instance(uuid, handle, self._new_pair())
+                self._instances[uuid] = _Instance(uuid, handle, self._new_pair(), self._note)
             return self._instances[uuid].read(parent, handle, with_gpm=self._tools.may_monitor())
         except pynvml.NVMLError as error:
             code = int(error.value)
         if describe(code).meaning is Meaning.ENDED:
             raise_failure(code, "nvmlDeviceGetMigDeviceHandleByIndex")
+        self._note(_INSTANCE, code)
         return None
+
+    def _note(self, call: str, code: int) -> None:
+        if code not in _GONE and describe(code).meaning is not Meaning.ABSENT:
+            self._asker.note(call, code)
 
     def _new_pair(self) -> GpmPair:
         self._request = self._request or GpmRequest(metrics(self._driver))
@@ -104,11 +121,12 @@ class MigReader:
 class _Instance:
     """One instance: what never changes of it, and its samples."""
 
-    def __init__(self, uuid: str, handle: Any, pair: GpmPair) -> None:
+    def __init__(self, uuid: str, handle: Any, pair: GpmPair, note: Callable[[str, int], None]) -> None:
         self._uuid = uuid
+        self._note = note
         self._gpu_instance = int(pynvml.nvmlDeviceGetGpuInstanceId(handle))
         self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
-        self._attributes = _given(lambda: _attributes(handle))
+        self._attributes: Facts | None = None
         self._pair: GpmPair | None = pair
         self._handle = handle
 
@@ -124,23 +142,35 @@ class _Instance:
             code = int(error.value)
             if code != INVALID_ARGUMENT and describe(code).meaning in _REFUSED:
                 raise
+        self._note(_PROCESSES, code)
         return None
 
     def read(self, parent: Any, handle: Any, *, with_gpm: bool) -> MigReading:
         """Raises NVMLError when the handle died."""
         self._handle = handle
+        if self._attributes is None:
+            self._attributes = self._ask_attributes(handle)
         return MigReading(
             uuid=self._uuid,
             gpu_instance=self._gpu_instance,
             compute_instance=self._compute_instance,
             gpm=self._gpm(parent) if with_gpm else None,
-            **self._attributes,
+            **(self._attributes or {}),
             **_memory(handle),
         )
 
     def free(self) -> None:
         if self._pair is not None:
             self._pair.free()
+
+    def _ask_attributes(self, handle: Any) -> Facts | None:
+        """Asked for until they came, as they never change; None when they may still come."""
+        try:
+            return _attributes(handle)
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        self._note(_ATTRIBUTES, code)
+        return {} if describe(code).meaning is Meaning.ABSENT else None
 
     def _gpm(self, parent: Any) -> GpmReading | None:
         if self._pair is None:
@@ -154,6 +184,7 @@ class _Instance:
         if describe(code).meaning is Meaning.ABSENT:
             self._pair.free()
             self._pair = None
+        self._note(_MONITOR, code)
         return None
 
 
@@ -182,10 +213,3 @@ def _memory(handle: Any) -> Facts:
         "memory_reserved_bytes": values.memory_bytes(memory.reserved, memory.total),
         "memory_total_bytes": values.memory_bytes(memory.total, memory.total),
     }
-
-
-def _given(call: Callable[[], Facts]) -> Facts:
-    try:
-        return call()
-    except pynvml.NVMLError:
-        return {}

@@ -30,7 +30,7 @@ class SlowReader:
         self._numa_node = traits.numa_node
         self._mode = mode
         self._mig = mig
-        self._fields = FieldFacts(slow_fields(traits))
+        self._fields = FieldFacts(slow_fields(traits), asker.failed)
         self._once = Once(asker, ONCE_CALLS)
         self._thresholds = Once(asker, THRESHOLD_CALLS)
         self._fans = Fans(asker)

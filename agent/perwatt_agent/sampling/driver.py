@@ -14,8 +14,9 @@ logger = logging.getLogger(__name__)
 STARTING = "starting"
 """Why a driver is down that was never tried yet."""
 
-# How often the driver is asked which GPUs there are: two calls a GPU.
+# How often the driver is asked which GPUs there are, which takes two calls a GPU; and while one has no name.
 ROLL_CALL_SECONDS = 30.0
+UNIDENTIFIED_SECONDS = 10.0
 # Waits between attempts to open the backend; the last one repeats.
 REOPEN_SECONDS = (1.0, 2.0, 4.0, 8.0, 10.0)
 
@@ -35,7 +36,7 @@ class Driver:
         self._lane = Lane("backend", clock)
         self._opening: asyncio.Future[Generation] | None = None
         self._calling: asyncio.Future[Generation] | None = None
-        self._call_at = 0.0
+        self._called_at = 0.0
         self._reopen_at = 0.0
         self._attempts = 0
         self.generation: Generation | None = None
@@ -109,8 +110,9 @@ class Driver:
         now, roster = self._clock.monotonic(), generation.roster
         if roster is None or self._lane.busy_since is not None:
             return
-        if now >= self._call_at or roster.has_news:
-            self._call_at = now + ROLL_CALL_SECONDS
+        wait_seconds = UNIDENTIFIED_SECONDS if generation.unidentified else ROLL_CALL_SECONDS
+        if now - self._called_at >= wait_seconds or roster.has_news:
+            self._called_at = now
             self._calling = self._lane.submit(roster.call)
 
     def _note_slow_call(self) -> None:
@@ -134,7 +136,7 @@ class Driver:
     def _begin(self, generation: Generation) -> None:
         self.generations += 1
         self.generation = generation
-        self._call_at = self._clock.monotonic() + ROLL_CALL_SECONDS
+        self._called_at = self._clock.monotonic()
         reason = "" if generation.devices else "no_gpus"
         if reason:
             self._back_off()

@@ -15,7 +15,7 @@ from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
 
 logger = logging.getLogger(__name__)
 
-Read = tuple[GpuReading, GpuSlowReading | None]
+Read = tuple[GpuReading, GpuSlowReading | GpuFailure | None]
 
 
 class Timing(Struct, frozen=True):
@@ -111,6 +111,9 @@ class _Gpu:
         if self.state != "ok":
             logger.info("GPU %s (%s) answers again", self.info.index, self.info.uuid)
         self.state, self._reason = "ok", ""
+        if isinstance(slow, GpuFailure):
+            health.noted(slow.reason)  # they are absent until their next turn; the fast facts stand
+            slow = None
         self.sample = GpuSample(self.info.uuid, "ok", reading, slow)
 
     def _note_busy(self, since: float, health: Health) -> None:
@@ -200,10 +203,13 @@ class GpuSweeper:
 
 
 def _read(device: Device, *, with_slow: bool) -> Read:
-    reading = device.read()
-    if not with_slow:
-        return reading, None
+    # The slow facts first, so that the reading tells of their calls as well that failed just now.
+    slow = _read_slow(device) if with_slow else None
+    return device.read(), slow
+
+
+def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:
     try:
-        return reading, device.read_slow()
-    except GpuFailure:
-        return reading, None  # the slow facts are absent until their next turn; the fast ones stand
+        return device.read_slow()
+    except GpuFailure as failure:
+        return failure
