@@ -17,12 +17,12 @@ class Plan(Struct, frozen=True):
     """How long each part is measured; `rest_seconds` and `soak_seconds` are those of all rounds together."""
 
     starts: int = 5
-    rest_seconds: float = 40.0
-    soak_seconds: float = 80.0
-    block_seconds: float = 4.0
+    rest_seconds: float = 28.0
+    soak_seconds: float = 60.0
+    block_seconds: float = 3.0
     rounds: int = 4
-    cell_seconds: float = 8.0
-    fleet_seconds: float = 50.0
+    cell_seconds: float = 5.0
+    fleet_seconds: float = 25.0
     survival_seconds: float = 10.0
     soak_ticks: int = 7_200
 

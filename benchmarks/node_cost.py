@@ -11,6 +11,7 @@ from scraping import Scrapes, page, scrape
 
 GPUS = 8
 SETTLE_SECONDS = 5.0
+ENOUGH_FOR_P999 = 1000
 ONE = "1 scraper, each second"
 TEN = "10 scrapers, each second"
 LOADS = {
@@ -26,6 +27,7 @@ class Load(Struct):
     cpu_per_scrape: list[float] = field(default_factory=list)
     p50: list[float] = field(default_factory=list)
     p99: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     scrapes: int = 0
     failures: int = 0
 
@@ -34,8 +36,14 @@ class Load(Struct):
         self.scrapes += len(scrapes.seconds)
         self.failures += scrapes.failures
         self.cpu_per_scrape.append(cpu_seconds / max(1, len(scrapes.seconds)))
+        self.seconds += scrapes.seconds
         self.p50.append(quantile(scrapes.seconds, 0.5))
         self.p99.append(quantile(scrapes.seconds, 0.99))
+
+    @property
+    def p999(self) -> float | None:
+        """Of all rounds together; None where there were too few scrapes to tell."""
+        return quantile(self.seconds, 0.999) if len(self.seconds) >= ENOUGH_FOR_P999 else None
 
 
 class Cost(Struct):
@@ -133,15 +141,42 @@ def _text(plan: Plan, names: Sequence[str], costs: Sequence[Cost]) -> str:
         (
             table(("", *names), [(what, *values) for what, values in rows]),
             table(
-                ("Scraped by", "exporter", "CPU a scrape, ms", "p50, ms", "p99, ms", "scrapes", "failed"),
+                (
+                    "Scraped by",
+                    "exporter",
+                    "CPU a scrape, ms",
+                    "p50, ms",
+                    "p99, ms",
+                    "p99.9, ms",
+                    "scrapes",
+                    "failed",
+                ),
                 [
                     (name, exporter, *_scraped(load), load.scrapes, load.failures)
                     for name, exporter, load in scraped
                 ],
             ),
+            _equal_content(names, costs),
             "CPU a scrape is the process tree's CPU time beyond what it takes at rest, over the scrapes. "
-            "With one scraper it is a small difference of two large figures: read it with its spread.",
+            "With one scraper it is a small difference of two large figures: read it with its spread. "
+            "p99.9 is of "
+            f"all rounds together, where there were {ENOUGH_FOR_P999} scrapes.",
         )
+    )
+
+
+def _equal_content(names: Sequence[str], costs: Sequence[Cost]) -> str:
+    """The same figures per series and per fact."""
+    per = [
+        ("CPU at rest, us a second and series", [1e6 * median(c.rest_cpu) / c.series for c in costs]),
+        ("CPU at rest, us a second and fact", [1e6 * median(c.rest_cpu) / (GPUS * c.facts) for c in costs]),
+        ("CPU a scrape, us a series", [1e6 * median(c.loads[ONE].cpu_per_scrape) / c.series for c in costs]),
+        ("bytes over the wire, a series", [c.wire_bytes / c.series for c in costs]),
+    ]
+    return (
+        "Equal content cannot be had: neither exporter can be told what to show, and each shows facts "
+        "that the other does not. So here is the same as it ships, by what is on its page:\n\n"
+        + table(("", *names), [(what, *(f"{value:.2f}" for value in values)) for what, values in per])
     )
 
 
@@ -149,8 +184,9 @@ def _pairs(names: Sequence[str], costs: Sequence[Cost]) -> list[tuple[str, Cost]
     return list(zip(names, costs, strict=True))
 
 
-def _scraped(load: Load) -> tuple[str, str, str]:
-    return spread(load.cpu_per_scrape, 1e3), spread(load.p50, 1e3), spread(load.p99, 1e3)
+def _scraped(load: Load) -> tuple[str, ...]:
+    rare = "-" if load.p999 is None else f"{1e3 * load.p999:.2f}"
+    return spread(load.cpu_per_scrape, 1e3), spread(load.p50, 1e3), spread(load.p99, 1e3), rare
 
 
 def _targets(plan: Plan, costs: Sequence[Cost]) -> tuple[Target, ...]:
