@@ -50,8 +50,8 @@ single value can be given in all three ways: `web.listen_address` in the file is
   `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.
 - No secret stands in a file, a flag or a variable: `bearer_token_file` and `credentials_file` name files that
   hold it. Those of meters must not be readable by everybody.
-- Meters of the machine are found, unless `meters.discover` is `false`; docs/meters.md says how, and how to name
-  others under `meters.list`.
+- Meters of the machine are found, unless `meters.discover` is `false`; docs/meters.md says how, and how to
+  name others under `meters.list`.
 """
 
 
