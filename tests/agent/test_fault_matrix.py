@@ -30,8 +30,8 @@ SLOW_PERIOD_SECONDS = 10
 # Once, five seconds, and longer than anything is remembered: the sweeps of each, and how often it fails.
 DURATIONS: tuple[tuple[tuple[float, ...], int], ...] = (
     ((SLOW_PERIOD_SECONDS,), 1),
-    ((SLOW_PERIOD_SECONDS, 1, 1, 1, 1, 1), -1),
-    ((SLOW_PERIOD_SECONDS, 5, 5, SLOW_PERIOD_SECONDS), -1),
+    ((SLOW_PERIOD_SECONDS, 1, 2, 2), -1),
+    ((SLOW_PERIOD_SECONDS, 5, SLOW_PERIOD_SECONDS), -1),
 )
 
 DEEP = GpuConfig(gpm="on", processes=1)
@@ -297,18 +297,21 @@ async def test_at_a_start_when_divided(tmp_path: Path, driver: FakeDriver) -> No
 async def start_with_each(machine: Machine, functions: Sequence[tuple[str, int | None]]) -> None:
     for function, gpu in functions:
         for code in CODES:
-            for times in (1, -1):
-                await start_with(machine, function, gpu, code, times)
+            await start_with(machine, function, gpu, code, sweeps=2, times=1)
+            await start_with(machine, function, gpu, code, sweeps=4, times=-1)
+            await machine.recover()
     print(f"{machine.cases} cases of {len(functions)} functions x {len(CODES)} codes x 2 durations")
     assert machine.cases == 2 * len(functions) * len(CODES) > 0
 
 
-async def start_with(machine: Machine, function: str, gpu: int | None, code: int, times: int) -> None:
-    """Begin a generation under a fault; what follows is sound, told, and over with the fault."""
+async def start_with(
+    machine: Machine, function: str, gpu: int | None, code: int, *, sweeps: int, times: int
+) -> None:
+    """Begin a generation under a fault; what follows is sound, and told."""
     fault = machine.driver.fail(function, gpu, code, times)
     machine.driver.reload_driver()
     try:
-        for _ in range(4):
+        for _ in range(sweeps):
             await machine.sweep(2.0)
             await asyncio.sleep(0.001)
         if times < 0 and machine.well.state != "ok":
@@ -319,7 +322,6 @@ async def start_with(machine: Machine, function: str, gpu: int | None, code: int
         assert code == LIB_RM_VERSION_MISMATCH, function
         machine.rig.restart_agent()
     fault.release()
-    await machine.recover()
     machine.cases += 1
 
 

@@ -61,14 +61,23 @@ async def test_all_well(clock: ManualClock) -> None:
     assert (True, {}) == (machine.sweeper.health.snapshot().success, machine.failures())
 
 
-async def test_slow_facts_fail_alone(clock: ManualClock) -> None:
-    """A GPU whose limits cannot be read is still read; they are tried again at their next turn."""
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (GpuFailure("error", "no_permission", "not allowed"), "no_permission"),
+        (GenerationEnded("uninitialized"), "driver_reloaded"),
+    ],
+)
+async def test_slow_facts_fail_alone(clock: ManualClock, failure: Exception, reason: str) -> None:
+    """A GPU whose limits cannot be read is still read; they are tried again at their next turn, and told."""
     machine = Machine(clock, gpus=1)
-    machine.devices[0].slow_reads.failure = GpuFailure("error", "no_permission", "not allowed")
-    (sample,) = await machine.sweep()
+    machine.devices[0].slow_reads.failure = failure
+    for _ in range(11):
+        (sample,) = await machine.sweep()
+        assert ("ok", None) == (sample.state, sample.slow)
+        assert is_fresh(sample, clock)
 
-    assert ("ok", None) == (sample.state, sample.slow)
-    assert is_fresh(sample, clock)
+    assert (True, {reason: 2}) == (machine.sweeper.health.snapshot().success, machine.failures())
 
 
 async def test_hung(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:

@@ -213,3 +213,6 @@ def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:
         return device.read_slow()
     except GpuFailure as failure:
         return failure
+    except GenerationEnded as end:
+        # If that is so, the read that follows will tell; if not, it is this GPU's slow facts that fail.
+        return GpuFailure("error", "driver_reloaded", str(end))
