@@ -1,13 +1,14 @@
 """A backend is opened, and opened again, through every life of the driver."""
 
+import asyncio
 import logging
 
 import pytest
-from support.devices import FakeBackend, FakeDevice, eventually
+from support.devices import Calls, FakeBackend, FakeDevice, eventually
 
-from perwatt_agent.backend import BackendBroken, BackendUnavailable
+from perwatt_agent.backend import BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.sampling.driver import REOPEN_SECONDS, Driver
+from perwatt_agent.sampling.driver import REOPEN_SECONDS, ROLL_CALL_SECONDS, Driver
 
 WAIT_SECONDS = 30.0
 NO_DRIVER = BackendUnavailable("no_driver", "no driver is loaded: install one")
@@ -80,6 +81,100 @@ async def test_no_gpus_then_some(clock: ManualClock, caplog: pytest.LogCaptureFi
         await driver.attend(WAIT_SECONDS)
         await eventually(lambda: driver.generation is not None or backend.closes.count == backend.opens.count)
     assert "" == driver.status.reason
+
+
+class FakeRoster:
+    """Tells of `devices`, when it is called."""
+
+    def __init__(self, *devices: FakeDevice) -> None:
+        self.devices = devices
+        self.calls = Calls()
+        self.has_news = False
+        self.latest = Generation("570.00", "12.570.00", devices, roster=self)
+
+    def call(self) -> Generation:
+        self.calls.happen()
+        self.has_news = False
+        if self.devices != self.latest.devices:
+            self.latest = Generation("570.00", "12.570.00", self.devices, roster=self)
+        return self.latest
+
+
+async def rostered(clock: ManualClock) -> tuple[Driver, FakeRoster]:
+    """A driver whose generation has begun, and its roster."""
+    roster = FakeRoster(FakeDevice(0, clock))
+    backend = FakeBackend()
+    backend.open = lambda: roster.latest  # type: ignore[method-assign]
+    driver = Driver(backend, clock, hung_seconds=2.0)
+    assert await driver.attend(WAIT_SECONDS)
+    return driver, roster
+
+
+async def called(driver: Driver, roster: FakeRoster, calls: int) -> None:
+    """Wait until a roll call is over, and what it brought lies on the loop."""
+    await eventually(lambda: roster.calls.count == calls and driver._lane.busy_since is None)
+    await asyncio.sleep(0)
+
+
+async def test_roll_calls(clock: ManualClock) -> None:
+    """The roll is called every 30 s, or when there is news; there is somebody to meet only when one came."""
+    driver, roster = await rostered(clock)
+    for calls in (1, 2):
+        assert not await driver.attend(WAIT_SECONDS)
+        assert calls - 1 == roster.calls.count
+        clock.advance(ROLL_CALL_SECONDS)
+        assert not await driver.attend(WAIT_SECONDS)
+        await called(driver, roster, calls)
+        assert not await driver.attend(WAIT_SECONDS)
+
+    roster.devices = (*roster.devices, FakeDevice(1, clock))
+    roster.has_news = True
+    assert not await driver.attend(WAIT_SECONDS)
+    await called(driver, roster, 3)
+    assert await driver.attend(WAIT_SECONDS)
+    assert driver.generation is roster.latest
+    assert (1, True) == (driver.generations, driver.status.up)
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"), [(NO_DRIVER, "no_driver"), (RuntimeError("surprise"), "unexpected")]
+)
+async def test_a_roll_call_that_fails(clock: ManualClock, failure: Exception, reason: str) -> None:
+    """It is counted, the generation goes on, and the next one makes it good."""
+    driver, roster = await rostered(clock)
+    roster.calls.failure = failure
+    clock.advance(ROLL_CALL_SECONDS)
+    assert not await driver.attend(WAIT_SECONDS)
+    await called(driver, roster, 1)
+    assert not await driver.attend(WAIT_SECONDS)
+    health = driver.health.snapshot()
+    assert (False, ((reason, 1),), True) == (health.success, health.failures, driver.status.up)
+
+    roster.calls.failure = None
+    clock.advance(ROLL_CALL_SECONDS)
+    await driver.attend(WAIT_SECONDS)
+    await called(driver, roster, 2)
+    await driver.attend(WAIT_SECONDS)
+    assert driver.health.snapshot().success
+
+
+async def test_a_roll_call_that_hangs(clock: ManualClock) -> None:
+    """Nobody waits for it, it is told, there is one only; of a life that ended it brings nothing."""
+    driver, roster = await rostered(clock)
+    with roster.calls.hanging():
+        clock.advance(ROLL_CALL_SECONDS)
+        for _ in range(5):
+            assert not await driver.attend(WAIT_SECONDS)
+            clock.advance(1.0)
+        await eventually(lambda: roster.calls.count == 1)
+        assert {"hung": 2} == dict(driver.health.snapshot().failures)
+        assert driver.status.up
+        driver.end("driver_reloaded", "it went away", may_close=False)
+        assert not await driver.attend(WAIT_SECONDS)
+    await called(driver, roster, 1)
+    while not await driver.attend(WAIT_SECONDS):
+        clock.advance(1.0)
+    assert 2 == driver.generations
 
 
 async def test_broken(clock: ManualClock) -> None:

@@ -274,3 +274,47 @@ def test_a_mode_that_is_not_told_for_once(divided: Divided):
     divided.driver.fail("nvmlDeviceGetMigMode", 0, code=999, times=1)
 
     assert [mig_uuid(0, 0)] == divided.uuids()
+
+
+def test_what_an_instance_fails_to_tell(divided: Divided):
+    """
+    It is asked again until it came, and the reading says meanwhile which call failed; what it never gives is
+    not asked again.
+    """
+    failing = divided.driver.fail("nvmlDeviceGetAttributes_v2", 0, code=999)
+    create_mig(divided.driver, 0, 0)
+    mig = divided.read_slow().mig
+
+    assert mig is not None
+    assert ("", {"mig_attributes": "unknown"}) == (mig[0].profile, divided.read().failed_calls)
+
+    failing.release()
+    mig = divided.read_slow().mig
+    assert mig is not None
+    assert ("1g.10gb", {}) == (mig[0].profile, divided.read().failed_calls)
+
+    refused = divided.driver.fail("nvmlDeviceGetAttributes_v2", 0, code=3)
+    create_mig(divided.driver, 0, 1)
+    divided.read_slow()
+    before = divided.driver.calls("nvmlDeviceGetAttributes_v2")
+    divided.read_slow()
+    assert before == divided.driver.calls("nvmlDeviceGetAttributes_v2")
+    refused.release()
+
+
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [
+        ("nvmlDeviceGetMigDeviceHandleByIndex", "mig_instance"),
+        ("nvmlDeviceGetMemoryInfo_v2", "mig_instance"),
+        ("nvmlGpmMigSampleGet", "mig_monitor"),
+    ],
+)
+def test_an_instance_that_fails_is_told(divided: Divided, function: str, call: str):
+    """That it is not there, or says less, is not put down to its end."""
+    create_mig(divided.driver, 0, 0)
+    divided.read_slow()
+    divided.driver.fail(function, 0, code=27)
+    divided.read_slow()
+
+    assert "not_ready" == divided.read().failed_calls[call]
