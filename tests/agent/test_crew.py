@@ -5,12 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.sampling.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew
+from perwatt_agent.sampling.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew, NotMade
 
 
 @pytest.fixture
@@ -157,3 +159,28 @@ print("done")
     )
 
     assert (0, "done\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@contextmanager
+def no_thread_to_be_had() -> Iterator[None]:
+    """No thread can begin whose stack is larger than the address space."""
+    before = threading.stack_size(1 << 47)
+    try:
+        yield
+    finally:
+        threading.stack_size(before)
+
+
+async def test_no_thread_to_be_had(crew: Crew, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls that nobody comes to are withdrawn, which is said once; later ones are made again."""
+    with no_thread_to_be_had():
+        for _ in range(3):
+            late = Call(lambda: 1, clock)
+            await crew.make([late], 0.01)
+            with pytest.raises(NotMade):
+                late.result()
+    assert 1 == len(caplog.records)
+
+    call = Call(lambda: 2, clock)
+    await crew.make([call], PATIENCE_SECONDS)
+    assert 2 == call.result()

@@ -1,6 +1,7 @@
 """Every GPU is isolated: one that hangs, is lost or errs never delays or blanks another."""
 
 import logging
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -259,6 +260,23 @@ async def test_close_while_all_hang(clock: ManualClock) -> None:
         machine.sweeper.close()
 
         assert 0 == machine.backend.closes.count
+
+
+async def test_no_thread_to_be_had(clock: ManualClock) -> None:
+    """Where threads are limited, GPUs are late and not hung, and are read as soon as there is a thread."""
+    machine = Machine(clock, timing=Timing(wait_seconds=0.2))
+    while not await machine.driver.attend(PATIENT.wait_seconds):
+        pass
+    machine.sweeper._meet()
+    before = threading.stack_size(1 << 47)  # more than the address space: no thread can begin
+    try:
+        for _ in range(4):
+            assert ["error", "error"] == await machine.states()
+        assert {"late": 8} == machine.failures()
+    finally:
+        threading.stack_size(before)
+    while "error" in await machine.states():
+        pass
 
 
 @pytest.mark.parametrize(("interval", "wait"), [(0.1, 0.06), (1.0, 0.6), (60.0, 2.0)])

@@ -1,6 +1,7 @@
 """Threads that make the calls of a sweep: as few as will do, and none that a hanging call could hold up."""
 
 import asyncio
+import logging
 import math
 import threading
 import time
@@ -12,6 +13,8 @@ from typing import Generic, TypeVar
 
 from perwatt_agent.clock import Clock
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 0.005
@@ -20,6 +23,10 @@ QUICK_SECONDS = 0.001
 """Waking a thread costs about a tenth of this, so less waiting than this is not divided."""
 BATCHES_SIDE_BY_SIDE = 10
 """After as many batches by several threads, one is made by one thread: it alone tells how long calls wait."""
+
+
+class NotMade(Exception):
+    """Nobody came to a call in time, and nobody will."""
 
 
 class Call(Generic[T]):
@@ -42,6 +49,11 @@ class Call(Generic[T]):
         except BaseException as error:  # noqa: BLE001 - every failure belongs to whoever asks for the result
             self._error = error
         self.waited_seconds = self._clock.monotonic() - begun - (time.thread_time() - worked)
+        self.over = True
+
+    def withdraw(self) -> None:
+        """Let a call that was not begun be over."""
+        self._error = NotMade("no thread came to it")
         self.over = True
 
     def result(self) -> T:
@@ -68,9 +80,13 @@ class Crew:
         self._lock = threading.Lock()
         self._threads = 1
         self._batches_left = 0
+        self._short_handed = False
 
     async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
-        """Return when all calls are over, or *wait_seconds* have passed: those that are not go on."""
+        """
+        Return when all calls are over, or *wait_seconds* have passed: those that were begun go on, and those
+        that were not never will be.
+        """
         if not calls:
             return
         batch = _Batch(calls)
@@ -81,6 +97,7 @@ class Crew:
         if not batch.over.done():
             self._put_to_work(batch, batch.waiting)
             await asyncio.wait([batch.over], timeout=wait_seconds - patience_seconds)
+        batch.withdraw()
         batch.over.cancel()
         if self._batches_left:
             self._batches_left -= 1
@@ -101,9 +118,21 @@ class Crew:
             with self._lock:
                 rested = self._idle > 0
                 self._idle -= rested
+            if not rested and not self._hire():
+                return
             self._batches.put(batch)
-            if not rested:
-                threading.Thread(target=self._work, name=self._name, daemon=True).start()
+
+    def _hire(self) -> bool:
+        """Whether there is another thread; where their number is limited there may be none."""
+        try:
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+        except RuntimeError:
+            if not self._short_handed:
+                logger.warning("no thread can be had to read GPUs: allow perwatt more (TasksMax, pids.max)")
+            self._short_handed = True
+        else:
+            self._short_handed = False
+        return not self._short_handed
 
     def _work(self) -> None:
         while True:
@@ -125,6 +154,12 @@ class _Batch:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def withdraw(self) -> None:
+        """End what nobody has begun."""
+        while self._waiting:
+            with suppress(IndexError):  # somebody begins it just now
+                self._waiting.popleft().withdraw()
 
     def work(self) -> None:
         while True:

@@ -9,7 +9,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.readings import GpuSample
 from perwatt_agent.sampling.blindness import Blindness
-from perwatt_agent.sampling.crew import Call, Crew
+from perwatt_agent.sampling.crew import Call, Crew, NotMade
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
 
@@ -102,6 +102,9 @@ class _Gpu:
             reading, slow = read.result()
         except GpuFailure as failure:
             self.fail(failure.state, failure.reason, str(failure), health)
+            return
+        except NotMade as error:
+            self.fail("error", "late", str(error), health)
             return
         except GenerationEnded:
             raise
