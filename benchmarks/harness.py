@@ -14,13 +14,17 @@ PATIENCE_SECONDS = 60.0
 
 
 class Plan(Struct, frozen=True):
-    """How long each part is measured; `rest_seconds` and `soak_seconds` are those of all rounds together."""
+    """
+    How long each part is measured; `rest_seconds` and `soak_seconds` are those of all rounds together.
+
+    A round of either is a multiple of the 10 s after which perwatt reads what changes slowly.
+    """
 
     starts: int = 5
-    rest_seconds: float = 28.0
+    rest_seconds: float = 30.0
     soak_seconds: float = 60.0
     block_seconds: float = 3.0
-    rounds: int = 4
+    rounds: int = 3
     cell_seconds: float = 5.0
     fleet_seconds: float = 25.0
     survival_seconds: float = 10.0
@@ -30,7 +34,7 @@ class Plan(Struct, frozen=True):
 SHORT = Plan()
 LONG = Plan(
     starts=20,
-    rest_seconds=120.0,
+    rest_seconds=180.0,
     soak_seconds=3600.0,
     block_seconds=30.0,
     rounds=9,

@@ -219,6 +219,7 @@ def _ratios(own: Cost, peer: Cost) -> tuple[Ratio, ...]:
         _paired("CPU at rest", own.rest_cpu, peer.rest_cpu, 100, "%"),
         _paired("driver calls a second", own.calls_per_second, peer.calls_per_second),
         _ratio("first page", median(own.first_page_seconds), median(peer.first_page_seconds), " s"),
+        _ratio("facts about one GPU", own.facts, peer.facts),
         _ratio("bytes over the wire", own.wire_bytes, peer.wire_bytes),
         *(_of_load(f"CPU a scrape, {name}", own, peer, name, "cpu_per_scrape") for name in own.loads),
         *(_of_load(f"p50, {name}", own, peer, name, "p50") for name in own.loads),

@@ -1,5 +1,6 @@
 """The results as Markdown: what was asked, what was measured, and whether it was reached."""
 
+import math
 import platform
 import sys
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,18 @@ from pathlib import Path
 
 import psutil
 from msgspec import Struct, field
+
+BEGIN, END = "<!-- benchmarks: written by `make bench` -->", "<!-- end of benchmarks -->"
+MATTER = {
+    "CPU at rest",
+    "CPU a scrape, 1 scraper, each second",
+    "p99, 10 scrapers, each second",
+    "driver calls a second",
+    "RSS, MiB",
+    "facts about one GPU",
+    "energy error, bursts of 3 in 15 s",
+    "one GPU hangs: the page says so after",
+}
 
 
 class Target(Struct, frozen=True):
@@ -34,12 +47,16 @@ class Target(Struct, frozen=True):
 
 
 class Ratio(Struct, frozen=True):
-    """perwatt over the peer; below 1 perwatt costs less."""
+    """perwatt over the peer; below 1 perwatt costs less. NaN where there is nothing to divide."""
 
     what: str
     perwatt: str
     peer: str
     ratio: float
+
+    @property
+    def shown(self) -> str:
+        return "-" if math.isnan(self.ratio) else f"{self.ratio:.3g}"
 
 
 class Section(Struct, frozen=True):
@@ -63,8 +80,18 @@ def verdicts(targets: Iterable[Target]) -> str:
 
 
 def ratios(found: Iterable[Ratio]) -> str:
-    rows = [(one.what, one.perwatt, one.peer, f"{one.ratio:.3g}") for one in found]
+    rows = [(one.what, one.perwatt, one.peer, one.shown) for one in found]
     return table(("perwatt / nvitop-exporter", "perwatt", "nvitop-exporter", "Ratio"), rows)
+
+
+def with_summary(readme: str, sections: Sequence[Section]) -> str:
+    """The README with the ratios that matter between its two marks."""
+    matter = [ratio for section in sections for ratio in section.ratios if ratio.what in MATTER]
+    before, _, rest = readme.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found or not matter:
+        return readme
+    return f"{before}{BEGIN}\n\n{ratios(matter)}\n\n{END}{after}"
 
 
 def results(sections: Sequence[Section], versions: dict[str, str], minutes: float, load: float) -> str:

@@ -28,7 +28,7 @@ import tokens
 import truth
 from exporters import Exporter, nvitop_exporter, perwatt
 from harness import LONG, SHORT, Plan
-from report import Section, ratios, results, verdicts
+from report import Section, ratios, results, verdicts, with_summary
 
 from perwatt_agent import __version__
 
@@ -69,6 +69,8 @@ def main() -> None:
         versions = {exporter.name: exporter.version for exporter in exporters}
         page = results(sections, versions, (time.monotonic() - begun) / 60, load)
         (HERE / "RESULTS.md").write_text(page)
+        readme = HERE.parent / "README.md"
+        readme.write_text(with_summary(readme.read_text(), sections))
         for section in sections:
             for name, text in section.files.items():
                 (HERE / name).write_text(text)

@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
-from exporters import Exporter, Running, side_by_side
+from exporters import Exporter, Running, started
 from harness import MIB, Plan, measured, quantile, rss_bytes
 from msgspec import Struct
 from report import Section, Target, table
 from scraping import scrape
 
 SETTLE_SECONDS = 2.0
-CELLS = tuple((gpus, seconds) for seconds in (0.0, 100e-6, 1e-3) for gpus in (1, 8, 16))
-"""GPUs, and the seconds that every driver call takes."""
+SPAN_SECONDS = 10.0  # perwatt reads what changes slowly this often: less would measure it by chance
+GPUS = (1, 8, 16)
+LATENCIES_SECONDS = (0.0, 100e-6, 1e-3)
 
 
 class Cell(Struct, frozen=True):
@@ -25,32 +27,41 @@ class Cell(Struct, frozen=True):
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
-    """All exporters at once, each over its own driver: CPU time is what is compared."""
+    """All exporters and counts of GPUs at once, each over its own driver: CPU time is what is compared."""
+    seconds = max(SPAN_SECONDS, plan.cell_seconds)
     rows = []
     own: dict[tuple[int, float], Cell] = {}
-    for gpus, latency_seconds in CELLS:
-        with side_by_side(exporters, gpus, latency_seconds) as all_running:
+    for latency_seconds in LATENCIES_SECONDS:
+        with ExitStack() as stack:
+            all_running = [
+                stack.enter_context(started(exporter, gpus, latency_seconds))
+                for gpus in GPUS
+                for exporter in exporters
+            ]
             time.sleep(SETTLE_SECONDS)
-            cells = _measure(plan, all_running)
-        own[gpus, latency_seconds] = cells[0]
-        for exporter, cell in zip(exporters, cells, strict=True):
-            rows.append((gpus, f"{1e6 * latency_seconds:.0f}", exporter.name, *_figures(cell)))
+            cells = iter(_measure(seconds, all_running))
+        for gpus in GPUS:
+            for exporter in exporters:
+                cell = next(cells)
+                rows.append((gpus, f"{1e6 * latency_seconds:.0f}", exporter.name, *_figures(cell)))
+                if exporter is exporters[0]:
+                    own[gpus, latency_seconds] = cell
     head = (
         *("GPUs", "us a driver call", "exporter", "CPU at rest, %", "calls a second", "RSS, MiB"),
         *("CPU a scrape, ms", "p50, ms"),
     )
-    text = f"{plan.cell_seconds:.0f} s at rest, then as long with a scrape a second.\n\n{table(head, rows)}"
+    text = f"{seconds:.0f} s at rest, then as long with a scrape a second.\n\n{table(head, rows)}"
     return Section("How the cost grows with a slow driver", text, tuple(_targets(own)))
 
 
-def _measure(plan: Plan, all_running: Sequence[Running]) -> list[Cell]:
+def _measure(seconds: float, all_running: Sequence[Running]) -> list[Cell]:
     pids = [running.pid for running in all_running]
     calls = [running.driver.calls() for running in all_running]
     with measured(*pids) as resting:
-        time.sleep(plan.cell_seconds)
+        time.sleep(seconds)
     calls = [running.driver.calls() - before for running, before in zip(all_running, calls, strict=True)]
     with measured(*pids) as scraping:
-        heard = scrape([running.port for running in all_running], 1, plan.cell_seconds)
+        heard = scrape([running.port for running in all_running], 1, seconds)
     return [
         Cell(
             rest.share,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from exporters import Exporter, Running, side_by_side
 from harness import Plan
 from msgspec import Struct, field
-from report import Section, Target, table
+from report import Ratio, Section, Target, table
 from support.fakenvml import FakeDriver, Sine
 
 GPUS = 8
@@ -72,11 +72,13 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     """Each fault on fresh processes, all exporters at once."""
     rows: list[tuple[str, ...]] = []
     targets: tuple[Target, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
     for name, inject in FAULTS.items():
         with side_by_side(exporters, GPUS) as all_running:
             watches = _watch(plan, all_running, inject)
         rows += [(name, watch.running.exporter.name, *watch.cells) for watch in watches]
-        targets = targets or _targets(watches[0])  # those of the hang, which comes first
+        # Those of the hang, which comes first.
+        targets, ratios = targets or _targets(watches[0]), ratios or _ratios(*watches)
     text = (
         f"8 GPUs whose power changes all the time; the page is read every {POLL_SECONDS} s. A hang or a loss "
         f"is lifted after {plan.survival_seconds:.0f} s, then there are {RECOVERY_SECONDS:.0f} s to recover, "
@@ -84,7 +86,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         "absent or NaN. Frozen is the longest time for which no other GPU's power changed."
     )
     head = ("Fault", "exporter", "page says so, s", "others frozen, s", "fresh again, s", "page answers")
-    return Section("When a GPU is sick", f"{text}\n\n{table(head, rows)}", targets)
+    return Section("When a GPU is sick", f"{text}\n\n{table(head, rows)}", targets, ratios)
 
 
 def _watch(plan: Plan, all_running: Sequence[Running], inject: Callable[[FakeDriver], object]) -> list[Watch]:
@@ -121,3 +123,12 @@ def _targets(own: Watch) -> tuple[Target, ...]:
         Target("a hang is on the page", HANG_LIMIT_SECONDS, said, "s"),
         Target("the others' values during a hang", 2.0, own.frozen_seconds, "s old"),
     )
+
+
+def _ratios(own: Watch, peer: Watch | None = None) -> tuple[Ratio, ...]:
+    if peer is None:
+        return ()
+    ours, theirs = own.said_seconds, peer.said_seconds
+    ratio = math.nan if ours is None or theirs is None else ours / theirs
+    told = (f"{said:.1f} s" if said is not None else "never" for said in (ours, theirs))
+    return (Ratio("one GPU hangs: the page says so after", *told, ratio),)

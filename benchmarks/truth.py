@@ -21,7 +21,7 @@ from exporters import Exporter
 from harness import Plan, median
 from msgspec import Struct, field
 from peers import HERE, Peers
-from report import Section, Target, table
+from report import Ratio, Section, Target, table
 from support.fakenvml import Constant, FakeDriver, Ramp, Square, Waveform
 from support.rig import Rig
 
@@ -82,7 +82,14 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         for burst in (*BURSTS, TELEGRAPH)
         if with_peer and (ratio := found[name][burst].ratio) is not None
     )
-    return Section("How true the energy is", _text(found, energy), targets)
+    ratios = (_ratio(found["hopper"][BURSTS[1]]),) if with_peer else ()
+    return Section("How true the energy is", _text(found, energy), targets, ratios)
+
+
+def _ratio(errors: Errors) -> Ratio:
+    gauge = median([abs(error) for error in errors.gauge[SCRAPE_SECONDS[-1]]])
+    own, theirs = (f"{100 * abs(error):.4f} %" for error in (errors.counter, gauge))
+    return Ratio("energy error, bursts of 3 in 15 s", own, theirs, abs(errors.counter) / gauge)
 
 
 async def _errors(architecture: str, energy: Peers | None, *, with_peer: bool) -> dict[str, Errors]:
