@@ -23,7 +23,7 @@ from perwatt_agent.configfile.kinds import (
 )
 from perwatt_agent.engine.kinds import engine_names
 from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
-from perwatt_agent.gpufacts import GpmMode
+from perwatt_agent.gpufacts import Detail, GpmMode
 from perwatt_agent.meters.config import MetersConfig, check_meters
 from perwatt_agent.snapshot import Role
 
@@ -85,6 +85,7 @@ COUNT = Kind(_read_count)
 SPEED = Kind(_read_speed, lambda speed: "max" if math.isinf(speed) else f"{speed:g}")
 GPUS = Kind(_read_gpus, _show_gpus, joined="+")
 ROLE = one_of("mixed", "prefill", "decode", "router", "trainer")
+DETAIL = one_of("full", "core")
 GPM = one_of("auto", "on", "off")
 FEW = Kind(_read_few)
 
@@ -139,8 +140,12 @@ class IdentityConfig(Struct, frozen=True):
 
 
 class GpuConfig(Struct, frozen=True):
-    """What is read of GPUs beyond what costs nothing."""
+    """What is read of GPUs."""
 
+    detail: Annotated[
+        Detail,
+        Key("`full`, or `core`: energy, power, load, memory, heat, clocks and limits alone", DETAIL),
+    ] = "full"
     gpm: Annotated[
         GpmMode,
         Key("the chip's own performance monitor: `auto` gives way to DCGM, `on`, `off`", GPM),

@@ -47,6 +47,8 @@ EccLocation = Literal["all", "l1", "l2", "device_memory", "register_file", "text
 
 GpmMode = Literal["auto", "on", "off"]
 """Whether the chip's performance monitor is used; `auto` gives way to DCGM."""
+Detail = Literal["full", "core"]
+"""How much is read of each GPU: all, or energy, power, load, memory, heat, clocks and limits alone."""
 
 
 class EccCount(Struct, frozen=True):

@@ -65,7 +65,7 @@ def build_source(
         recording = open_recording(config.replay_file)
         return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
     timing = Timing.for_interval(config.sample_interval)
-    options = Options(config.gpu.gpm, config.gpu.processes)
+    options = Options(config.gpu.gpm, config.gpu.processes, config.gpu.detail)
     driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
     socket = config.identity.pod_resources_socket
     pods = PodWatch(socket, clock) if socket else None

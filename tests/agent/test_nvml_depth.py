@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 from support.fakedepth import set_fields
 from support.nvml import Open, opening
 
@@ -10,7 +11,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpufacts import EccCount, ProcessUse
 from perwatt_agent.nvml import NvmlBackend
 from perwatt_agent.nvml.traits import Options, version_numbers
-from perwatt_agent.snapshot import GpuSlowReading
+from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 
 GIB = 1 << 30
 NEWER_REASONS = ("sw_thermal", "hw_thermal", "hw_power_brake")
@@ -20,6 +21,35 @@ NEWER_REASONS = ("sw_thermal", "hw_thermal", "hw_power_brake")
 def opened(tmp_path: Path, clock: ManualClock):
     with opening(tmp_path, clock) as opened:
         yield opened
+
+
+class TestCore:
+    """`gpu.detail: core` is what efficiency, attribution and the dashboards stand on."""
+
+    def test_all_that_is_read(self, opened: Open, clock: ManualClock):
+        """Energy, power, load, memory, heat, clocks, limits and processes are read, and nothing else."""
+        driver, _ = opened(gpus=1)
+        driver.set_processes(0, [(1, 10)], [1])
+        backend = NvmlBackend(clock, Options(detail="core"))
+        device = backend.open().devices[0]
+        fast, slow = device.read(), device.read_slow()
+        backend.close()
+
+        assert {
+            *("monotonic_seconds", "energy_joules", "power_watts", "utilization_ratio"),
+            *("memory_used_bytes", "memory_reserved_bytes", "memory_total_bytes", "memory_utilization_ratio"),
+            *("temperature_core_celsius", "temperature_memory_celsius", "clock_sm_hertz"),
+        } == told(fast)
+        assert {
+            *("monotonic_seconds", "clock_memory_hertz", "processes"),
+            *(f"power_limit{which}_watts" for which in ("", "_default", "_min", "_max")),
+        } == told(slow)
+
+
+def told(reading: GpuReading | GpuSlowReading) -> set[str]:
+    """The facts of a reading that differ from those of one that says nothing."""
+    nothing = asdict(type(reading)(monotonic_seconds=-1.0))
+    return {fact for fact, value in asdict(reading).items() if value != nothing[fact]}
 
 
 class TestThrottling:

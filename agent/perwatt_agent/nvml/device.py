@@ -62,7 +62,7 @@ class NvmlDevice:
         mode = MigMode(enabled=traits.mig)
         self._monitor = GpmReader(asker, tools, traits.driver)
         self._mig = MigReader(asker, tools, traits.driver, mode)
-        self._fast = FastReader(asker, tools.clock, traits, mode, self._monitor)
+        self._fast = FastReader(asker, tools, traits, mode, self._monitor)
         self._slow = SlowReader(asker, tools, traits, mode, self._mig)
         roll.present(info.uuid)
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pynvml
 
-from perwatt_agent.clock import Clock
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.facts import Asker, Call, Facts
 from perwatt_agent.nvml.fields import MODULE, FieldFacts, nested
 from perwatt_agent.nvml.gpm import GpmReader
 from perwatt_agent.nvml.mig import MigMode
 from perwatt_agent.nvml.tables import POWER_AVERAGE, fast_fields
+from perwatt_agent.nvml.tools import Tools
 from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuReading
 
@@ -24,13 +24,13 @@ from perwatt_agent.snapshot import GpuReading
 class FastReader:
     """Reads one GPU; utilisation only while it is whole, memory only where the driver owns it."""
 
-    def __init__(self, asker: Asker, clock: Clock, traits: Traits, mode: MigMode, monitor: GpmReader) -> None:
+    def __init__(self, asker: Asker, tools: Tools, traits: Traits, mode: MigMode, monitor: GpmReader) -> None:
         self._asker = asker
-        self._clock = clock
+        self._clock = tools.clock
         self._usage_is_mean = traits.usage_is_mean
         self._mode = mode
         self._monitor = monitor
-        self._fields = FieldFacts(fast_fields(traits), asker.failed)
+        self._fields = FieldFacts(fast_fields(traits, tools.options.detail), asker.failed)
         self._calls = SINGLE_CALLS if traits.numa_node is not None else (MEMORY, *SINGLE_CALLS)
 
     def read(self, handle: Any) -> GpuReading:

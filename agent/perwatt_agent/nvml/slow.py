@@ -9,7 +9,14 @@ import pynvml
 
 from perwatt_agent.gpufacts import EccCount
 from perwatt_agent.nvml import values
-from perwatt_agent.nvml.details import ONCE_CALLS, SLOW_CALLS, THRESHOLD_CALLS, WHOLE_GPU_CALLS, Fans
+from perwatt_agent.nvml.details import (
+    ONCE_CALLS,
+    SLOW_CALLS,
+    THRESHOLD_CALLS,
+    WHOLE_GPU_CALLS,
+    Fans,
+    clock_memory,
+)
 from perwatt_agent.nvml.facts import Asker, Call, Facts, Once
 from perwatt_agent.nvml.fields import FieldFacts, nested
 from perwatt_agent.nvml.mig import MigMode, MigReader
@@ -30,7 +37,7 @@ class SlowReader:
         self._numa_node = traits.numa_node
         self._mode = mode
         self._mig = mig
-        self._fields = FieldFacts(slow_fields(traits), asker.failed)
+        self._fields = FieldFacts(slow_fields(traits, tools.options.detail), asker.failed)
         self._once = Once(asker, ONCE_CALLS)
         self._thresholds = Once(asker, THRESHOLD_CALLS)
         self._fans = Fans(asker)
@@ -51,6 +58,8 @@ class SlowReader:
         return GpuSlowReading(monotonic_seconds=self._tools.clock.monotonic(), **nested(facts))
 
     def _details(self, handle: Any) -> Facts:
+        if self._tools.options.detail == "core":
+            return self._asker.ask(handle, (clock_memory,))
         facts: Facts = {}
         for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
             facts |= self._asker.ask(handle, alternatives)

@@ -7,7 +7,7 @@ Ids up to 250 never moved between drivers. Those above did, so that they are cho
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from perwatt_agent.gpufacts import EccKind, EccLocation, EccType
+from perwatt_agent.gpufacts import Detail, EccKind, EccLocation, EccType
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.fields import ALL_LINKS, MODULE, Field
 from perwatt_agent.nvml.traits import BLACKWELL, Traits
@@ -118,13 +118,17 @@ _HEALTH: Table = {
 }
 
 
-def fast_fields(traits: Traits) -> Table:
+def fast_fields(traits: Traits, detail: Detail = "full") -> Table:
     """What is read each second."""
+    if detail == "core":
+        return _POWER
     return {**_POWER, **_throttle(traits), **_PCIE, **_nvlink(traits)}
 
 
-def slow_fields(traits: Traits) -> Table:
+def slow_fields(traits: Traits, detail: Detail = "full") -> Table:
     """What is read every 10 to 15 seconds."""
+    if detail == "core":
+        return _LIMITS
     return {**_LIMITS, **_HEALTH, **_ECC, **_nvlink_errors(traits)}
 
 

@@ -17,7 +17,7 @@ class Tools:
         self._host_engine = host_engine
 
     def may_monitor(self) -> bool:
-        """Whether GPM may be used now; left to itself, it gives way to DCGM."""
+        """Whether GPM may be used now; left to itself, it gives way to DCGM, and to `detail: core`."""
         if self.options.gpm == "auto":
-            return not self._host_engine.found()
+            return self.options.detail == "full" and not self._host_engine.found()
         return self.options.gpm == "on"

@@ -2,17 +2,21 @@
 
 from msgspec import Struct
 
-from perwatt_agent.gpufacts import GpmMode
+from perwatt_agent.gpufacts import Detail, GpmMode
 
 BLACKWELL = 10
 """nvmlDeviceArchitecture_t; what is newer than the header has a greater number."""
 
 
 class Options(Struct, frozen=True):
-    """What the operator wants: performance monitoring, and how many processes of a GPU are shown by name."""
+    """
+    What the operator wants: performance monitoring, how many processes of a GPU are shown by name, and how
+    much else.
+    """
 
     gpm: GpmMode = "auto"
     top_processes: int = 0
+    detail: Detail = "full"
 
 
 class Traits(Struct, frozen=True):
