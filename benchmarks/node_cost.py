@@ -10,7 +10,7 @@ from report import Ratio, Section, Target, table
 from scraping import Scrapes, page, scrape
 
 GPUS = 8
-SETTLE_SECONDS = 5.0
+SETTLE_SECONDS = 12.0  # what happens once after the start is over
 ENOUGH_FOR_P999 = 1000
 ONE = "1 scraper, each second"
 TEN = "10 scrapers, each second"
