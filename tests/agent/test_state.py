@@ -121,7 +121,7 @@ def full_disk() -> Iterator[None]:
 
 
 def test_full_disk(tmp_path: Path, state: AccountState, caplog: pytest.LogCaptureFixture) -> None:
-    """A write that breaks off costs a warning, once; the memory of before stays whole, and is renewed later."""
+    """A write that breaks off costs a warning, once; the memory of before stays whole until a later one."""
     file = StateFile(tmp_path, "boot-1")
     file.save(state)
     later = account_after(20).state()
