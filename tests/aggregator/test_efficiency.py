@@ -1,7 +1,7 @@
 """The arithmetic: what a joule bought, of whatever group, and when that may not be said."""
 
 import pytest
-from support.agents import Machine, Workload, serving_machine
+from support.agents import Machine, serving_machine
 from support.fleets import FACILITY, Followed
 
 from perwatt_agent.snapshot import Method
@@ -122,21 +122,6 @@ class TestWorkAndEnergy:
         assert (active, reasons, True) == (item.tokens_per_joule_active, item.reasons, item.valid)
         assert 100 / 300 == item.tokens_per_joule
         assert (active is None) == (item.energy_idle_joules is None)
-
-    def test_a_gpu_in_parts(self) -> None:
-        """What an instance took is estimated; what all owners of its GPU took together was measured."""
-        machine = serving_machine()
-        machine.gpus[0].idle_power_watts = 70.0
-        chat, code = machine.workloads[0], Workload("code", model="qwen", method="mig_slice")
-        chat.method = "mig_activity"
-        code.take(machine.gpus[0].uuid, active=1.0)
-        machine.workloads.append(code)
-        fleet = steady(machine)
-
-        for item in fleet.items("model"):
-            assert (("counter", "estimated"), True) == (item.provenance, item.valid)
-        assert [("counter",)] == [item.provenance for item in fleet.items("gpu")]
-        assert ("counter",) == fleet.item().provenance
 
     def test_unheld_gpus_belong_to_the_fleet(self) -> None:
         """Joules that nobody held are in the fleet's figure, which then has no headline."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.engines
 ROOT = Path(__file__).parents[2]
 TRAIN = Path(__file__).with_name("train.py")
 HELD = 1
-ROWS, ROW_TOKENS, EPOCHS = 16, 32, 3
+ROWS, ROW_TOKENS, EPOCHS = 16, 32, 100  # some seconds: joules come sweep by sweep
 STEPS, BATCH = 7, 32
 # PyTorch is loaded from a cold disk.
 RUN_SECONDS = 600.0
