@@ -39,6 +39,8 @@ RecoveryAction = Literal[
 FabricState = Literal["not_started", "in_progress", "completed"]
 FabricHealth = Literal["healthy", "unhealthy", "limited_capacity"]
 ComputeMode = Literal["default", "exclusive_thread", "prohibited", "exclusive_process"]
+VirtualizationMode = Literal["none", "passthrough", "vgpu", "host_vgpu", "host_vsga"]
+"""Bare metal, in a guest as a whole or as a vGPU, or on a host that shares it out as vGPUs or by vSGA."""
 EccKind = Literal["volatile", "aggregate"]
 """Since the driver was loaded, or over the board's life."""
 EccType = Literal["corrected", "uncorrected"]

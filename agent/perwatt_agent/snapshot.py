@@ -19,6 +19,7 @@ from perwatt_agent.gpufacts import (
     ProcessUse,
     RecoveryAction,
     ThrottleReason,
+    VirtualizationMode,
 )
 from perwatt_agent.gpuhealth import GpuHealth, XidCount
 from perwatt_agent.hostfacts import HostReading, MeterSnapshot, NodeModel
@@ -109,7 +110,7 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     degrees that are left to their limit, `temperature_margin_celsius`, and in `temperature_margins_celsius`
     at which margins they act; those may be negative. `nvlink_errors` count by kind. `mig` is None without
     MIG and empty without an instance, and `mig_slices` how many slices of compute the whole of a divided GPU
-    has. `top_processes` is None where nobody asked for them.
+    has. `top_processes` is None where nobody asked for them, and `active_vgpus` except on a host of vGPUs.
     """
 
     monotonic_seconds: float
@@ -152,6 +153,8 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     recovery_action: RecoveryAction | None = None
     compute_mode: ComputeMode | None = None
     persistence: bool | None = None
+    virtualization_mode: VirtualizationMode | None = None
+    active_vgpus: int | None = None
     mig: tuple[MigReading, ...] | None = None
     mig_slices: int | None = None
     top_processes: tuple[ProcessUse, ...] | None = None

@@ -30,6 +30,7 @@ class StateFile:
 
     def __init__(self, folder: Path, boot_id: str | None = None) -> None:
         self._path = folder / "state.json"
+        self._partial = folder / "state.part"
         self._boot_id = _read_boot_id() if boot_id is None else boot_id
         self._encoder = msgspec.json.Encoder()
         self._saves = True
@@ -49,11 +50,9 @@ class StateFile:
 
     def save(self, account: AccountState) -> None:
         """Replace the file as a whole, so that a crash leaves the old or the new one, never a part."""
-        partial = self._path.with_suffix(".part")
+        content = self._encoder.encode(_File(_VERSION, self._boot_id, account))
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(self._encoder.encode(_File(_VERSION, self._boot_id, account)))
-            partial.replace(self._path)
+            self._replace(content)
         except OSError as error:
             if self._saves:
                 logger.warning(
@@ -65,6 +64,14 @@ class StateFile:
             self._saves = False
         else:
             self._saves = True
+
+    def _replace(self, content: bytes) -> None:
+        try:
+            self._partial.write_bytes(content)
+        except FileNotFoundError:  # no folder yet, or no more
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._partial.write_bytes(content)
+        self._partial.replace(self._path)
 
 
 def _read_boot_id() -> str:

@@ -92,7 +92,7 @@ class TestBySlice:
         books = divided(IDLE)
         books.run(30)
         books.node.slow_seconds = 1_000_000
-        books.run(30)
+        books.run(60)
 
         assert "mig_slice" == books.method("a")
         assert pytest.approx(20.0) == watts(books)["unallocated"]

@@ -88,7 +88,7 @@ class TestSmShare:
         with_processes(books, 0.9, 0.1)
         books.run(30)
         books.node.processes[0] = None
-        books.run(30)
+        books.run(60)
 
         assert "busy_share" == books.method()
 

@@ -25,6 +25,7 @@ from perwatt_agent.snapshot import GpuSnapshot, Snapshot
 
 CODES = (*range(1, 30), 777, 999)
 SICK, WELL = 0, 1
+HOST_VGPU = 3  # a GPU in this mode is asked for more
 SENTINELS = {0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, 0x7FFF_FFFF, 0xFFFF_FFFF / 1000}
 SLOW_PERIOD_SECONDS = 10
 # Once, five seconds, and longer than anything is remembered: the sweeps of each, and how often it fails.
@@ -165,6 +166,7 @@ def driver(tmp_path: Path) -> Iterator[FakeDriver]:
         driver.advance(100.0)
         for gpu in (SICK, WELL):
             driver.set_processes(gpu, [(10, 1 << 30), (11, 2 << 30)], sm_percent=(50, 25))
+            driver.set(gpu, virtualization_mode=HOST_VGPU, vgpu_count=2)
         yield driver
 
 

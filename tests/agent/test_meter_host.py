@@ -8,7 +8,7 @@ import pytest
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.hostfacts import HostReading
-from perwatt_agent.meters.host import HostReader
+from perwatt_agent.meters.host import PERIOD_SECONDS, HostReader
 
 MEMINFO = """\
 MemTotal: 1000 kB
@@ -45,6 +45,7 @@ def test_load(proc: Path, clock: ManualClock) -> None:
     assert HostReading(None, 400 * 1024, 1_000 * 1024) == reader.read()
 
     stat(proc, user=1_030, idle=5_060, iowait=10, guest=30)
+    clock.advance(PERIOD_SECONDS)
     assert pytest.approx(0.3) == reader.read().cpu_utilization_ratio
     assert reader.health.snapshot().success
 
@@ -54,8 +55,20 @@ def test_standing_still(proc: Path, clock: ManualClock) -> None:
     stat(proc, user=1_000, idle=5_000)
     reader = HostReader(clock)
     reader.read()
+    clock.advance(PERIOD_SECONDS)
 
     assert reader.read().cpu_utilization_ratio is None
+
+
+def test_not_every_second(proc: Path, clock: ManualClock) -> None:
+    """What is read stands for the period, however often it is asked for."""
+    stat(proc, user=1_000, idle=5_000)
+    reader = HostReader(clock)
+    first = reader.read()
+    stat(proc, user=1_030, idle=5_060)
+    clock.advance(PERIOD_SECONDS - 0.1)
+
+    assert first is reader.read()
 
 
 def test_unreadable(proc: Path, clock: ManualClock) -> None:

@@ -21,8 +21,8 @@ from perwatt_agent.snapshot import (
 
 # Integrated power bridges gaps of up to this many sampling periods.
 MAX_GAP_PERIODS = 3.0
-# A slow reading is shown for two of its tier's periods of 10 s, with a second to spare for the sweep.
-SLOW_VALID_SECONDS = 21.0
+# A slow reading is shown for two of its tier's periods of 15 s, with a second to spare for the sweep.
+SLOW_VALID_SECONDS = 31.0
 
 
 class AccountState(Struct):

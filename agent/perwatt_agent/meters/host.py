@@ -6,18 +6,29 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
 from perwatt_agent.hostfacts import HostReading
 
+# Two files of /proc cost as much as reading a GPU, and nobody needs a host's load by the second.
+PERIOD_SECONDS = 5.0
+
 
 class HostReader:
-    """Read the load of the machine, or of what the kernel shows as one; two small files of /proc a read."""
+    """Read the load of the machine, or of what the kernel shows as one, every PERIOD_SECONDS at most."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: tuple[float, float] | None = None
+        self._reading = HostReading()
+        self._due_at = 0.0
         self.health = Health("host")
 
     def read(self) -> HostReading:
         """What is known now; processors are busy since the read before, so the first does not tell."""
         started = self._clock.monotonic()
+        if started >= self._due_at:
+            self._due_at = started + PERIOD_SECONDS
+            self._reading = self._read(started)
+        return self._reading
+
+    def _read(self, started: float) -> HostReading:
         try:
             ratio, memory = self._busy_ratio(), psutil.virtual_memory()
             reading = HostReading(ratio, memory.total - memory.available, memory.total)

@@ -25,6 +25,7 @@ from perwatt_agent.nvml.processes import ProcessLoad, compute_processes, heavies
 from perwatt_agent.nvml.tables import ECC_PLACES, slow_fields
 from perwatt_agent.nvml.tools import Tools
 from perwatt_agent.nvml.traits import Traits
+from perwatt_agent.nvml.vgpu import Virtualization
 from perwatt_agent.snapshot import GpuSlowReading
 
 
@@ -41,6 +42,7 @@ class SlowReader:
         self._once = Once(asker, ONCE_CALLS)
         self._thresholds = Once(asker, THRESHOLD_CALLS)
         self._fans = Fans(asker)
+        self._virtualization = Virtualization(asker)
         self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
@@ -63,7 +65,7 @@ class SlowReader:
         facts: Facts = {}
         for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
             facts |= self._asker.ask(handle, alternatives)
-        facts |= self._once.read(handle) | self._fans.read(handle)
+        facts |= self._once.read(handle) | self._fans.read(handle) | self._virtualization.read(handle)
         if self._fields.chosen("temperature_margins_celsius.slowdown") is None:
             facts |= self._thresholds.read(handle)
         if self._numa_node is not None:

@@ -25,7 +25,7 @@ class Timing(Struct, frozen=True):
 
     wait_seconds: float
     hung_seconds: float = 2.0
-    slow_period_seconds: float = 10.0
+    slow_period_seconds: float = 15.0
     lost_retry_seconds: float = 5.0
 
     @staticmethod
