@@ -18,13 +18,15 @@ from perwatt_agent.recording import Recording, RecordingWriter
 from perwatt_exporter.families import GROUPS
 from perwatt_exporter.pages import Pages
 
-# Nobody fills these from a Hopper board without fans in an ordinary server.
+HOST_VGPU = 3
+# Nobody fills these from a Hopper board without fans and guests in an ordinary server.
 NOT_ON_HOPPER = {
     *("perwatt_gpu_retired_pages_total", "perwatt_gpu_retired_pages_pending"),
     *("perwatt_gpu_temperature_threshold_celsius", "perwatt_gpu_fan_speed_ratio"),
     *("perwatt_gpu_os_memory_used_bytes", "perwatt_gpu_os_memory_total_bytes"),
     *("perwatt_gpu_sm_cycles_total", "perwatt_gpu_pipe_cycles_total"),
     *("perwatt_gpu_process_memory_bytes", "perwatt_gpu_process_sm_ratio"),
+    "perwatt_gpu_active_vgpus",
 }
 DEEP_GROUPS = [name for name in GROUPS if name.startswith("gpu_") or name == "mig"]
 
@@ -95,6 +97,7 @@ async def test_at_most_80_calls_a_second(tmp_path: Path, driver: FakeDriver, rec
     """The whole agent over eight GPUs, with processes on each and everything on, in driver time."""
     for gpu in range(8):
         driver.set_processes(gpu, [(4711 + gpu, 1 << 30)], [50])
+        driver.set(gpu, virtualization_mode=HOST_VGPU, vgpu_count=2)
     rig = Rig(tmp_path, driver)
     await rig.run(30)
     before = polls(driver)

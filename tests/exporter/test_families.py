@@ -54,6 +54,7 @@ NO_UNIT = {
     *("perwatt_gpu_retired_pages_total", "perwatt_gpu_retired_pages_pending"),
     *("perwatt_gpu_remapped_rows_total", "perwatt_gpu_remapped_rows_pending"),
     *("perwatt_gpu_remapped_rows_failed", "perwatt_gpu_persistence_enabled"),
+    *("perwatt_gpu_virtualization_mode", "perwatt_gpu_active_vgpus"),
     *("perwatt_gpu_sm_cycles_total", "perwatt_gpu_pipe_cycles_total"),
     *("perwatt_gpu_link_bytes_per_second", "perwatt_mig_slices", "perwatt_mig_multiprocessors"),
     "perwatt_node_meter_up",

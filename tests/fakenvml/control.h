@@ -123,6 +123,8 @@ typedef struct {
     uint32_t fabric_health;
     uint32_t compute_mode;
     uint32_t persistence;
+    int32_t virtualization_mode; /* negative is "not supported" */
+    uint32_t vgpu_count;
     uint32_t mig_capable;
     uint32_t mig_enabled;
     fake_mig_t mig[FAKE_MAX_MIGS];

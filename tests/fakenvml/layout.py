@@ -111,6 +111,8 @@ class Gpu(Structure):
         ("fabric_health", c_uint32),
         ("compute_mode", c_uint32),
         ("persistence", c_uint32),
+        ("virtualization_mode", c_int32),
+        ("vgpu_count", c_uint32),
         ("mig_capable", c_uint32),
         ("mig_enabled", c_uint32),
         ("mig", Mig * MAX_MIGS),

@@ -70,6 +70,8 @@ DEEP_SLOW = replace(
     recovery_action="drain_and_reset",
     compute_mode="exclusive_process",
     persistence=True,
+    virtualization_mode="host_vgpu",
+    active_vgpus=3,
     top_processes=(ProcessUse(4711, 40_960 * MIB, 0.75), ProcessUse(None, 1_024 * MIB, 0.125)),
 )
 SLICE = MigReading(

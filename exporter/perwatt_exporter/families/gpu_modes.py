@@ -2,12 +2,13 @@
 
 from typing import get_args
 
-from perwatt_agent.gpufacts import ComputeMode
+from perwatt_agent.gpufacts import ComputeMode, VirtualizationMode
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import each, of_slow_reading, only, state
 from perwatt_exporter.family import Family
 
 COMPUTE_MODES: tuple[str, ...] = get_args(ComputeMode)
+VIRTUALIZATION_MODES: tuple[str, ...] = get_args(VirtualizationMode)
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_slow_reading(
@@ -45,5 +46,17 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "perwatt_gpu_persistence_enabled",
         "1 if the driver stays loaded while nobody uses the GPU.",
         only(lambda slow: slow.persistence),
+    ),
+    of_slow_reading(
+        "perwatt_gpu_virtualization_mode",
+        "1 for how the GPU is virtualized, else 0.",
+        state(VIRTUALIZATION_MODES, lambda slow: slow.virtualization_mode),
+        ("mode",),
+        {"mode": VIRTUALIZATION_MODES},
+    ),
+    of_slow_reading(
+        "perwatt_gpu_active_vgpus",
+        "Virtual GPUs that run on the GPU; on a host of vGPUs alone.",
+        only(lambda slow: slow.active_vgpus),
     ),
 )
