@@ -26,8 +26,8 @@ GPUS = 8
 LATENCIES_SECONDS = (0.0, 100e-6, 1e-3)
 MIG_GPUS, MIG_INSTANCES = 16, 7
 EVERYTHING = ("--gpu.gpm", "on", "--gpu.processes", "4")
-SETTLE_SECONDS = 12.0  # the slow tier has been round once
-SPAN_SECONDS = 20.0
+SETTLE_SECONDS = 17.0  # the slow tier has been round once
+SPAN_SECONDS = 30.0
 SWEEPS, SWEEP_SECONDS = 40, 0.25
 FLOOR_REPEATS = 15
 

@@ -19,7 +19,7 @@ from support.agent import free_port, get
 
 AGENTS = 50
 INTERVAL_SECONDS = 5
-SETTLE_SECONDS = 12.0
+SETTLE_SECONDS = 17.0
 ASKS_PER_SECOND = 50.0
 TOPICS = (
     "/v1/efficiency?by=model",

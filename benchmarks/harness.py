@@ -17,12 +17,12 @@ class Plan(Struct, frozen=True):
     """
     How long each part is measured; `rest_seconds` and `soak_seconds` are those of all rounds together.
 
-    A round of either is a multiple of the 10 s after which perwatt reads what changes slowly.
+    A round of either is a multiple of the 15 s after which perwatt reads what changes slowly.
     """
 
     starts: int = 5
-    rest_seconds: float = 30.0
-    soak_seconds: float = 60.0
+    rest_seconds: float = 45.0
+    soak_seconds: float = 90.0
     block_seconds: float = 3.0
     rounds: int = 3
     cell_seconds: float = 5.0

@@ -35,6 +35,7 @@ from perwatt_agent import __version__
 Benchmark = Callable[[Plan, Sequence[Exporter]], Section]
 BENCHMARKS: dict[str, Benchmark] = {
     "node_cost": node_cost.run,
+    "node_cost_core": node_cost.run_core,
     "truth": truth.run,
     "tokens": tokens.run,
     "survival": survival.run,
