@@ -11,7 +11,7 @@ from report import Section, Target, table
 from scraping import scrape
 
 SETTLE_SECONDS = 12.0  # what happens once after the start is over, and the slow tier has been round
-SPAN_SECONDS = 10.0  # perwatt reads what changes slowly this often: less would measure it by chance
+SPAN_SECONDS = 15.0  # perwatt reads what changes slowly this often: less would measure it by chance
 GPUS = (1, 8, 16)
 LATENCIES_SECONDS = (0.0, 100e-6, 1e-3)
 
