@@ -27,7 +27,7 @@ CODES = (*range(1, 30), 777, 999)
 SICK, WELL = 0, 1
 HOST_VGPU = 3  # a GPU in this mode is asked for more
 SENTINELS = {0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF, 0x7FFF_FFFF, 0xFFFF_FFFF / 1000}
-SLOW_PERIOD_SECONDS = 10
+SLOW_PERIOD_SECONDS = 15
 # Once, five seconds, and longer than anything is remembered: the sweeps of each, and how often it fails.
 DURATIONS: tuple[tuple[tuple[float, ...], int], ...] = (
     ((SLOW_PERIOD_SECONDS,), 1),

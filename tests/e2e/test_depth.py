@@ -84,7 +84,7 @@ async def test_instances_follow_the_slow_tier(tmp_path: Path, driver: FakeDriver
     await rig.run(3)
     destroy_mig(driver, 0, 1)
     new = create_mig(driver, 0, 5)
-    await rig.run(11)
+    await rig.run(16)
     shown = series(rig)
 
     assert {driver.mig(0, 0).uuid.decode(), driver.mig(0, 2).uuid.decode(), new} == {
@@ -117,7 +117,7 @@ async def test_recordings_hold_it(tmp_path: Path, driver: FakeDriver):
     clock = ManualClock()
     source, _ = build_source(AgentConfig(**ALONE), clock)
     read = []
-    for _ in range(12):
+    for _ in range(17):
         driver.advance(1.0)
         clock.advance(1.0)
         read.append(await source.next())
