@@ -44,6 +44,22 @@ def engine(tmp_path: Path) -> Iterator[Tree]:
         yield tree
 
 
+class Unhurried(ManualClock):
+    """
+    Time is driven by hand, and whoever sleeps lets some of the real one pass: a page that is asked without
+    pause takes up all ports of the machine.
+    """
+
+    async def sleep_until(self, monotonic_seconds: float) -> None:
+        await super().sleep_until(monotonic_seconds)
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return Unhurried()
+
+
 class House:
     """A feed over the kubelet's list, and what it tells round by round."""
 
