@@ -1,7 +1,7 @@
 """The aggregator's HTTP face."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Query, Request, Response
@@ -25,9 +25,7 @@ from perwatt_aggregator.page import page_response
 from perwatt_aggregator.parameters import (
     MIN_WINDOW_SECONDS,
     boundaries_of,
-    compute_dimensions_of,
     dimensions_of,
-    ledger_dimensions_of,
     list_pattern,
     seconds_of,
     window_pattern,
@@ -54,30 +52,19 @@ _Window = Annotated[
         examples=["60s", "5m"],
     ),
 ]
-_By = Annotated[
-    str,
-    Query(
-        pattern=list_pattern(DIMENSIONS, may_be_empty=True),
+
+
+def _grouping(dimensions: tuple[str, ...], *examples: str) -> Any:
+    return Query(
+        pattern=list_pattern(dimensions, may_be_empty=True),
         description="How to group: none, or several, with commas between.",
-        examples=["model", "model,node"],
-    ),
-]
-_LedgerBy = Annotated[
-    str,
-    Query(
-        pattern=list_pattern(LEDGER_DIMENSIONS, may_be_empty=True),
-        description="How to group: none, or several, with commas between.",
-        examples=["facility", "node,workload"],
-    ),
-]
-_ComputeBy = Annotated[
-    str,
-    Query(
-        pattern=list_pattern(COMPUTE_DIMENSIONS, may_be_empty=True),
-        description="How to group: none, or several, with commas between.",
-        examples=["workload", "node,model"],
-    ),
-]
+        examples=list(examples),
+    )
+
+
+_By = Annotated[str, _grouping(DIMENSIONS, "model", "model,node")]
+_LedgerBy = Annotated[str, _grouping(LEDGER_DIMENSIONS, "facility", "node,workload")]
+_ComputeBy = Annotated[str, _grouping(COMPUTE_DIMENSIONS, "workload", "node,model")]
 _Boundaries = Annotated[
     str,
     Query(
@@ -123,17 +110,19 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
         boundary: _Boundaries = ALL_BOUNDARIES,
     ) -> Response:
         """Tokens per joule, by group and boundary."""
-        return _json(aggregator.efficiency(seconds_of(window), dimensions_of(by), boundaries_of(boundary)))
+        return _json(
+            aggregator.efficiency(seconds_of(window), dimensions_of(by, DIMENSIONS), boundaries_of(boundary))
+        )
 
     @_answer(app, "/v1/ledger", Ledger, {"window", "by"})
     async def ledger(window: _Window = WINDOW, by: _LedgerBy = "") -> Response:
         """Where every joule went: one tree for each group, whose leaves sum to its whole."""
-        return _json(aggregator.ledger(seconds_of(window), ledger_dimensions_of(by)))
+        return _json(aggregator.ledger(seconds_of(window), dimensions_of(by, LEDGER_DIMENSIONS)))
 
     @_answer(app, "/v1/compute", Compute, {"window", "by"})
     async def compute(window: _Window = WINDOW, by: _ComputeBy = "workload") -> Response:
         """How much of the compute that was bought works together: from the peak to the models' own FLOPs."""
-        return _json(aggregator.compute(seconds_of(window), compute_dimensions_of(by)))
+        return _json(aggregator.compute(seconds_of(window), dimensions_of(by, COMPUTE_DIMENSIONS)))
 
     @_answer(app, "/v1/facility", Facilities, {"window"})
     async def facility(window: _Window = WINDOW) -> Response:

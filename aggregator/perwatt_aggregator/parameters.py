@@ -1,10 +1,11 @@
 """The parameters of the API: patterns that a client can check by, and what the texts mean."""
 
 import re
+from typing import TypeVar
 
-from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS, Dimension, LedgerDimension
 from perwatt_aggregator.boundary import BOUNDARIES, Boundary
-from perwatt_aggregator.compute.answers import COMPUTE_DIMENSIONS, ComputeDimension
+
+D = TypeVar("D", bound=str)
 
 MIN_WINDOW_SECONDS = 10
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -15,22 +16,10 @@ def seconds_of(window: str) -> float:
     return float(int(window[:-1]) * _UNIT_SECONDS[window[-1]])
 
 
-def dimensions_of(by: str) -> tuple[Dimension, ...]:
-    """Return the dimensions of a list such as model,node; one that is named twice counts once."""
+def dimensions_of(by: str, known: tuple[D, ...]) -> tuple[D, ...]:
+    """Return those of *known* that a list such as model,node names; one that is named twice counts once."""
     named = dict.fromkeys(by.split(","))
-    return tuple(dimension for name in named for dimension in DIMENSIONS if dimension == name)
-
-
-def ledger_dimensions_of(by: str) -> tuple[LedgerDimension, ...]:
-    """Return the dimensions of a list such as facility,node; one that is named twice counts once."""
-    named = dict.fromkeys(by.split(","))
-    return tuple(dimension for name in named for dimension in LEDGER_DIMENSIONS if dimension == name)
-
-
-def compute_dimensions_of(by: str) -> tuple[ComputeDimension, ...]:
-    """Return the dimensions of a list such as node,workload; one that is named twice counts once."""
-    named = dict.fromkeys(by.split(","))
-    return tuple(dimension for name in named for dimension in COMPUTE_DIMENSIONS if dimension == name)
+    return tuple(dimension for name in named for dimension in known if dimension == name)
 
 
 def boundaries_of(boundary: str) -> tuple[Boundary, ...]:

@@ -4,6 +4,8 @@ import errno
 import os
 import socket
 
+from perwatt_agent.configfile.kinds import host_and_port
+
 BACKLOG = 1024
 CURES = {
     errno.EADDRINUSE: "another program listens there; stop it or choose another port",
@@ -22,7 +24,10 @@ def bind(listen_address: str) -> socket.socket:
 
     The socket listens already: what is in the way shows now, and early clients wait instead of failing.
     """
-    host, port = _parse(listen_address)
+    try:
+        host, port = host_and_port(listen_address)
+    except ValueError as error:
+        raise ListenError(f"cannot listen on {listen_address!r}: expected {error}") from None
     try:
         return _listen(host, port)
     except (socket.gaierror, UnicodeError):
@@ -30,15 +35,6 @@ def bind(listen_address: str) -> socket.socket:
     except OSError as error:
         reason = CURES.get(error.errno or 0, os.strerror(error.errno or 0))
     raise ListenError(f"cannot listen on {listen_address}: {reason}")
-
-
-def _parse(listen_address: str) -> tuple[str, int]:
-    host, colon, port = listen_address.rpartition(":")
-    bracketed = host.startswith("[") and host.endswith("]")
-    valid_port = port.isascii() and port.isdigit() and int(port) < 65_536
-    if not colon or not valid_port or (":" in host and not bracketed):
-        raise ListenError(f"cannot listen on {listen_address!r}: expected HOST:PORT, such as 0.0.0.0:9836")
-    return host[1:-1] if bracketed else host, int(port)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.health import Health
+from perwatt_agent.meters.answer import answer
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import CollectorHealth
@@ -72,13 +73,9 @@ class MeterPoller:
         """Read once; what fails is counted, and logged when it begins and when it is over."""
         started = self._clock.monotonic()
         try:
-            samples = tuple(await asyncio.wait_for(self._meter.read(), self._deadline_seconds))
+            samples = await answer(self._samples(), self._deadline_seconds)
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
-        except asyncio.TimeoutError:
-            self._failed("timeout", f"no answer within {self._deadline_seconds:g} s")
-        except Exception as error:  # noqa: BLE001 - a surprise in one meter must not end its polling
-            self._failed("unexpected", repr(error))
         else:
             self._read(samples)
         self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
@@ -95,6 +92,9 @@ class MeterPoller:
 
     def _valid(self, sample: MeterSample) -> float:
         return VALID_PERIODS * (sample.period_seconds or self._meter.interval_seconds)
+
+    async def _samples(self) -> tuple[MeterSample, ...]:
+        return tuple(await self._meter.read())
 
     def _read(self, samples: tuple[MeterSample, ...]) -> None:
         if self._failure:

@@ -1,10 +1,10 @@
 """What a facility's figures come from, asked again and again, and how that fares."""
 
-import asyncio
 import logging
 from typing import Literal, Protocol, get_args
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.meters.answer import answer
 from perwatt_agent.meters.meter import MeterFailure
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,9 @@ class Source:
     async def poll(self) -> None:
         """Ask once; a failure is logged when it begins, and its end as well."""
         try:
-            await asyncio.wait_for(self.asked.ask(), DEADLINE_SECONDS)
+            await answer(self.asked.ask(), DEADLINE_SECONDS)
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
-        except asyncio.TimeoutError:
-            self._failed("timeout", f"no answer within {DEADLINE_SECONDS:g} s")
-        except Exception as error:  # noqa: BLE001 - a surprise in one source must not end its polling
-            self._failed("unexpected", repr(error))
         else:
             if self.failure:
                 logger.info("%s: it answers again", self._label)
