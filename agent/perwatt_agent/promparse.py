@@ -26,6 +26,7 @@ _LINE = re.compile(
 )
 _ESCAPE = re.compile(r"\\([\\n\"])")
 _COMMENT = ord("#")
+_TYPE_LINE = b"\n# TYPE "
 _MAX_LINE_BYTES = 64 * 1024
 _KEY_OVERHEAD_BYTES = 128
 
@@ -56,6 +57,9 @@ class PageParser:
     """
     Parse pages, of one source or of several alike, and keep only the metric names that are *wanted*.
 
+    Where every sample of the source stands below the TYPE line of its family, *families* may name those to
+    look into, as TYPE lines do: what stands below any other is passed over unread, well formed or not.
+
     The cache has two generations of about *cache_bytes* of keys each. A key still in use moves to the
     young one and the rest are forgotten: pages whose labels churn cost time, but not memory.
     """
@@ -64,10 +68,12 @@ class PageParser:
         self,
         wanted: Callable[[str], bool] | Collection[str],
         *,
+        families: Collection[str] | None = None,
         cache_bytes: int = 1024 * 1024,
         max_lines: int = 200_000,
     ) -> None:
         self._wants = wanted if callable(wanted) else frozenset(wanted).__contains__
+        self._families = None if families is None else frozenset(name.encode() for name in families)
         self._cache_bytes = cache_bytes
         self._max_lines = max_lines
         # Keys to their series, or to None where nobody wants them.
@@ -86,7 +92,7 @@ class PageParser:
         self._refuse_other_kinds(page)
         samples: list[tuple[Series, float]] = []
         good = bad = 0
-        for line in page.split(b"\n"):
+        for line in self._lines(page):
             if not line or line[0] == _COMMENT:
                 continue
             # A key that is known was once matched in full, so all that follows it is the value.
@@ -107,6 +113,14 @@ class PageParser:
         if bad > good:
             raise PageError("not_metrics", f"{bad} of {bad + good} lines are no samples")
         return samples
+
+    def _lines(self, page: bytes) -> list[bytes]:
+        """The lines of *page* that may be of interest; a family has one TYPE line, above its samples."""
+        if self._families is None:
+            return page.split(b"\n")
+        untyped, *families = page.split(_TYPE_LINE)
+        wanted = [family for family in families if family[: family.find(b" ")] in self._families]
+        return b"\n# ".join((untyped, *wanted)).split(b"\n")
 
     def _refuse_other_kinds(self, page: bytes) -> None:
         start = page[:64].lstrip()

@@ -24,6 +24,7 @@ from perwatt_aggregator.facts import (
 )
 from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
 from perwatt_exporter.families import ALL
+from perwatt_exporter.family import Family
 from perwatt_exporter.render import format_value
 
 GPU_ENERGY = "perwatt_gpu_energy_joules_total"
@@ -92,6 +93,12 @@ _NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PE
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
 
 
+def families(objectives: Objectives) -> tuple[Family[Snapshot], ...]:
+    """The agent's families that hold what is kept; histograms only where there are *objectives*."""
+    wanted = WANTED if objectives else WANTED - BUCKETS
+    return tuple(family for family in ALL if {family.name, f"{family.name}_bucket"} & wanted)
+
+
 class NotAnAgent(Exception):
     """The page is one of metrics, but no perwatt agent wrote it."""
 
@@ -136,7 +143,9 @@ class PageReader:
 
     def __init__(self, objectives: Objectives = NO_OBJECTIVES) -> None:
         self._objectives = objectives
-        self._parser = PageParser(WANTED if objectives else WANTED - BUCKETS)
+        # An agent writes each family below its TYPE line, and most of its page is none of ours.
+        heads = {head for family in families(objectives) for head in (family.name, family.stem)}
+        self._parser = PageParser(WANTED, families=heads)
         self._known: dict[Series, Counter] = {}
 
     def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
@@ -153,8 +162,7 @@ def sample_of_snapshot(snapshot: Snapshot, objectives: Objectives = NO_OBJECTIVE
     """Return what the agent's page of this snapshot says, without a page between."""
     series = (
         one
-        for family in ALL
-        if family.name in WANTED or (objectives and f"{family.name}_bucket" in BUCKETS)
+        for family in families(objectives)
         for values, value in family.read(snapshot)
         for one in _series(family.name, dict(zip(family.labels, values, strict=True)), value)
     )

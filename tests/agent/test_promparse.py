@@ -164,6 +164,19 @@ class TestWanted:
 
         assert [(Series("perwatt_gpus"), 8.0)] == parser.parse(b"perwatt_gpus 8\nup 1\n")
 
+    def test_families(self) -> None:
+        """Families that are not asked for are passed over, whatever stands in them; all else is read."""
+        page = (
+            b'loose 1\n# HELP up Up.\n# TYPE up gauge\nup{job="\\n# TYPE uptime gauge"} 2\nup?\n'
+            b"# TYPE uptime gauge\nuptime 3\n# TYPE a histogram\na_bucket 4\na?\na?\n# TYPE up gauge\nup 5\n"
+        )
+        parser = PageParser(lambda name: name != "a_bucket", families=["up", "a_bucket"])
+
+        assert [("loose", 1.0), ("up", 2.0), ("up", 5.0)] == [
+            (series.name, value) for series, value in parser.parse(page)
+        ]
+        assert 1 == parser.malformed_lines
+
 
 class TestPages:
     @pytest.mark.parametrize(

@@ -1,24 +1,30 @@
 """Two roads to a reading: over the agent's page, and straight from its snapshot."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from support.agents import Gpu, Machine, Workload, serving_machine
 
-from perwatt_agent.promparse import PageError
+from perwatt_agent.promparse import PageError, PageParser
 from perwatt_agent.snapshot import Histogram, Snapshot
 from perwatt_aggregator.objectives import Objectives, SloConfig
 from perwatt_aggregator.sample import (
     BUCKETS,
     OUTPUT_TOKENS,
+    WANTED,
     WORK,
     Counter,
     NotAnAgent,
     PageReader,
+    families,
     sample_of_snapshot,
 )
 from perwatt_exporter.families import ALL
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.render import Renderer, page
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def written(snapshot: Snapshot, form: Format = "text") -> bytes:
@@ -44,6 +50,19 @@ def test_both_roads_say_the_same(machine: Machine, form: Format) -> None:
     assert sample_of_snapshot(snapshot) == PageReader().read(
         written(snapshot, form), snapshot.monotonic_seconds
     )
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("*.metrics")), ids=lambda path: path.stem)
+def test_nothing_wanted_is_passed_over(path: Path) -> None:
+    """Reading only the families of interest finds what reading every line finds."""
+    heads = {
+        head
+        for family in families(Objectives([SloConfig(time_to_first_token=1.0)]))
+        for head in (family.name, family.stem)
+    }
+    page = path.read_bytes()
+
+    assert PageParser(WANTED).parse(page) == PageParser(WANTED, families=heads).parse(page)
 
 
 @pytest.mark.parametrize("form", ["text", "openmetrics"])
