@@ -1,15 +1,16 @@
 """What reading an engine's page costs the agent: one vLLM page of 100 kB a second."""
 
 import asyncio
+import multiprocessing
 import re
-import threading
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvloop
 from exporters import Exporter, perwatt, side_by_side
-from harness import MIB, Plan, measured, rss_bytes
+from harness import MIB, Plan, measured, rss_bytes, wait_until
 from pages import engine_page_100k
 from report import Section, Target, table
 from support.agent import free_port
@@ -55,9 +56,25 @@ def growing(page: bytes) -> bytes:
 
 @contextmanager
 def served(*pages: Callable[[], bytes]) -> Iterator[int]:
-    """Serve pages from a thread; page *n* at `/n/metrics`, the first one at `/metrics` too."""
-    loop, port = uvloop.new_event_loop(), free_port()
+    """
+    Serve pages, made anew each time; page *n* at `/n/metrics`, the first one at `/metrics` too.
 
+    A process of its own does it: a thread would hold up whoever measures here.
+    """
+    port = free_port()
+    server = multiprocessing.get_context("fork").Process(
+        target=lambda: uvloop.run(_serve(pages, port)), daemon=True
+    )
+    server.start()
+    wait_until(lambda: _listens(port))
+    try:
+        yield port
+    finally:
+        server.kill()
+        server.join()
+
+
+async def _serve(pages: Sequence[Callable[[], bytes]], port: int) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while request := await reader.readuntil(b"\r\n\r\n"):
@@ -68,12 +85,13 @@ def served(*pages: Callable[[], bytes]) -> Iterator[int]:
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
 
-    listener = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", port))
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
+    async with await asyncio.start_server(answer, "127.0.0.1", port) as listener:
+        await listener.serve_forever()
+
+
+def _listens(port: int) -> bool:
     try:
-        yield port
-    finally:
-        listener.close()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        socket.create_connection(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
