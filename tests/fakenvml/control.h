@@ -169,6 +169,7 @@ typedef struct {
     fake_fault_t faults[FAKE_MAX_FAULTS];
     fake_function_t functions[FAKE_MAX_FUNCTIONS];
     fake_gpu_t gpus[FAKE_MAX_GPUS];
+    uint32_t news;        /* counted up, and who waits for events is woken, when there may be something to hear */
     uint64_t event_count; /* ever; the newest lie in the ring */
     int64_t event_sets;   /* made and not freed */
     int64_t dead_sets_freed; /* freed though their generation was over, which may crash a real driver */

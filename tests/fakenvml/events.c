@@ -1,8 +1,11 @@
 /* What the driver tells by itself: XID errors to event sets, bind and unbind to system event sets. */
 #include "control.h"
 
+#include <linux/futex.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 /* A set hears what happens after it was made, of the GPUs that were registered in it. */
 struct nvmlEventSet_st {
@@ -69,14 +72,22 @@ static int next_event(nvmlEventSet_t set, nvmlEventData_t *data) {
     return 0;
 }
 
+/* Sleeps until somebody counts `news` up and wakes us, as the real one sleeps until its device wakes it. */
+static void await_news(uint32_t seen, double seconds) {
+    struct timespec left = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    syscall(SYS_futex, &fake_control()->news, FUTEX_WAIT, seen, &left, NULL, 0);
+}
+
 /* Waits, but not where a test drives the time by hand. */
 nvmlReturn_t nvmlEventSetWait_v2(nvmlEventSet_t set, nvmlEventData_t *data, unsigned int timeout_ms) {
     SYSTEM_CALL(FAKE_NO_GPU);
     double end = real_seconds() + (fake_control()->manual_time ? 0 : timeout_ms * 1e-3);
     for (;;) {
+        uint32_t seen = __atomic_load_n(&fake_control()->news, __ATOMIC_ACQUIRE);
         if (set->generation != fake_control()->generation) return NVML_ERROR_UNINITIALIZED;
         if (next_event(set, data)) return NVML_SUCCESS;
-        if (real_seconds() >= end) return NVML_ERROR_TIMEOUT;
-        nanosleep(&(struct timespec){0, 100000000}, NULL); /* soon enough for a test, seldom enough to measure beside */
+        double left = end - real_seconds();
+        if (left <= 0) return NVML_ERROR_TIMEOUT;
+        await_news(seen, left);
     }
 }

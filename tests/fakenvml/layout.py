@@ -157,6 +157,7 @@ class Control(Structure):
         ("faults", Fault * MAX_FAULTS),
         ("functions", Function * MAX_FUNCTIONS),
         ("gpus", Gpu * MAX_GPUS),
+        ("news", c_uint32),
         ("event_count", c_uint64),
         ("event_sets", c_int64),
         ("dead_sets_freed", c_int64),

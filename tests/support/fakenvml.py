@@ -36,6 +36,8 @@ from fakenvml.layout import (
 from fakenvml.profiles import PROFILES
 from fakenvml.waveforms import Constant, Ramp, Sine, Square, Track, Waveform
 
+from support import futex
+
 __all__ = ["Constant", "FakeDriver", "Injection", "Ramp", "Sine", "Square", "Waveform"]
 
 FOREVER = -1
@@ -240,6 +242,11 @@ class FakeDriver:
         event = self._control.events[count % MAX_EVENTS]
         event.xid, event.gpu = code, gpu
         self._control.event_count = count + 1
+        self._wake_listeners()
+
+    def _wake_listeners(self) -> None:
+        self._control.news += 1
+        futex.wake(ctypes.addressof(self._control) + Control.news.offset)
 
     @property
     def event_sets(self) -> int:
@@ -256,6 +263,7 @@ class FakeDriver:
         self.reset_energy()
         self._control.generation += 1
         self._control.gpm_samples = 0
+        self._wake_listeners()
 
     # How it is used
 
