@@ -1,4 +1,4 @@
-"""What the agent remembers over its own restarts, in one small file that dies with the machine's boot."""
+"""What the agent remembers over its own restarts, in a small file that dies with the machine's boot."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from perwatt_agent.accounting.account import AccountState
+from perwatt_agent.slots import Damaged, Slots
 
 logger = logging.getLogger(__name__)
 
@@ -29,49 +30,43 @@ class StateFile:
     """
 
     def __init__(self, folder: Path, boot_id: str | None = None) -> None:
-        self._path = folder / "state.json"
-        self._partial = folder / "state.part"
+        self._folder = folder
+        self._slots = Slots(folder, "state")
         self._boot_id = _read_boot_id() if boot_id is None else boot_id
         self._encoder = msgspec.json.Encoder()
         self._saves = True
 
     def load(self) -> AccountState | None:
         try:
-            content = self._path.read_bytes()
+            content = self._slots.read()
+            if content is None:
+                return None
             file = msgspec.json.decode(content, type=_File)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.MsgspecError) as error:
-            logger.warning("starting without memory: %s cannot be read (%s); delete it", self._path, error)
+        except (OSError, Damaged, msgspec.MsgspecError) as error:
+            logger.warning(
+                "starting without memory: the state in %s cannot be read (%s); delete it", self._folder, error
+            )
             return None
         if file.version != _VERSION or not self._boot_id or file.boot_id != self._boot_id:
             return None
         return file.account
 
     def save(self, account: AccountState) -> None:
-        """Replace the file as a whole, so that a crash leaves the old or the new one, never a part."""
+        """Keep it on disk: a crash leaves the old state or the new one, never a part."""
         content = self._encoder.encode(_File(_VERSION, self._boot_id, account))
         try:
-            self._replace(content)
+            self._slots.write(content)
         except OSError as error:
             if self._saves:
                 logger.warning(
                     "workload energy will restart at 0 with the agent: cannot write %s (%s); "
                     "make the folder writable or set state_dir",
-                    self._path,
+                    self._folder,
                     error.strerror,
                 )
             self._saves = False
         else:
             self._saves = True
-
-    def _replace(self, content: bytes) -> None:
-        try:
-            self._partial.write_bytes(content)
-        except FileNotFoundError:  # no folder yet, or no more
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._partial.write_bytes(content)
-        self._partial.replace(self._path)
 
 
 def _read_boot_id() -> str:

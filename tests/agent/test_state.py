@@ -2,6 +2,7 @@
 
 import logging
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from support.node import Engine, Node
 
 from perwatt_agent.accounting.account import Account, AccountState
+from perwatt_agent.accounting.attribution import AttributionState
+from perwatt_agent.slots import Slots
 from perwatt_agent.state import StateFile
 
 
@@ -33,7 +36,7 @@ def test_round_trip(tmp_path: Path, state: AccountState) -> None:
     file.save(state)
 
     assert state == StateFile(tmp_path, "boot-1").load()
-    assert ["state.json"] == [path.name for path in tmp_path.iterdir()]
+    assert ["state.0", "state.1"] == sorted(path.name for path in tmp_path.iterdir())
 
 
 def test_nothing_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -66,30 +69,41 @@ def test_real_boot_id(tmp_path: Path, state: AccountState) -> None:
         pytest.param(lambda content: b"", id="empty"),
         pytest.param(lambda content: b"\xff\xfe\x00", id="bytes"),
         pytest.param(lambda content: b"{}", id="foreign"),
-        pytest.param(lambda content: content.replace(b'"accepted_joules"', b'"a"', 1) + b"x", id="trailing"),
-        pytest.param(lambda content: content.replace(b'"version":2', b'"version":"one"'), id="type"),
+        pytest.param(lambda content: content.replace(b'"accepted_joules"', b'"accepted_joulez"'), id="bits"),
+        pytest.param(lambda content: content.replace(b" ", b" 1", 1), id="number"),
     ],
 )
 def test_damaged(
     tmp_path: Path, state: AccountState, damage: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A damaged file is said to be so, once, and the agent starts without memory."""
-    StateFile(tmp_path, "boot-1").save(state)
-    path = tmp_path / "state.json"
-    path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
+    """Files that are both damaged are said to be so, once, and the agent starts without memory."""
+    file = StateFile(tmp_path, "boot-1")
+    file.save(state)
+    file.save(state)
+    for path in tmp_path.iterdir():
+        path.write_bytes(damage(path.read_bytes()))  # type: ignore[operator]
 
     assert StateFile(tmp_path, "boot-1").load() is None
     (record,) = caplog.records
-    assert (logging.WARNING, True) == (record.levelno, str(path) in record.getMessage())
+    assert (logging.WARNING, True) == (record.levelno, str(tmp_path) in record.getMessage())
 
 
 def test_other_version(tmp_path: Path, state: AccountState) -> None:
-    """Memory in another version's form is ignored."""
-    StateFile(tmp_path, "boot-1").save(state)
-    path = tmp_path / "state.json"
-    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":1'))
+    """Memory in another version's form is ignored, and overwritten."""
+    Slots(tmp_path, "state").write(b'{"version":1,"boot_id":"boot-1","account":{"gpus":{}}}')
+
+    file = StateFile(tmp_path, "boot-1")
+    assert file.load() is None
+    file.save(state)
+    assert state == StateFile(tmp_path, "boot-1").load()
+
+
+def test_other_form(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is whole but no memory is said to be so."""
+    Slots(tmp_path, "state").write(b'{"version":"one"}')
 
     assert StateFile(tmp_path, "boot-1").load() is None
+    assert "delete it" in caplog.text
 
 
 def test_folder_that_cannot_be_written(
@@ -129,16 +143,45 @@ def test_full_disk(tmp_path: Path, state: AccountState, caplog: pytest.LogCaptur
         for _ in range(3):
             file.save(later)
     assert 1 == len(caplog.records)
-    assert 64 == (tmp_path / "state.part").stat().st_size
+    assert 64 == (tmp_path / "state.0").stat().st_size
     assert state == StateFile(tmp_path, "boot-1").load()
 
     file.save(later)
     assert later == StateFile(tmp_path, "boot-1").load()
 
 
-def test_crash_while_saving(tmp_path: Path, state: AccountState) -> None:
-    """What an agent wrote in part is never loaded: the file before it still is."""
-    StateFile(tmp_path, "boot-1").save(state)
-    (tmp_path / "state.part").write_bytes(b'{"version":1,"boot_id":"boot-1","acc')
+@pytest.mark.parametrize("saves", [1, 2, 3])
+def test_crash_while_saving(tmp_path: Path, state: AccountState, saves: int) -> None:
+    """What an agent wrote in part is never loaded: what it had written before that still is."""
+    file = StateFile(tmp_path, "boot-1")
+    for _ in range(saves):
+        file.save(state)
+    with full_disk():
+        file.save(account_after(20).state())
 
-    assert state == StateFile(tmp_path, "boot-1").load()
+    later = StateFile(tmp_path, "boot-1")
+    assert state == later.load()
+    later.save(account_after(21).state())
+    assert account_after(21).state() == StateFile(tmp_path, "boot-1").load()
+
+
+def test_shorter_than_before(tmp_path: Path, state: AccountState) -> None:
+    """What is left of a longer memory behind a shorter one is none of it."""
+    file = StateFile(tmp_path, "boot-1")
+    for _ in range(2):
+        file.save(state)
+    shorter = AccountState({}, AttributionState({}, {}))
+    file.save(shorter)
+
+    assert shorter == StateFile(tmp_path, "boot-1").load()
+
+
+def test_deleted_meanwhile(tmp_path: Path, state: AccountState) -> None:
+    """Whoever clears the folder of a running agent costs it nothing: the next saves are found again."""
+    file = StateFile(tmp_path / "state", "boot-1")
+    for _ in range(2):
+        file.save(state)
+    shutil.rmtree(tmp_path / "state")
+    file.save(state)
+
+    assert state == StateFile(tmp_path / "state", "boot-1").load()

@@ -1,6 +1,5 @@
 """A real agent under siege: too many scrapers, no descriptors, doubtful requests, no room for its state."""
 
-import json
 import resource
 import signal
 import socket
@@ -13,6 +12,8 @@ from pathlib import Path
 import pytest
 from support.agent import Page, PerwattProcess, perwatt
 from support.fakenvml import FakeDriver
+
+from perwatt_agent.state import StateFile
 
 SCRAPERS = 1_000
 PATIENCE_SECONDS = 60.0
@@ -171,19 +172,20 @@ def test_no_room_for_the_state(tmp_path: Path, driver: FakeDriver) -> None:
 def test_a_full_disk(tmp_path: Path, driver: FakeDriver) -> None:
     """Where neither state nor log can be written the agent samples on, and remembers as soon as it can."""
     arguments = ("agent", "--sample-interval", "100ms")
-    state = tmp_path / "state.json"
+    state = StateFile(tmp_path)
     with perwatt(tmp_path, *arguments, environment=driver.environment()) as agent:
-        agent.wait_for(lambda page: all_up(page) and state.exists())
+        agent.wait_for(lambda page: all_up(page) and state.load())
         _, hard = resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (16, hard))
         time.sleep(0.5)
-        kept, taken = state.read_bytes(), taken_at(agent.page())
+        kept, taken = state.load(), taken_at(agent.page())
         agent.wait_for(lambda page: all_up(page) and taken_at(page) > taken + 1.0)
-        assert kept == state.read_bytes()
+        assert kept == state.load()
 
         resource.prlimit(agent.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
-        agent.wait_for(lambda _: kept != state.read_bytes())
-        assert (0, True) == (agent.stop()[0], json.loads(state.read_bytes())["version"] > 0)
+        agent.wait_for(lambda _: kept != state.load())
+        assert 0 == agent.stop()[0]
+    assert state.load() is not None
 
 
 def taken_at(page: Page) -> float:
