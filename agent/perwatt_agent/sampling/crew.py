@@ -75,11 +75,11 @@ class Crew:
     def __init__(self, name: str, clock: Clock) -> None:
         self._name = name
         self._clock = clock
-        self._batches: SimpleQueue[_Batch] = SimpleQueue()
-        self._idle = 0
-        self._lock = threading.Lock()
+        # Whoever rested least is the next to work: its caches are the warmest.
+        self._resting: list[SimpleQueue[_Batch]] = []
         self._threads = 1
         self._batches_left = 0
+        self._waited_seconds = 0.0
         self._short_handed = False
 
     async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
@@ -108,24 +108,27 @@ class Crew:
         """
         A batch by one thread tells how many the next ones are to have.
 
-        By several it would not: threads that compute wait for each other, as if the driver were slow.
+        By several it would not: threads that compute wait for each other, as if the driver were slow. Nor by
+        one batch alone: a busy machine may hold up any.
         """
+        waited_seconds, self._waited_seconds = min(waited_seconds, self._waited_seconds), waited_seconds
         self._threads = max(1, math.ceil(waited_seconds / QUICK_SECONDS))
         self._batches_left = BATCHES_SIDE_BY_SIDE if self._threads > 1 else 0
 
     def _put_to_work(self, batch: "_Batch", threads: int) -> None:
         for _ in range(threads):
-            with self._lock:
-                rested = self._idle > 0
-                self._idle -= rested
-            if not rested and not self._hire():
-                return
-            self._batches.put(batch)
+            try:
+                self._resting.pop().put(batch)
+            except IndexError:
+                if not self._hire(batch):
+                    return
 
-    def _hire(self) -> bool:
-        """Whether there is another thread; where their number is limited there may be none."""
+    def _hire(self, batch: "_Batch") -> bool:
+        """Whether another thread works on this batch; where their number is limited there may be none."""
+        batches: SimpleQueue[_Batch] = SimpleQueue()
+        batches.put(batch)
         try:
-            threading.Thread(target=self._work, name=self._name, daemon=True).start()
+            threading.Thread(target=self._work, args=(batches,), name=self._name, daemon=True).start()
         except RuntimeError:
             if not self._short_handed:
                 logger.warning("no thread can be had to read GPUs: allow perwatt more (TasksMax, pids.max)")
@@ -134,15 +137,19 @@ class Crew:
             self._short_handed = False
         return not self._short_handed
 
-    def _work(self) -> None:
+    def _work(self, batches: "SimpleQueue[_Batch]") -> None:
         while True:
-            self._batches.get().work()
-            with self._lock:
-                self._idle += 1
+            batch = batches.get()
+            was_last = batch.work()
+            # Before the end is told: whoever waits for it may have the next batch at once.
+            self._resting.append(batches)
+            if was_last:
+                batch.tell_end()
+            del batch
 
 
 class _Batch:
-    """Calls of which each thread takes the next, until none waits; the last to end says so to the loop."""
+    """Calls of which each thread takes the next, until none waits."""
 
     def __init__(self, calls: Sequence[Call[T]]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -161,19 +168,22 @@ class _Batch:
             with suppress(IndexError):  # somebody begins it just now
                 self._waiting.popleft().withdraw()
 
-    def work(self) -> None:
+    def work(self) -> bool:
+        """Make calls until none waits; whether the last of all that were to end ended here."""
+        was_last = False
         while True:
             try:
                 call = self._waiting.popleft()
             except IndexError:
-                return
+                return was_last
             call.make()
             with self._lock:
                 self._unfinished -= 1
-                last = self._unfinished == 0
-            if last:
-                with suppress(RuntimeError):  # the loop has closed: nobody waits any more
-                    self._loop.call_soon_threadsafe(self._end)
+                was_last = self._unfinished == 0
+
+    def tell_end(self) -> None:
+        with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._end)
 
     def _end(self) -> None:
         if not self.over.done():
