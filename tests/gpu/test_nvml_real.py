@@ -107,8 +107,8 @@ def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table])
         for table in tables:
             batch = FieldBatch(field for fields in table.values() for field in fields)
             latencies(f"batch of {len(batch.read(handle)[1])} fields", partial(batch.read, handle))
-        rows = (*fast.SINGLE_CALLS, fast.MEMORY, *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
-        calls = [fast.utilization, *(call for alternatives in rows for call in alternatives[:1])]
+        rows = (*fast.single_calls(), *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
+        calls = [fast.utilization(), *(call for alternatives in rows for call in alternatives[:1])]
         calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
         for call in [*calls, fast.power_usage, slow.limit_enforced, slow.compute_processes]:
             try:
@@ -124,7 +124,7 @@ def test_fields_and_scopes(devices: tuple[NvmlDevice, ...], tables: tuple[Table,
     fields = [field for table in tables for fields in table.values() for field in fields]
     for device in devices:
         code, replies = FieldBatch(fields).read(device._handle)
-        for field, (field_code, number) in replies.items():
+        for field, (field_code, number) in zip(fields, replies, strict=True):
             print(f"  field {field.id} scope {field.scope}: code {field_code}, {number}")
 
         assert 0 == code

@@ -12,7 +12,9 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.nvml.errors import SUCCESS, Meaning, describe, raise_failure
 from perwatt_agent.nvml.gate import Gate
 
+# A wait is over soon enough for a generation to end. Several in a row wake nobody but their own thread.
 WAIT_MILLISECONDS = 1_000
+WAITS_IN_A_ROW = 3
 REGISTER_AGAIN_SECONDS = 30.0
 TIMEOUT = 10
 
@@ -44,18 +46,26 @@ class NvmlWatch:
 
     def wait(self) -> XidError | None:
         """
-        The next XID error, or None when there was none for a second.
+        The next XID error, or None when there was none for some seconds, or something changed.
 
         Raises GpuFailure when the driver cannot be listened to for now, NothingToHear when its GPUs never
         tell, and GenerationEnded.
         """
-        with self._gate:
-            self._welcome()
-            if self._set is None:
-                self._begin()
-            elif self._missing and self._clock.monotonic() >= self._register_at:
-                self._register()
-            return self._listen()
+        for _ in range(WAITS_IN_A_ROW):
+            begun = self._clock.monotonic()
+            with self._gate:
+                heard = self._wait()
+            if heard is not None or self._clock.monotonic() - begun < WAIT_MILLISECONDS / 2000:
+                return heard
+        return None
+
+    def _wait(self) -> XidError | None:
+        self._welcome()
+        if self._set is None:
+            self._begin()
+        elif self._missing and self._clock.monotonic() >= self._register_at:
+            self._register()
+        return self._listen()
 
     def free(self) -> None:
         """Give the set back: only while the generation lives, and no wait is under way."""
@@ -108,17 +118,20 @@ class NvmlWatch:
         return SUCCESS
 
     def _listen(self) -> XidError | None:
+        data = pynvml.c_nvmlEventData_t()
+        # Not through the binding's own function, which raises an exception each time that nothing happened.
         try:
-            data = pynvml.nvmlEventSetWait_v2(self._set, WAIT_MILLISECONDS)
+            wait = pynvml._nvmlGetFunctionPointer("nvmlEventSetWait_v2")
+            code = int(wait(self._set, ctypes.byref(data), ctypes.c_uint(WAIT_MILLISECONDS)))
         except pynvml.NVMLError as error:
             code = int(error.value)
-        else:
-            uuid = self._heard.get(_address(data.device))
-            is_xid = data.eventType == pynvml.nvmlEventTypeXidCriticalError
-            return XidError(uuid, int(data.eventData)) if is_xid and uuid is not None else None
-        if code != TIMEOUT:
+        if code == TIMEOUT:
+            return None
+        if code != SUCCESS:
             self._fail(code, "nvmlEventSetWait")
-        return None
+        uuid = self._heard.get(_address(data.device))
+        is_xid = data.eventType == pynvml.nvmlEventTypeXidCriticalError
+        return XidError(uuid, int(data.eventData)) if is_xid and uuid is not None else None
 
     def _fail(self, code: int, call: str) -> None:
         if describe(code).meaning is Meaning.ENDED:

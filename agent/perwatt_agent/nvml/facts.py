@@ -41,9 +41,10 @@ class Asker:
         Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
         """
         for call in alternatives:
-            if self._clock.monotonic() < self._not_before.get(call, -math.inf):
+            if call in self._not_before and self._clock.monotonic() < self._not_before[call]:
                 continue
-            self.failed.pop(call.__name__, None)
+            if self.failed:
+                self.failed.pop(call.__name__, None)
             try:
                 return call(handle)
             except pynvml.NVMLError as error:

@@ -27,7 +27,7 @@ GPU, MODULE = 0, 1  # scopes of power: the GPU alone; CPU and GPU together, on G
 ALL_LINKS = 0xFFFF_FFFF  # scope of links: the sum over all of them
 
 
-class Field(Struct, frozen=True):
+class Field(Struct, frozen=True, cache_hash=True):
     """One numbered field in one scope, and how its raw number becomes base units."""
 
     id: int
@@ -35,8 +35,9 @@ class Field(Struct, frozen=True):
     scope: int = GPU
 
 
-# nvmlFieldValue_t: id, scope, timestamp, latency, type of the value, return code, value.
-_ENTRY = struct.Struct("=IIqqii8s")
+# nvmlFieldValue_t: id, scope, timestamp, latency, and then what counts: type of the value, code, value.
+_ENTRY = struct.Struct("=24x16s")
+_REPLY = struct.Struct("=ii8s")
 
 # nvmlValueType_t -> how to read the eight bytes of the value.
 _VALUES = dict(enumerate(map(struct.Struct, ("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))))
@@ -46,32 +47,63 @@ Reply: TypeAlias = tuple[int, float]
 
 
 class FieldBatch:
-    """One call for a fixed list of fields."""
+    """One call for a fixed list of fields; `failing` are those whose own code was a failure in the latest."""
 
     def __init__(self, fields: Iterable[Field]) -> None:
-        self._fields = tuple(fields)
-        self._array = (pynvml.c_nvmlFieldValue_t * len(self._fields))()
-        for entry, field in zip(self._array, self._fields, strict=True):
+        self.fields = tuple(fields)
+        self.failing: set[Field] = set()
+        self._array = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
+        for entry, field in zip(self._array, self.fields, strict=True):
             entry.fieldId, entry.scopeId = field.id, field.scope
-        self._count = ctypes.c_int(len(self._fields))
+        self._count = ctypes.c_int(len(self.fields))
+        self._entries = [b""] * len(self.fields)
+        self._replies: list[Reply] = [(SUCCESS, 0)] * len(self.fields)
 
-    def read(self, handle: Any) -> tuple[int, dict[Field, Reply]]:
-        """The call's return code, and each field's own code and raw number."""
+    def read(self, handle: Any) -> tuple[int, list[Reply]]:
+        """The call's return code, and each field's own code and raw number; the same tuple while it stays."""
         try:
             function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
         except pynvml.NVMLError as error:
-            return error.value, {}
+            return error.value, []
         code = function(handle, self._count, self._array)
-        entries = _ENTRY.iter_unpack(self._array) if code == SUCCESS else ()
-        return code, {field: _decode(*entry) for field, entry in zip(self._fields, entries, strict=False)}
+        if code != SUCCESS:
+            return code, []
+        for place, (entry,) in enumerate(_ENTRY.iter_unpack(self._array)):
+            if entry != self._entries[place]:
+                self._take(place, entry)
+        return code, self._replies
+
+    def _take(self, place: int, entry: bytes) -> None:
+        reply = _decode(*_REPLY.unpack(entry))
+        self._entries[place], self._replies[place] = entry, reply
+        if reply[0] == SUCCESS:
+            self.failing.discard(self.fields[place])
+        else:
+            self.failing.add(self.fields[place])
 
 
-def _decode(_id: int, _scope: int, _time: int, _latency: int, kind: int, code: int, raw: bytes) -> Reply:
+def _decode(kind: int, code: int, raw: bytes) -> Reply:
     if code != SUCCESS:
         return code, 0
     if kind not in _VALUES:
         return INVALID_ARGUMENT, 0  # a type that this code cannot read, so the fact is as good as absent
     return code, _VALUES[kind].unpack(raw)[0]
+
+
+class _Place:
+    """Where in a batch a fact comes from, and where it goes; `value` belongs to `reply`."""
+
+    __slots__ = ("field", "group", "key", "number", "reply", "value")
+
+    def __init__(self, number: int, field: Field, fact: str) -> None:
+        self.number = number
+        self.field = field
+        self.group, _, self.key = fact.rpartition(".")
+        self.reply: Reply | None = None
+        self.value: Any = None
+
+    def take(self, reply: Reply) -> None:
+        self.reply, self.value = reply, self.field.convert(reply[1])
 
 
 class FieldFacts:
@@ -83,19 +115,19 @@ class FieldFacts:
     """
 
     def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
-        self._candidates: dict[str, tuple[Field, ...]] = dict(table)
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
         self._failed = failed
-        self._batch = self._new_batch()
+        self._ask_for(dict(table))
 
     @property
     def exhausted(self) -> bool:
         """Whether the GPU gives none of the facts by field, so that the batch is not called at all."""
-        return not any(self._candidates.values())
+        return not self._places
 
     def chosen(self, fact: str) -> Field | None:
         """The best field that may still give the fact."""
-        return next(iter(self._candidates[fact]), None)
+        fields = self._candidates[fact]
+        return fields[0] if fields else None
 
     def read(self, handle: Any) -> Facts:
         """
@@ -109,14 +141,16 @@ class FieldFacts:
         if code != SUCCESS:
             self._give_up_or_raise(code)
             return {}
-        self._raise_if_dead(replies)
-        self._settle(replies)
+        if self._batch.failing or not self._settled:
+            by_field = dict(zip(self._batch.fields, replies, strict=True))
+            self._raise_if_dead(by_field)
+            replies = self._settle(by_field)
         return self._facts(replies)
 
     def _give_up_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
             raise_failure(code, "nvmlDeviceGetFieldValues")
-        self._candidates = dict.fromkeys(self._candidates, ())
+        self._ask_for(dict.fromkeys(self._candidates, ()))
 
     def _raise_if_dead(self, replies: Mapping[Field, Reply]) -> None:
         failed = [code for code, _ in replies.values() if code != SUCCESS]
@@ -126,33 +160,39 @@ class FieldFacts:
         if transient and len(failed) == len(replies):
             raise_failure(transient[0], "nvmlDeviceGetFieldValues")
 
-    def _settle(self, replies: Mapping[Field, Reply]) -> None:
+    def _settle(self, replies: Mapping[Field, Reply]) -> list[Reply]:
+        """Drop the candidates that are out, and return the replies of those that are left."""
         left = {fact: _not_refused(fields, replies) for fact, fields in self._candidates.items()}
         settled = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
         if energy := settled.get("energy_joules"):
             settled["power_watts"] = _same_scope(energy, left["power_watts"], replies)
         if settled != self._candidates:
-            self._candidates = settled
-            self._batch = self._new_batch()
+            self._ask_for(settled)
+        return [replies[field] for field in self._batch.fields]
 
-    def _facts(self, replies: Mapping[Field, Reply]) -> Facts:
+    def _facts(self, replies: list[Reply]) -> Facts:
+        """What is named `group.key` is gathered in a dictionary of its group."""
         facts: Facts = {}
         for name in self._names if self._failed else ():
             self._failed.pop(name, None)
-        for fact in self._candidates:
-            field = self.chosen(fact)
-            if field is None:
+        for place in self._places:
+            reply = replies[place.number]
+            if reply[0] != SUCCESS:
+                self._failed[f"field {place.field.id}"] = describe(reply[0]).word
                 continue
-            if replies[field][0] != SUCCESS:
-                self._failed[f"field {field.id}"] = describe(replies[field][0]).word
-                continue
-            value = field.convert(replies[field][1])
-            if value is not None:
-                facts[fact] = value
+            if reply is not place.reply:
+                place.take(reply)
+            if place.value is not None:
+                (facts.setdefault(place.group, {}) if place.group else facts)[place.key] = place.value
         return facts
 
-    def _new_batch(self) -> FieldBatch:
-        return FieldBatch(field for fields in self._candidates.values() for field in fields)
+    def _ask_for(self, candidates: dict[str, tuple[Field, ...]]) -> None:
+        self._candidates = candidates
+        self._settled = all(len(fields) <= 1 for fields in candidates.values())
+        self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
+        numbers = {field: number for number, field in enumerate(self._batch.fields)}
+        best = {fact: fields[0] for fact, fields in candidates.items() if fields}
+        self._places = [_Place(numbers[field], field, fact) for fact, field in best.items()]
 
 
 def nested(facts: Facts) -> Facts:

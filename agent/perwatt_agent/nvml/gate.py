@@ -13,7 +13,8 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
         self._inside = 0
         self._is_shut = False
 
@@ -23,17 +24,18 @@ class Gate:
 
     def shut(self, wait_seconds: float) -> bool:
         """Let nobody in any more; whether all who were inside have left by then."""
-        with self._changed:
+        with self._lock:
             self._is_shut = True
-            return self._changed.wait_for(lambda: not self.busy, wait_seconds)
+            return self._left.wait_for(lambda: not self.busy, wait_seconds)
 
     def __enter__(self) -> None:
-        with self._changed:
+        with self._lock:
             if self._is_shut:
                 raise GenerationEnded("its generation is over")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
-        with self._changed:
+        with self._lock:
             self._inside -= 1
-            self._changed.notify_all()
+            if self._is_shut:
+                self._left.notify_all()

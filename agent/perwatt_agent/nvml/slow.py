@@ -47,7 +47,7 @@ class SlowReader:
 
     def read(self, handle: Any) -> GpuSlowReading:
         """Raises GpuFailure and GenerationEnded."""
-        facts: Facts = dict(self._fields.read(handle))
+        facts = self._fields.read(handle)
         for fact, call in LIMIT_CALLS.items():
             if self._fields.chosen(fact) is None:
                 facts |= self._asker.ask(handle, (call,))
