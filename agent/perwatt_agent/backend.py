@@ -56,7 +56,7 @@ class Watch(Protocol):
 
     def wait(self) -> XidError | None:
         """
-        Block until a GPU tells of an error; None when none did for about a second, or sooner.
+        Block until a GPU tells of an error; None when none did for some seconds, or sooner.
 
         Raises GpuFailure when nothing can be heard for now, NothingToHear and GenerationEnded.
         """

@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 # Waits between attempts to listen; the last one repeats.
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-# A wait lasts a second. One that ends sooner without a word, and any beyond so many words, is followed by the
-# next only with the next sweep, so that no driver can keep the agent busy.
+# A wait lasts some seconds. One that ends at once without a word, and any beyond so many words, is followed
+# by the next only with the next sweep, so that no driver can keep the agent busy.
 EARLY_SECONDS = 0.1
 MAX_EVENTS_A_SWEEP = 64
 HUNG_SECONDS = 5.0
