@@ -1,5 +1,6 @@
 """From the readings of a sweep to the Snapshot that is published: pure accounting, no input or output."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 from msgspec import Struct, field
@@ -56,10 +57,12 @@ class Account:
         self._calibration = calibration or {}
         self._idle_watts = idle_watts or {}
         remembered = state.energy if state else {}
-        self._energy = {
-            uuid: EnergyAccount(self._max_gap_seconds, energy) for uuid, energy in remembered.items()
-        }
-        self._idle = {uuid: IdlePower(watts) for uuid, watts in (state.idle_watts if state else {}).items()}
+        self._energy = defaultdict(
+            lambda: EnergyAccount(self._max_gap_seconds),
+            {uuid: EnergyAccount(self._max_gap_seconds, energy) for uuid, energy in remembered.items()},
+        )
+        learnt = state.idle_watts if state else {}
+        self._idle = defaultdict(IdlePower, {uuid: IdlePower(watts) for uuid, watts in learnt.items()})
         self._attribution = Attribution(state.attribution if state else None)
         self._slow: dict[str, GpuSlowReading] = {}
         self._meters = MeterBooks(interval_seconds, model, state.meters if state else None)
@@ -106,8 +109,7 @@ class Account:
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
         slow = self._fresh_slow(info.uuid, reading.monotonic_seconds)
-        account = self._energy.setdefault(info.uuid, EnergyAccount(self._max_gap_seconds))
-        energy = account.add(reading, _most_watts(slow), readings.generation)
+        energy = self._energy[info.uuid].add(reading, _most_watts(slow), readings.generation)
         idle_watts = self._idle_power(info, reading, slow)
         if energy is not None:
             accepted, covered = energy.accepted_joules, energy.covered_seconds
@@ -118,7 +120,7 @@ class Account:
 
     def _idle_power(self, info: GpuInfo, reading: GpuReading, slow: GpuSlowReading | None) -> float | None:
         """The GPU's idle power in watts: configured, else learnt, else unknown."""
-        idle = self._idle.setdefault(info.uuid, IdlePower())
+        idle = self._idle[info.uuid]
         idle.add(reading, slow, held=self._attribution.is_held(info.uuid))
         return self._idle_watts.get(info.name, idle.watts)
 

@@ -1,5 +1,7 @@
 """Say of each snapshot how its GPUs fare and what happened since the one before."""
 
+from collections import defaultdict
+
 from msgspec.structs import replace
 
 from perwatt_agent.diagnosis.changes import changes
@@ -21,7 +23,7 @@ class Diagnosis:
 
     def __init__(self, events: EventRing) -> None:
         self.events = events
-        self._pasts: dict[str, Past] = {}
+        self._pasts: defaultdict[str, Past] = defaultdict(Past)
         self._last: Snapshot | None = None
         self._heard = 0
 
@@ -46,19 +48,16 @@ class Diagnosis:
         return replace(judged, events=self.events.counts())
 
     def _gpu(self, gpu: GpuSnapshot, snapshot: Snapshot) -> GpuSnapshot:
-        past = self._past(gpu.info.uuid)
+        past = self._pasts[gpu.info.uuid]
         now, backend_up = snapshot.monotonic_seconds, snapshot.backend.up
         case = past.case(gpu, now, snapshot.workloads, backend_up=backend_up)
         return replace(gpu, health=judge(case), xids=past.xids())
-
-    def _past(self, uuid: str) -> Past:
-        return self._pasts.setdefault(uuid, Past())
 
     def _hear(self, xid: XidEvent, snapshot: Snapshot) -> None:
         if xid.number <= self._heard:
             return
         self._heard = xid.number
-        self._past(xid.uuid).hear(xid.code, xid.monotonic_seconds, xid.unix_seconds)
+        self._pasts[xid.uuid].hear(xid.code, xid.monotonic_seconds, xid.unix_seconds)
         known = meaning_of(xid.code)
         names = {gpu.info.uuid: f"GPU {gpu.info.index} ({gpu.info.name})" for gpu in snapshot.gpus}
         message = f"{names.get(xid.uuid, xid.uuid)}: XID {xid.code}, {known.meaning}."

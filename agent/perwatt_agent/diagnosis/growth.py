@@ -25,7 +25,7 @@ class Growth:
 
     @property
     def gained(self) -> float:
-        return sum(step for _, step in self._steps)
+        return sum(step for _, step in self._steps) if self._steps else 0.0
 
     @property
     def steps(self) -> int:

@@ -13,6 +13,7 @@ from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Work
 HOUR = 3600.0
 XID_SECONDS: dict[XidClass, float] = {"fatal": 24 * HOUR, "warning": HOUR, "application": 600.0}
 """How long an XID error is held against a GPU, unless it was lost and came back since."""
+NO_XIDS = dict.fromkeys(XID_SECONDS, 0)
 POWER_BRAKE_SECONDS = 300.0
 NVLINK_SECONDS = 600.0
 LOAD_RATIO = 0.1
@@ -107,6 +108,8 @@ class Past:
             self._xids = []
 
     def _recent_xids(self, now: float) -> dict[XidClass, int]:
+        if not self._xids:
+            return NO_XIDS
         self._xids = [(at, kind) for at, kind in self._xids if now - at <= XID_SECONDS[kind]]
         kinds = [kind for _, kind in self._xids]
         return {kind: kinds.count(kind) for kind in XID_SECONDS}
