@@ -17,6 +17,7 @@ from support.agent import free_port
 
 SETTLE_SECONDS = 4.0
 TOKENS_PER_SECOND = 1000.0
+NO_EVENTS = b'{"items":[],"next":"0-0","schema_version":1}'
 _TOKENS = re.compile(rb"^(vllm:generation_tokens_total\{[^}]*\}) \S+$", re.MULTILINE)
 
 
@@ -57,7 +58,8 @@ def growing(page: bytes) -> bytes:
 @contextmanager
 def served(*pages: Callable[[], bytes]) -> Iterator[int]:
     """
-    Serve pages, made anew each time; page *n* at `/n/metrics`, the first one at `/metrics` too.
+    Serve pages, made anew each time; page *n* at `/n/metrics`, the first one at `/metrics` too. Whoever asks
+    for events is told that there are none.
 
     A process of its own does it: a thread would hold up whoever measures here.
     """
@@ -79,7 +81,8 @@ async def _serve(pages: Sequence[Callable[[], bytes]], port: int) -> None:
         try:
             while request := await reader.readuntil(b"\r\n\r\n"):
                 path = request.split(b" ", 2)[1].split(b"/")
-                body = pages[int(path[1]) if path[1].isdigit() else 0]()
+                page = pages[int(path[1]) if path[1].isdigit() else 0]
+                body = page() if path[-1] == b"metrics" else NO_EVENTS
                 writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):

@@ -7,7 +7,7 @@ from support.engine_pages import engine_page
 PAGE = "vllm-0.32.0-3-underload-4"
 PAGE_BYTES = 100_000
 _COUNTER = re.compile(rb"^(perwatt_\w+_total(?:\{[^}]*\})?) (\S+)$", re.MULTILINE)
-_STILL = re.compile(b"failures|requests|loading|idle|unattributed")
+_STILL = re.compile(b"events|failures|requests|loading|idle|unattributed")
 _TIMESTAMP = re.compile(rb"^(perwatt_\w+_timestamp_seconds(?:\{[^}]*\})?) \S+$", re.MULTILINE)
 
 
