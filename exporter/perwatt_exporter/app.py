@@ -1,6 +1,7 @@
 """The agent's HTTP face: its metrics, a landing page, and whether the process lives."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from perwatt_agent.diagnosis.ring import EventRing
@@ -10,7 +11,7 @@ from perwatt_exporter.events import events_handler
 from perwatt_exporter.families import ALL
 from perwatt_exporter.family import Collected, Family
 from perwatt_exporter.landing import Link, landing_page
-from perwatt_exporter.negotiate import choose_encoding, choose_offer
+from perwatt_exporter.negotiate import Encoding, Offer, choose_encoding, choose_offer
 from perwatt_exporter.pages import Pages
 from perwatt_exporter.process import ProcessMetrics
 from perwatt_exporter.work import WorkTaker, work_route
@@ -61,6 +62,11 @@ def metrics_handler(pages: Pages[Any]) -> Handler:
         headers = [(b"vary", b"accept, accept-encoding")]
         if encoding != "identity":
             headers.append((b"content-encoding", encoding.encode("ascii")))
-        return Response(200, offer.content_type, pages.body(offer.format, encoding), tuple(headers))
+        return respond(offer, encoding, tuple(headers))
+
+    def respond(offer: Offer, encoding: Encoding, headers: tuple[tuple[bytes, bytes], ...]) -> Response:
+        body = pages.body(offer.format, encoding)
+        again = partial(respond, offer, encoding, headers)
+        return Response(200, offer.content_type, body, headers, again)
 
     return handle

@@ -12,15 +12,22 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 PLAIN = "text/plain; charset=utf-8"
+AGAIN = "perwatt.again"
+"""The scope's extension that takes a response's `again`, where the server can use it."""
 
 
 class Response(Struct, frozen=True):
-    """A whole response; its length is added when it is sent."""
+    """
+    A whole response; its length is added when it is sent.
+
+    `again` answers the very same request at any later time; None where that has to be read anew.
+    """
 
     status: int
     content_type: str
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    again: "Callable[[], Response] | None" = None
 
 
 Handler = Callable[[Scope], Response]
@@ -49,13 +56,18 @@ def header(scope: Scope, name: bytes) -> str:
     return ",".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
-async def send_response(send: Send, response: Response) -> None:
-    """Send a response; for HEAD the server drops the body and keeps its length."""
-    headers = [
+def head_of(response: Response) -> list[tuple[bytes, bytes]]:
+    """The headers with which a response is sent."""
+    return [
         (b"content-type", response.content_type.encode("latin-1")),
         (b"content-length", str(len(response.body)).encode("ascii")),
         *response.headers,
     ]
+
+
+async def send_response(send: Send, response: Response) -> None:
+    """Send a response; for HEAD the server drops the body and keeps its length."""
+    headers = head_of(response)
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
 
@@ -89,6 +101,9 @@ class Router:
         elif scope["type"] == "http":
             post = self._posts.get(scope["path"])
             response = self._answer(scope) if post is None else await _posted(post, scope, receive)
+            learn = scope.get("extensions", {}).get(AGAIN)
+            if learn is not None and response.again is not None:
+                learn(response.again)
             await send_response(send, response)
 
     def _answer(self, scope: Scope) -> Response:

@@ -8,6 +8,9 @@ from typing import Any
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from perwatt_exporter.asgi import AGAIN, Response
+from perwatt_exporter.repeats import Again, Repeats, written
+
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
@@ -39,15 +42,21 @@ class HeadTooLarge(Exception):
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's connection with bounds on what uvicorn leaves open."""
+    """
+    uvicorn's connection with bounds on what uvicorn leaves open, and a short way for requests that came
+    before; `repeats` are those of all connections.
+    """
 
     limits = LIMITS
+    repeats = Repeats()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head_bytes = 0  # received since the last head was complete
         self._parsed_bytes = 0  # of this request's head and trailers, as they are understood
         self._in_body = False
+        self._whole_request: bytes | None = None
+        self._begun = 0  # requests in what was received last
         self._known_debt: object = _FIRST_REQUEST
         self._known_since = self.loop.time()
 
@@ -57,11 +66,42 @@ class Connection(HttpToolsProtocol):
             self.drop()
 
     def data_received(self, data: bytes) -> None:
+        rests = self._rests()
+        again = self.repeats.find(data) if rests else None
+        if again is not None:
+            self._repeat(again())
+            return
+        self._whole_request, self._begun = data if rests else None, 0
         if not self._in_body:
             self._head_bytes += len(data)
         super().data_received(data)
         if self._head_bytes > self.limits.head_bytes and not self.transport.is_closing():
             self._refuse_head()
+
+    def _rests(self) -> bool:
+        """Whether all that was asked is answered and on its way, and nothing of the next request is here."""
+        cycle: Any = self.cycle  # None before the first request
+        return (
+            cycle is not None
+            and cycle.response_complete
+            and self._head_bytes == 0
+            and self.transport.get_write_buffer_size() == 0
+            and not self.transport.is_closing()
+            and len(self.connections) <= self.limits.connections
+        )
+
+    def _learn(self, again: Again) -> None:
+        """Take note of how to answer the request that is under way, if it came alone and in one piece."""
+        request, cycle = self._whole_request, self.cycle
+        is_whole = request is not None and request.endswith(b"\r\n\r\n") and not cycle.more_body
+        is_plain = self.scope["method"] == "GET" and cycle.keep_alive and not self.parser.should_upgrade()
+        if request is not None and is_whole and is_plain and self._begun == 1:
+            self.repeats.learn(request, again)
+
+    def _repeat(self, response: Response) -> None:
+        self._unset_keepalive_if_required()
+        self.transport.write(written(response))
+        self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         if self._parsed_bytes > self.limits.head_bytes:
@@ -72,6 +112,9 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._parsed_bytes = 0
         super().on_message_begin()
+        self._begun += 1
+        scope: Any = self.scope
+        scope["extensions"] = {AGAIN: self._learn}
 
     def on_url(self, url: bytes) -> None:
         self._take(len(url))

@@ -1,6 +1,6 @@
 """What a metric family is: one row of a table, from a fact in the snapshot to its series."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
@@ -12,6 +12,31 @@ Sample = tuple[tuple[str, ...], float | Histogram]
 """The values of a family's labels, in the order of its `labels`, and the value that goes by them."""
 
 S = TypeVar("S")
+T = TypeVar("T")
+
+Rows = Sequence[tuple[tuple[str, ...], T]]
+"""Things in a snapshot by values of labels, with what is known of each."""
+
+Columns = tuple[tuple[tuple[str, ...], Callable[[T], float | None]], ...]
+"""The values of labels, and the amount that goes by them in what is known of a row; None is left out."""
+
+
+class Table(Struct, Generic[S, T], frozen=True):
+    """
+    Samples in rows and columns, as a family's `read`: the labels of the rows come first. A page writes them
+    faster than samples that come in any other way.
+    """
+
+    rows: Callable[[S], Rows[T]]
+    columns: Columns[T]
+
+    def __call__(self, snapshot: S) -> Iterator[Sample]:
+        for row, facts in self.rows(snapshot):
+            for labels, amount_of in self.columns:
+                amount = amount_of(facts)
+                if amount is not None:
+                    yield (*row, *labels), amount
+
 
 Basis = Callable[[S], tuple[object, ...]]
 """Picks out of a snapshot the facts that families are read from."""

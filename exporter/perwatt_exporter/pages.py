@@ -29,9 +29,8 @@ class Pages(Generic[S]):
         own: Callable[[], Iterable[Collected[Any]]] = tuple,
     ) -> None:
         self._latest = latest
-        self._families = families
         self._own = own
-        self._renderer: Renderer[S] = Renderer()
+        self._renderer: Renderer[S] = Renderer(families)
         self._snapshot: S | None = None
         self._blocks: tuple[Block, ...] = ()
         self._bodies: dict[tuple[Format, Encoding], bytes] = {}
@@ -40,8 +39,7 @@ class Pages(Generic[S]):
         """Return the page of the latest snapshot in one representation."""
         snapshot = self._latest()
         if snapshot is not self._snapshot:
-            families = self._renderer.blocks_of(self._families, snapshot)
-            self._blocks = families + self._renderer.blocks(self._own())
+            self._blocks = self._renderer.blocks_of(snapshot) + self._renderer.blocks(self._own())
             self._bodies = {}
             self._snapshot = snapshot
         body = self._bodies.get((form, encoding))

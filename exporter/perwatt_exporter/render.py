@@ -5,17 +5,17 @@ The lines of the samples are the same in both; only what stands above and below 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from operator import is_
 from typing import Any, Generic, TypeVar
 
-from msgspec import Struct
-
 from perwatt_agent.snapshot import Histogram
-from perwatt_exporter.family import Basis, Collected, Family, Sample
+from perwatt_exporter.family import Basis, Collected, Columns, Family, Rows, Sample, Table
 from perwatt_exporter.negotiate import Format
 
 S = TypeVar("S")
+T = TypeVar("T")
 
 SPARE_SERIES = 64
 
@@ -39,67 +39,114 @@ def format_value(value: float) -> str:
     return f"{mantissa}e+{len(digits) - 1:02d}"
 
 
-class Block(Struct, frozen=True):
-    """One family's part of a page: its heads in both formats, and the lines of its samples."""
+class Block:
+    """Part of a page: families one after the other, each a head and the lines of its samples."""
 
-    text_head: str
-    openmetrics_head: str
-    lines: str
+    def __init__(self, written: Iterable[tuple["_FamilyWriter[Any]", str]]) -> None:
+        self._written = tuple((writer, lines) for writer, lines in written if lines)
+        self._parts: dict[Format, str] = {}
+
+    def part(self, form: Format) -> str:
+        """As it stands on a page of this format; a family without samples does not appear."""
+        part = self._parts.get(form)
+        if part is None:
+            texts = [text for writer, lines in self._written for text in (writer.heads[form], lines)]
+            part = self._parts[form] = "".join(texts)
+        return part
 
 
 class Renderer(Generic[S]):
     """
-    Renders families over snapshots, and remembers from page to page the labels and the line of each
-    series, and the whole block of families whose basis stays.
+    Renders *families* over snapshots, and remembers from page to page the labels and the line of each
+    series, and the whole block of families one after the other whose basis stays.
     """
 
-    def __init__(self) -> None:
-        self._writers: dict[str, _FamilyWriter] = {}
-        self._facts: dict[Basis[S], tuple[object, ...]] = {}
+    def __init__(self, families: Iterable[Family[S]] = ()) -> None:
+        by_basis = groupby(families, key=lambda family: family.basis)
+        self._runs = [_Run(basis, [_FamilyWriter(family) for family in run]) for basis, run in by_basis]
+        self._facts: dict[Basis[S], tuple[object, ...]] = {
+            run.basis: () for run in self._runs if run.basis is not None
+        }
+        self._writers: dict[str, _FamilyWriter[Any]] = {}
 
     def blocks(self, collected: Iterable[Collected[Any]]) -> tuple[Block, ...]:
-        """Render what was collected; a family without samples does not appear."""
-        written = (self._writer(family).write(samples) for family, samples in collected)
-        return tuple(block for block in written if block.lines)
-
-    def blocks_of(self, families: Iterable[Family[S]], snapshot: S) -> tuple[Block, ...]:
-        """Render all that *families* read from *snapshot*, those alone whose basis did not stay."""
-        stays: dict[Basis[S], bool] = {}
+        """Render what was collected, of whatever families."""
         written = []
-        for family in families:
-            writer, basis = self._writer(family), family.basis
-            if basis is not None and basis not in stays:
-                stays[basis] = self._stays(basis, snapshot)
-            block = writer.block if basis is not None and stays[basis] else None
-            written.append(block or writer.write(family.read(snapshot)))
-        return tuple(block for block in written if block.lines)
+        for family, samples in collected:
+            if family.name not in self._writers:
+                self._writers[family.name] = _FamilyWriter(family)
+            writer = self._writers[family.name]
+            written.append((writer, writer.write(samples)))
+        return (Block(written),)
+
+    def blocks_of(self, snapshot: S) -> tuple[Block, ...]:
+        """Render all that the families read from *snapshot*, those alone whose basis did not stay."""
+        stays = {basis for basis in self._facts if self._stays(basis, snapshot)}
+        look = _Look(snapshot)
+        return tuple(run.block(look, stays=run.basis in stays) for run in self._runs)
 
     def _stays(self, basis: Basis[S], snapshot: S) -> bool:
         """Whether these facts are the very objects of the page before."""
-        facts, before = basis(snapshot), self._facts.get(basis, ())
+        facts, before = basis(snapshot), self._facts[basis]
         self._facts[basis] = facts
         return len(facts) == len(before) and all(map(is_, facts, before))
 
-    def _writer(self, family: Family[Any]) -> "_FamilyWriter":
-        writer = self._writers.get(family.name)
-        if writer is None:
-            writer = self._writers[family.name] = _FamilyWriter(family)
-        return writer
+
+class _Look(Generic[S]):
+    """A snapshot, and the rows of tables that were found in it: many tables share theirs."""
+
+    def __init__(self, snapshot: S) -> None:
+        self.snapshot = snapshot
+        self._rows: dict[Callable[[S], Rows[Any]], Rows[Any]] = {}
+
+    def rows(self, find: Callable[[S], Rows[Any]]) -> Rows[Any]:
+        rows = self._rows.get(find)
+        if rows is None:
+            rows = self._rows[find] = find(self.snapshot)
+        return rows
 
 
-class _FamilyWriter:
+class _Run(Generic[S]):
+    """Families one after the other that have the same basis, and their block as long as that stays."""
+
+    def __init__(self, basis: Basis[S] | None, writers: "Sequence[_FamilyWriter[S]]") -> None:
+        self.basis = basis
+        self._writers = writers
+        self._block: Block | None = None
+
+    def block(self, look: _Look[S], *, stays: bool) -> Block:
+        if self._block is None or not stays:
+            self._block = Block([(writer, writer.read(look)) for writer in self._writers])
+        return self._block
+
+
+class _FamilyWriter(Generic[S]):
     """What of one family stays the same from page to page."""
 
-    def __init__(self, family: Family[Any]) -> None:
+    def __init__(self, family: Family[S]) -> None:
         self._name = family.name
         self._labels = family.labels
+        self._read = family.read
         self._series_type = _HistogramSeries if family.kind == "histogram" else _Series
-        self._text_head = _head(family.name, "gauge" if family.kind == "info" else family.kind, family.help)
-        self._openmetrics_head = _head(family.stem, family.kind, family.help, quotes=True)
+        text_kind = "gauge" if family.kind == "info" else family.kind
+        self.heads: dict[Format, str] = {
+            "text": _head(family.name, text_kind, family.help),
+            "openmetrics": _head(family.stem, family.kind, family.help, quotes=True),
+        }
         self._series: dict[tuple[str, ...], _Series | _HistogramSeries] = {}
-        self.block: Block | None = None
+        self._places: list[tuple[str, ...]] = []
+        self._line_up: list[_Series] = []
+        self._amounts: list[float | None] = []
+        self._lines = ""
 
-    def write(self, samples: Iterable[Sample]) -> Block:
+    def read(self, look: _Look[S]) -> str:
+        """The lines of what the family reads from a snapshot."""
+        if isinstance(self._read, Table):
+            return self._write_table(look.rows(self._read.rows), self._read.columns)
+        return self.write(self._read(look.snapshot))
+
+    def write(self, samples: Iterable[Sample]) -> str:
+        """The lines of samples."""
         known = self._series
         lines = []
         for values, value in samples:
@@ -113,8 +160,28 @@ class _FamilyWriter:
         # Series come and go with workloads and reasons: forget all rather than keep the dead for ever.
         if len(known) > 2 * len(lines) + SPARE_SERIES:
             known.clear()
-        self.block = Block(self._text_head, self._openmetrics_head, "".join(lines))
-        return self.block
+        return "".join(lines)
+
+    def _write_table(self, rows: Rows[T], columns: Columns[T]) -> str:
+        """The lines of a table: the same as before while its amounts are, else those that changed anew."""
+        amounts = [amount_of(facts) for _, facts in rows for _, amount_of in columns]
+        places = [row for row, _ in rows]
+        if places != self._places:
+            self._places = places
+            self._line_up = [
+                _Series(self._name, self._labels, (*row, *labels)) for row in places for labels, _ in columns
+            ]
+        elif amounts == self._amounts:
+            return self._lines
+        self._amounts = amounts
+        lines = []
+        for series, amount in zip(self._line_up, amounts, strict=True):
+            if amount is not None:
+                if amount != series.value:
+                    series.write(amount)
+                lines.append(series.lines)
+        self._lines = "".join(lines)
+        return self._lines
 
 
 class _Series:
@@ -184,9 +251,5 @@ def _escape(value: str) -> str:
 
 def page(blocks: Iterable[Block], form: Format) -> bytes:
     """Put a page together. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
-    if form == "openmetrics":
-        parts = [part for block in blocks for part in (block.openmetrics_head, block.lines)]
-        parts.append("# EOF\n")
-    else:
-        parts = [part for block in blocks for part in (block.text_head, block.lines)]
-    return "".join(parts).encode("utf-8", "replace")
+    end = "# EOF\n" if form == "openmetrics" else ""
+    return "".join([*(block.part(form) for block in blocks), end]).encode("utf-8", "replace")

@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 
 from perwatt_exporter.connection import LIMITS, Connection, Limits
+from perwatt_exporter.repeats import Repeats
 
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -32,7 +33,7 @@ async def serve(
 def _config(app: Application, limits: Limits) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=type("LimitedConnection", (Connection,), {"limits": limits}),
+        http=type("LimitedConnection", (Connection,), {"limits": limits, "repeats": Repeats()}),
         ws="none",
         interface="asgi3",
         log_config=None,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from perwatt_agent import __version__
 from perwatt_agent.snapshot import GPU_STATES, CollectorHealth, GpuState, Snapshot
 from perwatt_exporter.families.bases import backend
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.family import Family, Rows, Sample, Table
 
 
 def _build_info(_: Snapshot) -> Iterator[Sample]:
@@ -38,17 +38,15 @@ def _gpus(snapshot: Snapshot) -> Iterator[Sample]:
         yield (state,), count
 
 
+def _collectors(snapshot: Snapshot) -> Rows[CollectorHealth]:
+    return [((collector.name,), collector) for collector in snapshot.collectors]
+
+
 def _collector(
     name: str, help_text: str, value: Callable[[CollectorHealth], float | None]
 ) -> Family[Snapshot]:
     """A gauge of every collector."""
-
-    def read(snapshot: Snapshot) -> Iterator[Sample]:
-        for collector in snapshot.collectors:
-            if (amount := value(collector)) is not None:
-                yield (collector.name,), amount
-
-    return Family(name, "gauge", help_text, ("collector",), read)
+    return Family(name, "gauge", help_text, ("collector",), Table(_collectors, (((), value),)))
 
 
 def _collector_failures(snapshot: Snapshot) -> Iterator[Sample]:

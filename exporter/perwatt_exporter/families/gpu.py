@@ -1,14 +1,15 @@
 """Each GPU: who it is, whether it answers, and its power, load, memory, temperatures and clocks now."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, Snapshot
+from perwatt_agent.snapshot import GpuSnapshot, Snapshot
 from perwatt_exporter.families.bases import identities, states
 from perwatt_exporter.families.of_gpu import (
     each,
-    healthy,
+    gpus,
     of_reading,
     of_slow_reading,
+    of_table,
     only,
 )
 from perwatt_exporter.family import Family, Sample
@@ -36,22 +37,15 @@ def _up(snapshot: Snapshot) -> Iterator[Sample]:
         yield (gpu.info.uuid,), gpu.state == "ok"
 
 
-def _idle_power(snapshot: Snapshot) -> Iterator[Sample]:
-    for gpu in healthy(snapshot):
-        if gpu.idle_power_watts is not None:
-            yield (gpu.info.uuid,), gpu.idle_power_watts
-
-
-def _clocks(snapshot: Snapshot) -> Iterator[Sample]:
-    """The memory clock hardly ever changes, so that some backends read it with the slow facts."""
-    for gpu in healthy(snapshot):
-        reading, slow = gpu.reading or GpuReading(0.0), gpu.slow or GpuSlowReading(0.0)
-        clocks = {
-            "graphics": reading.clock_graphics_hertz,
-            "sm": reading.clock_sm_hertz,
-            "memory": reading.clock_memory_hertz or slow.clock_memory_hertz,
-        }
-        yield from (((gpu.info.uuid, clock), hertz) for clock, hertz in clocks.items() if hertz is not None)
+# The memory clock hardly ever changes, so that some backends read it with the slow facts.
+CLOCKS: dict[str, Callable[[GpuSnapshot], float | None]] = {
+    "graphics": lambda gpu: gpu.reading.clock_graphics_hertz if gpu.reading else None,
+    "sm": lambda gpu: gpu.reading.clock_sm_hertz if gpu.reading else None,
+    "memory": lambda gpu: (
+        (gpu.reading.clock_memory_hertz if gpu.reading else None)
+        or (gpu.slow.clock_memory_hertz if gpu.slow else None)
+    ),
+}
 
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
@@ -98,13 +92,12 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "The highest power limit that may be set, in watts.",
         only(lambda slow: slow.power_limit_max_watts),
     ),
-    Family(
+    of_table(
+        gpus,
         "perwatt_gpu_idle_power_watts",
-        "gauge",
         "What the GPU draws while nobody uses it, in watts: as configured, else the median that was measured "
         "while no process was on it. Absent until it is known. Those who share the GPU bear it equally.",
-        ("gpu",),
-        _idle_power,
+        only(lambda gpu: gpu.idle_power_watts),
     ),
     of_reading(
         "perwatt_gpu_utilization_ratio",
@@ -139,12 +132,12 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("sensor",),
         {"sensor": ("core", "memory")},
     ),
-    Family(
+    of_table(
+        gpus,
         "perwatt_gpu_clock_hertz",
-        "gauge",
         "Current frequency in hertz, by clock.",
-        ("gpu", "clock"),
-        _clocks,
-        {"clock": ("graphics", "sm", "memory")},
+        each(CLOCKS),
+        ("clock",),
+        {"clock": tuple(CLOCKS)},
     ),
 )

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from perwatt_agent.gpufacts import GpmReading
-from perwatt_agent.snapshot import GpuReading, Snapshot
-from perwatt_exporter.families.of_gpu import Values, each, of_reading
-from perwatt_exporter.family import Family
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.of_gpu import each, of_table, only, readings
+from perwatt_exporter.family import Columns, Family, Rows
 
 PIPES: dict[str, Callable[[GpmReading], float | None]] = {
     "tensor": lambda gpm: gpm.tensor_active_ratio,
@@ -13,86 +13,79 @@ PIPES: dict[str, Callable[[GpmReading], float | None]] = {
     "fp32": lambda gpm: gpm.fp32_active_ratio,
     "fp16": lambda gpm: gpm.fp16_active_ratio,
 }
-LINKS: dict[tuple[str, str], Callable[[GpmReading], float | None]] = {
-    ("pcie", "transmitted"): lambda gpm: gpm.pcie_transmitted_bytes_per_second,
-    ("pcie", "received"): lambda gpm: gpm.pcie_received_bytes_per_second,
-    ("nvlink", "transmitted"): lambda gpm: gpm.nvlink_transmitted_bytes_per_second,
-    ("nvlink", "received"): lambda gpm: gpm.nvlink_received_bytes_per_second,
-}
+LINKS: Columns[GpmReading] = (
+    (("pcie", "transmitted"), lambda gpm: gpm.pcie_transmitted_bytes_per_second),
+    (("pcie", "received"), lambda gpm: gpm.pcie_received_bytes_per_second),
+    (("nvlink", "transmitted"), lambda gpm: gpm.nvlink_transmitted_bytes_per_second),
+    (("nvlink", "received"), lambda gpm: gpm.nvlink_received_bytes_per_second),
+)
+SM_ACTIVE: Columns[GpmReading] = only(lambda gpm: gpm.sm_active_ratio)
+SM_OCCUPANCY: Columns[GpmReading] = only(lambda gpm: gpm.sm_occupancy_ratio)
+DRAM_BANDWIDTH: Columns[GpmReading] = only(lambda gpm: gpm.dram_bandwidth_ratio)
 
 
-def sm_active(gpm: GpmReading) -> Values:
-    yield (), gpm.sm_active_ratio
+def _monitored(snapshot: Snapshot) -> Rows[GpmReading]:
+    return [(row, reading.gpm) for row, reading in readings(snapshot) if reading.gpm is not None]
 
 
-def sm_occupancy(gpm: GpmReading) -> Values:
-    yield (), gpm.sm_occupancy_ratio
+def _cycles(*counters: str) -> Columns[GpmReading]:
+    def of(counter: str) -> Callable[[GpmReading], float | None]:
+        return lambda gpm: gpm.cycles.get(counter)
 
-
-def dram_bandwidth(gpm: GpmReading) -> Values:
-    yield (), gpm.dram_bandwidth_ratio
-
-
-def _links(gpm: GpmReading) -> Values:
-    return ((link, value(gpm)) for link, value in LINKS.items())
-
-
-def _sm_cycles(gpm: GpmReading) -> Values:
-    return (((state,), gpm.cycles.get(state)) for state in ("elapsed", "active"))
-
-
-def _pipe_cycles(gpm: GpmReading) -> Values:
-    return (((pipe,), gpm.cycles.get(pipe)) for pipe in PIPES)
-
-
-def _monitored(values: Callable[[GpmReading], Values]) -> Callable[[GpuReading], Values]:
-    return lambda reading: () if reading.gpm is None else values(reading.gpm)
+    return each({counter: of(counter) for counter in counters})
 
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_sm_active_ratio",
         "Share of the SMs that were busy, as a mean since the reading before, 0 to 1.",
-        _monitored(sm_active),
+        SM_ACTIVE,
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_sm_occupancy_ratio",
         "Active warps as a share of all there could be, as a mean since the reading before, 0 to 1.",
-        _monitored(sm_occupancy),
+        SM_OCCUPANCY,
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_pipe_active_ratio",
         "Share of time in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were at work, as a "
         "mean since the reading before, 0 to 1.",
-        _monitored(each(PIPES)),
+        each(PIPES),
         ("pipe",),
         {"pipe": tuple(PIPES)},
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_dram_bandwidth_ratio",
         "Memory bandwidth in use as a share of all there is, as a mean since the reading before, 0 to 1.",
-        _monitored(dram_bandwidth),
+        DRAM_BANDWIDTH,
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_link_bytes_per_second",
         "Bytes a second over PCIe and over all NVLinks, as a mean since the reading before.",
-        _monitored(_links),
+        LINKS,
         ("link", "direction"),
         {"link": ("pcie", "nvlink"), "direction": ("transmitted", "received")},
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_sm_cycles_total",
         "Cycles of the SMs that elapsed, and in which they were active; drivers since 595. The ratio of "
         "their increases is exact over any window.",
-        _monitored(_sm_cycles),
+        _cycles("elapsed", "active"),
         ("state",),
         {"state": ("elapsed", "active")},
     ),
-    of_reading(
+    of_table(
+        _monitored,
         "perwatt_gpu_pipe_cycles_total",
         "Cycles in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were at work; to be held "
         "against the elapsed cycles of the SMs. Drivers since 595.",
-        _monitored(_pipe_cycles),
+        _cycles(*PIPES),
         ("pipe",),
         {"pipe": tuple(PIPES)},
     ),

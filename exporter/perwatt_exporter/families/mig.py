@@ -1,44 +1,48 @@
 """MIG instances. Power and energy belong to the whole board, and are never shown of an instance."""
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from perwatt_agent.gpufacts import GpmReading, MigReading
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.families.bases import slow_readings
-from perwatt_exporter.families.gpu_gpm import PIPES, dram_bandwidth, sm_active, sm_occupancy
-from perwatt_exporter.families.of_gpu import Values, each, healthy, only
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.families.gpu_gpm import DRAM_BANDWIDTH, PIPES, SM_ACTIVE, SM_OCCUPANCY
+from perwatt_exporter.families.of_gpu import each, healthy, only
+from perwatt_exporter.family import Columns, Family, Rows, Sample, Table
+
+T = TypeVar("T")
+
+
+def _instances(snapshot: Snapshot) -> Rows[MigReading]:
+    return [
+        ((gpu.info.uuid, mig.uuid), mig)
+        for gpu in healthy(snapshot)
+        for mig in (gpu.slow.mig if gpu.slow else None) or ()
+    ]
+
+
+def _monitored(snapshot: Snapshot) -> Rows[GpmReading]:
+    return [(row, mig.gpm) for row, mig in _instances(snapshot) if mig.gpm is not None]
 
 
 def _info(snapshot: Snapshot) -> Iterator[Sample]:
-    for gpu in healthy(snapshot):
-        for mig in (gpu.slow.mig if gpu.slow else None) or ():
-            numbers = (str(mig.gpu_instance), str(mig.compute_instance))
-            yield (gpu.info.uuid, mig.uuid, *numbers, mig.profile), 1
+    for row, mig in _instances(snapshot):
+        yield (*row, str(mig.gpu_instance), str(mig.compute_instance), mig.profile), 1
 
 
 def _family(
+    rows: Callable[[Snapshot], Rows[T]],
     name: str,
     help_text: str,
-    values: Callable[[MigReading], Values],
+    columns: Columns[T],
     label: str = "",
     closed: tuple[str, ...] = (),
 ) -> Family[Snapshot]:
-    def read(snapshot: Snapshot) -> Iterator[Sample]:
-        for gpu in healthy(snapshot):
-            for mig in (gpu.slow.mig if gpu.slow else None) or ():
-                for labels, amount in values(mig):
-                    if amount is not None:
-                        yield (gpu.info.uuid, mig.uuid, *labels), amount
-
     labels = ("gpu", "mig", label) if label else ("gpu", "mig")
+    table = Table(rows, columns)
     return Family(
-        name, "gauge", help_text, labels, read, {label: closed} if label else {}, basis=slow_readings
+        name, "gauge", help_text, labels, table, {label: closed} if label else {}, basis=slow_readings
     )
-
-
-def _monitored(values: Callable[[GpmReading], Values]) -> Callable[[MigReading], Values]:
-    return lambda mig: () if mig.gpm is None else values(mig.gpm)
 
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
@@ -52,6 +56,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         basis=slow_readings,
     ),
     _family(
+        _instances,
         "perwatt_mig_slices",
         "Slices of the GPU that the instance's GPU instance and compute instance have.",
         each({"gpu": lambda mig: mig.gpu_slices, "compute": lambda mig: mig.compute_slices}),
@@ -59,47 +64,55 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("gpu", "compute"),
     ),
     _family(
+        _instances,
         "perwatt_mig_multiprocessors",
         "SMs that the instance has.",
         only(lambda mig: mig.multiprocessors),
     ),
     _family(
+        _instances,
         "perwatt_mig_memory_used_bytes",
         "Device memory that is allocated in the instance, in bytes, without what is reserved.",
         only(lambda mig: mig.memory_used_bytes),
     ),
     _family(
+        _instances,
         "perwatt_mig_memory_reserved_bytes",
         "Device memory of the instance that driver and firmware reserve for themselves, in bytes.",
         only(lambda mig: mig.memory_reserved_bytes),
     ),
     _family(
+        _instances,
         "perwatt_mig_memory_total_bytes",
         "Device memory of the instance, in bytes.",
         only(lambda mig: mig.memory_total_bytes),
     ),
     _family(
+        _monitored,
         "perwatt_mig_sm_active_ratio",
         "Share of the SMs that were busy, as a mean since the reading before (10-15 s), 0 to 1; of the whole "
         "GPU instance, which other compute instances may share.",
-        _monitored(sm_active),
+        SM_ACTIVE,
     ),
     _family(
+        _monitored,
         "perwatt_mig_sm_occupancy_ratio",
         "Active warps as a share of all there could be, measured as perwatt_mig_sm_active_ratio is.",
-        _monitored(sm_occupancy),
+        SM_OCCUPANCY,
     ),
     _family(
+        _monitored,
         "perwatt_mig_pipe_active_ratio",
         "Share of time in which tensor cores, or FP64, FP32 or FP16 units, were at work, measured as "
         "perwatt_mig_sm_active_ratio is.",
-        _monitored(each(PIPES)),
+        each(PIPES),
         "pipe",
         tuple(PIPES),
     ),
     _family(
+        _monitored,
         "perwatt_mig_dram_bandwidth_ratio",
         "Memory bandwidth in use as a share of all there is, measured as perwatt_mig_sm_active_ratio is.",
-        _monitored(dram_bandwidth),
+        DRAM_BANDWIDTH,
     ),
 )

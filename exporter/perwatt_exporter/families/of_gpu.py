@@ -1,12 +1,11 @@
 """How families are made of what each GPU's readings say."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from typing import TypeVar
 
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Snapshot
-from perwatt_exporter.families.bases import slow_readings
-from perwatt_exporter.family import Family, Kind, Sample
+from perwatt_exporter.families import bases
+from perwatt_exporter.family import Columns, Family, Kind, Rows, Sample, Table
 
 T = TypeVar("T")
 
@@ -19,41 +18,67 @@ def healthy(snapshot: Snapshot) -> Iterator[GpuSnapshot]:
     return (gpu for gpu in snapshot.gpus if gpu.state == "ok")
 
 
+def gpus(snapshot: Snapshot) -> Rows[GpuSnapshot]:
+    """Those GPUs as rows."""
+    return [((gpu.info.uuid,), gpu) for gpu in healthy(snapshot)]
+
+
+def readings(snapshot: Snapshot) -> Rows[GpuReading]:
+    """What is read of them every sweep."""
+    return [((gpu.info.uuid,), gpu.reading) for gpu in healthy(snapshot) if gpu.reading is not None]
+
+
+def slow_readings(snapshot: Snapshot) -> Rows[GpuSlowReading]:
+    """What is read of them every 10-15 s."""
+    return [((gpu.info.uuid,), gpu.slow) for gpu in healthy(snapshot) if gpu.slow is not None]
+
+
+def of_table(
+    rows: Callable[[Snapshot], Rows[T]],
+    name: str,
+    help_text: str,
+    columns: Columns[T],
+    labels: Sequence[str] = (),
+    closed: Mapping[str, tuple[str, ...]] | None = None,
+) -> Family[Snapshot]:
+    """A family of GPUs from the same facts of each."""
+    return Family(name, _kind(name), help_text, ("gpu", *labels), Table(rows, columns), dict(closed or {}))
+
+
 def of_reading(
     name: str,
     help_text: str,
-    values: Callable[[GpuReading], Values],
+    values: Columns[GpuReading] | Callable[[GpuReading], Values],
     labels: Sequence[str] = (),
     closed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Family[Snapshot]:
     """A family from the reading that is made every sweep."""
-    read = _read(attrgetter("reading"), values)
+    read = _read(readings, values)
     return Family(name, _kind(name), help_text, ("gpu", *labels), read, dict(closed or {}))
 
 
 def of_slow_reading(
     name: str,
     help_text: str,
-    values: Callable[[GpuSlowReading], Values],
+    values: Columns[GpuSlowReading] | Callable[[GpuSlowReading], Values],
     labels: Sequence[str] = (),
     closed: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Family[Snapshot]:
     """A family from the reading that is made every 10-15 s."""
-    read = _read(attrgetter("slow"), values)
+    read = _read(slow_readings, values)
     return Family(
-        name, _kind(name), help_text, ("gpu", *labels), read, dict(closed or {}), basis=slow_readings
+        name, _kind(name), help_text, ("gpu", *labels), read, dict(closed or {}), basis=bases.slow_readings
     )
 
 
-def only(value: Callable[[T], float | None]) -> Callable[[T], Values]:
+def only(value: Callable[[T], float | None]) -> Columns[T]:
     """One amount."""
-    return lambda facts: (((), value(facts)),)
+    return (((), value),)
 
 
-def each(places: Mapping[str, Callable[[T], float | None]]) -> Callable[[T], Values]:
+def each(places: Mapping[str, Callable[[T], float | None]]) -> Columns[T]:
     """An amount for each value of one label."""
-    by_labels = [((place,), value) for place, value in places.items()]
-    return lambda facts: [(labels, value(facts)) for labels, value in by_labels]
+    return tuple(((place,), value) for place, value in places.items())
 
 
 def entries(amounts: Callable[[T], Mapping[str, float]]) -> Callable[[T], Values]:
@@ -72,17 +97,16 @@ def state(names: Sequence[str], value: Callable[[T], str | None]) -> Callable[[T
 
 
 def _read(
-    pick: Callable[[GpuSnapshot], T | None], values: Callable[[T], Values]
-) -> Callable[[Snapshot], Iterator[Sample]]:
+    rows: Callable[[Snapshot], Rows[T]], values: Columns[T] | Callable[[T], Values]
+) -> Callable[[Snapshot], Iterable[Sample]]:
+    if not callable(values):
+        return Table(rows, values)
+
     def read(snapshot: Snapshot) -> Iterator[Sample]:
-        for gpu in healthy(snapshot):
-            facts = pick(gpu)
-            if facts is None:
-                continue
-            uuid = gpu.info.uuid
+        for row, facts in rows(snapshot):
             for labels, amount in values(facts):
                 if amount is not None:
-                    yield (uuid, *labels), amount
+                    yield (*row, *labels), amount
 
     return read
 
