@@ -18,26 +18,32 @@ class Health:
         self._failing = False
         self._last_success: float | None = None
         self._duration_seconds: float | None = None
+        self._shown: CollectorHealth | None = None
 
     def failed(self, reason: str) -> None:
-        self._failures[reason] += 1
+        self.noted(reason)
         self._failing = True
 
     def noted(self, reason: str) -> None:
         """Count a fault that leaves the attempt a success."""
         self._failures[reason] += 1
+        self._shown = None
 
     def attempted(self, unix_seconds: float, duration_seconds: float) -> None:
         self._success, self._failing = not self._failing, False
         self._duration_seconds = duration_seconds
+        self._shown = None
         if self._success:
             self._last_success = unix_seconds
 
     def snapshot(self) -> CollectorHealth:
-        return CollectorHealth(
-            self._name,
-            self._success,
-            self._last_success,
-            self._duration_seconds,
-            tuple(sorted(self._failures.items())),
-        )
+        """How it fares now: the same object until something is attempted or fails."""
+        if self._shown is None:
+            self._shown = CollectorHealth(
+                self._name,
+                self._success,
+                self._last_success,
+                self._duration_seconds,
+                tuple(sorted(self._failures.items())),
+            )
+        return self._shown

@@ -1,5 +1,6 @@
 """What the GPU boards drew lately, all together: the measure of every meter that contains them."""
 
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -27,12 +28,26 @@ class Boards(Struct, frozen=True):
     most_watts: float | None = None
 
 
-class _Look(Struct, frozen=True):
-    """What was seen in one sweep; `is_whole` tells whether every board was."""
+class _Extreme:
+    """
+    The greatest of the values of the last `seconds`, at a constant cost.
 
-    monotonic_seconds: float
-    watts: float
-    is_whole: bool
+    Whatever is not greater than a later value never will be the greatest again, and is dropped.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._candidates: deque[tuple[float, float]] = deque()
+
+    def add(self, now: float, value: float) -> float:
+        """Take in a value; return the greatest."""
+        candidates = self._candidates
+        while candidates and candidates[-1][1] <= value:
+            candidates.pop()
+        candidates.append((now, value))
+        while now - candidates[0][0] > self._seconds:
+            candidates.popleft()
+        return candidates[0][1]
 
 
 class BoardsWatch:
@@ -40,22 +55,24 @@ class BoardsWatch:
 
     def __init__(self) -> None:
         self._accounts: dict[str, tuple[float, float]] = {}
-        self._lately: deque[_Look] = deque()
+        self._most_watts = _Extreme(LATELY_SECONDS)
+        self._least_watts = _Extreme(LATELY_SECONDS)  # of the negative power
+        self._not_whole_at = -math.inf
 
     def see(self, monotonic_seconds: float, gpus: Sequence[GpuSnapshot]) -> Boards:
         drawn = _known(gpu.reading.power_watts if gpu.reading else None for gpu in gpus)
         means = _known(self._mean_watts(gpu) for gpu in gpus)
-        look = _Look(monotonic_seconds, sum(drawn), len(drawn) == len(gpus) > 0)
-        lately = self._lately
-        lately.append(look)
-        while monotonic_seconds - lately[0].monotonic_seconds > LATELY_SECONDS:
-            lately.popleft()
+        watts, is_whole = sum(drawn), len(drawn) == len(gpus) > 0
+        most_watts = self._most_watts.add(monotonic_seconds, watts)
+        if not is_whole:
+            self._not_whole_at = monotonic_seconds
+        was_whole = monotonic_seconds - self._not_whole_at > LATELY_SECONDS
         return Boards(
             joules=sum(joules for joules, _ in self._accounts.values()),
             mean_watts=sum(means) if len(means) == len(gpus) > 0 else None,
-            watts=look.watts if look.is_whole else None,
-            least_watts=min(past.watts for past in lately),
-            most_watts=max(past.watts for past in lately) if all(past.is_whole for past in lately) else None,
+            watts=watts if is_whole else None,
+            least_watts=-self._least_watts.add(monotonic_seconds, -watts),
+            most_watts=most_watts if was_whole else None,
         )
 
     def _mean_watts(self, gpu: GpuSnapshot) -> float | None:

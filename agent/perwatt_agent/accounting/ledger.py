@@ -80,8 +80,9 @@ class GpuLedger:
             self.unknown_joules += unknown
             self.method, self.resting = split.method, split.resting
         self.track.add(monotonic_seconds, accepted_joules, covered_seconds, busy=busy, shares=shares)
-        if before is not None and not self.cursors:
-            self._book(self.track.used(before.monotonic_seconds, monotonic_seconds))
+        if before is not None and not self.cursors and monotonic_seconds > before.monotonic_seconds:
+            joules = max(0.0, accepted_joules - before.accepted_joules)
+            self._book(joules, busy_ratio=float(busy))
 
     def join(self, name: str) -> None:
         """Let a workload hold the GPU from the last reading on, unless it does already."""
@@ -101,7 +102,8 @@ class GpuLedger:
         """Book a holder's joules up to *until*, as far as they were read, as unexplained."""
         until = min(until, self.read_at)
         if until > self.cursors[name]:
-            self._book(self.take(name, self.cursors[name], until))
+            used = self.take(name, self.cursors[name], until)
+            self._book(used.joules, busy_ratio=used.busy_ratio)
 
     def waiting_joules(self) -> float:
         last = self.track.last
@@ -127,7 +129,7 @@ class GpuLedger:
             self.ended_joules,
         )
 
-    def _book(self, used: Used) -> None:
+    def _book(self, joules: float, *, busy_ratio: float) -> None:
         # What ran and whose it was is unknown; what was used while nothing ran was allocated to nobody.
-        self.unknown_joules += used.joules * used.busy_ratio
-        self.unallocated_joules += used.joules * (1.0 - used.busy_ratio)
+        self.unknown_joules += joules * busy_ratio
+        self.unallocated_joules += joules * (1.0 - busy_ratio)

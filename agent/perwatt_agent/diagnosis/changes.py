@@ -66,7 +66,7 @@ def _gpu_state(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -
 
 
 def _health(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -> Iterator[Event]:
-    if gpu.health is None:
+    if gpu.health is None or (earlier is not None and gpu.health is earlier.health):
         return
     was: HealthState = earlier.health.state if earlier is not None and earlier.health else "ok"
     reasons = earlier.health.reasons if earlier is not None and earlier.health else ()

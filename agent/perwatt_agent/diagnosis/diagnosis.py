@@ -5,11 +5,11 @@ from collections import defaultdict
 from msgspec.structs import replace
 
 from perwatt_agent.diagnosis.changes import changes
-from perwatt_agent.diagnosis.past import Past
+from perwatt_agent.diagnosis.past import Case, Past
 from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.diagnosis.rules import judge
 from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
-from perwatt_agent.gpuhealth import Event
+from perwatt_agent.gpuhealth import Event, GpuHealth
 from perwatt_agent.readings import XidEvent
 from perwatt_agent.snapshot import GpuSnapshot, Snapshot
 
@@ -24,6 +24,7 @@ class Diagnosis:
     def __init__(self, events: EventRing) -> None:
         self.events = events
         self._pasts: defaultdict[str, Past] = defaultdict(Past)
+        self._judged: dict[str, tuple[Case, GpuHealth]] = {}
         self._last: Snapshot | None = None
         self._heard = 0
 
@@ -51,7 +52,12 @@ class Diagnosis:
         past = self._pasts[gpu.info.uuid]
         now, backend_up = snapshot.monotonic_seconds, snapshot.backend.up
         case = past.case(gpu, now, snapshot.workloads, backend_up=backend_up)
-        return replace(gpu, health=judge(case), xids=past.xids())
+        # From one sweep to the next there is mostly nothing new to be judged.
+        known, health = self._judged.get(gpu.info.uuid, (None, None))
+        if health is None or case != known:
+            health = judge(case)
+            self._judged[gpu.info.uuid] = case, health
+        return replace(gpu, health=health, xids=past.xids())
 
     def _hear(self, xid: XidEvent, snapshot: Snapshot) -> None:
         if xid.number <= self._heard:

@@ -8,7 +8,7 @@ from perwatt_agent.diagnosis.growth import Growth
 from perwatt_agent.diagnosis.thermal import ThermalWatch
 from perwatt_agent.diagnosis.xids import XidClass, XidTally, meaning_of
 from perwatt_agent.gpuhealth import XidCount
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, WorkloadSnapshot
+from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, GpuState, WorkloadSnapshot
 
 HOUR = 3600.0
 XID_SECONDS: dict[XidClass, float] = {"fatal": 24 * HOUR, "warning": HOUR, "application": 600.0}
@@ -22,14 +22,15 @@ FULL_RATIO = 0.99
 
 class Case(Struct, frozen=True):
     """
-    All that the rules look at: a GPU now, and its recent past.
+    All that the rules look at: a GPU now, as far as they do, and its recent past.
 
     `seconds_unread` is how long it has answered nothing though it is there; `xids` counts recent XID errors
     by class; ECC errors are those of the last hour, NVLink's of ten minutes. `seconds_silent` is how long it
     was fully busy while no token came out of it; 0 where nobody can tell.
     """
 
-    gpu: GpuSnapshot
+    state: GpuState
+    slow: GpuSlowReading | None
     backend_up: bool
     seconds_unread: float
     seconds_failing: float
@@ -85,7 +86,8 @@ class Past:
             self._note_margin(gpu, gpu.slow, now)
         self._note_tokens(gpu, now, workloads)
         return Case(
-            gpu=gpu,
+            state=gpu.state,
+            slow=gpu.slow,
             backend_up=backend_up,
             seconds_unread=self._unread.seconds(now),
             seconds_failing=self._failing.seconds(now),

@@ -41,21 +41,21 @@ RULES: tuple[Rule, ...] = (
         "lost",
         "failed",
         "The driver lost the GPU. Reset it, or the node.",
-        lambda case: case.backend_up and case.gpu.state == "lost",
+        lambda case: case.backend_up and case.state == "lost",
     ),
     Rule(
         "hung",
         "failed",
         "A call into the driver about this GPU does not return. Look into `dmesg` for XID 119 and 120; the "
         "node will have to be restarted.",
-        lambda case: case.gpu.state == "hung",
+        lambda case: case.state == "hung",
     ),
     Rule(
         "unreadable",
         "failed",
         f"The GPU is there, but for {UNREADABLE_SECONDS:g} s no reading of it succeeded; "
         "`perwatt_collector_failures_total` says why.",
-        lambda case: case.gpu.state == "error" and case.seconds_unread >= UNREADABLE_SECONDS,
+        lambda case: case.state == "error" and case.seconds_unread >= UNREADABLE_SECONDS,
     ),
     Rule(
         "calls_fail",
@@ -100,15 +100,15 @@ RULES: tuple[Rule, ...] = (
         "remap_failed",
         "failed",
         "A memory row could not be remapped: the GPU has to be replaced.",
-        lambda case: case.gpu.slow is not None and case.gpu.slow.remapped_rows_failed is True,
+        lambda case: case.slow is not None and case.slow.remapped_rows_failed is True,
     ),
     Rule(
         "remap_pending",
         "at_risk",
         "A memory row waits to be remapped, or a page to be retired. Reset the GPU when it is free.",
         lambda case: (
-            case.gpu.slow is not None
-            and (case.gpu.slow.remapped_rows_pending is True or case.gpu.slow.retired_pages_pending is True)
+            case.slow is not None
+            and (case.slow.remapped_rows_pending is True or case.slow.retired_pages_pending is True)
         ),
     ),
     Rule(
@@ -133,9 +133,7 @@ RULES: tuple[Rule, ...] = (
         "fabric_unhealthy",
         "at_risk",
         "The NVLink fabric says that it is not healthy around this GPU.",
-        lambda case: (
-            case.gpu.slow is not None and case.gpu.slow.fabric_health in ("unhealthy", "limited_capacity")
-        ),
+        lambda case: case.slow is not None and case.slow.fabric_health in ("unhealthy", "limited_capacity"),
     ),
     Rule(
         "pcie_link_reduced",
@@ -174,4 +172,4 @@ def judge(case: Case, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
 
 
 def _recovery(case: Case) -> RecoveryAction | None:
-    return None if case.gpu.slow is None else case.gpu.slow.recovery_action
+    return None if case.slow is None else case.slow.recovery_action

@@ -124,8 +124,11 @@ class DiscoveryFeed:
     def health(self) -> CollectorHealth:
         """How the search fares; failed fetches of the engines found are counted with it."""
         own = self._health.snapshot()
+        workloads = (*self._workloads(), *(workload for workload, _ in self._leaving))
+        if not workloads and not self._past_failures:
+            return own
         failures = self._past_failures + Counter(dict(own.failures))
-        for workload in (*self._workloads(), *(workload for workload, _ in self._leaving)):
+        for workload in workloads:
             failures.update(dict(workload.health().failures))
         return msgspec.structs.replace(own, failures=tuple(sorted(failures.items())))
 

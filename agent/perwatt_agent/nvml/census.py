@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # A GPU that does not say who it is by then is left out until it does.
 IDENTIFY_SECONDS = 2.0
 # A call that has not returned by then never will.
-END_SECONDS = 2.0
+END_SECONDS = 3.0
 _HANGS = "it hangs"
 
 

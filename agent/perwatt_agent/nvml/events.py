@@ -13,8 +13,8 @@ from perwatt_agent.nvml.errors import SUCCESS, Meaning, describe, raise_failure
 from perwatt_agent.nvml.gate import Gate
 
 # A wait is over soon enough for a generation to end. Several in a row wake nobody but their own thread.
-WAIT_MILLISECONDS = 1_000
-WAITS_IN_A_ROW = 3
+WAIT_MILLISECONDS = 2_000
+WAITS_IN_A_ROW = 2
 REGISTER_AGAIN_SECONDS = 30.0
 TIMEOUT = 10
 

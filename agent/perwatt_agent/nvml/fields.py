@@ -47,11 +47,17 @@ Reply: TypeAlias = tuple[int, float]
 
 
 class FieldBatch:
-    """One call for a fixed list of fields; `failing` are those whose own code was a failure in the latest."""
+    """
+    One call for a fixed list of fields.
+
+    `failing` are those whose own code was a failure in the latest call, and `changed` the places in the list
+    whose reply was not that of the call before.
+    """
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
         self.failing: set[Field] = set()
+        self.changed: list[int] = []
         self._array = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
         for entry, field in zip(self._array, self.fields, strict=True):
             entry.fieldId, entry.scopeId = field.id, field.scope
@@ -60,7 +66,8 @@ class FieldBatch:
         self._replies: list[Reply] = [(SUCCESS, 0)] * len(self.fields)
 
     def read(self, handle: Any) -> tuple[int, list[Reply]]:
-        """The call's return code, and each field's own code and raw number; the same tuple while it stays."""
+        """The call's return code, and each field's own code and raw number."""
+        self.changed = []
         try:
             function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
         except pynvml.NVMLError as error:
@@ -74,6 +81,7 @@ class FieldBatch:
         return code, self._replies
 
     def _take(self, place: int, entry: bytes) -> None:
+        self.changed.append(place)
         reply = _decode(*_REPLY.unpack(entry))
         self._entries[place], self._replies[place] = entry, reply
         if reply[0] == SUCCESS:
@@ -90,20 +98,13 @@ def _decode(kind: int, code: int, raw: bytes) -> Reply:
     return code, _VALUES[kind].unpack(raw)[0]
 
 
-class _Place:
-    """Where in a batch a fact comes from, and where it goes; `value` belongs to `reply`."""
+class _Place(Struct, frozen=True):
+    """Where in a batch a fact comes from, and where it goes; what is named `group.key` goes into a group."""
 
-    __slots__ = ("field", "group", "key", "number", "reply", "value")
-
-    def __init__(self, number: int, field: Field, fact: str) -> None:
-        self.number = number
-        self.field = field
-        self.group, _, self.key = fact.rpartition(".")
-        self.reply: Reply | None = None
-        self.value: Any = None
-
-    def take(self, reply: Reply) -> None:
-        self.reply, self.value = reply, self.field.convert(reply[1])
+    number: int
+    field: Field
+    group: str
+    key: str
 
 
 class FieldFacts:
@@ -145,7 +146,13 @@ class FieldFacts:
             by_field = dict(zip(self._batch.fields, replies, strict=True))
             self._raise_if_dead(by_field)
             replies = self._settle(by_field)
-        return self._facts(replies)
+            self._is_complete = False
+        if self._is_complete:
+            for number in self._batch.changed:
+                self._learn(self._places[number], replies[number])
+        else:
+            self._learn_all(replies)
+        return dict(self._known)
 
     def _give_up_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
@@ -170,21 +177,27 @@ class FieldFacts:
             self._ask_for(settled)
         return [replies[field] for field in self._batch.fields]
 
-    def _facts(self, replies: list[Reply]) -> Facts:
-        """What is named `group.key` is gathered in a dictionary of its group."""
-        facts: Facts = {}
+    def _learn_all(self, replies: list[Reply]) -> None:
         for name in self._names if self._failed else ():
             self._failed.pop(name, None)
+        self._known: Facts = {}
         for place in self._places:
-            reply = replies[place.number]
-            if reply[0] != SUCCESS:
-                self._failed[f"field {place.field.id}"] = describe(reply[0]).word
-                continue
-            if reply is not place.reply:
-                place.take(reply)
-            if place.value is not None:
-                (facts.setdefault(place.group, {}) if place.group else facts)[place.key] = place.value
-        return facts
+            code, _ = reply = replies[place.number]
+            if code == SUCCESS:
+                self._learn(place, reply)
+            else:
+                self._failed[f"field {place.field.id}"] = describe(code).word
+        self._is_complete = self._settled and all(code == SUCCESS for code, _ in replies)
+
+    def _learn(self, place: _Place, reply: Reply) -> None:
+        value = place.field.convert(reply[1])
+        facts = self._known
+        if place.group:  # a new one: readings that were made hold the group as it was
+            facts = self._known[place.group] = dict(self._known.get(place.group, {}))
+        if value is None:
+            facts.pop(place.key, None)
+        else:
+            facts[place.key] = value
 
     def _ask_for(self, candidates: dict[str, tuple[Field, ...]]) -> None:
         self._candidates = candidates
@@ -192,7 +205,14 @@ class FieldFacts:
         self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
         numbers = {field: number for number, field in enumerate(self._batch.fields)}
         best = {fact: fields[0] for fact, fields in candidates.items() if fields}
-        self._places = [_Place(numbers[field], field, fact) for fact, field in best.items()]
+        self._places = [
+            _Place(numbers[field], field, group, key)
+            for fact, field in best.items()
+            for group, _, key in (fact.rpartition("."),)
+        ]
+        # Complete as long as each field of a settled batch says something.
+        self._known = {}
+        self._is_complete = False
 
 
 def nested(facts: Facts) -> Facts:

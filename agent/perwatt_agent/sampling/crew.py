@@ -34,21 +34,17 @@ class Call(Generic[T]):
 
     def __init__(self, function: Callable[[], T], clock: Clock) -> None:
         self._function = function
-        self._clock = clock
         self._result: T
         self._error: BaseException | None = None
         self.since = clock.monotonic()
-        self.waited_seconds = 0.0
         self.over = False
 
     def make(self) -> None:
         """Make the call, here and now."""
-        begun, worked = self._clock.monotonic(), time.thread_time()
         try:
             self._result = self._function()
         except BaseException as error:  # noqa: BLE001 - every failure belongs to whoever asks for the result
             self._error = error
-        self.waited_seconds = self._clock.monotonic() - begun - (time.thread_time() - worked)
         self.over = True
 
     def withdraw(self) -> None:
@@ -89,7 +85,7 @@ class Crew:
         """
         if not calls:
             return
-        batch = _Batch(calls)
+        batch = _Batch(calls, self._clock)
         threads = self._threads if self._batches_left else 1
         self._put_to_work(batch, min(len(calls), threads))
         patience_seconds = min(PATIENCE_SECONDS, wait_seconds)
@@ -102,7 +98,7 @@ class Crew:
         if self._batches_left:
             self._batches_left -= 1
         else:
-            self._learn(sum(call.waited_seconds for call in calls))
+            self._learn(batch.waited_seconds)
 
     def _learn(self, waited_seconds: float) -> None:
         """
@@ -149,13 +145,15 @@ class Crew:
 
 
 class _Batch:
-    """Calls of which each thread takes the next, until none waits."""
+    """Calls of which each thread takes the next, until none waits; `waited_seconds` went by in waiting."""
 
-    def __init__(self, calls: Sequence[Call[T]]) -> None:
+    def __init__(self, calls: Sequence[Call[T]], clock: Clock) -> None:
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call[T]] = deque(calls)
         self._unfinished = len(calls)
         self._lock = threading.Lock()
+        self.waited_seconds = 0.0
         self.over: asyncio.Future[None] = self._loop.create_future()
 
     @property
@@ -170,16 +168,20 @@ class _Batch:
 
     def work(self) -> bool:
         """Make calls until none waits; whether the last of all that were to end ended here."""
+        begun, worked = self._clock.monotonic(), time.thread_time()
         was_last = False
         while True:
             try:
                 call = self._waiting.popleft()
             except IndexError:
-                return was_last
+                break
             call.make()
             with self._lock:
                 self._unfinished -= 1
                 was_last = self._unfinished == 0
+        with self._lock:
+            self.waited_seconds += self._clock.monotonic() - begun - (time.thread_time() - worked)
+        return was_last
 
     def tell_end(self) -> None:
         with suppress(RuntimeError):  # the loop has closed: nobody waits any more

@@ -1,10 +1,11 @@
 """Why a GPU's clocks are held down: for how long so far, and now."""
 
+from collections.abc import Callable
 from typing import get_args
 
 from perwatt_agent.gpufacts import ThrottleReason
-from perwatt_agent.snapshot import GpuSlowReading, Snapshot
-from perwatt_exporter.families.of_gpu import Values, entries, of_reading, of_slow_reading
+from perwatt_agent.snapshot import GpuReading, GpuSlowReading, Snapshot
+from perwatt_exporter.families.of_gpu import Values, each, of_reading, of_slow_reading
 from perwatt_exporter.family import Family
 
 COUNTED = (
@@ -12,6 +13,10 @@ COUNTED = (
     *("sw_thermal", "hw_thermal", "hw_power_brake"),
 )
 ACTIVE: tuple[str, ...] = get_args(ThrottleReason)
+
+
+def _counted(reason: str) -> Callable[[GpuReading], float | None]:
+    return lambda reading: reading.throttled_seconds.get(reason)
 
 
 def _active(slow: GpuSlowReading) -> Values:
@@ -25,7 +30,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "perwatt_gpu_throttled_seconds_total",
         "Seconds in which clocks were held down, by reason, by the driver's own counters; reasons overlap, "
         "so that they do not add up. sw_thermal, hw_thermal and hw_power_brake need a driver since 575.",
-        entries(lambda reading: reading.throttled_seconds),
+        each({reason: _counted(reason) for reason in COUNTED}),
         ("reason",),
         {"reason": COUNTED},
     ),
