@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0  # received since the last head was complete
         self._parsed_bytes = 0  # of this request's head and trailers, as they are understood
         self._in_body = False
+        self._between_requests = True
         self._whole_request: bytes | None = None
         self._begun = 0  # requests in what was received last
         self._known_debt: object = _FIRST_REQUEST
@@ -84,7 +85,7 @@ class Connection(HttpToolsProtocol):
         return (
             cycle is not None
             and cycle.response_complete
-            and self._head_bytes == 0
+            and self._between_requests
             and self.transport.get_write_buffer_size() == 0
             and not self.transport.is_closing()
             and len(self.connections) <= self.limits.connections
@@ -93,9 +94,9 @@ class Connection(HttpToolsProtocol):
     def _learn(self, again: Again) -> None:
         """Take note of how to answer the request that is under way, if it came alone and in one piece."""
         request, cycle = self._whole_request, self.cycle
-        is_whole = request is not None and request.endswith(b"\r\n\r\n") and not cycle.more_body
-        is_plain = self.scope["method"] == "GET" and cycle.keep_alive and not self.parser.should_upgrade()
-        if request is not None and is_whole and is_plain and self._begun == 1:
+        if request is None or self._begun != 1 or not request.endswith(b"\r\n\r\n") or cycle.more_body:
+            return
+        if cycle.scope["method"] == "GET" and cycle.keep_alive and not self.parser.should_upgrade():
             self.repeats.learn(request, again)
 
     def _repeat(self, response: Response) -> None:
@@ -113,6 +114,7 @@ class Connection(HttpToolsProtocol):
         self._parsed_bytes = 0
         super().on_message_begin()
         self._begun += 1
+        self._between_requests = False
         scope: Any = self.scope
         scope["extensions"] = {AGAIN: self._learn}
 
@@ -137,6 +139,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        self._between_requests = True
         super().on_message_complete()
 
     def _refuse_head(self) -> None:

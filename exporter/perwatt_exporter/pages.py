@@ -48,6 +48,6 @@ class Pages(Generic[S]):
         return body
 
     def _encode(self, form: Format, encoding: Encoding) -> bytes:
-        if encoding == "identity":
-            return page(self._blocks, form)
-        return isal_zlib.compress(self.body(form, "identity"), GZIP_LEVEL, _GZIP_FORMAT)
+        # What is sent compressed is not kept plain as well: hardly anybody asks for both.
+        plain = page(self._blocks, form)
+        return plain if encoding == "identity" else isal_zlib.compress(plain, GZIP_LEVEL, _GZIP_FORMAT)
