@@ -7,7 +7,7 @@ from isal import isal_zlib
 
 from perwatt_exporter.family import Collected, Family
 from perwatt_exporter.negotiate import Encoding, Format
-from perwatt_exporter.render import Block, Renderer, page
+from perwatt_exporter.render import Renderer, page
 
 S = TypeVar("S")
 
@@ -32,22 +32,23 @@ class Pages(Generic[S]):
         self._own = own
         self._renderer: Renderer[S] = Renderer(families)
         self._snapshot: S | None = None
-        self._blocks: tuple[Block, ...] = ()
+        self._collected: tuple[Collected[Any], ...] = ()
         self._bodies: dict[tuple[Format, Encoding], bytes] = {}
 
     def body(self, form: Format, encoding: Encoding) -> bytes:
         """Return the page of the latest snapshot in one representation."""
         snapshot = self._latest()
         if snapshot is not self._snapshot:
-            self._blocks = self._renderer.blocks_of(snapshot) + self._renderer.blocks(self._own())
-            self._bodies = {}
             self._snapshot = snapshot
+            self._collected = tuple((family, tuple(samples)) for family, samples in self._own())
+            self._bodies = {}
         body = self._bodies.get((form, encoding))
         if body is None:
-            body = self._bodies[form, encoding] = self._encode(form, encoding)
+            body = self._bodies[form, encoding] = self._encoded(snapshot, form, encoding)
         return body
 
-    def _encode(self, form: Format, encoding: Encoding) -> bytes:
+    def _encoded(self, snapshot: S, form: Format, encoding: Encoding) -> bytes:
         # What is sent compressed is not kept plain as well: hardly anybody asks for both.
-        plain = page(self._blocks, form)
+        shown = self._renderer.snapshot(snapshot, form)
+        plain = page(shown + self._renderer.collected(self._collected, form), form)
         return plain if encoding == "identity" else isal_zlib.compress(plain, GZIP_LEVEL, _GZIP_FORMAT)

@@ -39,26 +39,10 @@ def format_value(value: float) -> str:
     return f"{mantissa}e+{len(digits) - 1:02d}"
 
 
-class Block:
-    """Part of a page: families one after the other, each a head and the lines of its samples."""
-
-    def __init__(self, written: Iterable[tuple["_FamilyWriter[Any]", str]]) -> None:
-        self._written = tuple((writer, lines) for writer, lines in written if lines)
-        self._parts: dict[Format, str] = {}
-
-    def part(self, form: Format) -> str:
-        """As it stands on a page of this format; a family without samples does not appear."""
-        part = self._parts.get(form)
-        if part is None:
-            texts = [text for writer, lines in self._written for text in (writer.heads[form], lines)]
-            part = self._parts[form] = "".join(texts)
-        return part
-
-
 class Renderer(Generic[S]):
     """
     Renders *families* over snapshots, and remembers from page to page the labels and the line of each
-    series, and the whole block of families one after the other whose basis stays.
+    series, and the text of families one after the other whose basis stays.
     """
 
     def __init__(self, families: Iterable[Family[S]] = ()) -> None:
@@ -69,27 +53,31 @@ class Renderer(Generic[S]):
         }
         self._writers: dict[str, _FamilyWriter[Any]] = {}
 
-    def blocks(self, collected: Iterable[Collected[Any]]) -> tuple[Block, ...]:
+    def collected(self, collected: Iterable[Collected[Any]], form: Format) -> str:
         """Render what was collected, of whatever families."""
-        written = []
+        texts = []
         for family, samples in collected:
             if family.name not in self._writers:
                 self._writers[family.name] = _FamilyWriter(family)
             writer = self._writers[family.name]
-            written.append((writer, writer.write(samples)))
-        return (Block(written),)
+            texts.append(writer.under_head(writer.write(samples), form))
+        return "".join(texts)
 
-    def blocks_of(self, snapshot: S) -> tuple[Block, ...]:
+    def snapshot(self, snapshot: S, form: Format) -> str:
         """Render all that the families read from *snapshot*, those alone whose basis did not stay."""
-        stays = {basis for basis in self._facts if self._stays(basis, snapshot)}
+        for basis in self._facts:
+            self._look_at(basis, snapshot)
         look = _Look(snapshot)
-        return tuple(run.block(look, stays=run.basis in stays) for run in self._runs)
+        return "".join([run.text(look, form) for run in self._runs])
 
-    def _stays(self, basis: Basis[S], snapshot: S) -> bool:
-        """Whether these facts are the very objects of the page before."""
+    def _look_at(self, basis: Basis[S], snapshot: S) -> None:
+        """Let what is made of these facts go, unless they are the very objects of the page before."""
         facts, before = basis(snapshot), self._facts[basis]
         self._facts[basis] = facts
-        return len(facts) == len(before) and all(map(is_, facts, before))
+        if len(facts) != len(before) or not all(map(is_, facts, before)):
+            for run in self._runs:
+                if run.basis is basis:
+                    run.texts.clear()
 
 
 class _Look(Generic[S]):
@@ -107,17 +95,20 @@ class _Look(Generic[S]):
 
 
 class _Run(Generic[S]):
-    """Families one after the other that have the same basis, and their block as long as that stays."""
+    """Families one after the other that have the same basis; `texts` are theirs, as long as that stays."""
 
     def __init__(self, basis: Basis[S] | None, writers: "Sequence[_FamilyWriter[S]]") -> None:
         self.basis = basis
+        self.texts: dict[Format, str] = {}
         self._writers = writers
-        self._block: Block | None = None
 
-    def block(self, look: _Look[S], *, stays: bool) -> Block:
-        if self._block is None or not stays:
-            self._block = Block([(writer, writer.read(look)) for writer in self._writers])
-        return self._block
+    def text(self, look: _Look[S], form: Format) -> str:
+        text = self.texts.get(form)
+        if text is None:
+            text = "".join([writer.under_head(writer.read(look), form) for writer in self._writers])
+            if self.basis is not None:
+                self.texts[form] = text
+        return text
 
 
 class _FamilyWriter(Generic[S]):
@@ -129,7 +120,7 @@ class _FamilyWriter(Generic[S]):
         self._read = family.read
         self._series_type = _HistogramSeries if family.kind == "histogram" else _Series
         text_kind = "gauge" if family.kind == "info" else family.kind
-        self.heads: dict[Format, str] = {
+        self._heads: dict[Format, str] = {
             "text": _head(family.name, text_kind, family.help),
             "openmetrics": _head(family.stem, family.kind, family.help, quotes=True),
         }
@@ -138,6 +129,10 @@ class _FamilyWriter(Generic[S]):
         self._line_up: list[_Series] = []
         self._amounts: list[float | None] = []
         self._lines = ""
+
+    def under_head(self, lines: str, form: Format) -> str:
+        """A family's part of a page; one without samples does not appear."""
+        return self._heads[form] + lines if lines else ""
 
     def read(self, look: _Look[S]) -> str:
         """The lines of what the family reads from a snapshot."""
@@ -249,7 +244,6 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def page(blocks: Iterable[Block], form: Format) -> bytes:
-    """Put a page together. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
-    end = "# EOF\n" if form == "openmetrics" else ""
-    return "".join([*(block.part(form) for block in blocks), end]).encode("utf-8", "replace")
+def page(text: str, form: Format) -> bytes:
+    """Finish a page. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
+    return (f"{text}# EOF\n" if form == "openmetrics" else text).encode("utf-8", "replace")

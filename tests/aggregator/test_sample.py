@@ -28,7 +28,7 @@ GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def written(snapshot: Snapshot, form: Format = "text") -> bytes:
-    return page(Renderer().blocks((family, family.read(snapshot)) for family in ALL), form)
+    return page(Renderer().collected(((family, family.read(snapshot)) for family in ALL), form), form)
 
 
 def machines() -> dict[str, Machine]:

@@ -61,7 +61,7 @@ async def silent(_: asyncio.StreamWriter) -> None:
 
 def good_page() -> bytes:
     snapshot = serving_machine().snapshot()
-    return page(Renderer().blocks((family, family.read(snapshot)) for family in ALL), "text")
+    return page(Renderer().collected(((family, family.read(snapshot)) for family in ALL), "text"), "text")
 
 
 RUBBISH: dict[str, tuple[Answer, set[str]]] = {

@@ -116,7 +116,7 @@ def expected_counts(seen: EngineCounts) -> EngineCounts:
 def shown_buckets(workload: WorkloadSnapshot) -> dict[str, float]:
     """The time to first token on the agent's page."""
     snapshot = Snapshot(0.0, 0.0, BackendStatus("nvml", up=True), workloads=(workload,))
-    text = page(Renderer().blocks((family, family.read(snapshot)) for family in ALL), "text")
+    text = page(Renderer().collected(((family, family.read(snapshot)) for family in ALL), "text"), "text")
     return buckets(text, "perwatt_time_to_first_token_seconds")
 
 

