@@ -50,5 +50,5 @@ class Pages(Generic[S]):
     def _encoded(self, snapshot: S, form: Format, encoding: Encoding) -> bytes:
         # What is sent compressed is not kept plain as well: hardly anybody asks for both.
         shown = self._renderer.snapshot(snapshot, form)
-        plain = page(shown + self._renderer.collected(self._collected, form), form)
+        plain = page([*shown, *self._renderer.collected(self._collected, form)], form)
         return plain if encoding == "identity" else isal_zlib.compress(plain, GZIP_LEVEL, _GZIP_FORMAT)

@@ -53,22 +53,22 @@ class Renderer(Generic[S]):
         }
         self._writers: dict[str, _FamilyWriter[Any]] = {}
 
-    def collected(self, collected: Iterable[Collected[Any]], form: Format) -> str:
+    def collected(self, collected: Iterable[Collected[Any]], form: Format) -> list[str]:
         """Render what was collected, of whatever families."""
-        texts = []
+        texts: list[str] = []
         for family, samples in collected:
             if family.name not in self._writers:
                 self._writers[family.name] = _FamilyWriter(family)
             writer = self._writers[family.name]
-            texts.append(writer.under_head(writer.write(samples), form))
-        return "".join(texts)
+            texts += writer.under_head(writer.write(samples), form)
+        return texts
 
-    def snapshot(self, snapshot: S, form: Format) -> str:
+    def snapshot(self, snapshot: S, form: Format) -> list[str]:
         """Render all that the families read from *snapshot*, those alone whose basis did not stay."""
         for basis in self._facts:
             self._look_at(basis, snapshot)
         look = _Look(snapshot)
-        return "".join([run.text(look, form) for run in self._runs])
+        return [text for run in self._runs for text in run.texts(look, form)]
 
     def _look_at(self, basis: Basis[S], snapshot: S) -> None:
         """Let what is made of these facts go, unless they are the very objects of the page before."""
@@ -77,7 +77,7 @@ class Renderer(Generic[S]):
         if len(facts) != len(before) or not all(map(is_, facts, before)):
             for run in self._runs:
                 if run.basis is basis:
-                    run.texts.clear()
+                    run.forget()
 
 
 class _Look(Generic[S]):
@@ -95,20 +95,23 @@ class _Look(Generic[S]):
 
 
 class _Run(Generic[S]):
-    """Families one after the other that have the same basis; `texts` are theirs, as long as that stays."""
+    """Families one after the other that have the same basis, and their text as long as that stays."""
 
     def __init__(self, basis: Basis[S] | None, writers: "Sequence[_FamilyWriter[S]]") -> None:
         self.basis = basis
-        self.texts: dict[Format, str] = {}
         self._writers = writers
+        self._kept: dict[Format, list[str]] = {}
 
-    def text(self, look: _Look[S], form: Format) -> str:
-        text = self.texts.get(form)
-        if text is None:
-            text = "".join([writer.under_head(writer.read(look), form) for writer in self._writers])
+    def texts(self, look: _Look[S], form: Format) -> list[str]:
+        texts = self._kept.get(form)
+        if texts is None:
+            texts = [text for writer in self._writers for text in writer.under_head(writer.read(look), form)]
             if self.basis is not None:
-                self.texts[form] = text
-        return text
+                texts = self._kept[form] = ["".join(texts)]
+        return texts
+
+    def forget(self) -> None:
+        self._kept.clear()
 
 
 class _FamilyWriter(Generic[S]):
@@ -130,9 +133,9 @@ class _FamilyWriter(Generic[S]):
         self._amounts: list[float | None] = []
         self._lines = ""
 
-    def under_head(self, lines: str, form: Format) -> str:
+    def under_head(self, lines: str, form: Format) -> tuple[str, ...]:
         """A family's part of a page; one without samples does not appear."""
-        return self._heads[form] + lines if lines else ""
+        return (self._heads[form], lines) if lines else ()
 
     def read(self, look: _Look[S]) -> str:
         """The lines of what the family reads from a snapshot."""
@@ -244,6 +247,7 @@ def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 
-def page(text: str, form: Format) -> bytes:
-    """Finish a page. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
-    return (f"{text}# EOF\n" if form == "openmetrics" else text).encode("utf-8", "replace")
+def page(texts: Iterable[str], form: Format) -> bytes:
+    """Put a page together. What is not valid Unicode becomes `?`, so that one bad name costs one name."""
+    end = "# EOF\n" if form == "openmetrics" else ""
+    return "".join([*texts, end]).encode("utf-8", "replace")
