@@ -88,17 +88,22 @@ class Crew:
         batch = _Batch(calls, self._clock)
         threads = self._threads if self._batches_left else 1
         self._put_to_work(batch, min(len(calls), threads))
-        patience_seconds = min(PATIENCE_SECONDS, wait_seconds)
-        await asyncio.wait([batch.over], timeout=patience_seconds)
-        if not batch.over.done():
-            self._put_to_work(batch, batch.waiting)
-            await asyncio.wait([batch.over], timeout=wait_seconds - patience_seconds)
-        batch.withdraw()
-        batch.over.cancel()
+        loop = asyncio.get_running_loop()
+        patience = loop.call_later(PATIENCE_SECONDS, self._reinforce, batch)
+        deadline = loop.call_later(wait_seconds, batch.end)
+        try:
+            await batch.over
+        finally:
+            patience.cancel()
+            deadline.cancel()
+            batch.withdraw()
         if self._batches_left:
             self._batches_left -= 1
         else:
             self._learn(batch.waited_seconds)
+
+    def _reinforce(self, batch: "_Batch") -> None:
+        self._put_to_work(batch, batch.waiting)
 
     def _learn(self, waited_seconds: float) -> None:
         """
@@ -185,8 +190,9 @@ class _Batch:
 
     def tell_end(self) -> None:
         with suppress(RuntimeError):  # the loop has closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._end)
+            self._loop.call_soon_threadsafe(self.end)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Let who waits go on; to be called on the loop."""
         if not self.over.done():
             self.over.set_result(None)
