@@ -1,7 +1,6 @@
 """The command line: what was asked, and the exit code of having done it."""
 
 import argparse
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -17,16 +16,12 @@ from perwatt_agent.configfile import ConfigError
 FAILED = 1
 USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as every shell expects
-# One sweep or scrape makes some thousand objects that are gone after it: with Python's own 700, garbage was
-# looked for in the middle of each, and never found.
-YOUNG_OBJECTS = 20_000
 
 _HELP = argparse.RawDescriptionHelpFormatter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Errors are one line each on standard error: 2 for usage, 1 for all others."""
-    gc.set_threshold(YOUNG_OBJECTS)
     try:
         arguments = build_parser().parse_args(argv)
     except SystemExit as end:  # help or a usage error, already printed
