@@ -48,7 +48,7 @@ class Connection(HttpToolsProtocol):
     """
 
     limits = LIMITS
-    repeats = Repeats()
+    repeats: Repeats
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
 from perwatt_exporter.asgi import Response, head_of
 
 MAX_REQUESTS = 64
@@ -35,6 +37,5 @@ class Repeats:
 
 def written(response: Response) -> bytes:
     """A whole answer that keeps the connection, as uvicorn writes it."""
-    lines = [b"HTTP/1.1 %d OK\r\n" % response.status]
-    lines += [b"%b: %b\r\n" % header for header in head_of(response)]
-    return b"".join((*lines, b"\r\n", response.body))
+    lines = [b"%b: %b\r\n" % header for header in head_of(response)]
+    return b"".join((STATUS_LINE[response.status], *lines, b"\r\n", response.body))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
+from support.fakenvml import Constant
 from support.nvml import Open, opening
 
 from perwatt_agent.backend import GenerationEnded, GpuFailure
@@ -95,6 +96,20 @@ class TestFailures:
         lost.release()
 
         assert 100.0 == devices[0].read().power_watts
+
+    @pytest.mark.parametrize("code", [1, 15, 28])
+    def test_what_changed_while_it_was_lost(self, opened: Open, code: int):
+        """A reading that ended early is no excuse for an older value in the next one."""
+        driver, devices = opened()
+        for _ in range(2):
+            assert 100.0 == devices[0].read().power_watts
+        driver.set_waveform(0, Constant(200.0))
+        driver.advance(5.0)
+        driver.fail("field:83", 0, code, times=1)
+        with pytest.raises((GpuFailure, GenerationEnded)):
+            devices[0].read()
+
+        assert 200.0 == devices[0].read().power_watts
 
     @pytest.mark.parametrize("code", [2, 6, 28])
     def test_a_gpu_that_is_not_found_again_is_lost(self, opened: Open, code: int):

@@ -55,7 +55,8 @@ class NvmlWatch:
             begun = self._clock.monotonic()
             with self._gate:
                 heard = self._wait()
-            if heard is not None or self._clock.monotonic() - begun < WAIT_MILLISECONDS / 2000:
+            ended_early = self._clock.monotonic() - begun < 0.5 * WAIT_MILLISECONDS / 1000
+            if heard is not None or ended_early:
                 return heard
         return None
 

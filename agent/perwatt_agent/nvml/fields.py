@@ -118,6 +118,7 @@ class FieldFacts:
     def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
         self._failed = failed
+        self._is_complete = False
         self._ask_for(dict(table))
 
     @property
@@ -142,14 +143,18 @@ class FieldFacts:
         if code != SUCCESS:
             self._give_up_or_raise(code)
             return {}
+        # A reading that ends early took note of what changed, but not of what that means.
+        is_complete = self._is_complete
+        self._is_complete = False
         if self._batch.failing or not self._settled:
             by_field = dict(zip(self._batch.fields, replies, strict=True))
             self._raise_if_dead(by_field)
             replies = self._settle(by_field)
-            self._is_complete = False
-        if self._is_complete:
+            is_complete = False
+        if is_complete:
             for number in self._batch.changed:
                 self._learn(self._places[number], replies[number])
+            self._is_complete = True
         else:
             self._learn_all(replies)
         return dict(self._known)
