@@ -85,15 +85,23 @@ def test_cycles_are_counted_where_the_driver_knows_them(monitored: Monitored):
     assert {0.8 * cycles["elapsed"]} == {cycles[name] for name in cycles.keys() - {"elapsed"}}
 
 
-def test_samples_lie_a_second_apart(monitored: Monitored):
-    """Reads that follow each other faster share a reading, which keeps the instant that it is of."""
-    monitored.read()
-    of_then = monitored.read().gpm
-    readings = [monitored.read(0.1).gpm for _ in range(9)]
+def test_samples_lie_five_seconds_apart(monitored: Monitored):
+    """Nobody waits long for the first reading; those between two samples share one, as of its instant."""
+    readings = [monitored.read().gpm for _ in range(12)]
+    now = monitored.clock.monotonic()
+    windows = [reading and (now - reading.monotonic_seconds, reading.window_seconds) for reading in readings]
 
-    assert [of_then] * 8 == readings[:8]
-    assert pytest.approx(0.9) == readings[8].window_seconds
-    assert 3 == monitored.driver.calls("nvmlGpmSampleGet")
+    assert [None, *[(10.0, 1.0)] * 5, *[(5.0, 5.0)] * 5, (0.0, 5.0)] == windows
+    assert 4 == monitored.driver.calls("nvmlGpmSampleGet")
+
+
+def test_quick_sweeps_wait_for_the_first_window(monitored: Monitored):
+    """Samples that lie too close say nothing, however often a GPU is read."""
+    readings = [monitored.read(0.1).gpm for _ in range(11)]
+
+    assert [None] * 9 == readings[:9]
+    assert [pytest.approx(0.9)] * 2 == [reading.window_seconds for reading in readings[9:]]
+    assert 2 == monitored.driver.calls("nvmlGpmSampleGet")
 
 
 def test_an_old_sample_is_not_compared_with(monitored: Monitored):
@@ -118,7 +126,7 @@ def test_what_is_no_ratio_is_absent(monitored: Monitored, value: float):
 def test_a_metric_that_is_refused_is_asked_once(monitored: Monitored):
     """Each metric has a return code of its own; the others stay."""
     monitored.driver.fail("gpm:5", 0, code=3)
-    readings = [monitored.read().gpm for _ in range(4)][1:]
+    readings = [monitored.read(5.0).gpm for _ in range(4)][1:]
 
     assert [(None, 0.8)] * 3 == [(gpm.tensor_active_ratio, gpm.sm_active_ratio) for gpm in readings]
     assert 1 == monitored.driver.calls("gpm:5")
@@ -127,7 +135,7 @@ def test_a_metric_that_is_refused_is_asked_once(monitored: Monitored):
 def test_a_metric_that_fails_comes_back(monitored: Monitored):
     """A failure that may pass costs one reading of one metric."""
     monitored.driver.fail("gpm:2", 0, code=21, times=1)
-    readings = [monitored.read().gpm for _ in range(3)][1:]
+    readings = [monitored.read().gpm, *(monitored.read(5.0).gpm for _ in range(2))][1:]
 
     assert [None, 0.8] == [gpm.sm_active_ratio for gpm in readings]
 

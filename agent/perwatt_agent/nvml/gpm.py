@@ -21,9 +21,11 @@ from perwatt_agent.nvml.errors import SUCCESS, Meaning, describe
 from perwatt_agent.nvml.facts import Asker, Facts
 from perwatt_agent.nvml.tools import Tools
 
-# Samples that are closer than 100 ms say nothing; a window that old says nothing of now.
-MIN_WINDOW_SECONDS = 0.9
-MAX_WINDOW_SECONDS = 600.0
+# Samples that are closer than 100 ms say nothing, and nobody is to wait long for the first window. A window
+# of five seconds covers five times as much between two scrapes as one of a second, and costs a fifth.
+FIRST_WINDOW_SECONDS = 0.9
+WINDOW_SECONDS = 4.9
+MAX_WINDOW_SECONDS = 600.0  # one that old says nothing of now
 
 _MIB = 1024 * 1024
 _OVERSHOOT = 1.01
@@ -130,13 +132,14 @@ class GpmPair:
 
     def read(self, take: Callable[[Any], object]) -> GpmReading | None:
         """
-        What happened since the sample before, or the reading of just now; None for the first sample.
+        What happened since the sample before, or the reading of up to WINDOW_SECONDS ago; None for the first
+        sample.
 
         `take` fills a sample. Raises NVMLError.
         """
         now = self._clock.monotonic()
         window = now - self._taken_at
-        if window < MIN_WINDOW_SECONDS:
+        if window < (FIRST_WINDOW_SECONDS if self._reading is None else WINDOW_SECONDS):
             return self._reading
         self._reading = None
         if self._spare is None:
