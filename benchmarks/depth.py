@@ -29,14 +29,14 @@ EVERYTHING = ("--gpu.gpm", "on", "--gpu.processes", "4")
 SETTLE_SECONDS = 17.0  # the slow tier has been round once
 SPAN_SECONDS = 30.0
 SWEEPS, SWEEP_SECONDS = 40, 0.25
-FLOOR_REPEATS = 15
 
 
 class Sweep(Struct, frozen=True):
-    """How long one sweep took, and how many calls it made for the GPU with the most."""
+    """How long one sweep took, how many calls it made for the GPU with the most, and how long those take."""
 
     seconds: float
     calls: int
+    floor_seconds: float
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
@@ -65,7 +65,8 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         f"{seconds:.0f} s at rest, after as long as the slow tier needs to come round.\n\n"
         + table(("", "CPU at rest, %", "calls a second", "RSS, MiB", "RSS growth, MiB", "series"), rows)
         + "\n\nThe floor of a sweep is what one thread a GPU needs for as many calls as the sweep makes "
-        "for that GPU, and for nothing else; it is measured in the same process, over the same driver.\n\n"
+        "for that GPU, and for nothing else; it is measured in the same process, over the same driver, after "
+        "as long a pause.\n\n"
         + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
     )
     return Section("What reading everything costs", text, tuple(targets))
@@ -137,45 +138,39 @@ def _sweep_row(latency_seconds: float) -> tuple[tuple[str, ...], float]:
         FakeDriver.create(Path(folder), gpus=GPUS, real_time=True).install() as driver,
     ):
         busy(driver)
-        sweeps, floors = asyncio.run(_sweeps(Path(folder), driver, latency_seconds))
-    ratio = median([sweep.seconds / floors[sweep.calls] for sweep in sweeps])
-    usual = median([sweep.calls for sweep in sweeps])
-    took = median([sweep.seconds for sweep in sweeps if sweep.calls == usual])
-    figures = (f"{usual:.0f}", f"{1e3 * took:.2f}", f"{1e3 * floors[int(usual)]:.2f}", f"{ratio:.2f}")
+        sweeps = asyncio.run(_sweeps(Path(folder), driver, latency_seconds))
+    ratio = median([sweep.seconds / sweep.floor_seconds for sweep in sweeps])
+    calls = median([sweep.calls for sweep in sweeps])
+    took, floor = (median([getattr(sweep, what) for sweep in sweeps]) for what in ("seconds", "floor_seconds"))
+    figures = (f"{calls:.0f}", f"{1e3 * took:.2f}", f"{1e3 * floor:.2f}", f"{ratio:.2f}")
     return (f"{1e6 * latency_seconds:.0f} us a call", *figures), ratio
 
 
-async def _sweeps(
-    folder: Path, driver: FakeDriver, latency_seconds: float
-) -> tuple[list[Sweep], dict[int, float]]:
-    """Sweeps over a slow driver, and the floor in seconds for each count of calls among them."""
+async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> list[Sweep]:
+    """Sweeps over a slow driver, each followed by its floor."""
     config = AgentConfig(state_dir=folder, gpu=GpuConfig("on", 4), **ALONE)
     source, _ = build_source(config, SystemClock())
     for _ in range(SWEEPS // 4):  # the driver is opened, and what it does not give is known
         await source.sweep()
         await asyncio.sleep(SWEEP_SECONDS)
     slowed(driver, GPUS, latency_seconds)
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(GPUS)]
     found = []
     for _ in range(SWEEPS):
         before = [driver.calls(gpu=gpu) for gpu in range(GPUS)]
         begun = time.perf_counter()
         await source.sweep()
         seconds = time.perf_counter() - begun
-        found.append(Sweep(seconds, max(driver.calls(gpu=gpu) - before[gpu] for gpu in range(GPUS))))
+        calls = max(driver.calls(gpu=gpu) - before[gpu] for gpu in range(GPUS))
         await asyncio.sleep(SWEEP_SECONDS)
-    del found[0]  # it did not know yet that the driver is slow
-    floors = {calls: _floor_seconds(calls) for calls in {sweep.calls for sweep in found}}
+        found.append(Sweep(seconds, calls, _all_at_once(handles, calls)))
+        await asyncio.sleep(SWEEP_SECONDS)
     source.close()
-    return found, floors
-
-
-def _floor_seconds(calls: int) -> float:
-    """The median time in which as many threads as GPUs make so many calls each, all at once."""
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(GPUS)]
-    return median([_all_at_once(handles, calls) for _ in range(FLOOR_REPEATS)])
+    return found[2:]  # the first two did not know yet that the driver is slow
 
 
 def _all_at_once(handles: Sequence[object], calls: int) -> float:
+    """How long as many threads as GPUs need to make so many calls each, all at once."""
     barrier = threading.Barrier(len(handles) + 1)
 
     def work(handle: object) -> None:

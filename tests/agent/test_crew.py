@@ -65,6 +65,23 @@ async def test_calls_that_compute_share_a_thread() -> None:
     assert alone > 0
 
 
+async def test_many_calls_are_not_slow_calls(crew: Crew, clock: ManualClock) -> None:
+    """One thread makes any number of calls, as long as they end one after the other."""
+    alone = 0
+    for _ in range(20):
+        calls = [Call(_doze, clock) for _ in range(40)]
+        await crew.make(calls, PATIENCE_SECONDS)
+        alone += len({call.result() for call in calls}) == 1
+
+    # On a busy machine any of them may be held up.
+    assert alone > 0
+
+
+def _doze() -> threading.Thread:
+    time.sleep(0.0005)
+    return threading.current_thread()
+
+
 async def test_waiting_is_measured_again() -> None:
     """A driver that was slow once is not read by many threads for ever."""
     clock = SystemClock()

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 0.005
-"""A sweep that takes longer than this gets a thread for every call that still waits."""
+"""Where no call has ended for as long, every call that still waits gets a thread."""
 QUICK_SECONDS = 0.0005
 """Waking a thread costs about a fifth of this, so less waiting than this is not divided."""
 BATCHES_SIDE_BY_SIDE = 30
@@ -64,7 +64,7 @@ class Crew:
     Daemon threads that make calls, batch by batch, each call once.
 
     Quick calls are made one after the other by one thread, since to wake a thread costs more than to read
-    a GPU; those that wait for the driver side by side, as an earlier batch tells, or as soon as it shows. A
+    a GPU; those that wait for the driver side by side, as an earlier batch tells, or as soon as none ends. A
     call that hangs occupies one thread and nothing else, and the process can always exit.
     """
 
@@ -89,12 +89,12 @@ class Crew:
         threads = self._threads if self._batches_left else 1
         self._put_to_work(batch, min(len(calls), threads))
         loop = asyncio.get_running_loop()
-        patience = loop.call_later(PATIENCE_SECONDS, self._reinforce, batch)
+        self._be_patient(batch)
         deadline = loop.call_later(wait_seconds, batch.end)
         try:
             await batch.over
         finally:
-            patience.cancel()
+            batch.patience.cancel()
             deadline.cancel()
             batch.withdraw()
         if self._batches_left:
@@ -102,8 +102,16 @@ class Crew:
         else:
             self._learn(batch.waited_seconds)
 
-    def _reinforce(self, batch: "_Batch") -> None:
-        self._put_to_work(batch, batch.waiting)
+    def _be_patient(self, batch: "_Batch") -> None:
+        loop = asyncio.get_running_loop()
+        batch.patience = loop.call_later(PATIENCE_SECONDS, self._reinforce, batch, batch.unfinished)
+
+    def _reinforce(self, batch: "_Batch", unfinished_before: int) -> None:
+        """Many GPUs take long as well, but then calls end."""
+        if batch.unfinished < unfinished_before:
+            self._be_patient(batch)
+        else:
+            self._put_to_work(batch, batch.waiting)
 
     def _learn(self, waited_seconds: float) -> None:
         """
@@ -156,10 +164,11 @@ class _Batch:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call[T]] = deque(calls)
-        self._unfinished = len(calls)
+        self.unfinished = len(calls)
         self._lock = threading.Lock()
         self.waited_seconds = 0.0
         self.over: asyncio.Future[None] = self._loop.create_future()
+        self.patience: asyncio.TimerHandle
 
     @property
     def waiting(self) -> int:
@@ -182,8 +191,8 @@ class _Batch:
                 break
             call.make()
             with self._lock:
-                self._unfinished -= 1
-                was_last = self._unfinished == 0
+                self.unfinished -= 1
+                was_last = self.unfinished == 0
         with self._lock:
             self.waited_seconds += self._clock.monotonic() - begun - (time.thread_time() - worked)
         return was_last
