@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pynvml
+import uvloop
 from exporters import Exporter, Running, perwatt, slowed, started
 from harness import MIB, Plan, measured, median, rss_bytes
 from msgspec import Struct
@@ -66,8 +67,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         + table(("", "CPU at rest, %", "calls a second", "RSS, MiB", "RSS growth, MiB", "series"), rows)
         + "\n\nThe floor of a sweep is what one thread a GPU needs for as many calls as the sweep makes "
         "for that GPU, and for nothing else; it is measured in the same process, over the same driver, after "
-        "as long a pause.\n\n"
-        + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
+        "as long a pause.\n\n" + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
     )
     return Section("What reading everything costs", text, tuple(targets))
 
@@ -138,10 +138,11 @@ def _sweep_row(latency_seconds: float) -> tuple[tuple[str, ...], float]:
         FakeDriver.create(Path(folder), gpus=GPUS, real_time=True).install() as driver,
     ):
         busy(driver)
-        sweeps = asyncio.run(_sweeps(Path(folder), driver, latency_seconds))
+        sweeps = uvloop.run(_sweeps(Path(folder), driver, latency_seconds))
     ratio = median([sweep.seconds / sweep.floor_seconds for sweep in sweeps])
     calls = median([sweep.calls for sweep in sweeps])
-    took, floor = (median([getattr(sweep, what) for sweep in sweeps]) for what in ("seconds", "floor_seconds"))
+    took = median([sweep.seconds for sweep in sweeps])
+    floor = median([sweep.floor_seconds for sweep in sweeps])
     figures = (f"{calls:.0f}", f"{1e3 * took:.2f}", f"{1e3 * floor:.2f}", f"{ratio:.2f}")
     return (f"{1e6 * latency_seconds:.0f} us a call", *figures), ratio
 

@@ -12,7 +12,7 @@ from scraping import Scrapes, page, scrape
 
 GPUS = 8
 SETTLE_SECONDS = 17.0  # what happens once after the start is over
-ENOUGH_FOR_P999 = 1000
+ENOUGH_FOR_P99, ENOUGH_FOR_P999 = 200, 1000
 ONE = "1 scraper, each second"
 TEN = "10 scrapers, each second"
 LOADS = {
@@ -135,8 +135,10 @@ def _soak(plan: Plan, all_running: Sequence[Running], costs: Sequence[Cost]) -> 
 
 
 def _load(plan: Plan, running: Running, cost: Cost, name: str, scrapers: int, *, paced: bool) -> None:
+    """Paced scrapers for as long as it takes that the p99 is not the slowest scrape but one."""
+    seconds = max(plan.block_seconds, ENOUGH_FOR_P99 / scrapers) if paced else plan.block_seconds
     with measured(running.pid) as (span,):
-        (scrapes,) = scrape([running.port], scrapers, plan.block_seconds, paced=paced)
+        (scrapes,) = scrape([running.port], scrapers, seconds, paced=paced)
     cost.loads.setdefault(name, Load()).add(scrapes, span.cpu_seconds - median(cost.rest_cpu) * span.seconds)
 
 

@@ -25,7 +25,7 @@ async def test_quick_calls_share_a_thread(crew: Crew, clock: ManualClock) -> Non
     """Calls that take no time are made in their order, on one daemon thread for ever."""
     threads = set()
     for _ in range(3):
-        calls = [Call(threading.current_thread, clock) for _ in range(8)]
+        calls = [Call(threading.current_thread, clock.monotonic()) for _ in range(8)]
         await crew.make(calls, PATIENCE_SECONDS)
         threads |= {call.result() for call in calls}
 
@@ -39,7 +39,7 @@ async def test_slow_calls_go_side_by_side() -> None:
     crew = Crew("test", clock)
     together = threading.Barrier(8)
     for _ in range(2):
-        calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock) for _ in range(8)]
+        calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock.monotonic()) for _ in range(8)]
         await crew.make(calls, PATIENCE_SECONDS)
         assert list(range(8)) == sorted(call.result() for call in calls)
 
@@ -57,7 +57,7 @@ async def test_calls_that_compute_share_a_thread() -> None:
 
     alone = 0
     for _ in range(20):
-        calls = [Call(compute, clock) for _ in range(4)]
+        calls = [Call(compute, clock.monotonic()) for _ in range(4)]
         await crew.make(calls, PATIENCE_SECONDS)
         alone += len({call.result() for call in calls}) == 1
 
@@ -69,7 +69,7 @@ async def test_many_calls_are_not_slow_calls(crew: Crew, clock: ManualClock) -> 
     """One thread makes any number of calls, as long as they end one after the other."""
     alone = 0
     for _ in range(20):
-        calls = [Call(_doze, clock) for _ in range(40)]
+        calls = [Call(_doze, clock.monotonic()) for _ in range(40)]
         await crew.make(calls, PATIENCE_SECONDS)
         alone += len({call.result() for call in calls}) == 1
 
@@ -87,13 +87,14 @@ async def test_waiting_is_measured_again() -> None:
     clock = SystemClock()
     crew = Crew("test", clock)
     for _ in range(2):
-        slow = [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock) for _ in range(4)]
+        slow = [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock.monotonic()) for _ in range(4)]
         await crew.make(slow, PATIENCE_SECONDS)
     assert crew._threads > 1
 
     still = ManualClock()
     quick = [
-        [Call(threading.current_thread, still) for _ in range(4)] for _ in range(BATCHES_SIDE_BY_SIDE + 2)
+        [Call(threading.current_thread, still.monotonic()) for _ in range(4)]
+        for _ in range(BATCHES_SIDE_BY_SIDE + 2)
     ]
     for calls in quick:
         await crew.make(calls, PATIENCE_SECONDS)
@@ -105,7 +106,9 @@ async def test_waiting_is_measured_again() -> None:
 async def test_one_slow_batch_is_no_slow_driver(crew: Crew, clock: ManualClock) -> None:
     """Calls that are held up once, as by a busy machine, are not made by many threads afterwards."""
     for seconds in (0.0, 2 * QUICK_SECONDS, 0.0):
-        await crew.make([Call(partial(clock.advance, seconds), clock) for _ in range(4)], PATIENCE_SECONDS)
+        await crew.make(
+            [Call(partial(clock.advance, seconds), clock.monotonic()) for _ in range(4)], PATIENCE_SECONDS
+        )
 
         assert 1 == crew._threads
 
@@ -119,7 +122,9 @@ async def test_threads_are_used_again() -> None:
         return sum(thread.name == "reused" for thread in threading.enumerate())
 
     for _ in range(10):
-        await crew.make([Call(lambda: time.sleep(2 * QUICK_SECONDS), clock) for _ in range(4)], 60.0)
+        await crew.make(
+            [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock.monotonic()) for _ in range(4)], 60.0
+        )
         await eventually(lambda: len(crew._resting) == threads())
 
     assert 1 < threads() <= 4
@@ -127,7 +132,7 @@ async def test_threads_are_used_again() -> None:
 
 async def test_failure(crew: Crew, clock: ManualClock) -> None:
     """An exception belongs to whoever asks for the result; the other calls are made all the same."""
-    calls = [Call(lambda: 1 // 0, clock), Call(lambda: 2, clock)]
+    calls = [Call(lambda: 1 // 0, clock.monotonic()), Call(lambda: 2, clock.monotonic())]
     await crew.make(calls, PATIENCE_SECONDS)
 
     with pytest.raises(ZeroDivisionError):
@@ -138,13 +143,13 @@ async def test_failure(crew: Crew, clock: ManualClock) -> None:
 async def test_hanging_call(crew: Crew, clock: ManualClock) -> None:
     """A call that hangs costs its batch the wait and a thread; those behind it, and later ones, are made."""
     may_return = threading.Event()
-    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock)
-    others = [Call(lambda: 2, clock) for _ in range(7)]
+    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
+    others = [Call(lambda: 2, clock.monotonic()) for _ in range(7)]
     await crew.make([stuck, *others], 0.2)
 
     assert [2] * 7 == [call.result() for call in others]
     assert not stuck.over
-    later = Call(lambda: 3, clock)
+    later = Call(lambda: 3, clock.monotonic())
     await crew.make([later], PATIENCE_SECONDS)
     assert 3 == later.result()
 
@@ -162,10 +167,10 @@ async def test_nothing_to_do(crew: Crew) -> None:
 def test_loop_gone(crew: Crew, clock: ManualClock) -> None:
     """A call may return when its loop is closed: nobody waits, and the crew serves another loop."""
     may_return = threading.Event()
-    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock)
+    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
     asyncio.run(crew.make([stuck], 0.01))
     may_return.set()
-    later = Call(lambda: 2, clock)
+    later = Call(lambda: 2, clock.monotonic())
     asyncio.run(crew.make([later], PATIENCE_SECONDS))
 
     assert 2 == later.result()
@@ -179,7 +184,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_agent.sampling.crew import Call, Crew
 
 clock = SystemClock()
-asyncio.run(Crew("test", clock).make([Call(threading.Event().wait, clock)], 0.1))
+asyncio.run(Crew("test", clock).make([Call(threading.Event().wait, clock.monotonic())], 0.1))
 print("done")
 """
     ended = subprocess.run(
@@ -203,12 +208,12 @@ async def test_no_thread_to_be_had(crew: Crew, clock: ManualClock, caplog: pytes
     """Calls that nobody comes to are withdrawn, which is said once; later ones are made again."""
     with no_thread_to_be_had():
         for _ in range(3):
-            late = Call(lambda: 1, clock)
+            late = Call(lambda: 1, clock.monotonic())
             await crew.make([late], 0.01)
             with pytest.raises(NotMade):
                 late.result()
     assert 1 == len(caplog.records)
 
-    call = Call(lambda: 2, clock)
+    call = Call(lambda: 2, clock.monotonic())
     await crew.make([call], PATIENCE_SECONDS)
     assert 2 == call.result()

@@ -106,7 +106,7 @@ def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table])
         latencies("a slow read", device.read_slow)
         for table in tables:
             batch = FieldBatch(field for fields in table.values() for field in fields)
-            latencies(f"batch of {len(batch.read(handle)[1])} fields", partial(batch.read, handle))
+            latencies(f"batch of {len(batch.fields)} fields", partial(batch.call, handle))
         rows = (*fast.single_calls(), *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
         calls = [fast.utilization(), *(call for alternatives in rows for call in alternatives[:1])]
         calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
@@ -123,8 +123,9 @@ def test_fields_and_scopes(devices: tuple[NvmlDevice, ...], tables: tuple[Table,
     """Print each field's code and raw number, so that a surprising board can be understood from a log."""
     fields = [field for table in tables for fields in table.values() for field in fields]
     for device in devices:
-        code, replies = FieldBatch(fields).read(device._handle)
-        for field, (field_code, number) in zip(fields, replies, strict=True):
+        batch = FieldBatch(fields)
+        code = batch.call(device._handle)
+        for field, (field_code, number) in zip(fields, batch.replies(), strict=True):
             print(f"  field {field.id} scope {field.scope}: code {field_code}, {number}")
 
         assert 0 == code

@@ -61,6 +61,10 @@ class FakeDevice:
         self.reads.happen()
         return GpuReading(now, energy_joules=300.0 * now, power_watts=300.0)
 
+    def ask(self) -> Callable[[], GpuReading]:
+        reading = self.read()
+        return lambda: reading
+
     def read_slow(self) -> GpuSlowReading:
         self.slow_reads.happen()
         return GpuSlowReading(self._clock.monotonic(), power_limit_watts=700.0)

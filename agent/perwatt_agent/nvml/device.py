@@ -17,7 +17,7 @@ from perwatt_agent.nvml.tools import Tools
 from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 
-R = TypeVar("R", GpuReading, GpuSlowReading)
+R = TypeVar("R")
 
 _NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
 
@@ -71,10 +71,14 @@ class NvmlDevice:
         return self._info
 
     def read(self) -> GpuReading:
-        return self._attempt(self._fast.read)
+        return self.ask()()
+
+    def ask(self) -> Callable[[], GpuReading]:
+        understand = self._call(self._fast.ask)
+        return lambda: self._judge(understand)
 
     def read_slow(self) -> GpuSlowReading:
-        return self._attempt(self._slow.read)
+        return self._call(self._slow.read)
 
     def found(self, handle: Any, info: GpuInfo) -> None:
         """Go on with where the driver has it now; a read that is under way ends with what it began with."""
@@ -90,20 +94,24 @@ class NvmlDevice:
         self._monitor.free()
         self._mig.free()
 
-    def _attempt(self, read: Callable[[Any], R]) -> R:
+    def _call(self, ask: Callable[[Any], R]) -> R:
         with self._roll.gate:
-            try:
-                reading = read(self._found_handle())
-            except GpuFailure as failure:
-                self._handle = None
-                if isinstance(failure, GpuMissing):
-                    self._roll.missing(self._info.uuid)
-                raise
-            except GenerationEnded:
-                self._roll.ended = True
-                raise
-            self._roll.present(self._info.uuid)
-            return reading
+            answer = self._judge(lambda: ask(self._found_handle()))
+        self._roll.present(self._info.uuid)
+        return answer
+
+    def _judge(self, part: Callable[[], R]) -> R:
+        """Do a part of a reading; what it raises tells how the GPU, or all of them, fare."""
+        try:
+            return part()
+        except GpuFailure as failure:
+            self._handle = None
+            if isinstance(failure, GpuMissing):
+                self._roll.missing(self._info.uuid)
+            raise
+        except GenerationEnded:
+            self._roll.ended = True
+            raise
 
     def _found_handle(self) -> Any:
         handle = self._handle

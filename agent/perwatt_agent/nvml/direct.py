@@ -2,30 +2,44 @@
 
 import ctypes
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import pynvml
 
 from perwatt_agent.nvml.errors import SUCCESS
+from perwatt_agent.nvml.facts import Answer, Facts
 
 
 class Direct:
     """
     One call through the binding's own function pointer: 0.5 us where the binding's wrapper takes 1.5 to 5.
 
-    *layout* says in `struct`'s terms what of *room* is returned; *arguments* stand before the room in the
-    call. One GPU has one of these, as it is never called twice at the same time.
+    *layout* says in `struct`'s terms what of *room* is handed to *understand*, whose name is the call's;
+    *arguments* stand before the room in the call. One GPU has one of these, as it is never called twice at
+    the same time.
     """
 
-    def __init__(self, symbol: str, layout: str, room: Any, *arguments: Any) -> None:
+    def __init__(
+        self, symbol: str, layout: str, understand: Callable[..., Facts], room: Any, *arguments: Any
+    ) -> None:
+        self.__name__ = understand.__name__
         self._symbol = symbol
+        self._function: Callable[..., int] | None = None
         self._layout = struct.Struct(layout)
+        self._understand = understand
         self._room = room
         self._arguments = (*arguments, ctypes.byref(room))
 
-    def __call__(self, handle: Any) -> tuple[Any, ...]:
+    def __call__(self, handle: Any) -> Answer:
         """Raises NVMLError."""
-        code = pynvml._nvmlGetFunctionPointer(self._symbol)(handle, *self._arguments)
+        function = self._function
+        if function is None:
+            function = self._function = pynvml._nvmlGetFunctionPointer(self._symbol)
+        code = function(handle, *self._arguments)
         if code != SUCCESS:
             raise pynvml.NVMLError(code)
-        return self._layout.unpack(self._room)
+        return self._answer
+
+    def _answer(self) -> Facts:
+        return self._understand(*self._layout.unpack(self._room))

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pynvml
 
@@ -18,6 +18,11 @@ Facts: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[[Any], Facts]
 """One driver call on a handle; raises NVMLError."""
 
+Answer: TypeAlias = Callable[[], Facts]
+"""What the driver said, still to be understood; to be called before the driver is asked the same again."""
+
+T = TypeVar("T")
+
 FORBIDDEN_RETRY_SECONDS = 60.0
 
 
@@ -31,17 +36,24 @@ class Asker:
     def __init__(self, uuid: str, clock: Clock) -> None:
         self._uuid = uuid
         self._clock = clock
-        self._not_before: dict[Call, float] = {}
+        self._not_before: dict[Callable[[Any], Any], float] = {}
         self.failed: dict[str, str] = {}
 
-    def ask(self, handle: Any, alternatives: Iterable[Call], *, vital: bool = False) -> Facts:
+    def ask(self, handle: Any, alternatives: Iterable[Call]) -> Facts:
+        """The facts of the first call that answers; see `first`."""
+        return self.first(handle, alternatives) or {}
+
+    def first(
+        self, handle: Any, alternatives: Iterable[Callable[[Any], T]], *, vital: bool = False
+    ) -> T | None:
         """
-        The first answer among calls for the same fact, best first; empty when none comes now.
+        What the first call returns that answers, among calls for the same fact, best first; None when none
+        answers now.
 
         Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
         """
         for call in alternatives:
-            if call in self._not_before and self._clock.monotonic() < self._not_before[call]:
+            if self._not_before and self._clock.monotonic() < self._not_before.get(call, -math.inf):
                 continue
             if self.failed:
                 self.failed.pop(call.__name__, None)
@@ -55,7 +67,7 @@ class Asker:
                     raise_failure(code, call.__name__)
                 self.failed[call.__name__] = describe(code).word
                 break
-        return {}
+        return None
 
     def note(self, call: str, code: int | None) -> None:
         """Say that a call failed which others make, or, with None, that it did not."""
@@ -68,7 +80,7 @@ class Asker:
         """Ask everything anew, because the GPU has become another one in what it gives."""
         self._not_before.clear()
 
-    def _put_off(self, call: Call, code: int) -> bool:
+    def _put_off(self, call: Callable[[Any], Any], code: int) -> bool:
         """Whether the call need not be made again for now, so that another may take its place."""
         meaning = describe(code).meaning
         if meaning is Meaning.ABSENT:

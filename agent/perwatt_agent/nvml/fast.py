@@ -7,13 +7,15 @@ The graphics clock is not asked for: the SM clock shares its domain, and every c
 """
 
 import ctypes
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 import pynvml
 
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.direct import Direct
-from perwatt_agent.nvml.facts import Asker, Call, Facts
+from perwatt_agent.nvml.facts import Answer, Asker, Facts
 from perwatt_agent.nvml.fields import MODULE, FieldFacts
 from perwatt_agent.nvml.gpm import GpmReader
 from perwatt_agent.nvml.mig import MigMode
@@ -21,6 +23,9 @@ from perwatt_agent.nvml.tables import POWER_AVERAGE, fast_fields
 from perwatt_agent.nvml.tools import Tools
 from perwatt_agent.nvml.traits import Traits
 from perwatt_agent.snapshot import GpuReading
+
+Question: TypeAlias = Callable[[Any], Answer]
+"""One driver call on a handle, whose answer is understood later; raises NVMLError."""
 
 
 class FastReader:
@@ -36,103 +41,98 @@ class FastReader:
         self._utilization = (utilization(),)
         self._calls = single_calls(has_memory=traits.numa_node is None)
 
-    def read(self, handle: Any) -> GpuReading:
-        """Raises GpuFailure and GenerationEnded."""
-        facts = self._energy_and_power(handle)
-        facts["monotonic_seconds"] = self._clock.monotonic()
-        if not self._mode.enabled:
-            facts |= self._asker.ask(handle, self._utilization)
-        for alternatives in self._calls:
-            facts |= self._asker.ask(handle, alternatives)
-        facts |= self._monitor.read(handle)
-        return GpuReading(**facts, failed_calls=dict(self._asker.failed))
+    def ask(self, handle: Any) -> Callable[[], GpuReading]:
+        """
+        Make the calls, and return what makes a reading of their answers.
 
-    def _energy_and_power(self, handle: Any) -> Facts:
-        facts = self._fields.read(handle)
-        power = self._fields.chosen("power_watts")
-        if power is None:
-            facts |= self._asker.ask(handle, (power_usage,), vital=self._fields.exhausted)
-        energy = self._fields.chosen("energy_joules")
-        if energy is None:
-            facts |= self._asker.ask(handle, (total_energy,))
-        elif energy.scope == MODULE:
+        Either raises GpuFailure and GenerationEnded.
+        """
+        answers: list[Answer | None] = [self._fields.ask(handle)]
+        facts: Facts = {"monotonic_seconds": self._clock.monotonic()}
+        if self._fields.chosen("power_watts") is None:
+            answers.append(self._asker.first(handle, (power_usage,), vital=self._fields.exhausted))
+        if self._fields.chosen("energy_joules") is None:
+            answers.append(self._asker.first(handle, (total_energy,)))
+        if not self._mode.enabled:
+            answers.append(self._asker.first(handle, self._utilization))
+        first = self._asker.first
+        answers += [first(handle, alternatives) for alternatives in self._calls]
+        facts |= self._monitor.read(handle)
+        return partial(self._understand, facts, answers)
+
+    def _understand(self, facts: Facts, answers: list[Answer | None]) -> GpuReading:
+        for answer in answers:
+            if answer is not None:
+                facts |= answer()
+        power, energy = self._fields.chosen("power_watts"), self._fields.chosen("energy_joules")
+        if energy is not None and energy.scope == MODULE:
             facts["energy_source"] = "module"
         facts["power_is_mean"] = power.id == POWER_AVERAGE if power else self._usage_is_mean
-        return facts
+        return GpuReading(**facts, failed_calls=dict(self._asker.failed))
 
 
-def power_usage(handle: Any) -> Facts:
-    return {"power_watts": values.watts(pynvml.nvmlDeviceGetPowerUsage(handle))}
+def power_usage(handle: Any) -> Answer:
+    milliwatts = pynvml.nvmlDeviceGetPowerUsage(handle)
+    return lambda: {"power_watts": values.watts(milliwatts)}
 
 
-def total_energy(handle: Any) -> Facts:
-    return {"energy_joules": values.joules(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))}
+def total_energy(handle: Any) -> Answer:
+    millijoules = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+    return lambda: {"energy_joules": values.joules(millijoules)}
 
 
-def utilization() -> Call:
-    read = Direct("nvmlDeviceGetUtilizationRates", "=II", pynvml.c_nvmlUtilization_t())
-
-    def utilization(handle: Any) -> Facts:
-        gpu, memory = read(handle)
+def utilization() -> Question:
+    def utilization(gpu: int, memory: int) -> Facts:
         return {"utilization_ratio": values.ratio(gpu), "memory_utilization_ratio": values.ratio(memory)}
 
-    return utilization
+    return Direct("nvmlDeviceGetUtilizationRates", "=II", utilization, pynvml.c_nvmlUtilization_t())
 
 
-def memory() -> Call:
-    room = pynvml.c_nvmlMemory_v2_t(version=pynvml.nvmlMemory_v2)
-    read = Direct("nvmlDeviceGetMemoryInfo_v2", "=8xQQ8xQ", room)
-
-    def memory(handle: Any) -> Facts:
-        total, reserved, used = read(handle)
+def memory() -> Question:
+    def memory(total: int, reserved: int, used: int) -> Facts:
         return {
             "memory_used_bytes": values.memory_bytes(used, total),
             "memory_total_bytes": values.memory_bytes(total, total),
             "memory_reserved_bytes": values.memory_bytes(reserved, total),
         }
 
-    return memory
+    room = pynvml.c_nvmlMemory_v2_t(version=pynvml.nvmlMemory_v2)
+    return Direct("nvmlDeviceGetMemoryInfo_v2", "=8xQQ8xQ", memory, room)
 
 
-def memory_with_reserved(handle: Any) -> Facts:
+def memory_with_reserved(handle: Any) -> Answer:
     """The first version of the call, whose `used` holds what the driver reserves for itself."""
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-    total = memory.total
-    return {
-        "memory_used_bytes": values.memory_bytes(memory.used, total),
-        "memory_total_bytes": values.memory_bytes(total, total),
+    return lambda: {
+        "memory_used_bytes": values.memory_bytes(memory.used, memory.total),
+        "memory_total_bytes": values.memory_bytes(memory.total, memory.total),
     }
 
 
-def clock_sm() -> Call:
-    clock = ctypes.c_uint(pynvml.NVML_CLOCK_SM)
-    read = Direct("nvmlDeviceGetClockInfo", "=I", ctypes.c_uint(), clock)
-
-    def clock_sm(handle: Any) -> Facts:
-        (megahertz,) = read(handle)
+def clock_sm() -> Question:
+    def clock_sm(megahertz: int) -> Facts:
         return {"clock_sm_hertz": values.hertz(megahertz)}
 
-    return clock_sm
+    clock = ctypes.c_uint(pynvml.NVML_CLOCK_SM)
+    return Direct("nvmlDeviceGetClockInfo", "=I", clock_sm, ctypes.c_uint(), clock)
 
 
-def temperature() -> Call:
-    sensor = {"version": pynvml.nvmlTemperature_v1, "sensorType": pynvml.NVML_TEMPERATURE_GPU}
-    read = Direct("nvmlDeviceGetTemperatureV", "=8xi", pynvml.c_nvmlTemperature_v1_t(**sensor))
-
-    def temperature(handle: Any) -> Facts:
-        (celsius,) = read(handle)
+def temperature() -> Question:
+    def temperature(celsius: int) -> Facts:
         return {"temperature_core_celsius": values.core_celsius(celsius)}
 
-    return temperature
+    sensor = {"version": pynvml.nvmlTemperature_v1, "sensorType": pynvml.NVML_TEMPERATURE_GPU}
+    room = pynvml.c_nvmlTemperature_v1_t(**sensor)
+    return Direct("nvmlDeviceGetTemperatureV", "=8xi", temperature, room)
 
 
-def temperature_of_older_drivers(handle: Any) -> Facts:
+def temperature_of_older_drivers(handle: Any) -> Answer:
     """The call of older drivers; newer ones (CUDA 14) have it no more."""
     celsius = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
-    return {"temperature_core_celsius": values.core_celsius(celsius)}
+    return lambda: {"temperature_core_celsius": values.core_celsius(celsius)}
 
 
-def single_calls(*, has_memory: bool = True) -> tuple[tuple[Call, ...], ...]:
+def single_calls(*, has_memory: bool = True) -> tuple[tuple[Question, ...], ...]:
     """For one GPU: each row is one fact, the calls that can give it, best first."""
     of_memory = ((memory(), memory_with_reserved),) if has_memory else ()
     return (*of_memory, (clock_sm(),), (temperature(), temperature_of_older_drivers))

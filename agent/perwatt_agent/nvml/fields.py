@@ -21,7 +21,7 @@ from perwatt_agent.nvml.errors import (
     raise_failure,
     raise_if_fatal,
 )
-from perwatt_agent.nvml.facts import Facts
+from perwatt_agent.nvml.facts import Answer, Facts
 
 GPU, MODULE = 0, 1  # scopes of power: the GPU alone; CPU and GPU together, on Grace
 ALL_LINKS = 0xFFFF_FFFF  # scope of links: the sum over all of them
@@ -48,16 +48,17 @@ Reply: TypeAlias = tuple[int, float]
 
 class FieldBatch:
     """
-    One call for a fixed list of fields.
+    One call for a fixed list of fields, and what it brought.
 
-    `failing` are those whose own code was a failure in the latest call, and `changed` the places in the list
-    whose reply was not that of the call before.
+    `failing` are those whose own code was a failure in the latest replies, and `changed` the places in the
+    list whose reply was not that of the replies before.
     """
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
         self.failing: set[Field] = set()
         self.changed: list[int] = []
+        self._function: Callable[..., int] | None = None
         self._array = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
         for entry, field in zip(self._array, self.fields, strict=True):
             entry.fieldId, entry.scopeId = field.id, field.scope
@@ -65,20 +66,22 @@ class FieldBatch:
         self._entries = [b""] * len(self.fields)
         self._replies: list[Reply] = [(SUCCESS, 0)] * len(self.fields)
 
-    def read(self, handle: Any) -> tuple[int, list[Reply]]:
-        """The call's return code, and each field's own code and raw number."""
+    def call(self, handle: Any) -> int:
+        """Make the call, and return its code."""
+        if self._function is None:
+            try:
+                self._function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
+            except pynvml.NVMLError as error:
+                return int(error.value)
+        return self._function(handle, self._count, self._array)
+
+    def replies(self) -> list[Reply]:
+        """Each field's own code and raw number, as of the latest call that succeeded."""
         self.changed = []
-        try:
-            function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
-        except pynvml.NVMLError as error:
-            return error.value, []
-        code = function(handle, self._count, self._array)
-        if code != SUCCESS:
-            return code, []
         for place, (entry,) in enumerate(_ENTRY.iter_unpack(self._array)):
             if entry != self._entries[place]:
                 self._take(place, entry)
-        return code, self._replies
+        return self._replies
 
     def _take(self, place: int, entry: bytes) -> None:
         self.changed.append(place)
@@ -137,12 +140,23 @@ class FieldFacts:
 
         Raises GpuFailure when no field could be read, and GenerationEnded.
         """
+        return self.ask(handle)()
+
+    def ask(self, handle: Any) -> Answer:
+        """Make the call of `read`, and leave to the answer what it says; either raises as `read` does."""
         if self.exhausted:
-            return {}
-        code, replies = self._batch.read(handle)
+            return dict
+        code = self._batch.call(handle)
         if code != SUCCESS:
             self._give_up_or_raise(code)
-            return {}
+            return dict
+        if self._settled:
+            return self._understand
+        facts = self._understand()  # what it says decides on what is asked next
+        return lambda: facts
+
+    def _understand(self) -> Facts:
+        replies = self._batch.replies()
         # A reading that ends early took note of what changed, but not of what that means.
         is_complete = self._is_complete
         self._is_complete = False

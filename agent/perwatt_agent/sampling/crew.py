@@ -30,13 +30,13 @@ class NotMade(Exception):
 
 
 class Call(Generic[T]):
-    """One call, from when it is handed over until it is over; it may never be."""
+    """One call, from when it is handed over, `since` by the monotonic clock, until it is over, if ever."""
 
-    def __init__(self, function: Callable[[], T], clock: Clock) -> None:
+    def __init__(self, function: Callable[[], T], since: float) -> None:
         self._function = function
         self._result: T
         self._error: BaseException | None = None
-        self.since = clock.monotonic()
+        self.since = since
         self.over = False
 
     def make(self) -> None:
@@ -78,6 +78,11 @@ class Crew:
         self._waited_seconds = 0.0
         self._short_handed = False
 
+    @property
+    def goes_alone(self) -> bool:
+        """Whether the next batch is one thread's, as long as its calls end."""
+        return not self._batches_left
+
     async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
         """
         Return when all calls are over, or *wait_seconds* have passed: those that were begun go on, and those
@@ -86,7 +91,7 @@ class Crew:
         if not calls:
             return
         batch = _Batch(calls, self._clock)
-        threads = self._threads if self._batches_left else 1
+        threads = 1 if self.goes_alone else self._threads
         self._put_to_work(batch, min(len(calls), threads))
         loop = asyncio.get_running_loop()
         self._be_patient(batch)
@@ -125,15 +130,22 @@ class Crew:
         self._batches_left = BATCHES_SIDE_BY_SIDE if self._threads > 1 else 0
 
     def _put_to_work(self, batch: "_Batch", threads: int) -> None:
-        for _ in range(threads):
+        batch.want(threads)
+        self._call_in(batch)
+
+    def _call_in(self, batch: "_Batch") -> None:
+        """
+        Wake the next thread that is wanted, which wakes the one after it: threads that are all woken at once
+        wait for each other before they ask the driver anything.
+        """
+        if batch.takes_one_more():
             try:
                 self._resting.pop().put(batch)
             except IndexError:
-                if not self._hire(batch):
-                    return
+                self._hire(batch)
 
-    def _hire(self, batch: "_Batch") -> bool:
-        """Whether another thread works on this batch; where their number is limited there may be none."""
+    def _hire(self, batch: "_Batch") -> None:
+        """Have another thread work on this batch; where their number is limited there may be none."""
         batches: SimpleQueue[_Batch] = SimpleQueue()
         batches.put(batch)
         try:
@@ -144,11 +156,11 @@ class Crew:
             self._short_handed = True
         else:
             self._short_handed = False
-        return not self._short_handed
 
     def _work(self, batches: "SimpleQueue[_Batch]") -> None:
         while True:
             batch = batches.get()
+            self._call_in(batch)
             was_last = batch.work()
             # Before the end is told: whoever waits for it may have the next batch at once.
             self._resting.append(batches)
@@ -166,6 +178,7 @@ class _Batch:
         self._waiting: deque[Call[T]] = deque(calls)
         self.unfinished = len(calls)
         self._lock = threading.Lock()
+        self._wanted = 0
         self.waited_seconds = 0.0
         self.over: asyncio.Future[None] = self._loop.create_future()
         self.patience: asyncio.TimerHandle
@@ -173,6 +186,19 @@ class _Batch:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
+
+    def want(self, threads: int) -> None:
+        """Have so many more threads work on it."""
+        with self._lock:
+            self._wanted = threads
+
+    def takes_one_more(self) -> bool:
+        """Whether another thread is wanted still; the one who asks has to bring it."""
+        with self._lock:
+            if not self._wanted or not self._waiting:
+                return False
+            self._wanted -= 1
+            return True
 
     def withdraw(self) -> None:
         """End what nobody has begun."""

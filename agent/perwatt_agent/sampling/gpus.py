@@ -1,6 +1,8 @@
 """Read all GPUs of the machine, each at most once at a time, through every life of the driver."""
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from msgspec import Struct
 
@@ -15,7 +17,8 @@ from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
 
 logger = logging.getLogger(__name__)
 
-Read = tuple[GpuReading, GpuSlowReading | GpuFailure | None]
+Read = tuple[Callable[[], GpuReading], GpuSlowReading | GpuFailure | None]
+"""What makes a reading of what the driver said, and the slow facts where they were due."""
 
 
 class Timing(Struct, frozen=True):
@@ -59,9 +62,13 @@ class _Gpu:
         self._device = device
         self._retry_at = self._slow_due_at = 0.0
 
-    def start(self) -> Call[Read] | None:
-        """The read to make in this sweep; None while one is still under way, or none is due."""
-        now = self._clock.monotonic()
+    def start(self, now: float, *, alone: bool) -> Call[Read] | None:
+        """
+        The read to make in this sweep; None while one is still under way, or none is due.
+
+        A thread that is `alone` understands at once what the driver says, while it is at hand. Several would
+        hold each other up by that, where the loop has nothing to do but to wait for them.
+        """
         self._read = None
         if self._late is not None and self._late.over:
             self._late = None  # what it brought was for a sweep that is gone
@@ -71,15 +78,15 @@ class _Gpu:
         if with_slow:
             self._slow_due_at = now + self._timing.slow_period_seconds
         device = self._device
-        self._read = Call(lambda: _read(device, with_slow=with_slow), self._clock)
+        self._read = Call(partial(_read, device, with_slow, alone), now)
         return self._read
 
     def finish(self, health: Health) -> None:
         """Freeze what this sweep brought; raises GenerationEnded when the driver went away."""
-        self.sample = GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
         if self._read is not None and self._read.over:
             self._take(self._read, health)
             return
+        self.sample = self._empty_sample()
         self._late = self._late or self._read
         if self._late is None:
             health.failed(self._reason)  # waiting to be tried again
@@ -99,7 +106,8 @@ class _Gpu:
 
     def _take(self, read: Call[Read], health: Health) -> None:
         try:
-            reading, slow = read.result()
+            understand, slow = read.result()
+            reading = understand()
         except GpuFailure as failure:
             self.fail(failure.state, failure.reason, str(failure), health)
             return
@@ -107,6 +115,7 @@ class _Gpu:
             self.fail("error", "late", str(error), health)
             return
         except GenerationEnded:
+            self.sample = self._empty_sample()
             raise
         except Exception as error:  # noqa: BLE001 - one GPU's surprise must not take the others along
             self.fail("error", "unexpected", repr(error), health)
@@ -118,6 +127,9 @@ class _Gpu:
             health.noted(slow.reason)  # they are absent until their next turn; the fast facts stand
             slow = None
         self.sample = GpuSample(self.info.uuid, "ok", reading, slow)
+
+    def _empty_sample(self) -> GpuSample:
+        return GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
 
     def _note_busy(self, since: float, health: Health) -> None:
         if self._clock.monotonic() - since >= self._timing.hung_seconds:
@@ -134,14 +146,12 @@ class GpuSweeper:
         self._clock = clock
         self._timing = timing
         self._gpus: dict[str, _Gpu] = {}
+        self._present: list[_Gpu] = []
         self._crew = Crew("gpus", clock)
         self._blindness = Blindness()
         self.health = Health("gpu")
-
-    @property
-    def known(self) -> tuple[GpuInfo, ...]:
+        self.known: tuple[GpuInfo, ...] = ()
         """Every GPU ever seen, in the driver's order."""
-        return tuple(sorted((gpu.info for gpu in self._gpus.values()), key=lambda info: info.index))
 
     async def sweep(self) -> tuple[GpuSample, ...]:
         """Read every GPU once; what does not answer in time is absent from this sweep."""
@@ -160,8 +170,8 @@ class GpuSweeper:
         self._driver.close(may_close=not self._any_busy())
 
     async def _read_all(self) -> None:
-        present = self._present()
-        reads = [read for gpu in present if (read := gpu.start()) is not None]
+        present, now, alone = self._present, self._clock.monotonic(), self._crew.goes_alone
+        reads = [read for gpu in present if (read := gpu.start(now, alone=alone)) is not None]
         await self._crew.make(reads, self._timing.wait_seconds)
         ended: dict[_Gpu, GenerationEnded] = {}
         for gpu in present:
@@ -181,11 +191,6 @@ class GpuSweeper:
             why = "no GPU can be read any more, though the driver answers"
             self._driver.end("all_gpus_fail", why, may_close=not self._any_busy())
 
-    def _present(self) -> list[_Gpu]:
-        generation = self._driver.generation
-        uuids = {device.info.uuid for device in generation.devices} if generation else set()
-        return [gpu for uuid, gpu in self._gpus.items() if uuid in uuids]
-
     def _meet(self) -> None:
         """Take over the devices that there are now; a GPU that a generation does not list is lost."""
         assert self._driver.generation is not None
@@ -197,6 +202,8 @@ class GpuSweeper:
                 self._gpus[uuid] = _Gpu(device, self._clock, self._timing)
         for uuid in self._gpus.keys() - listed.keys():
             self._gpus[uuid].fail("lost", "gone", "the driver no longer lists it", self.health)
+        self._present = [gpu for uuid, gpu in self._gpus.items() if uuid in listed]
+        self.known = tuple(sorted((gpu.info for gpu in self._gpus.values()), key=lambda info: info.index))
 
     def _state_without_driver(self, info: GpuInfo) -> GpuState:
         return "hung" if self._gpus[info.uuid].state == "hung" else "lost"
@@ -205,10 +212,13 @@ class GpuSweeper:
         return any(gpu.busy for gpu in self._gpus.values())
 
 
-def _read(device: Device, *, with_slow: bool) -> Read:
+def _read(device: Device, with_slow: bool, at_once: bool) -> Read:
     # The slow facts first, so that the reading tells of their calls as well that failed just now.
     slow = _read_slow(device) if with_slow else None
-    return device.read(), slow
+    if at_once:
+        reading = device.read()
+        return lambda: reading, slow
+    return device.ask(), slow
 
 
 def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:

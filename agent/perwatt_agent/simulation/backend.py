@@ -6,6 +6,7 @@ Everything they show is labelled simulated: the name, the UUID, the source of th
 
 import math
 import platform
+from collections.abc import Callable
 from random import Random
 
 from perwatt_agent.backend import Generation
@@ -84,6 +85,10 @@ class SimulatedDevice:
             clock_memory_hertz=_CLOCK_MEMORY_HERTZ,
             gpm=self._monitor(now, busy),
         )
+
+    def ask(self) -> Callable[[], GpuReading]:
+        reading = self.read()
+        return lambda: reading
 
     def _monitor(self, now: float, busy: float) -> GpmReading:
         """As of a decoder: memory is what it waits for, and its tensor cores wait with it."""
