@@ -1,7 +1,7 @@
 """
 What is read of a GPU each second, in five driver calls: energy, power, what held it back and what went over
 its links in one batch, then load, memory, the SM clock and the core's temperature. On Hopper and newer, two
-more ask what its SMs did.
+more ask every five seconds what its SMs did.
 
 The graphics clock is not asked for: the SM clock shares its domain, and every call costs the driver.
 """
@@ -47,15 +47,15 @@ class FastReader:
 
         Either raises GpuFailure and GenerationEnded.
         """
+        first = self._asker.first
         answers: list[Answer | None] = [self._fields.ask(handle)]
         facts: Facts = {"monotonic_seconds": self._clock.monotonic()}
         if self._fields.chosen("power_watts") is None:
-            answers.append(self._asker.first(handle, (power_usage,), vital=self._fields.exhausted))
+            answers.append(first(handle, (power_usage,), vital=self._fields.exhausted))
         if self._fields.chosen("energy_joules") is None:
-            answers.append(self._asker.first(handle, (total_energy,)))
+            answers.append(first(handle, (total_energy,)))
         if not self._mode.enabled:
-            answers.append(self._asker.first(handle, self._utilization))
-        first = self._asker.first
+            answers.append(first(handle, self._utilization))
         answers += [first(handle, alternatives) for alternatives in self._calls]
         facts |= self._monitor.read(handle)
         return partial(self._understand, facts, answers)
