@@ -76,6 +76,7 @@ class TestUp:
 
     def test_the_boundaries_that_cannot_be_had(self, machine: Machine) -> None:
         """Without a meter and a PUE, node and facility are null and say why."""
+        machine.wait_for(lambda item: item["tokens_per_joule"] is not None)
         items = {item["boundary"]: item for item in machine.efficiency()}
         assert (None, None) == (items["node"]["tokens_per_joule"], items["facility"]["tokens_per_joule"])
         assert "no_node_meter" in items["node"]["reasons"]

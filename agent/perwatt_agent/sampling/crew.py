@@ -18,7 +18,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 0.005
-"""Where no call has ended for as long, every call that still waits gets a thread."""
+PATIENCE_A_CALL_SECONDS = 0.0005
+"""A batch that takes longer than this gets a thread for every call that still waits."""
 QUICK_SECONDS = 0.0005
 """Waking a thread costs about a fifth of this, so less waiting than this is not divided."""
 BATCHES_SIDE_BY_SIDE = 30
@@ -64,7 +65,7 @@ class Crew:
     Daemon threads that make calls, batch by batch, each call once.
 
     Quick calls are made one after the other by one thread, since to wake a thread costs more than to read
-    a GPU; those that wait for the driver side by side, as an earlier batch tells, or as soon as none ends. A
+    a GPU; those that wait for the driver side by side, as an earlier batch tells, or as soon as it shows. A
     call that hangs occupies one thread and nothing else, and the process can always exit.
     """
 
@@ -80,7 +81,7 @@ class Crew:
 
     @property
     def goes_alone(self) -> bool:
-        """Whether the next batch is one thread's, as long as its calls end."""
+        """Whether the next batch is one thread's, as long as it is quick."""
         return not self._batches_left
 
     async def make(self, calls: Sequence[Call[T]], wait_seconds: float) -> None:
@@ -94,12 +95,13 @@ class Crew:
         threads = 1 if self.goes_alone else self._threads
         self._put_to_work(batch, min(len(calls), threads))
         loop = asyncio.get_running_loop()
-        self._be_patient(batch)
+        patience_seconds = PATIENCE_SECONDS + len(calls) * PATIENCE_A_CALL_SECONDS
+        patience = loop.call_later(patience_seconds, self._reinforce, batch)
         deadline = loop.call_later(wait_seconds, batch.end)
         try:
             await batch.over
         finally:
-            batch.patience.cancel()
+            patience.cancel()
             deadline.cancel()
             batch.withdraw()
         if self._batches_left:
@@ -107,16 +109,8 @@ class Crew:
         else:
             self._learn(batch.waited_seconds)
 
-    def _be_patient(self, batch: "_Batch") -> None:
-        loop = asyncio.get_running_loop()
-        batch.patience = loop.call_later(PATIENCE_SECONDS, self._reinforce, batch, batch.unfinished)
-
-    def _reinforce(self, batch: "_Batch", unfinished_before: int) -> None:
-        """Many GPUs take long as well, but then calls end."""
-        if batch.unfinished < unfinished_before:
-            self._be_patient(batch)
-        else:
-            self._put_to_work(batch, batch.waiting)
+    def _reinforce(self, batch: "_Batch") -> None:
+        self._put_to_work(batch, batch.waiting)
 
     def _learn(self, waited_seconds: float) -> None:
         """
@@ -176,12 +170,11 @@ class _Batch:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call[T]] = deque(calls)
-        self.unfinished = len(calls)
+        self._unfinished = len(calls)
         self._lock = threading.Lock()
         self._wanted = 0
         self.waited_seconds = 0.0
         self.over: asyncio.Future[None] = self._loop.create_future()
-        self.patience: asyncio.TimerHandle
 
     @property
     def waiting(self) -> int:
@@ -217,8 +210,8 @@ class _Batch:
                 break
             call.make()
             with self._lock:
-                self.unfinished -= 1
-                was_last = self.unfinished == 0
+                self._unfinished -= 1
+                was_last = self._unfinished == 0
         with self._lock:
             self.waited_seconds += self._clock.monotonic() - begun - (time.thread_time() - worked)
         return was_last
