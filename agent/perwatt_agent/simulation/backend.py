@@ -29,6 +29,7 @@ _WEIGHTS_BYTES = 16 * _GIB
 _KV_CACHE_BYTES = 56 * _GIB
 
 _POWER_MEAN_SECONDS = 1.0  # as the driver's reading on such a board
+_MONITOR_SECONDS = 5.0  # as the agent reads the monitor of a real one
 _HEATING_SECONDS = 20.0
 _AMBIENT_CELSIUS = 27.0
 _CELSIUS_PER_WATT = 0.06
@@ -83,7 +84,7 @@ class SimulatedDevice:
             clock_graphics_hertz=clock_hertz,
             clock_sm_hertz=clock_hertz,
             clock_memory_hertz=_CLOCK_MEMORY_HERTZ,
-            gpm=self._monitor(now, busy),
+            gpm=self._monitor(now, self._utilization.mean(seconds, _MONITOR_SECONDS)),
         )
 
     def ask(self) -> Callable[[], GpuReading]:
@@ -94,7 +95,7 @@ class SimulatedDevice:
         """As of a decoder: memory is what it waits for, and its tensor cores wait with it."""
         return GpmReading(
             now,
-            _POWER_MEAN_SECONDS,
+            _MONITOR_SECONDS,
             sm_active_ratio=0.9 * busy,
             sm_occupancy_ratio=0.35 * busy,
             tensor_active_ratio=0.3 * busy,
