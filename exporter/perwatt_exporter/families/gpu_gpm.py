@@ -39,20 +39,20 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_sm_active_ratio",
-        "Share of the SMs that were busy, as a mean of five seconds, 0 to 1.",
+        "Share of the SMs that were busy, as a mean of 5 s or one sweep, 0 to 1.",
         SM_ACTIVE,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_sm_occupancy_ratio",
-        "Active warps as a share of all there could be, as a mean of five seconds, 0 to 1.",
+        "Active warps as a share of all there could be, as a mean of 5 s or one sweep, 0 to 1.",
         SM_OCCUPANCY,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_pipe_active_ratio",
         "Share of time in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were at work, as a "
-        "mean of five seconds, 0 to 1.",
+        "mean of 5 s or one sweep, 0 to 1.",
         each(PIPES),
         ("pipe",),
         {"pipe": tuple(PIPES)},
@@ -60,13 +60,13 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_dram_bandwidth_ratio",
-        "Memory bandwidth in use as a share of all there is, as a mean of five seconds, 0 to 1.",
+        "Memory bandwidth in use as a share of all there is, as a mean of 5 s or one sweep, 0 to 1.",
         DRAM_BANDWIDTH,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_link_bytes_per_second",
-        "Bytes a second over PCIe and over all NVLinks, as a mean of five seconds.",
+        "Bytes a second over PCIe and over all NVLinks, as a mean of 5 s or one sweep.",
         LINKS,
         ("link", "direction"),
         {"link": ("pcie", "nvlink"), "direction": ("transmitted", "received")},
