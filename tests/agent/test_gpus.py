@@ -192,7 +192,7 @@ async def test_one_says_that_the_driver_went(clock: ManualClock) -> None:
 
 async def test_driver_reloaded(clock: ManualClock) -> None:
     """When the generation ends, the backend is closed and opened anew, and all GPUs are read again."""
-    machine = Machine(clock)
+    machine = Machine(clock, timing=HASTY)
     await machine.sweep()
     machine.fail_all(GenerationEnded("uninitialized"))
     with machine.backend.closes.hanging():

@@ -36,6 +36,7 @@ class Driver:
         self._lane = Lane("backend", clock)
         self._opening: asyncio.Future[Generation] | None = None
         self._calling: asyncio.Future[Generation] | None = None
+        self._closing: asyncio.Future[None] | None = None
         self._called_at = 0.0
         self._reopen_at = 0.0
         self._attempts = 0
@@ -47,9 +48,13 @@ class Driver:
     async def attend(self, wait_seconds: float) -> bool:
         """
         Open the backend where that is due, or ask which GPUs there are; True when there are others to meet.
+
+        It waits for what it began, be it a shutdown, and for no more than `wait_seconds` each.
         """
         if self.generation is not None and not self._is_empty():
             return self._look_around(self.generation)
+        if self._closing is not None:
+            await asyncio.wait([self._closing], timeout=wait_seconds)
         if self._opening is None and not self._start_opening():
             self._note_hung()
             return False
@@ -84,7 +89,8 @@ class Driver:
                 under_way.cancel()
         self._opening = self._calling = None
         if self.generation is not None and may_close and self._lane.busy_since is None:
-            self._lane.submit(self._backend.close).add_done_callback(_forget)
+            self._closing = self._lane.submit(self._backend.close)
+            self._closing.add_done_callback(self._closed)
         self.generation = None
 
     def _look_around(self, generation: Generation) -> bool:
@@ -120,6 +126,10 @@ class Driver:
         if since is not None and self._clock.monotonic() - since > self._hung_seconds:
             self.health.failed("hung")
             self.health.attempted(self._clock.unix(), 0.0)
+
+    def _closed(self, closing: "asyncio.Future[None]") -> None:
+        closing.exception()  # A failure to shut down leaves nothing to mend: the next opening starts afresh.
+        self._closing = None
 
     def _is_empty(self) -> bool:
         return self.generation is not None and not self.generation.devices
@@ -169,8 +179,3 @@ class Driver:
         if self.status.reason != reason:
             logger.warning("no GPU readings (%s): %s; will keep trying", reason, message)
         self.status = BackendStatus(self._backend.name, up=False, reason=reason)
-
-
-def _forget(closed: "asyncio.Future[None]") -> None:
-    # A failure to shut down leaves nothing to mend: the next opening starts afresh.
-    closed.exception()
