@@ -66,8 +66,9 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
         f"{seconds:.0f} s at rest, after as long as the slow tier needs to come round.\n\n"
         + table(("", "CPU at rest, %", "calls a second", "RSS, MiB", "RSS growth, MiB", "series"), rows)
         + "\n\nThe floor of a sweep is what one thread a GPU needs for as many calls as the sweep makes "
-        "for that GPU, and for nothing else; it is measured in the same process, over the same driver, after "
-        "as long a pause.\n\n" + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
+        "for that GPU, and for nothing else, from when the threads, at rest until then, are told to begin; "
+        "it is measured in the same process, over the same driver, after as long a pause.\n\n"
+        + table(("8 GPUs", "calls a GPU", "sweep, ms", "floor, ms", "ratio"), ratios)
     )
     return Section("What reading everything costs", text, tuple(targets))
 
@@ -163,27 +164,30 @@ async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> l
         await source.sweep()
         seconds = time.perf_counter() - begun
         calls = max(driver.calls(gpu=gpu) - before[gpu] for gpu in range(GPUS))
-        await asyncio.sleep(SWEEP_SECONDS)
-        found.append(Sweep(seconds, calls, _all_at_once(handles, calls)))
+        found.append(Sweep(seconds, calls, await _all_at_once(handles, calls)))
         await asyncio.sleep(SWEEP_SECONDS)
     source.close()
     return found[2:]  # the first two did not know yet that the driver is slow
 
 
-def _all_at_once(handles: Sequence[object], calls: int) -> float:
-    """How long as many threads as GPUs need to make so many calls each, all at once."""
-    barrier = threading.Barrier(len(handles) + 1)
+async def _all_at_once(handles: Sequence[object], calls: int) -> float:
+    """
+    How long as many threads as GPUs need to make so many calls each, all at once: from when they are told to,
+    which is as long after the sweep as the next one is, until the last is done.
+    """
+    begin = threading.Event()
 
     def work(handle: object) -> None:
-        barrier.wait()
+        begin.wait()
         for _ in range(calls):
             pynvml.nvmlDeviceGetPowerUsage(handle)
 
     threads = [threading.Thread(target=work, args=(handle,)) for handle in handles]
     for thread in threads:
         thread.start()
-    barrier.wait()
+    await asyncio.sleep(SWEEP_SECONDS)
     begun = time.perf_counter()
+    begin.set()
     for thread in threads:
         thread.join()
     return time.perf_counter() - begun
