@@ -164,6 +164,13 @@ class _Response:
         self._encoding = b""
 
     async def read_from(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            await self._take_in(reader)
+        finally:
+            del self._parser  # the two know each other, and the page would wait for a collection of garbage
+        return self._inflated()
+
+    async def _take_in(self, reader: asyncio.StreamReader) -> None:
         received = 0
         while not self._complete:
             data = await reader.read(_READ_BYTES)
@@ -173,7 +180,6 @@ class _Response:
             received += len(data)
             self._feed(data)
             self._check_bounds(received)
-        return self._inflated()
 
     def _feed(self, data: bytes) -> None:
         try:
