@@ -98,8 +98,9 @@ class Machine:
         for _ in range(2):  # the performance monitors compare two samples
             await self.sweep(SLOW_PERIOD_SECONDS)
         self.whole = facts(self.sick) & facts(self.well)
+        freed = self.driver.calls("nvmlEventSetFree")
         self.driver.fail("nvmlEventSetWait_v2", times=1)  # so that a set is freed, too
-        await self.until_called("nvmlEventSetFree")
+        await self.until_called("nvmlEventSetFree", freed)
         await self.until_called("nvmlDeviceGetCount_v2")
         await self.until_called("nvmlDeviceGetUUID")  # the next roll call is further off than the next sweep
         before, of_all = self.driver.calls_by_function(SICK), self.driver.calls_by_function()
@@ -108,8 +109,9 @@ class Machine:
         steady = {name: more for name, count in now.items() if (more := count - before.get(name, 0))}
         return steady, [name for name in now if name not in steady], [n for n in of_all if n not in now]
 
-    async def until_called(self, function: str) -> None:
-        before = self.driver.calls(function)
+    async def until_called(self, function: str, before: int | None = None) -> None:
+        """Sweep until there are more calls than *before*, by default than now."""
+        before = self.driver.calls(function) if before is None else before
         while self.driver.calls(function) == before:
             await self.sweep(SLOW_PERIOD_SECONDS + 1)
             await asyncio.sleep(0.002)
