@@ -76,7 +76,9 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
         sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, book=book)
         # A recording holds its work already: whoever reports to a replay is told that there is nothing.
         taker = None if config.replay_file else book
-        app = exporter_app(lambda: sampler.latest, work=taker, events=sampler.events)
+        app = exporter_app(
+            lambda: sampler.latest, work=taker, events=sampler.events, subscribe=sampler.subscribe
+        )
         logger.info("agent: http://%s/metrics", address(sock))
         await together(stop, cancelled_by(stop, sampler.run()), serve(app, sock, stop=stop))
 

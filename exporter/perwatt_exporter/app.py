@@ -31,15 +31,17 @@ def exporter_app(
     own: Callable[[], Iterable[Collected[Any]]] | None = None,
     work: WorkTaker | None = None,
     events: EventRing | None = None,
+    subscribe: Callable[[Callable[[], None]], None] = lambda published: None,
 ) -> Router:
     """
     Build the agent's ASGI application over whatever snapshot is the latest.
 
     `own` yields the process's own metrics; `work` takes what jobs report, where they may; `events` is what
-    happened. Health is the process's alone: an agent whose driver is gone is the one whose metrics are
-    needed most, and must not be restarted for it.
+    happened; `subscribe` takes what is to be called after each sweep. Health is the process's alone: an
+    agent whose driver is gone is the one whose metrics are needed most, and must not be restarted for it.
     """
     pages = Pages(latest, families, own or ProcessMetrics())
+    subscribe(pages.prepare)
     happened: dict[str, Handler] = {} if events is None else {"/v1/events": events_handler(events)}
     return Router(
         {

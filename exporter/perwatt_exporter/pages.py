@@ -1,7 +1,7 @@
-"""The page of the latest snapshot: rendered on demand, at most once per snapshot and representation."""
+"""The page of the latest snapshot: rendered at most once per snapshot and representation."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from isal import isal_zlib
 
@@ -10,6 +10,8 @@ from perwatt_exporter.negotiate import Encoding, Format
 from perwatt_exporter.render import Renderer, page
 
 S = TypeVar("S")
+
+Representation: TypeAlias = tuple[Format, Encoding]
 
 GZIP_LEVEL = 1
 _GZIP_FORMAT = 31  # zlib's way to ask for gzip's header and its largest window
@@ -33,10 +35,27 @@ class Pages(Generic[S]):
         self._renderer: Renderer[S] = Renderer(families)
         self._snapshot: S | None = None
         self._collected: tuple[Collected[Any], ...] = ()
-        self._bodies: dict[tuple[Format, Encoding], bytes] = {}
+        self._bodies: dict[Representation, bytes] = {}
+        self._asked: set[Representation] = set()
+        self._asked_before: set[Representation] = set()
 
     def body(self, form: Format, encoding: Encoding) -> bytes:
         """Return the page of the latest snapshot in one representation."""
+        self._asked.add((form, encoding))
+        return self._made(form, encoding)
+
+    def prepare(self) -> None:
+        """
+        Make what was asked for of each of the last two snapshots; to be called whenever there is a new one.
+
+        Somebody who asks each second does not wait for a page then, and one who asks each 15 s costs nothing.
+        """
+        wanted = self._asked & self._asked_before
+        self._asked_before, self._asked = self._asked, set()
+        for form, encoding in wanted:
+            self._made(form, encoding)
+
+    def _made(self, form: Format, encoding: Encoding) -> bytes:
         snapshot = self._latest()
         if snapshot is not self._snapshot:
             self._snapshot = snapshot

@@ -82,6 +82,22 @@ async def test_published_after_observed(clock: ManualClock) -> None:
     assert not await sampler.tick()
 
 
+async def test_subscribed(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """Subscribers find the new snapshot; one that fails is heard of, and ends no sampling."""
+    latest: list[Snapshot] = []
+    sampler = Sampler(Played(sweep(100.0, {0: At(0.0)}), sweep(101.0, {0: At(300.0)})), Account(1.0), clock)
+    sampler.subscribe(lambda: latest.append(sampler.latest))
+    sampler.subscribe(lambda: 1 // 0)
+    for seconds in (100.0, 101.0):
+        assert await sampler.tick()
+        await asyncio.sleep(0)
+        assert seconds == latest[-1].monotonic_seconds
+
+    assert ["ZeroDivisionError"] * 2 == [
+        record.exc_info[0].__name__ for record in caplog.records if record.exc_info and record.exc_info[0]
+    ]
+
+
 async def test_run_ends_with_its_source(clock: ManualClock) -> None:
     """The loop ends when there is no more, and closes its source."""
     source = Played(sweep(100.0, {}))

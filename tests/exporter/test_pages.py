@@ -44,6 +44,39 @@ class TestPages:
         assert b"process_calls_total 1.0\n" in first
         assert b"process_calls_total 2.0\n" in pages.body("text", "identity")
 
+    def test_prepared(self) -> None:
+        """What was asked for of each of the last two snapshots is made before anybody asks, and only that."""
+        made: list[Snapshot] = []
+
+        def own() -> Iterator[Collected[Snapshot]]:
+            made.append(shown)
+            yield from ()
+
+        shown = no_driver()
+        pages = Pages(lambda: shown, FAMILIES, own)
+        ready = []
+        for asked in (True, True, False, False, True, False, True):
+            shown = no_driver()
+            pages.prepare()
+            ready.append(any(one is shown for one in made))
+            if asked:
+                pages.body("text", "gzip")
+
+        assert [False, False, True, False, False, False, False] == ready
+
+    def test_prepared_as_it_was_asked_for(self) -> None:
+        """Somebody who asks for one representation gets no other one made."""
+        shown = no_driver()
+        pages = Pages(lambda: shown, FAMILIES)
+        for encoding in ("identity", "gzip"):
+            pages.prepare()
+            pages.body("text", encoding)
+            pages.body("openmetrics", "gzip")
+        shown = no_driver()
+        pages.prepare()
+
+        assert {("openmetrics", "gzip")} == pages._bodies.keys()
+
 
 def test_process_metrics_are_read_every_few_seconds() -> None:
     """They cost half of what all other families do: pages in quick succession share one reading."""

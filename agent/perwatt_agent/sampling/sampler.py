@@ -1,5 +1,6 @@
 """The agent's one loop: readings in, accounts kept, the newest Snapshot published."""
 
+import asyncio
 from collections.abc import Callable
 
 from perwatt_agent.accounting.account import Account
@@ -32,6 +33,7 @@ class Sampler:
         self._source = source
         self._account = account
         self._observers = observers
+        self._subscribers: list[Callable[[], None]] = []
         self.latest = Snapshot(clock.unix(), clock.monotonic(), source.status)
         source.subscribe(self._hear)
 
@@ -45,7 +47,13 @@ class Sampler:
         for observe in self._observers:
             observe(readings, snapshot)
         self.latest = snapshot
+        for published in self._subscribers:
+            asyncio.get_running_loop().call_soon(published)  # by itself: what it raises ends no sampling
         return True
+
+    def subscribe(self, published: Callable[[], None]) -> None:
+        """Have *published* called on the loop soon after each sweep's snapshot has become the latest."""
+        self._subscribers.append(published)
 
     def _hear(self, xid: XidEvent) -> None:
         self.latest = self._diagnosis.hear(self.latest, xid)
