@@ -96,7 +96,8 @@ async def test_arranged_anew_under_load(tmp_path: Path, driver: FakeDriver):
     """An instance that goes is missing, its joules are nobody's; one that comes is held again."""
     agent = rig(tmp_path, driver, chat=(BIG,), code=(SMALL,))
     parent = driver.uuid(0)
-    await agent.run(25)
+    read_at: list[float] = []
+    await agent.run(25, lambda rig: read_at.append(rig.driver.now) if rig.sampler.latest.gpus else None)
     destroy_mig(driver, 0, 0)
     await agent.run(11)
 
@@ -111,7 +112,7 @@ async def test_arranged_anew_under_load(tmp_path: Path, driver: FakeDriver):
     assert {"chat": 0.0, "code": 0.0} == missing(agent)
     assert 15.0 + 65.0 * 0.8 == pytest.approx((await spent(agent, 20))["chat", parent])
     # From its first reading on the board is accounted for.
-    assert (driver.now - 1.0) * WATTS == pytest.approx(
+    assert (driver.now - read_at[0]) * WATTS == pytest.approx(
         sum(amount for (_, gpu), amount in joules(agent).items() if gpu == parent)
     )
 
