@@ -43,13 +43,17 @@ CALLS = (
 
 
 class Held(Struct, frozen=True):
-    """What a process holds: bytes, threads, file descriptors, GPM samples and event sets of the driver."""
+    """
+    What a process holds: bytes, threads, file descriptors, GPM samples and event sets of the driver; and
+    how many GPUs it cannot read, without which the rest says nothing.
+    """
 
     rss: int
     threads: int
     descriptors: int
     samples: int
     event_sets: int
+    unread_gpus: int
 
 
 class Soaked(Struct, frozen=True):
@@ -90,6 +94,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     warm, end = soaked.warm, soaked.end
     targets = (
         Target(f"{hours:.0f} h with random faults: RSS growth", 1.0, (end.rss - warm.rss) / MIB, "MiB"),
+        Target("GPUs that did not come back", 0, max(warm.unread_gpus, end.unread_gpus)),
         Target("threads left behind", 0, max(0, end.threads - warm.threads)),
         Target("file descriptors left behind", 0, max(0, end.descriptors - warm.descriptors)),
         Target("GPM samples left behind", 0, _more(end.samples, soaked.fresh_samples)),
@@ -198,6 +203,7 @@ class Soak:
             len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - as it is read
             self._driver.gpm_samples["held"],
             self._driver.event_sets,
+            GPUS - sum(gpu.state == "ok" for gpu in self._rig.sampler.latest.gpus),
         )
 
 

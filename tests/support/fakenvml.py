@@ -250,7 +250,7 @@ class FakeDriver:
 
     @property
     def event_sets(self) -> int:
-        """How many event sets were made and not freed."""
+        """How many event sets were made since the driver was loaded, and not freed."""
         return int(self._control.event_sets)
 
     @property
@@ -262,7 +262,7 @@ class FakeDriver:
         """Unload and load the driver: every process must start again, every counter is at 0."""
         self.reset_energy()
         self._control.generation += 1
-        self._control.gpm_samples = 0
+        self._control.gpm_samples = self._control.event_sets = 0
         self._wake_listeners()
 
     # How it is used
