@@ -57,6 +57,24 @@ class TestBlindness:
         assert not any(blindness.lasts(states) for _ in range(100))  # type: ignore[arg-type]
 
 
+async def test_a_gpu_that_refuses_everything_vouches_for_no_driver(rig: Rig, driver: FakeDriver) -> None:
+    """It is not asked again, and so it is no sign that a driver is there that the others say has gone."""
+    await until(rig, all_ok)
+    fault = driver.fail("*", 1, code=3)
+    await rig.run(20)
+    refused = rig.sampler.latest.gpus[1]
+    assert refused.reading is not None
+    assert refused.reading.power_watts is None
+    fault.release()
+    driver.reload_driver()
+    await until(
+        rig, lambda rig: all_ok(rig) and all(gpu.energy is not None for gpu in rig.sampler.latest.gpus)
+    )
+    for gpu in rig.sampler.latest.gpus:
+        assert gpu.reading is not None
+        assert gpu.reading.power_watts is not None
+
+
 async def test_a_container_that_lost_its_devices(
     rig: Rig, driver: FakeDriver, caplog: pytest.LogCaptureFixture
 ) -> None:
