@@ -57,19 +57,20 @@ class TestBlindness:
         assert not any(blindness.lasts(states) for _ in range(100))  # type: ignore[arg-type]
 
 
-async def test_a_gpu_that_refuses_everything_vouches_for_no_driver(rig: Rig, driver: FakeDriver) -> None:
-    """It is not asked again, and so it is no sign that a driver is there that the others say has gone."""
+@pytest.mark.parametrize("refusing", [(1,), (0, 1)], ids=["one GPU", "all GPUs"])
+async def test_gpus_that_refuse_everything(rig: Rig, driver: FakeDriver, refusing: tuple[int, ...]) -> None:
+    """They cannot be read and say so; whether their driver is there is known all the same."""
     await until(rig, all_ok)
-    fault = driver.fail("*", 1, code=3)
-    await rig.run(20)
-    refused = rig.sampler.latest.gpus[1]
-    assert refused.reading is not None
-    assert refused.reading.power_watts is None
-    fault.release()
+    faults = [driver.fail("*", gpu, code=3) for gpu in refusing]
+    await rig.run(5)
+    for index, gpu in enumerate(rig.sampler.latest.gpus):
+        assert ("error" if index in refusing else "ok") == gpu.state
+        assert (index in refusing) == (gpu.reading is None)
+
+    for fault in faults:
+        fault.release()
     driver.reload_driver()
-    await until(
-        rig, lambda rig: all_ok(rig) and all(gpu.energy is not None for gpu in rig.sampler.latest.gpus)
-    )
+    await until(rig, all_ok)
     for gpu in rig.sampler.latest.gpus:
         assert gpu.reading is not None
         assert gpu.reading.power_watts is not None

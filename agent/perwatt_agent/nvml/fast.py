@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import pynvml
 
+from perwatt_agent.backend import GpuFailure
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.direct import Direct
 from perwatt_agent.nvml.facts import Answer, Asker, Facts
@@ -26,6 +27,9 @@ from perwatt_agent.snapshot import GpuReading
 
 Question: TypeAlias = Callable[[Any], Answer]
 """One driver call on a handle, whose answer is understood later; raises NVMLError."""
+
+_OURS = {"monotonic_seconds"}
+"""The facts of a reading that are no answer of the driver."""
 
 
 class FastReader:
@@ -64,6 +68,9 @@ class FastReader:
         for answer in answers:
             if answer is not None:
                 facts |= answer()
+        if facts.get("power_watts") is None and all(facts[name] is None for name in facts.keys() - _OURS):
+            # What was refused is not asked again: left "ok", it would be so whatever becomes of the driver.
+            raise GpuFailure("error", "not_supported", "it refuses every call")
         power, energy = self._fields.chosen("power_watts"), self._fields.chosen("energy_joules")
         if energy is not None and energy.scope == MODULE:
             facts["energy_source"] = "module"

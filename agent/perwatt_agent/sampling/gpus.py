@@ -180,7 +180,7 @@ class GpuSweeper:
             except GenerationEnded as raised:
                 ended[gpu] = raised
         # A driver that went away has gone for all: where others are read, only this GPU fails.
-        others_answer = any(_has_answer(gpu.sample) for gpu in present)
+        others_answer = any(gpu.sample.state == "ok" for gpu in present)
         for gpu, end in ended.items() if others_answer else ():
             gpu.fail("error", "driver_reloaded", str(end), self.health)
         if ended and not others_answer:
@@ -210,18 +210,6 @@ class GpuSweeper:
 
     def _any_busy(self) -> bool:
         return any(gpu.busy for gpu in self._gpus.values())
-
-
-def _has_answer(sample: GpuSample) -> bool:
-    """
-    Whether the driver told anything: a GPU that has refused every call is not asked again, so that it is well
-    whatever becomes of the driver.
-    """
-    reading = sample.reading
-    if reading is None:
-        return False
-    told = (reading.power_watts, reading.energy_joules, reading.utilization_ratio, reading.memory_used_bytes)
-    return any(fact is not None for fact in (*told, reading.clock_sm_hertz, reading.temperature_core_celsius))
 
 
 def _read(device: Device, with_slow: bool, at_once: bool) -> Read:
