@@ -5,10 +5,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 from support.fakenvml import Constant, FakeDriver
 from support.rig import Rig
 
+from perwatt_agent.nvml.device import MUTE_RETRY_SECONDS
 from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
+from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 
 MANY = 2_000
 
@@ -74,6 +77,30 @@ async def test_gpus_that_refuse_everything(rig: Rig, driver: FakeDriver, refusin
     for gpu in rig.sampler.latest.gpus:
         assert gpu.reading is not None
         assert gpu.reading.power_watts is not None
+
+
+async def test_a_gpu_that_refused_everything_is_asked_anew(rig: Rig, driver: FakeDriver) -> None:
+    """What it refused then is no news of what it gives: after a while all of it is there, slow facts too."""
+    await until(rig, all_ok)
+    fault = driver.fail("*", 1, code=3)
+    await rig.run(20)
+    fault.release()
+    asked = driver.calls("nvmlDeviceGetUtilizationRates", gpu=1)
+    await rig.run(5)
+    assert asked == driver.calls("nvmlDeviceGetUtilizationRates", gpu=1)
+    assert "error" == rig.sampler.latest.gpus[1].state
+
+    await rig.run(int(MUTE_RETRY_SECONDS))
+    await until(rig, all_ok)
+    await rig.run(15)
+    whole, other = rig.sampler.latest.gpus
+    assert _given(whole.reading) == _given(other.reading)
+    assert _given(whole.slow) == _given(other.slow)
+
+
+def _given(reading: GpuReading | GpuSlowReading | None) -> set[str]:
+    assert reading is not None
+    return {name for name, value in asdict(reading).items() if value is not None}
 
 
 async def test_a_container_that_lost_its_devices(

@@ -6,7 +6,14 @@ from typing import Any, TypeVar
 import pynvml
 
 from perwatt_agent.backend import GenerationEnded, GpuFailure
-from perwatt_agent.nvml.errors import GPU_NOT_FOUND, INVALID_ARGUMENT, NOT_FOUND, GpuMissing, raise_failure
+from perwatt_agent.nvml.errors import (
+    GPU_NOT_FOUND,
+    INVALID_ARGUMENT,
+    NOT_FOUND,
+    GpuMissing,
+    GpuMute,
+    raise_failure,
+)
 from perwatt_agent.nvml.facts import Asker
 from perwatt_agent.nvml.fast import FastReader
 from perwatt_agent.nvml.gate import Gate
@@ -20,6 +27,9 @@ from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 R = TypeVar("R")
 
 _NO_SUCH_GPU = (INVALID_ARGUMENT, NOT_FOUND, GPU_NOT_FOUND)
+
+# So long a GPU that refused everything is left alone: each time it takes all its calls, of which most fail.
+MUTE_RETRY_SECONDS = 30.0
 
 
 class Roll:
@@ -47,6 +57,21 @@ class Roll:
             raise GenerationEnded("the driver knows none of its GPUs any more")
 
 
+class _Readers:
+    """What reads one GPU, and what each has learned of what it gives."""
+
+    def __init__(self, asker: Asker, tools: Tools, traits: Traits) -> None:
+        mode = MigMode(enabled=traits.mig)
+        self._monitor = GpmReader(asker, tools, traits.driver)
+        self._mig = MigReader(asker, tools, traits.driver, mode)
+        self.fast = FastReader(asker, tools, traits, mode, self._monitor)
+        self.slow = SlowReader(asker, tools, traits, mode, self._mig)
+
+    def free(self) -> None:
+        self._monitor.free()
+        self._mig.free()
+
+
 class NvmlDevice:
     """
     A GPU by its UUID; the handle is only how it was last found.
@@ -58,12 +83,11 @@ class NvmlDevice:
         self._info = info
         self._handle = handle
         self._roll = roll
-        asker = Asker(info.uuid, tools.clock)
-        mode = MigMode(enabled=traits.mig)
-        self._monitor = GpmReader(asker, tools, traits.driver)
-        self._mig = MigReader(asker, tools, traits.driver, mode)
-        self._fast = FastReader(asker, tools, traits, mode, self._monitor)
-        self._slow = SlowReader(asker, tools, traits, mode, self._mig)
+        self._tools = tools
+        self._traits = traits
+        self._asker = Asker(info.uuid, tools.clock)
+        self._readers = _Readers(self._asker, tools, traits)
+        self._mute_since: float | None = None
         roll.present(info.uuid)
 
     @property
@@ -74,11 +98,11 @@ class NvmlDevice:
         return self.ask()()
 
     def ask(self) -> Callable[[], GpuReading]:
-        understand = self._call(self._fast.ask)
+        understand = self._call(lambda handle: self._readers.fast.ask(handle))
         return lambda: self._judge(understand)
 
     def read_slow(self) -> GpuSlowReading:
-        return self._call(self._slow.read)
+        return self._call(lambda handle: self._readers.slow.read(handle))
 
     def found(self, handle: Any, info: GpuInfo) -> None:
         """Go on with where the driver has it now; a read that is under way ends with what it began with."""
@@ -91,11 +115,11 @@ class NvmlDevice:
 
     def free(self) -> None:
         """Give back what it made in the driver: only while the generation lives, and no read is in flight."""
-        self._monitor.free()
-        self._mig.free()
+        self._readers.free()
 
     def _call(self, ask: Callable[[Any], R]) -> R:
         with self._roll.gate:
+            self._listen_anew()
             answer = self._judge(lambda: ask(self._found_handle()))
         self._roll.present(self._info.uuid)
         return answer
@@ -108,10 +132,21 @@ class NvmlDevice:
             self._handle = None
             if isinstance(failure, GpuMissing):
                 self._roll.missing(self._info.uuid)
+            if isinstance(failure, GpuMute) and self._mute_since is None:
+                self._mute_since = self._tools.clock.monotonic()
             raise
         except GenerationEnded:
             self._roll.ended = True
             raise
+
+    def _listen_anew(self) -> None:
+        """Ask a mute GPU everything again: each gives something, so that what it refused is no news of it."""
+        if self._mute_since is None or self._tools.clock.monotonic() < self._mute_since + MUTE_RETRY_SECONDS:
+            return
+        self._mute_since = None
+        self._readers.free()
+        self._asker.forget()
+        self._readers = _Readers(self._asker, self._tools, self._traits)
 
     def _found_handle(self) -> Any:
         handle = self._handle

@@ -88,6 +88,10 @@ class GpuMissing(GpuFailure):
     """The driver no longer knows this GPU; if it knows none of them, its generation has ended."""
 
 
+class GpuMute(GpuFailure):
+    """This GPU refuses whatever it is asked."""
+
+
 def describe(code: int) -> Code:
     return CODES.get(code, _UNLISTED)
 

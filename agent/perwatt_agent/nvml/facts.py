@@ -37,6 +37,7 @@ class Asker:
         self._uuid = uuid
         self._clock = clock
         self._not_before: dict[Callable[[Any], Any], float] = {}
+        self._forbidden: set[str] = set()
         self.failed: dict[str, str] = {}
 
     def ask(self, handle: Any, alternatives: Iterable[Call]) -> Facts:
@@ -86,7 +87,8 @@ class Asker:
         if meaning is Meaning.ABSENT:
             self._not_before[call] = math.inf
         elif meaning is Meaning.FORBIDDEN:
-            if call not in self._not_before:
+            if call.__name__ not in self._forbidden:
+                self._forbidden.add(call.__name__)
                 logger.warning(
                     "GPU %s: %s is not permitted, so it is absent; give perwatt more rights to have it",
                     self._uuid,

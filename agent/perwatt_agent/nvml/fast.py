@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import pynvml
 
-from perwatt_agent.backend import GpuFailure
 from perwatt_agent.nvml import values
 from perwatt_agent.nvml.direct import Direct
+from perwatt_agent.nvml.errors import GpuMute
 from perwatt_agent.nvml.facts import Answer, Asker, Facts
 from perwatt_agent.nvml.fields import MODULE, FieldFacts
 from perwatt_agent.nvml.gpm import GpmReader
@@ -70,7 +70,7 @@ class FastReader:
                 facts |= answer()
         if facts.get("power_watts") is None and all(facts[name] is None for name in facts.keys() - _OURS):
             # What was refused is not asked again: left "ok", it would be so whatever becomes of the driver.
-            raise GpuFailure("error", "not_supported", "it refuses every call")
+            raise GpuMute("error", "not_supported", "it refuses every call")
         power, energy = self._fields.chosen("power_watts"), self._fields.chosen("energy_joules")
         if energy is not None and energy.scope == MODULE:
             facts["energy_source"] = "module"
