@@ -1,15 +1,17 @@
 """Rows of the table of what a daemon over NVML must survive, through the whole agent over a fake driver."""
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from msgspec.structs import asdict
+from support.fakedepth import enable_mig
 from support.fakenvml import Constant, FakeDriver
 from support.rig import Rig
 
-from perwatt_agent.nvml.device import MUTE_RETRY_SECONDS
+from perwatt_agent.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice
 from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 
@@ -101,6 +103,24 @@ async def test_a_gpu_that_refused_everything_is_asked_anew(rig: Rig, driver: Fak
 def _given(reading: GpuReading | GpuSlowReading | None) -> set[str]:
     assert reading is not None
     return {name for name, value in asdict(reading).items() if value is not None}
+
+
+async def test_a_generation_that_ended_is_gone_at_once(rig: Rig, driver: FakeDriver) -> None:
+    """Memory is not to hold driver after driver until garbage is next collected."""
+    enable_mig(driver, 1, instances=3)
+    driver.fail("nvmlGpmSampleGet", 0, code=3)
+    await until(rig, all_ok)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            driver.reload_driver()
+            await until(rig, lambda rig: not rig.sampler.latest.backend.up)
+            await until(rig, all_ok)
+            await rig.run(20)
+            assert 2 == sum(isinstance(one, NvmlDevice) for one in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 async def test_a_container_that_lost_its_devices(

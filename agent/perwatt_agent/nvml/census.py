@@ -85,7 +85,15 @@ class Census:
                 device.free()
             if self._watch is not None:
                 self._watch.free()
+        self._forget()
         return True
+
+    def _forget(self) -> None:
+        """Let go of the GPUs now, rather than when garbage is next collected: who comes next has its own."""
+        for device in self._devices.values():
+            device.forget()
+        self._devices = {}
+        self._latest = None
 
     def _identify(self, index: int) -> Identity:
         places = {uuid: device.info.index for uuid, device in tuple(self._devices.items())}

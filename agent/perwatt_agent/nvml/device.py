@@ -117,6 +117,10 @@ class NvmlDevice:
         """Give back what it made in the driver: only while the generation lives, and no read is in flight."""
         self._readers.free()
 
+    def forget(self) -> None:
+        """Forget what it has learned of the GPU."""
+        self._asker.forget()
+
     def _call(self, ask: Callable[[Any], R]) -> R:
         with self._roll.gate:
             self._listen_anew()

@@ -5,6 +5,7 @@ An instance is its UUID. Its numbers may be given to another one, whose counters
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -45,6 +46,7 @@ class MigReader:
 
     def __init__(self, asker: Asker, tools: Tools, driver: tuple[int, ...], mode: MigMode) -> None:
         self._asker = asker
+        self._note = partial(_note, asker)
         self._tools = tools
         self._driver = driver
         self._mode = mode
@@ -108,10 +110,6 @@ class MigReader:
             raise_failure(code, "nvmlDeviceGetMigDeviceHandleByIndex")
         self._note(_INSTANCE, code)
         return None
-
-    def _note(self, call: str, code: int) -> None:
-        if code not in _GONE and describe(code).meaning is not Meaning.ABSENT:
-            self._asker.note(call, code)
 
     def _new_pair(self) -> GpmPair:
         self._request = self._request or GpmRequest(metrics(self._driver))
@@ -186,6 +184,11 @@ class _Instance:
             self._pair = None
         self._note(_MONITOR, code)
         return None
+
+
+def _note(asker: Asker, call: str, code: int) -> None:
+    if code not in _GONE and describe(code).meaning is not Meaning.ABSENT:
+        asker.note(call, code)
 
 
 def mode(handle: Any) -> Facts:

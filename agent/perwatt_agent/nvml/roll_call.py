@@ -63,4 +63,4 @@ class _Question(Generic[T]):
         try:
             self._answer = self._ask(self._index)
         except BaseException as error:  # noqa: BLE001 - raised again where the answer is read
-            self._error = error
+            self._error = error.with_traceback(None)  # which would hold the question, and who asked it

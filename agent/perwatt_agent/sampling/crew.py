@@ -45,7 +45,7 @@ class Call(Generic[T]):
         try:
             self._result = self._function()
         except BaseException as error:  # noqa: BLE001 - every failure belongs to whoever asks for the result
-            self._error = error
+            self._error = error.with_traceback(None)  # which would hold the call, and all that it met
         self.over = True
 
     def withdraw(self) -> None:
@@ -54,10 +54,14 @@ class Call(Generic[T]):
         self.over = True
 
     def result(self) -> T:
-        """Return what the call returned, or raise what it raised; it must be over."""
-        if self._error is not None:
-            raise self._error
-        return self._result
+        """Return what the call returned, or raise, once, what it raised; it must be over."""
+        if self._error is None:
+            return self._result
+        error, self._error = self._error, None
+        try:
+            raise error
+        finally:
+            del error  # it holds this frame, which is not to hold it
 
 
 class Crew:

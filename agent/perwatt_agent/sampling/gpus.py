@@ -173,19 +173,19 @@ class GpuSweeper:
         present, now, alone = self._present, self._clock.monotonic(), self._crew.goes_alone
         reads = [read for gpu in present if (read := gpu.start(now, alone=alone)) is not None]
         await self._crew.make(reads, self._timing.wait_seconds)
-        ended: dict[_Gpu, GenerationEnded] = {}
+        ended: dict[_Gpu, str] = {}
         for gpu in present:
             try:
                 gpu.finish(self.health)
             except GenerationEnded as raised:
-                ended[gpu] = raised
+                ended[gpu] = str(raised)
         # A driver that went away has gone for all: where others are read, only this GPU fails.
         others_answer = any(gpu.sample.state == "ok" for gpu in present)
-        for gpu, end in ended.items() if others_answer else ():
-            gpu.fail("error", "driver_reloaded", str(end), self.health)
+        for gpu, why in ended.items() if others_answer else ():
+            gpu.fail("error", "driver_reloaded", why, self.health)
         if ended and not others_answer:
             self.health.failed("driver_reloaded")
-            why = str(next(iter(ended.values())))
+            why = next(iter(ended.values()))
             self._driver.end("driver_reloaded", why, may_close=not self._any_busy())
         elif self._blindness.lasts([gpu.sample.state for gpu in present]):
             why = "no GPU can be read any more, though the driver answers"

@@ -43,7 +43,8 @@ class Lane:
             try:
                 result = call()
             except BaseException as error:  # noqa: BLE001 - every failure belongs to the waiter
-                deliver = partial(_fail, future, error)
+                # Nobody looks at its traceback, which would hold this frame, and all that the call met.
+                deliver = partial(_fail, future, error.with_traceback(None))
             else:
                 deliver = partial(_succeed, future, result)
             self._busy_since = None
