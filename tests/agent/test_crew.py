@@ -158,6 +158,27 @@ async def test_hanging_call(crew: Crew, clock: ManualClock) -> None:
     assert stuck.result()
 
 
+async def test_a_thread_too_many_goes() -> None:
+    """Who was replaced while a call hung is back: the crew is then as large as if nothing had hung."""
+    clock = SystemClock()
+    crew = Crew("surplus", clock)
+
+    def threads() -> int:
+        return sum(thread.name == "surplus" for thread in threading.enumerate())
+
+    for _ in range(3):
+        may_return = threading.Event()
+        stuck = [Call(partial(may_return.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)]
+        await crew.make(stuck, 0.05)
+        together = threading.Barrier(2)
+        await crew.make(
+            [Call(partial(together.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)], 60.0
+        )
+        assert 4 == threads()
+        may_return.set()
+        await eventually(lambda: threads() == 2)
+
+
 async def test_nothing_to_do(crew: Crew) -> None:
     """No call, no wait."""
     await crew.make([], PATIENCE_SECONDS)

@@ -77,7 +77,8 @@ class Crew:
         self._name = name
         self._clock = clock
         # Whoever rested least is the next to work: its caches are the warmest.
-        self._resting: list[SimpleQueue[_Batch]] = []
+        self._resting: list[SimpleQueue[_Batch | None]] = []
+        self._most_calls = 0
         self._threads = 1
         self._batches_left = 0
         self._waited_seconds = 0.0
@@ -95,6 +96,7 @@ class Crew:
         """
         if not calls:
             return
+        self._most_calls = max(self._most_calls, len(calls))
         batch = _Batch(calls, self._clock)
         threads = 1 if self.goes_alone else self._threads
         self._put_to_work(batch, min(len(calls), threads))
@@ -144,7 +146,7 @@ class Crew:
 
     def _hire(self, batch: "_Batch") -> None:
         """Have another thread work on this batch; where their number is limited there may be none."""
-        batches: SimpleQueue[_Batch] = SimpleQueue()
+        batches: SimpleQueue[_Batch | None] = SimpleQueue()
         batches.put(batch)
         try:
             threading.Thread(target=self._work, args=(batches,), name=self._name, daemon=True).start()
@@ -155,9 +157,8 @@ class Crew:
         else:
             self._short_handed = False
 
-    def _work(self, batches: "SimpleQueue[_Batch]") -> None:
-        while True:
-            batch = batches.get()
+    def _work(self, batches: "SimpleQueue[_Batch | None]") -> None:
+        while (batch := batches.get()) is not None:
             self._call_in(batch)
             was_last = batch.work()
             # Before the end is told: whoever waits for it may have the next batch at once.
@@ -165,6 +166,13 @@ class Crew:
             if was_last:
                 batch.tell_end()
             del batch
+            self._dismiss_surplus()
+
+    def _dismiss_surplus(self) -> None:
+        """A thread whose call hung was replaced: when it is back, there is one more than can work."""
+        if len(self._resting) > self._most_calls:
+            with suppress(IndexError):
+                self._resting.pop(0).put(None)
 
 
 class _Batch:
