@@ -225,7 +225,7 @@ def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:
     try:
         return device.read_slow()
     except GpuFailure as failure:
-        return failure
+        return failure.with_traceback(None)  # which would hold `_read`, which holds the failure
     except GenerationEnded as end:
         # If that is so, the read that follows will tell; if not, it is this GPU's slow facts that fail.
         return GpuFailure("error", "driver_reloaded", str(end))
