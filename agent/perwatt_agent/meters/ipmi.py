@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Sequence
 from contextlib import suppress
@@ -93,6 +94,9 @@ class IpmiMeter:
         return text
 
     async def _start(self) -> Process:
+        absent = MeterFailure("absent", f"there is no {self._program}; install ipmitool")
+        if shutil.which(self._program, os.F_OK) is None:
+            raise absent  # to learn it by forking costs milliseconds, on each of the many nodes without
         try:
             return await asyncio.create_subprocess_exec(
                 self._program,
@@ -103,7 +107,7 @@ class IpmiMeter:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except FileNotFoundError:
-            raise MeterFailure("absent", f"there is no {self._program}; install ipmitool") from None
+            raise absent from None
         except OSError as error:
             reason = "permission_denied" if isinstance(error, PermissionError) else "refused"
             raise MeterFailure(reason, f"{self._program} does not start: {error.strerror}") from None
