@@ -64,7 +64,7 @@ class Account:
         learnt = state.idle_watts if state else {}
         self._idle = defaultdict(IdlePower, {uuid: IdlePower(watts) for uuid, watts in learnt.items()})
         self._attribution = Attribution(state.attribution if state else None)
-        self._slow: dict[str, GpuSlowReading] = {}
+        self._slow: dict[str, tuple[GpuSlowReading, float | None]] = {}
         self._meters = MeterBooks(interval_seconds, model, state.meters if state else None)
 
     def advance(self, readings: Readings) -> Snapshot:
@@ -105,11 +105,11 @@ class Account:
         calibration = self._calibration.get(info.uuid)
         reading = sample.reading
         if sample.slow is not None:
-            self._slow[info.uuid] = sample.slow
+            self._slow[info.uuid] = sample.slow, _most_watts(sample.slow)
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
-        slow = self._fresh_slow(info.uuid, reading.monotonic_seconds)
-        energy = self._energy[info.uuid].add(reading, _most_watts(slow), readings.generation)
+        slow, most_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
+        energy = self._energy[info.uuid].add(reading, most_watts, readings.generation)
         idle_watts = self._idle_power(info, reading, slow)
         if energy is not None:
             accepted, covered = energy.accepted_joules, energy.covered_seconds
@@ -124,9 +124,12 @@ class Account:
         idle.add(reading, slow, held=self._attribution.is_held(info.uuid))
         return self._idle_watts.get(info.name, idle.watts)
 
-    def _fresh_slow(self, uuid: str, now: float) -> GpuSlowReading | None:
-        slow = self._slow.get(uuid)
-        return slow if slow is not None and now - slow.monotonic_seconds <= SLOW_VALID_SECONDS else None
+    def _fresh_slow(self, uuid: str, now: float) -> tuple[GpuSlowReading | None, float | None]:
+        """The newest slow reading that may still be used, and the most that the GPU may draw by it."""
+        slow, most_watts = self._slow.get(uuid, (None, None))
+        if slow is None or now - slow.monotonic_seconds > SLOW_VALID_SECONDS:
+            return None, None
+        return slow, most_watts
 
     def _with_rest(self, gpu: GpuSnapshot) -> GpuSnapshot:
         if gpu.energy is None:
@@ -135,10 +138,8 @@ class Account:
         return replace(gpu, unallocated_joules=unallocated, unknown_joules=unknown)
 
 
-def _most_watts(slow: GpuSlowReading | None) -> float | None:
+def _most_watts(slow: GpuSlowReading) -> float | None:
     # The highest limit that may have been in force since the last reading, so that lowering one makes
     # no honest joule look implausible.
-    if slow is None:
-        return None
     limits = (slow.power_limit_watts, slow.power_limit_max_watts, slow.power_limit_default_watts)
     return max((limit for limit in limits if limit is not None), default=None)

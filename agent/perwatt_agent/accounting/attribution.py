@@ -5,6 +5,7 @@ At every instant, for every GPU: workloads + unallocated + unknown + waiting = t
 joules. How a GPU is divided among several workloads is told by `shares`, that of one in parts by `slices`.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -36,7 +37,8 @@ class Attribution:
 
     def __init__(self, state: AttributionState | None = None) -> None:
         state = state or AttributionState({}, {})
-        self._ledgers = {uuid: GpuLedger(ledger) for uuid, ledger in state.gpus.items()}
+        remembered = {uuid: GpuLedger(ledger) for uuid, ledger in state.gpus.items()}
+        self._ledgers = defaultdict(GpuLedger, remembered)
         self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
         self._workloads: dict[str, WorkloadAccount] = {}
         self._layouts: dict[str, Layout | None] = {}
@@ -59,7 +61,7 @@ class Attribution:
 
         *slow* is its newest slow reading that may still be used, *idle_watts* its idle power if known.
         """
-        ledger = self._ledger(gpu)
+        ledger = self._ledgers[gpu]
         processes = slow.processes if slow else None
         is_used = bool(processes or any(map(activity, (slow.mig if slow else None) or ())))
         ledger.read(
@@ -74,7 +76,7 @@ class Attribution:
         ledger.works = is_used if utilization is None else utilization > 0.0
 
     def is_held(self, gpu: str) -> bool:
-        return bool(self._ledger(gpu).cursors)
+        return bool(self._ledgers[gpu].cursors)
 
     def hear(self, samples: Iterable[EngineSample]) -> None:
         """Take note of engine pages, failed fetches and claims."""
@@ -107,22 +109,17 @@ class Attribution:
 
     def unattributed(self, gpu: str) -> tuple[float, float]:
         """The GPU's joules so far that are (unallocated, unknown)."""
-        ledger = self._ledger(gpu)
+        ledger = self._ledgers[gpu]
         return ledger.unallocated_joules, ledger.unknown_joules
 
     def waiting_joules(self, gpu: str) -> float:
         """The GPU's joules that wait for a workload's next page."""
-        return self._ledger(gpu).waiting_joules()
+        return self._ledgers[gpu].waiting_joules()
 
     def state(self) -> AttributionState:
         ledgers = {uuid: state for uuid, ledger in self._ledgers.items() if (state := ledger.state())}
         workloads = {name: workload.state for name, workload in self._workloads.items()}
         return AttributionState(ledgers, self._remembered | workloads)
-
-    def _ledger(self, uuid: str) -> GpuLedger:
-        if uuid not in self._ledgers:
-            self._ledgers[uuid] = GpuLedger()
-        return self._ledgers[uuid]
 
     def _held(self, name: str) -> Mapping[str, GpuLedger]:
         return {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
@@ -175,11 +172,11 @@ class Attribution:
     def _bury(self, workload: WorkloadState) -> None:
         """Keep of a workload that is over nothing but the sum of its joules, GPU by GPU."""
         for gpu, joules in workload.joules():
-            self._ledger(gpu).ended_joules += joules
+            self._ledgers[gpu].ended_joules += joules
 
     def _claim(self, name: str, gpus: tuple[str, ...], now: float) -> None:
         for uuid in gpus:
-            self._ledger(uuid).join(name)
+            self._ledgers[uuid].join(name)
         # A GPU that was not read in this run yet cannot have been claimed anew.
         left = [
             ledger

@@ -60,15 +60,15 @@ class BoardsWatch:
         self._not_whole_at = -math.inf
 
     def see(self, monotonic_seconds: float, gpus: Sequence[GpuSnapshot]) -> Boards:
-        drawn = _known(gpu.reading.power_watts if gpu.reading else None for gpu in gpus)
-        means = _known(self._mean_watts(gpu) for gpu in gpus)
+        drawn = _known([gpu.reading.power_watts if gpu.reading else None for gpu in gpus])
+        means = _known([self._mean_watts(gpu) for gpu in gpus])
         watts, is_whole = sum(drawn), len(drawn) == len(gpus) > 0
         most_watts = self._most_watts.add(monotonic_seconds, watts)
         if not is_whole:
             self._not_whole_at = monotonic_seconds
         was_whole = monotonic_seconds - self._not_whole_at > LATELY_SECONDS
         return Boards(
-            joules=sum(joules for joules, _ in self._accounts.values()),
+            joules=sum([joules for joules, _ in self._accounts.values()]),
             mean_watts=sum(means) if len(means) == len(gpus) > 0 else None,
             watts=watts if is_whole else None,
             least_watts=-self._least_watts.add(monotonic_seconds, -watts),

@@ -88,7 +88,11 @@ class EnergyAccount:
         remembered, joules, now = self._state.counter, reading.energy_joules, reading.monotonic_seconds
         if joules is None:
             return (None if remembered is None else miss(remembered, now)), NOTHING
-        if remembered is not None and self._may_resume(remembered, joules, generation):
+        if (
+            remembered is not None
+            and remembered.broken_since is not None
+            and self._may_resume(remembered, joules, generation)
+        ):
             judgement = resume(remembered, joules, now, limit_watts, self._state.accounted_until)
         else:
             judgement = judge(remembered, joules, now, limit_watts)
@@ -96,8 +100,6 @@ class EnergyAccount:
         return judgement.state, judgement.increment
 
     def _may_resume(self, remembered: CounterState, joules: float, generation: int) -> bool:
-        if remembered.broken_since is None:
-            return False
         if self._generation is None:  # generations are counted anew in each run of the agent
             return seems_restarted(remembered, joules)
         return generation != self._generation

@@ -1,5 +1,7 @@
 """One GPU's joules and whose they are: its holders', nobody's, or still waiting for a holder's page."""
 
+import math
+
 from msgspec import Struct
 
 from perwatt_agent.accounting.shares import Split, equally
@@ -113,16 +115,18 @@ class GpuLedger:
 
     def forget(self) -> None:
         """Drop the past that no holder waits for."""
-        self.track.forget(min(self.cursors.values(), default=self.read_at))
+        self.track.forget(min(self.cursors.values()) if self.cursors else math.inf)
 
     def state(self) -> LedgerState | None:
         last = self.track.last
         if last is None:
             return None
-        points = {point.monotonic_seconds: point for point in map(self.track.at, self.cursors.values())}
-        points[last.monotonic_seconds] = last
+        points = {last.monotonic_seconds: last}
+        for instant in self.cursors.values():
+            point = self.track.at(instant)
+            points.setdefault(point.monotonic_seconds, point)
         return LedgerState(
-            tuple(points[instant] for instant in sorted(points)),
+            tuple([points[instant] for instant in sorted(points)]),
             dict(self.cursors),
             self.unallocated_joules,
             self.unknown_joules,

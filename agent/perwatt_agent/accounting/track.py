@@ -47,10 +47,7 @@ class EnergyTrack:
 
     def __init__(self, points: Iterable[TrackPoint] = ()) -> None:
         self._points = deque(points)
-
-    @property
-    def last(self) -> TrackPoint | None:
-        return self._points[-1] if self._points else None
+        self.last: TrackPoint | None = self._points[-1] if self._points else None
 
     @property
     def start(self) -> float:
@@ -73,20 +70,19 @@ class EnergyTrack:
         """
         last = self.last
         if last is None:
-            self._points.append(TrackPoint(monotonic_seconds, accepted_joules, covered_seconds))
-            return
-        if monotonic_seconds <= last.monotonic_seconds:
-            return
-        used = accepted_joules - last.accepted_joules
-        self._points.append(
-            TrackPoint(
+            self.last = TrackPoint(monotonic_seconds, accepted_joules, covered_seconds)
+        elif monotonic_seconds > last.monotonic_seconds:
+            used = accepted_joules - last.accepted_joules
+            self.last = TrackPoint(
                 monotonic_seconds,
                 accepted_joules,
                 covered_seconds,
                 last.busy_joules + (used if busy else 0.0),
-                {name: last.share(name) + joules for name, joules in shares.items()},
+                {name: last.share(name) + joules for name, joules in shares.items()} if shares else {},
             )
-        )
+        else:
+            return
+        self._points.append(self.last)
 
     def at(self, monotonic_seconds: float) -> TrackPoint:
         """The account at an instant, by linear interpolation; the track must not be empty."""

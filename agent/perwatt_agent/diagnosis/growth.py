@@ -6,28 +6,25 @@ _MAX_STEPS = 128
 
 
 class Growth:
-    """The steps by which one cumulative count grew within the last `window_seconds`."""
+    """
+    How much one cumulative count has `gained` within the last `window_seconds`, and in how many `steps`.
+    """
 
     def __init__(self, window_seconds: float) -> None:
         self._window_seconds = window_seconds
         self._last: float | None = None
         self._steps: deque[tuple[float, float]] = deque(maxlen=_MAX_STEPS)
+        self.gained = 0.0
+        self.steps = 0
 
     def add(self, now: float, count: float | None) -> None:
         """Take in the count at *now*; None is not known, and one that fell has started anew."""
-        while self._steps and now - self._steps[0][0] > self._window_seconds:
-            self._steps.popleft()
-        if count is None:
-            return
-        if self._last is not None and count > self._last:
-            self._steps.append((now, count - self._last))
-        self._last = count
-
-    @property
-    def gained(self) -> float:
-        return sum(step for _, step in self._steps) if self._steps else 0.0
-
-    @property
-    def steps(self) -> int:
-        """How many readings found it grown."""
-        return len(self._steps)
+        steps = self._steps
+        while steps and now - steps[0][0] > self._window_seconds:
+            steps.popleft()
+        if count is not None:
+            if self._last is not None and count > self._last:
+                steps.append((now, count - self._last))
+            self._last = count
+        self.gained = sum([step for _, step in steps]) if steps else 0.0
+        self.steps = len(steps)

@@ -65,7 +65,7 @@ class Past:
         self._slow_at = -1.0
 
     def xids(self) -> tuple[XidCount, ...]:
-        return self._tally.counts()
+        return self._tally.counts
 
     def hear(self, code: int, now: float, unix_seconds: float) -> None:
         """Take in an XID error."""
@@ -77,28 +77,28 @@ class Past:
     ) -> Case:
         """Take in how the GPU is now, and return what is to be judged."""
         self._note_absence(gpu, backend_up=backend_up)
-        self._unread.note(now, holds=gpu.state == "error")
+        seconds_unread = self._unread.note(now, holds=gpu.state == "error")
         if gpu.reading is not None:
             self._note_reading(gpu.reading, gpu.slow, now)
         if gpu.slow is not None and gpu.slow.monotonic_seconds != self._slow_at:
             self._slow_at = gpu.slow.monotonic_seconds
             self._note_slow(gpu.slow, now)
             self._note_margin(gpu, gpu.slow, now)
-        self._note_tokens(gpu, now, workloads)
+        seconds_silent = self._silent.note(now, holds=self._is_silent(gpu, workloads))
         return Case(
             state=gpu.state,
             slow=gpu.slow,
             backend_up=backend_up,
-            seconds_unread=self._unread.seconds(now),
+            seconds_unread=seconds_unread,
             seconds_failing=self._failing.seconds(now),
-            xids=self._recent_xids(now),
+            xids=self._recent_xids(now) if self._xids else NO_XIDS,
             ecc_uncorrectable=self._ecc_uncorrectable.gained,
             ecc_correctable_steps=self._ecc_correctable.steps,
             nvlink_errors=self._nvlink_errors.gained,
             power_brake_seconds=self._power_brake.gained,
             seconds_link_reduced=self._link_reduced.seconds(now),
             thermal_shrunk_celsius=self._thermal.shrunk_celsius,
-            seconds_silent=self._silent.seconds(now),
+            seconds_silent=seconds_silent,
         )
 
     def _note_absence(self, gpu: GpuSnapshot, *, backend_up: bool) -> None:
@@ -110,8 +110,6 @@ class Past:
             self._xids = []
 
     def _recent_xids(self, now: float) -> dict[XidClass, int]:
-        if not self._xids:
-            return NO_XIDS
         self._xids = [(at, kind) for at, kind in self._xids if now - at <= XID_SECONDS[kind]]
         kinds = [kind for _, kind in self._xids]
         return {kind: kinds.count(kind) for kind in XID_SECONDS}
@@ -138,12 +136,12 @@ class Past:
             margin = -core
         self._thermal.add(now, gpu.reading.power_watts, margin)
 
-    def _note_tokens(self, gpu: GpuSnapshot, now: float, workloads: Iterable[WorkloadSnapshot]) -> None:
-        """Note whether the GPU is fully busy while no token goes into or out of any of its holders."""
-        tokens = _tokens(gpu.info.uuid, workloads)
-        busy = gpu.reading is not None and (gpu.reading.utilization_ratio or 0.0) >= FULL_RATIO
-        self._silent.note(now, holds=busy and tokens is not None and tokens == self._tokens)
-        self._tokens = tokens
+    def _is_silent(self, gpu: GpuSnapshot, workloads: Iterable[WorkloadSnapshot]) -> bool:
+        """Whether the GPU is fully busy while no token goes into or out of any of its holders."""
+        if gpu.reading is None or (gpu.reading.utilization_ratio or 0.0) < FULL_RATIO:
+            return False
+        tokens, self._tokens = self._tokens, _tokens(gpu.info.uuid, workloads)
+        return tokens is not None and tokens == self._tokens
 
 
 class _Stretch:
@@ -152,11 +150,14 @@ class _Stretch:
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def note(self, now: float, *, holds: bool) -> None:
+    def note(self, now: float, *, holds: bool) -> float:
+        """Take in whether it holds, and return for how many seconds it has."""
         if not holds:
             self._since = None
-        elif self._since is None:
+            return 0.0
+        if self._since is None:
             self._since = now
+        return now - self._since
 
     def seconds(self, now: float) -> float:
         return 0.0 if self._since is None else now - self._since

@@ -65,10 +65,11 @@ def meaning_of(code: int) -> Xid:
 
 
 class XidTally:
-    """How often one GPU told of each error; the number of kinds is bounded."""
+    """How often one GPU told of each error, as `counts`; the number of kinds is bounded."""
 
     def __init__(self) -> None:
         self._counts: dict[str, XidCount] = {}
+        self.counts: tuple[XidCount, ...] = ()
 
     def add(self, code: int, unix_seconds: float) -> None:
         xid = "unknown" if code == UNNAMED else str(code)
@@ -76,6 +77,4 @@ class XidTally:
             xid = OTHER
         before = self._counts.get(xid)
         self._counts[xid] = XidCount(xid, (before.count if before else 0) + 1, unix_seconds)
-
-    def counts(self) -> tuple[XidCount, ...]:
-        return tuple(self._counts.values())
+        self.counts = tuple(self._counts.values())

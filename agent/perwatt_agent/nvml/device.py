@@ -98,11 +98,11 @@ class NvmlDevice:
         return self.ask()()
 
     def ask(self) -> Callable[[], GpuReading]:
-        understand = self._call(lambda handle: self._readers.fast.ask(handle))
+        understand = self._call(self._ask)
         return lambda: self._judge(understand)
 
     def read_slow(self) -> GpuSlowReading:
-        return self._call(lambda handle: self._readers.slow.read(handle))
+        return self._call(self._ask_slow)
 
     def found(self, handle: Any, info: GpuInfo) -> None:
         """Go on with where the driver has it now; a read that is under way ends with what it began with."""
@@ -121,10 +121,17 @@ class NvmlDevice:
         """Forget what it has learned of the GPU."""
         self._asker.forget()
 
-    def _call(self, ask: Callable[[Any], R]) -> R:
+    def _ask(self) -> Callable[[], GpuReading]:
+        return self._readers.fast.ask(self._found_handle())
+
+    def _ask_slow(self) -> GpuSlowReading:
+        return self._readers.slow.read(self._found_handle())
+
+    def _call(self, ask: Callable[[], R]) -> R:
         with self._roll.gate:
-            self._listen_anew()
-            answer = self._judge(lambda: ask(self._found_handle()))
+            if self._mute_since is not None:
+                self._listen_anew(self._mute_since)
+            answer = self._judge(ask)
         self._roll.present(self._info.uuid)
         return answer
 
@@ -143,9 +150,9 @@ class NvmlDevice:
             self._roll.ended = True
             raise
 
-    def _listen_anew(self) -> None:
+    def _listen_anew(self, mute_since: float) -> None:
         """Ask a mute GPU everything again: each gives something, so that what it refused is no news of it."""
-        if self._mute_since is None or self._tools.clock.monotonic() < self._mute_since + MUTE_RETRY_SECONDS:
+        if self._tools.clock.monotonic() - mute_since < MUTE_RETRY_SECONDS:
             return
         self._mute_since = None
         self._readers.free()

@@ -29,6 +29,8 @@ class Direct:
         self._layout = struct.Struct(layout)
         self._understand = understand
         self._room = room
+        self._raw = b""
+        self._facts: Facts = {}
         self._arguments = (*arguments, ctypes.byref(room))
 
     def __call__(self, handle: Any) -> Answer:
@@ -42,4 +44,8 @@ class Direct:
         return self._answer
 
     def _answer(self) -> Facts:
-        return self._understand(*self._layout.unpack(self._room))
+        """Most answers are those of the second before, which were understood then."""
+        raw = bytes(self._room)
+        if raw != self._raw:
+            self._raw, self._facts = raw, self._understand(*self._layout.unpack(raw))
+        return self._facts

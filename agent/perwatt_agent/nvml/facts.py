@@ -41,34 +41,38 @@ class Asker:
         self.failed: dict[str, str] = {}
 
     def ask(self, handle: Any, alternatives: Iterable[Call]) -> Facts:
-        """The facts of the first call that answers; see `first`."""
-        return self.first(handle, alternatives) or {}
+        """The facts of the first call that answers, among calls for the same; see `each`."""
+        told = self.each(handle, (alternatives,))
+        return told[0] if told else {}
 
-    def first(
-        self, handle: Any, alternatives: Iterable[Callable[[Any], T]], *, vital: bool = False
-    ) -> T | None:
+    def each(
+        self, handle: Any, facts: Iterable[Iterable[Callable[[Any], T]]], *, vital: bool = False
+    ) -> list[T]:
         """
-        What the first call returns that answers, among calls for the same fact, best first; None when none
-        answers now.
+        What is told of *facts*, each a row of calls for it, best first: of each row what the first call
+        returns that answers, and nothing where none answers now.
 
         Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
         """
-        for call in alternatives:
-            if self._not_before and self._clock.monotonic() < self._not_before.get(call, -math.inf):
-                continue
-            if self.failed:
-                self.failed.pop(call.__name__, None)
-            try:
-                return call(handle)
-            except pynvml.NVMLError as error:
-                code = int(error.value)
-            raise_if_fatal(code, call.__name__)
-            if not self._put_off(call, code):
-                if vital:
-                    raise_failure(code, call.__name__)
-                self.failed[call.__name__] = describe(code).word
-                break
-        return None
+        told = []
+        for alternatives in facts:
+            for call in alternatives:
+                if self._not_before and self._clock.monotonic() < self._not_before.get(call, -math.inf):
+                    continue
+                if self.failed:
+                    self.failed.pop(call.__name__, None)
+                try:
+                    told.append(call(handle))
+                    break
+                except pynvml.NVMLError as error:
+                    code = int(error.value)
+                raise_if_fatal(code, call.__name__)
+                if not self._put_off(call, code):
+                    if vital:
+                        raise_failure(code, call.__name__)
+                    self.failed[call.__name__] = describe(code).word
+                    break
+        return told
 
     def note(self, call: str, code: int | None) -> None:
         """Say that a call failed which others make, or, with None, that it did not."""

@@ -42,8 +42,8 @@ class FastReader:
         self._mode = mode
         self._monitor = monitor
         self._fields = FieldFacts(fast_fields(traits, tools.options.detail), asker.failed)
-        self._utilization = (utilization(),)
-        self._calls = single_calls(has_memory=traits.numa_node is None)
+        self._always = single_calls(has_memory=traits.numa_node is None)
+        self._while_whole = ((utilization(),), *self._always)
 
     def ask(self, handle: Any) -> Callable[[], GpuReading]:
         """
@@ -51,27 +51,25 @@ class FastReader:
 
         Either raises GpuFailure and GenerationEnded.
         """
-        first = self._asker.first
-        answers: list[Answer | None] = [self._fields.ask(handle)]
-        facts: Facts = {"monotonic_seconds": self._clock.monotonic()}
-        if self._fields.chosen("power_watts") is None:
-            answers.append(first(handle, (power_usage,), vital=self._fields.exhausted))
-        if self._fields.chosen("energy_joules") is None:
-            answers.append(first(handle, (total_energy,)))
-        if not self._mode.enabled:
-            answers.append(first(handle, self._utilization))
-        answers += [first(handle, alternatives) for alternatives in self._calls]
-        facts |= self._monitor.read(handle)
-        return partial(self._understand, facts, answers)
+        each = self._asker.each
+        answers = [self._fields.ask(handle)]
+        now, by_field = self._clock.monotonic(), self._fields.best
+        if "power_watts" not in by_field:
+            answers += each(handle, ((power_usage,),), vital=not by_field)
+        if "energy_joules" not in by_field:
+            answers += each(handle, ((total_energy,),))
+        answers += each(handle, self._always if self._mode.enabled else self._while_whole)
+        return partial(
+            self._understand, {"monotonic_seconds": now, **self._monitor.read(handle, now)}, answers
+        )
 
-    def _understand(self, facts: Facts, answers: list[Answer | None]) -> GpuReading:
+    def _understand(self, facts: Facts, answers: list[Answer]) -> GpuReading:
         for answer in answers:
-            if answer is not None:
-                facts |= answer()
+            facts |= answer()
         if facts.get("power_watts") is None and all(facts[name] is None for name in facts.keys() - _OURS):
             # What was refused is not asked again: left "ok", it would be so whatever becomes of the driver.
             raise GpuMute("error", "not_supported", "it refuses every call")
-        power, energy = self._fields.chosen("power_watts"), self._fields.chosen("energy_joules")
+        power, energy = self._fields.best.get("power_watts"), self._fields.best.get("energy_joules")
         if energy is not None and energy.scope == MODULE:
             facts["energy_source"] = "module"
         facts["power_is_mean"] = power.id == POWER_AVERAGE if power else self._usage_is_mean

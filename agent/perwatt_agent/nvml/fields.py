@@ -115,24 +115,17 @@ class FieldFacts:
     The facts that one GPU gives by field.
 
     It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
-    In `failed` it keeps the fields that failed in the latest reading, and the word for it.
+    In `failed` it keeps the fields that failed in the latest reading, and the word for it; `best` has for
+    each fact the best field that may still give it.
     """
+
+    best: Mapping[str, Field]
 
     def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
         self._failed = failed
         self._is_complete = False
         self._ask_for(dict(table))
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the GPU gives none of the facts by field, so that the batch is not called at all."""
-        return not self._places
-
-    def chosen(self, fact: str) -> Field | None:
-        """The best field that may still give the fact."""
-        fields = self._candidates[fact]
-        return fields[0] if fields else None
 
     def read(self, handle: Any) -> Facts:
         """
@@ -144,8 +137,8 @@ class FieldFacts:
 
     def ask(self, handle: Any) -> Answer:
         """Make the call of `read`, and leave to the answer what it says; either raises as `read` does."""
-        if self.exhausted:
-            return dict
+        if not self.best:
+            return dict  # it gives none of the facts by field
         code = self._batch.call(handle)
         if code != SUCCESS:
             self._give_up_or_raise(code)
@@ -223,10 +216,10 @@ class FieldFacts:
         self._settled = all(len(fields) <= 1 for fields in candidates.values())
         self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
         numbers = {field: number for number, field in enumerate(self._batch.fields)}
-        best = {fact: fields[0] for fact, fields in candidates.items() if fields}
+        self.best = {fact: fields[0] for fact, fields in candidates.items() if fields}
         self._places = [
             _Place(numbers[field], field, group, key)
-            for fact, field in best.items()
+            for fact, field in self.best.items()
             for group, _, key in (fact.rpartition("."),)
         ]
         # Complete as long as each field of a settled batch says something.

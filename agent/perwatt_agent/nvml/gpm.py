@@ -138,9 +138,9 @@ class GpmPair:
         `take` fills a sample. Raises NVMLError.
         """
         now = self._clock.monotonic()
-        window = now - self._taken_at
-        if window < (FIRST_WINDOW_SECONDS if self._reading is None else WINDOW_SECONDS):
+        if not self.is_due(now):
             return self._reading
+        window = now - self._taken_at
         self._reading = None
         if self._spare is None:
             self._spare = pynvml.nvmlGpmSampleAlloc()
@@ -151,6 +151,11 @@ class GpmPair:
             rates, cycles = self._request.between(first, self._last)
             self._reading = GpmReading(now, window, cycles=cycles, **rates)
         return self._reading
+
+    def is_due(self, now: float) -> bool:
+        """Whether another sample is to be taken."""
+        seconds = FIRST_WINDOW_SECONDS if self._reading is None else WINDOW_SECONDS
+        return now - self._taken_at >= seconds
 
     def forget(self) -> None:
         """Begin anew: the next sample is a first one."""
@@ -173,8 +178,15 @@ class GpmReader:
         self._tools = tools
         self._supported: bool | None = None
         self._pair = GpmPair(GpmRequest(metrics(driver)), tools.clock)
+        self._told: Facts = {}
 
-    def read(self, handle: Any) -> Facts:
+    def read(self, handle: Any, now: float) -> Facts:
+        """What the newest two samples say; whether there may be another is asked only when it is due."""
+        if self._pair.is_due(now):
+            self._told = self._sample(handle)
+        return self._told
+
+    def _sample(self, handle: Any) -> Facts:
         if not self._tools.may_monitor():
             self._pair.forget()
             return {}

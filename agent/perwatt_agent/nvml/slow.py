@@ -49,7 +49,7 @@ class SlowReader:
         """Raises GpuFailure and GenerationEnded."""
         facts = self._fields.read(handle)
         for fact, call in LIMIT_CALLS.items():
-            if self._fields.chosen(fact) is None:
+            if fact not in self._fields.best:
                 facts |= self._asker.ask(handle, (call,))
         facts |= self._mig.read(handle)
         facts |= self._details(handle)
@@ -66,7 +66,7 @@ class SlowReader:
         for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
             facts |= self._asker.ask(handle, alternatives)
         facts |= self._once.read(handle) | self._fans.read(handle) | self._virtualization.read(handle)
-        if self._fields.chosen("temperature_margins_celsius.slowdown") is None:
+        if "temperature_margins_celsius.slowdown" not in self._fields.best:
             facts |= self._thresholds.read(handle)
         if self._numa_node is not None:
             facts |= node_memory(self._tools.sysfs, self._numa_node)
