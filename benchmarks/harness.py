@@ -28,7 +28,7 @@ class Plan(Struct, frozen=True):
     cell_seconds: float = 5.0
     fleet_seconds: float = 25.0
     survival_seconds: float = 10.0
-    soak_ticks: int = 7_200
+    soak_ticks: int = 86_400
 
 
 SHORT = Plan()
@@ -41,7 +41,7 @@ LONG = Plan(
     cell_seconds=60.0,
     fleet_seconds=900.0,
     survival_seconds=30.0,
-    soak_ticks=86_400,
+    soak_ticks=7 * 86_400,
 )
 
 
