@@ -118,16 +118,13 @@ async def test_threads_are_used_again() -> None:
     clock = SystemClock()
     crew = Crew("reused", clock)
 
-    def threads() -> int:
-        return sum(thread.name == "reused" for thread in threading.enumerate())
-
     for _ in range(10):
         await crew.make(
             [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock.monotonic()) for _ in range(4)], 60.0
         )
-        await eventually(lambda: len(crew._resting) == threads())
+        await eventually(lambda: len(crew._resting) == _threads("reused"))
 
-    assert 1 < threads() <= 4
+    assert 1 < _threads("reused") <= 4
 
 
 async def test_failure(crew: Crew, clock: ManualClock) -> None:
@@ -163,20 +160,26 @@ async def test_a_thread_too_many_goes() -> None:
     clock = SystemClock()
     crew = Crew("surplus", clock)
 
-    def threads() -> int:
-        return sum(thread.name == "surplus" for thread in threading.enumerate())
-
     for _ in range(3):
-        may_return = threading.Event()
-        stuck = [Call(partial(may_return.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)]
-        await crew.make(stuck, 0.05)
-        together = threading.Barrier(2)
-        await crew.make(
-            [Call(partial(together.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)], 60.0
-        )
-        assert 4 == threads()
+        begun, may_return, together = threading.Barrier(3), threading.Event(), threading.Barrier(2)
+
+        def hang(begun: threading.Barrier = begun, may_return: threading.Event = may_return) -> None:
+            begun.wait(PATIENCE_SECONDS)
+            may_return.wait(PATIENCE_SECONDS)
+
+        hanging = [Call(hang, clock.monotonic()) for _ in range(2)]
+        making = asyncio.create_task(crew.make(hanging, PATIENCE_SECONDS))
+        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+        others = [Call(partial(together.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)]
+        await crew.make(others, PATIENCE_SECONDS)
+        assert 4 == _threads("surplus")
         may_return.set()
-        await eventually(lambda: threads() == 2)
+        await making
+        await eventually(lambda: _threads("surplus") == 2)
+
+
+def _threads(name: str) -> int:
+    return sum(thread.name == name for thread in threading.enumerate())
 
 
 async def test_nothing_to_do(crew: Crew) -> None:

@@ -94,10 +94,9 @@ class IpmiMeter:
         return text
 
     async def _start(self) -> Process:
-        absent = MeterFailure("absent", f"there is no {self._program}; install ipmitool")
-        if shutil.which(self._program, os.F_OK) is None:
-            raise absent  # to learn it by forking costs milliseconds, on each of the many nodes without
         try:
+            if shutil.which(self._program, os.F_OK) is None:
+                raise FileNotFoundError  # without a fork, as on many nodes it is so each time
             return await asyncio.create_subprocess_exec(
                 self._program,
                 *("dcmi", "power", "reading"),
@@ -107,7 +106,7 @@ class IpmiMeter:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except FileNotFoundError:
-            raise absent from None
+            raise MeterFailure("absent", f"there is no {self._program}; install ipmitool") from None
         except OSError as error:
             reason = "permission_denied" if isinstance(error, PermissionError) else "refused"
             raise MeterFailure(reason, f"{self._program} does not start: {error.strerror}") from None

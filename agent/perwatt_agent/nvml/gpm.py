@@ -120,7 +120,11 @@ class GpmRequest:
 
 
 class GpmPair:
-    """The two newest samples of one GPU or one GPU instance. Free them before the library is shut down."""
+    """
+    The two newest samples of one GPU or one GPU instance, and the `reading` that they give; None before.
+
+    Free them before the library is shut down.
+    """
 
     def __init__(self, request: GpmRequest, clock: Clock) -> None:
         self._request = request
@@ -128,7 +132,7 @@ class GpmPair:
         self._last: Any = None
         self._spare: Any = None
         self._taken_at = -math.inf
-        self._reading: GpmReading | None = None
+        self.reading: GpmReading | None = None
 
     def read(self, take: Callable[[Any], object]) -> GpmReading | None:
         """
@@ -139,9 +143,9 @@ class GpmPair:
         """
         now = self._clock.monotonic()
         if not self.is_due(now):
-            return self._reading
+            return self.reading
         window = now - self._taken_at
-        self._reading = None
+        self.reading = None
         if self._spare is None:
             self._spare = pynvml.nvmlGpmSampleAlloc()
         take(self._spare)
@@ -149,17 +153,17 @@ class GpmPair:
         self._taken_at = now
         if first is not None and window <= MAX_WINDOW_SECONDS:
             rates, cycles = self._request.between(first, self._last)
-            self._reading = GpmReading(now, window, cycles=cycles, **rates)
-        return self._reading
+            self.reading = GpmReading(now, window, cycles=cycles, **rates)
+        return self.reading
 
     def is_due(self, now: float) -> bool:
         """Whether another sample is to be taken."""
-        seconds = FIRST_WINDOW_SECONDS if self._reading is None else WINDOW_SECONDS
+        seconds = FIRST_WINDOW_SECONDS if self.reading is None else WINDOW_SECONDS
         return now - self._taken_at >= seconds
 
     def forget(self) -> None:
         """Begin anew: the next sample is a first one."""
-        self._taken_at, self._reading = -math.inf, None
+        self._taken_at, self.reading = -math.inf, None
 
     def free(self) -> None:
         for sample in (self._last, self._spare):
@@ -178,13 +182,10 @@ class GpmReader:
         self._tools = tools
         self._supported: bool | None = None
         self._pair = GpmPair(GpmRequest(metrics(driver)), tools.clock)
-        self._told: Facts = {}
 
     def read(self, handle: Any, now: float) -> Facts:
         """What the newest two samples say; whether there may be another is asked only when it is due."""
-        if self._pair.is_due(now):
-            self._told = self._sample(handle)
-        return self._told
+        return self._sample(handle) if self._pair.is_due(now) else {"gpm": self._pair.reading}
 
     def _sample(self, handle: Any) -> Facts:
         if not self._tools.may_monitor():

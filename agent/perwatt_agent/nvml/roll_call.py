@@ -21,7 +21,8 @@ class RollCall(Generic[T]):
     is never more than one such thread for an index.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
         self._late: dict[int, _Question[T]] = {}
 
     @property
@@ -35,10 +36,10 @@ class RollCall(Generic[T]):
         asked = {index: _Question(ask, index) for index in range(count) if index not in hanging}
         waiting = deque(asked.values())
         _begin(waiting)
-        _wait(asked.values(), PATIENCE_SECONDS)
+        _wait(asked.values(), self._patience_seconds)
         for _ in range(len(waiting)):
             _begin(waiting)
-        _wait(asked.values(), timeout_seconds - PATIENCE_SECONDS)
+        _wait(asked.values(), timeout_seconds - self._patience_seconds)
         late = {index: question for index, question in asked.items() if question.hangs}
         self._late = hanging | late
         return {index: question.answer() for index, question in asked.items() if index not in late}
