@@ -29,7 +29,7 @@ from perwatt.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.snapshot import WorkloadInfo
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128)

@@ -27,7 +27,7 @@ from support.fakenvml import FakeDriver
 from support.rig import Rig
 
 from perwatt_agent.backend import BackendBroken
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 
 GPUS = 4

@@ -36,7 +36,7 @@ from perwatt_agent.snapshot import WorkloadInfo
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.sample import PageReader
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 
 SECONDS = 900

@@ -71,7 +71,7 @@ def packed() -> Iterator[Work]:
 @contextmanager
 def parse() -> Iterator[Work]:
     """An engine's page of 100 kB."""
-    from perwatt_agent.engine.kinds import ENGINES
+    from perwatt_agent.engine.kinds.all import ENGINES
     from perwatt_agent.promparse import PageParser
 
     page = engine_page_100k()
@@ -149,7 +149,7 @@ def _page(encoding: str) -> Work:
     from msgspec.structs import replace
     from support.pages import healthy_8_gpus
 
-    from perwatt_exporter.families import ALL
+    from perwatt_exporter.families.all import ALL
     from perwatt_exporter.pages import Pages
 
     snapshot = healthy_8_gpus()
@@ -166,7 +166,7 @@ def _page(encoding: str) -> Work:
 def _agent_page() -> bytes:
     from support.pages import healthy_8_gpus
 
-    from perwatt_exporter.families import ALL
+    from perwatt_exporter.families.all import ALL
     from perwatt_exporter.pages import Pages
 
     snapshot = healthy_8_gpus()

@@ -13,9 +13,9 @@ from perwatt.engine_reference import engine_reference
 from perwatt.reference import configuration_reference
 from perwatt_agent.diagnosis.document import document as health_document
 from perwatt_agent.snapshot import Snapshot
-from perwatt_aggregator import reasons
 from perwatt_aggregator.compute.document import compute_document
-from perwatt_exporter.families import GROUPS
+from perwatt_aggregator.reasons.all import document as validity_document
+from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.family import Family
 
 DOCS = Path(__file__).parent
@@ -59,7 +59,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "metrics.md": metrics,
     "engines.md": engine_reference,
     "configuration.md": configuration_reference,
-    "validity.md": reasons.document,
+    "validity.md": validity_document,
     "compute.md": compute_document,
     "health.md": health_document,
 }

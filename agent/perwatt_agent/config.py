@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from msgspec import Struct, field
 
-from perwatt_agent.configfile import Flags, Key, Sound, load
 from perwatt_agent.configfile.kinds import (
     ADDRESS,
     BOOLEAN,
@@ -21,7 +20,9 @@ from perwatt_agent.configfile.kinds import (
     number,
     one_of,
 )
-from perwatt_agent.engine.kinds import engine_names
+from perwatt_agent.configfile.loading import Flags, Sound, load
+from perwatt_agent.configfile.settings import Key
+from perwatt_agent.engine.kinds.all import engine_names
 from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
 from perwatt_agent.gpufacts import Detail, GpmMode
 from perwatt_agent.meters.config import MetersConfig, check_meters

@@ -6,7 +6,6 @@ A ratio here is a sum of tokens over a sum of joules of the same intervals, neve
 
 from collections.abc import Iterable, Sequence
 
-from perwatt_aggregator import reasons
 from perwatt_aggregator.answers import (
     PROVENANCES,
     Carbon,
@@ -20,6 +19,7 @@ from perwatt_aggregator.answers import (
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.fleet import Fleet, NodeView
 from perwatt_aggregator.headline import headline
+from perwatt_aggregator.reasons.all import is_valid, ordered
 from perwatt_aggregator.sums import Sums, sums_of
 
 MIN_COVERAGE_RATIO = 0.95
@@ -89,8 +89,8 @@ class _Item:
             age_seconds=sums.age_seconds,
             relative_uncertainty=self._place.uncertainty_ratio,
             provenance=self._provenance(),
-            valid=reasons.is_valid(self._reasons),
-            reasons=reasons.ordered(self._reasons),
+            valid=is_valid(self._reasons),
+            reasons=ordered(self._reasons),
         )
 
     def _explained(self) -> float | None:

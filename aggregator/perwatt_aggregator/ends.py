@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from perwatt_agent.engine.kinds import counts_at
+from perwatt_agent.engine.kinds.all import counts_at
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import OUTPUT_TOKENS, REQUESTS, Counter
 

@@ -15,7 +15,7 @@ from perwatt_aggregator.answers import (
 )
 from perwatt_aggregator.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.node import Node
-from perwatt_aggregator.reasons import ordered
+from perwatt_aggregator.reasons.all import ordered
 from perwatt_aggregator.sample import NodeSample
 from perwatt_aggregator.sums import instant, window
 from perwatt_aggregator.waste import wasted_of

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from perwatt_agent.configfile import Key, Sound
 from perwatt_agent.configfile.kinds import TEXT, duration
+from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.settings import Key
 
 _SECONDS = duration(0.0001, 3600.0)
 

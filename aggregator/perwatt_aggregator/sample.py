@@ -23,7 +23,7 @@ from perwatt_aggregator.facts import (
     workloads_of,
 )
 from perwatt_aggregator.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.render import format_value
 

@@ -20,17 +20,18 @@ from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
-from perwatt_agent.engine.kinds import EngineKind
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.engine.titles import Titles
 from perwatt_agent.feed import Feed
-from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.jobs import JobMap
+from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.pods import PodWatch
 from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.meters.host import HostReader
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.traits import Options
 from perwatt_agent.readings import Readings
 from perwatt_agent.recording import Recording, RecordingError

@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from perwatt_agent.config import AgentConfig, load_agent_config
-from perwatt_agent.configfile import settings_of
+from perwatt_agent.configfile.settings import settings_of
 from perwatt_agent.configfile.yamlfile import top_level_keys
 from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 

@@ -11,7 +11,8 @@ from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.search import NOT_OURS, Found, GpuProcesses, Stranger, search
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.sockets import socket_inodes
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.snapshot import GpuInfo
 
 SEE_ALL = (

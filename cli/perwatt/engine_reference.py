@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.engine.kinds import ENGINES, EngineKind, Pick, Role
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role
 
 PROSE = """\
 # Engines

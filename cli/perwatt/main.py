@@ -11,7 +11,7 @@ from perwatt.errors import CommandError
 from perwatt.helptext import COMMANDS as HELP
 from perwatt.helptext import PERWATT, PERWATT_EPILOG
 from perwatt_agent import __version__
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 
 FAILED = 1
 USAGE = 2

@@ -7,7 +7,7 @@ from msgspec import Struct
 from perwatt.logs import LogOptions
 from perwatt.options import FORMS, default_text
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.configfile import Setting, flag_name, settings_of, variable_name, walk
+from perwatt_agent.configfile.settings import Setting, flag_name, settings_of, variable_name, walk
 from perwatt_aggregator.config import AggregatorConfig
 
 PROSE = """\

@@ -10,7 +10,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.simulation.backend import SimulatedBackend
 from perwatt_agent.simulation.engine import SimulatedEngine

@@ -8,7 +8,7 @@ from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.snapshot import Snapshot
 from perwatt_exporter.asgi import Handler, Response, Router, Scope, header, plain
 from perwatt_exporter.events import events_handler
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Collected, Family
 from perwatt_exporter.landing import Link, landing_page
 from perwatt_exporter.negotiate import Encoding, Offer, choose_encoding, choose_offer

@@ -15,7 +15,9 @@ from perwatt_agent.config import (
     ReplayConfig,
     load_agent_config,
 )
-from perwatt_agent.configfile import ConfigError, Flags, walk
+from perwatt_agent.configfile.layers import ConfigError
+from perwatt_agent.configfile.loading import Flags
+from perwatt_agent.configfile.settings import walk
 
 EXAMPLE = """\
 backend: nvml        # nvml | simulated | replay:FILE

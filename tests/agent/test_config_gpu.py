@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from perwatt_agent.config import GpuConfig, load_agent_config
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 
 
 def configured(folder: Path, text: str) -> GpuConfig:

@@ -9,7 +9,7 @@ from support.process_trees import Actor, running
 from support.watched import OUTPUT_TOKENS, Somebody, has_tokens, watching
 
 from perwatt_agent.engine.kinds.own import OwnKind
-from perwatt_agent.identity import Identity
+from perwatt_agent.identity.identity import Identity
 
 OWN = (
     OwnKind(

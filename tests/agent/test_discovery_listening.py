@@ -20,7 +20,8 @@ from perwatt_agent.discovery.listening import LocalPort, LocalReader, Lookout
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.identifier import Identifier
+from perwatt_agent.identity.names import Names
 from perwatt_agent.snapshot import EngineCounts
 
 # It does not tell when its process was started.

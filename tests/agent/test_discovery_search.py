@@ -16,7 +16,7 @@ from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import Found, Search, search
 from perwatt_agent.discovery.signatures import SIGNATURES, own_signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, listeners
-from perwatt_agent.engine.kinds import ENGINES
+from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.own import OwnKind
 
 

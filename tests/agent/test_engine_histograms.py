@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, like_vllm_0_9, without
 
 from perwatt_agent.engine.histograms import MOST_BUCKETS, BadHistogram, histogram_of
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.promparse import Series
 from perwatt_agent.snapshot import Histogram
 

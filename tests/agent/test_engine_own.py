@@ -8,7 +8,7 @@ from support.engine_pages import Engine, page_server
 
 from perwatt.bootstrap import configured_endpoints
 from perwatt_agent.config import AgentConfig, load_agent_config
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.engine.kinds.own import OwnKind, own_kind
 from perwatt_agent.snapshot import EngineCounts, Histogram
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.engine_pages import Engine, kind_named
 
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.engine.ranks import RankMemory
 from perwatt_agent.promparse import Series
 

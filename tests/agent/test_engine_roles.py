@@ -4,7 +4,7 @@ import pytest
 from support.engine_pages import Engine, changed, engine_page, kind_named, like_vllm_0_9
 
 from perwatt_agent.engine.frontends import Frontends
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 

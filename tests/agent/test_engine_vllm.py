@@ -10,7 +10,7 @@ from support.engine_pages import ENGINE_PAGES, Engine, changed, like_vllm_0_9, w
 from support.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM, read, success
 
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.snapshot import EngineCounts
 
 

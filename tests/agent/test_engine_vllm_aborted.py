@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from support.engine_pages import Engine, changed, without
 from support.vllm_pages import AFTER, IDLE, LABELS, read, success
 
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 
 
 def requests_page(

@@ -3,7 +3,7 @@
 import pytest
 from support.engine_pages import Engine, changed, engine_page, kind_named
 
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 
 IDLE, LOAD, AFTER = (engine_page(f"vllm-0.32.0-{stage}") for stage in ("1-idle", "3-underload-4", "4-after"))
 SPECULATION = """\

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.cgroup_trees import CONTAINER, LINES, POD, add_process
 
-from perwatt_agent.identity import Identifier, Identity
 from perwatt_agent.identity.cgroup import LAYOUTS, identity_in
+from perwatt_agent.identity.identifier import Identifier
+from perwatt_agent.identity.identity import Identity
 
 
 @pytest.mark.parametrize(("text", "identity"), LINES.values(), ids=LINES.keys())

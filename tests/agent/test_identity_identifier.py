@@ -7,9 +7,10 @@ from support.cgroup_trees import CONTAINER, POD, add_process
 from support.pods import FixedPods
 from support.readings import info
 
-from perwatt_agent.identity import Identifier, Identity, Names, described, workload_name
-from perwatt_agent.identity.identity import NOBODY
+from perwatt_agent.identity.identifier import Identifier
+from perwatt_agent.identity.identity import NOBODY, Identity, described, workload_name
 from perwatt_agent.identity.jobs import JobMap
+from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container
 from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
 

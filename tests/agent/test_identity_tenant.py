@@ -10,9 +10,10 @@ from support.readings import counts, info
 from perwatt_agent.accounting.attribution import Attribution
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
-from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import PATIENCE_SECONDS
 from perwatt_agent.identity.jobs import JobMap
+from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container
 from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.readings import EngineSample

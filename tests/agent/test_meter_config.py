@@ -6,7 +6,7 @@ import pytest
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import load_agent_config
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.meters.build import INTERVAL_SECONDS, build_meter, interval_seconds
 from perwatt_agent.meters.config import METER_KIND, MeterConfig, MetersConfig, ModelConfig
 from perwatt_agent.meters.credentials import basic, bearer

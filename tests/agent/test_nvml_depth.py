@@ -9,7 +9,7 @@ from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpufacts import EccCount
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.traits import Options, version_numbers
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 

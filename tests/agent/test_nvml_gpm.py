@@ -9,7 +9,7 @@ from support.fakenvml import FakeDriver
 from perwatt_agent.backend import GenerationEnded
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpufacts import GpmMode, GpmReading
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.traits import Options
 from perwatt_agent.snapshot import GpuReading
 

@@ -7,7 +7,7 @@ from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpufacts import ProcessUse
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.traits import Options
 from perwatt_agent.snapshot import GpuSlowReading
 

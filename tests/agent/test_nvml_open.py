@@ -12,7 +12,7 @@ from support.fakenvml import FakeDriver
 
 from perwatt_agent.backend import BackendBroken, BackendUnavailable, GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.snapshot import GpuInfo
 
 
@@ -179,7 +179,7 @@ class TestOpen:
     def test_costs_no_import_until_opened(self):
         """A process that never opens NVML does not load its binding."""
         program = (
-            "import sys; from perwatt_agent.nvml import NvmlBackend;"
+            "import sys; from perwatt_agent.nvml.backend import NvmlBackend;"
             "from perwatt_agent.clock import SystemClock; NvmlBackend(SystemClock()).close();"
             "print('pynvml' in sys.modules)"
         )
@@ -236,7 +236,8 @@ class TestUnavailable:
     def test_no_library_at_all(self, clock: ManualClock):
         """Without the driver's library on this machine the backend says so."""
         program = (
-            "from perwatt_agent.nvml import NvmlBackend; from perwatt_agent.clock import SystemClock\n"
+            "from perwatt_agent.nvml.backend import NvmlBackend\n"
+            "from perwatt_agent.clock import SystemClock\n"
             "import ctypes; ctypes.CDLL = lambda *_: (_ for _ in ()).throw(OSError())\n"
             "from perwatt_agent.backend import BackendUnavailable\n"
             "try: NvmlBackend(SystemClock()).open()\n"

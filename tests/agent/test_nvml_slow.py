@@ -7,7 +7,7 @@ from support.fakenvml import FakeDriver
 
 from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
 
 LIMITS = {

@@ -6,7 +6,7 @@ import pytest
 from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.traits import Options
 
 NOT_SUPPORTED, INSUFFICIENT_SIZE, UNKNOWN = 3, 7, 999

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 from perwatt_aggregator.config import (
     AggregatorConfig,
     AggregatorWebConfig,

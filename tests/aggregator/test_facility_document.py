@@ -7,7 +7,7 @@ import pytest
 
 from perwatt_aggregator.config import load_aggregator_config
 from perwatt_aggregator.metrics import FAMILIES
-from perwatt_aggregator.reasons import NAMES
+from perwatt_aggregator.reasons.all import NAMES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "facility.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?:^    (?:#.*\n    )?facilit(?:y|ies):\n(?:^     .*\n)+)", TEXT, re.MULTILINE)

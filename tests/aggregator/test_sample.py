@@ -20,7 +20,7 @@ from perwatt_aggregator.sample import (
     families,
     sample_of_snapshot,
 )
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.render import Renderer, page
 

@@ -14,7 +14,7 @@ from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.node import Node
 from perwatt_aggregator.scrape import FAILURES, MAX_PAGE_BYTES
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.render import Renderer, page
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]

@@ -13,7 +13,7 @@ from support.fleets import BARE, FACILITY, Followed
 from support.steady_meter import SteadyMeter
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.configfile import ConfigError
+from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.snapshot import NodeMeterSnapshot
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator

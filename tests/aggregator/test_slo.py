@@ -11,7 +11,7 @@ from support.asgi import ask
 from support.engine_pages import Engine, engine_page
 from support.fleets import Followed
 
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.snapshot import Histogram
 from perwatt_aggregator.answers import LatencyBounds, LatencyMet, Slo
 from perwatt_aggregator.api import create_app

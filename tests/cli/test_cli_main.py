@@ -10,7 +10,7 @@ from perwatt import options
 from perwatt.commands import COMMANDS
 from perwatt.main import build_parser, main
 from perwatt_agent.config import AgentConfig, EndpointConfig
-from perwatt_agent.configfile import flag_name, walk
+from perwatt_agent.configfile.settings import flag_name, walk
 from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.facility.config import PueConfig
 

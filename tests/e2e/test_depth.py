@@ -15,7 +15,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.readings import GpuSample
 from perwatt_agent.recording import Recording, RecordingWriter
-from perwatt_exporter.families import GROUPS
+from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.pages import Pages
 
 HOST_VGPU = 3

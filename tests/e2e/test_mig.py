@@ -10,7 +10,7 @@ from support.fakenvml import FakeDriver
 from support.rig import Rig
 
 from perwatt_agent.config import AttributionConfig, EndpointConfig, EnginesConfig, GpuClaim
-from perwatt_exporter.families import GROUPS
+from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.pages import Pages
 
 WATTS = 100.0

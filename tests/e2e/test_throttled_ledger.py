@@ -12,7 +12,7 @@ from perwatt_aggregator.ledger.ledger import ledger
 from perwatt_aggregator.node import Node, Target
 from perwatt_aggregator.ring import NodeRing
 from perwatt_aggregator.sample import PageReader
-from perwatt_exporter.families import GROUPS
+from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.pages import Pages
 
 SW_POWER_CAP, RELIABILITY, HW_POWER_BRAKE = 74, 79, 271  # the driver's fields, in nanoseconds

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from perwatt_exporter.families import ALL, GROUPS
+from perwatt_exporter.families.all import ALL, GROUPS
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,7 +20,7 @@ from perwatt_agent.snapshot import (
     WorkloadInfo,
     WorkloadSnapshot,
 )
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.process import ProcessMetrics
 

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from support.samples import SAMPLES
 
 from perwatt_agent import __version__
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 from perwatt_exporter.process import ProcessMetrics
 

@@ -12,7 +12,7 @@ from support.pages import collect, oracle, points, rendered
 from support.samples import SAMPLES
 
 from perwatt_agent.snapshot import Histogram
-from perwatt_exporter.families import ALL
+from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.process import ProcessMetrics

@@ -14,7 +14,8 @@ import pytest
 
 from perwatt_agent.backend import Generation
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.nvml import NvmlBackend, details, fast, slow
+from perwatt_agent.nvml import details, fast, slow
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.device import NvmlDevice
 from perwatt_agent.nvml.fields import FieldBatch
 from perwatt_agent.nvml.tables import Table, fast_fields, slow_fields

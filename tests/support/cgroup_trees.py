@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perwatt_agent.identity import Identity
+from perwatt_agent.identity.identity import Identity
 
 CONTAINER = "b2a102854b4969b2ce98dc329c86b4fb2b06e4ad2cc8da9d8a7578c9cd2004a2"
 OUTER = "9d0f4a2c" * 8

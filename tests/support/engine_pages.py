@@ -9,7 +9,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from perwatt_agent.engine.counts import EngineCounter
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.promparse import PageParser
 from perwatt_agent.snapshot import EngineCounts, Role

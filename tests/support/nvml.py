@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.nvml import NvmlBackend
+from perwatt_agent.nvml.backend import NvmlBackend
 from perwatt_agent.nvml.device import NvmlDevice
 from support.fakenvml import FakeDriver
 

@@ -1,6 +1,6 @@
 """The recorded run of vLLM, page by page, and its counts."""
 
-from perwatt_agent.engine.kinds import VLLM
+from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.snapshot import EngineCounts
 from support.engine_pages import Engine, engine_page
 

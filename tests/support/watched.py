@@ -12,7 +12,8 @@ from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.kinds.own import OwnKind
-from perwatt_agent.identity import Identity, Names
+from perwatt_agent.identity.identity import Identity
+from perwatt_agent.identity.names import Names
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuSlowReading
 from support.readings import info

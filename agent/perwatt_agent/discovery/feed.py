@@ -18,9 +18,11 @@ from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import Found, Search, Stranger
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.workload import FoundWorkload
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.health import Health
-from perwatt_agent.identity import Identity, Names, described, workload_name
+from perwatt_agent.identity.identity import Identity, described, workload_name
+from perwatt_agent.identity.names import Names
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.sampling.lane import Lane
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from perwatt_agent.discovery.processes import Process
 from perwatt_agent.discovery.search import Found
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.snapshot import EngineCounts
 

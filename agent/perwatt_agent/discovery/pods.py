@@ -13,13 +13,14 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.podlist import Pod, PodListFailure
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.engine.titles import Titles
 from perwatt_agent.health import Health
 from perwatt_agent.http import Target
-from perwatt_agent.identity import Names
 from perwatt_agent.identity.identifier import Pods
+from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import gpu_of as device_name
 from perwatt_agent.readings import EngineSample, GpuSample
 from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo

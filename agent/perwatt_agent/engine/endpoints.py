@@ -11,7 +11,8 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.engine.instances import Held
 from perwatt_agent.engine.titles import GpuSelector, Titles
 from perwatt_agent.health import Health
-from perwatt_agent.identity import Identifier, Names
+from perwatt_agent.identity.identifier import Identifier
+from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.readings import EngineSample
 from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo

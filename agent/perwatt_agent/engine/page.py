@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.histograms import histogram_of
-from perwatt_agent.engine.kinds import EngineKind, Pick, Role, histogram_series
+from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role, histogram_series
 from perwatt_agent.promparse import Series
 from perwatt_agent.snapshot import Histogram
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from perwatt_agent.engine.kinds import EngineKind
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import is_count, rank_of
 from perwatt_agent.promparse import Series
 

@@ -6,7 +6,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds import ENGINES, EngineKind
+from perwatt_agent.engine.kinds.all import ENGINES
+from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.http import FETCH_REASONS, FetchError, Target, fetch
 from perwatt_agent.promparse import PAGE_REASONS, PageError, PageParser, Series

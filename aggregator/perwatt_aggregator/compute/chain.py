@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from perwatt_aggregator import reasons
 from perwatt_aggregator.compute.answers import (
     COMPUTE_SOURCES,
     ComputeDimension,
@@ -23,6 +22,7 @@ from perwatt_aggregator.efficiency import MIN_COVERAGE_RATIO, MIN_EXPLAINED_RATI
 from perwatt_aggregator.fleet import Fleet, Group, NodeView
 from perwatt_aggregator.ledger import leaves
 from perwatt_aggregator.parts import Part
+from perwatt_aggregator.reasons.all import is_valid, ordered
 from perwatt_aggregator.sums import sums_of
 
 # Said of joules and of what they are divided by. Missing GPUs are what the chain shows.
@@ -131,8 +131,8 @@ class _Chain:
             ratio_to_step_before=share.ratio / before if share.ratio is not None and before else None,
             coverage_ratio=share.coverage_ratio,
             provenance=self._provenance(share.provenance),
-            valid=reasons.is_valid(found),
-            reasons=reasons.ordered(found),
+            valid=is_valid(found),
+            reasons=ordered(found),
         )
 
     def _links(self) -> Iterator[LinkUse]:
@@ -158,8 +158,8 @@ class _Chain:
             share_of_rate_ratio=share,
             coverage_ratio=use.coverage_ratio,
             provenance=self._provenance(use.provenance),
-            valid=reasons.is_valid(found),
-            reasons=reasons.ordered(found),
+            valid=is_valid(found),
+            reasons=ordered(found),
         )
 
     def _qualified(self, share: float | None, coverage_ratio: float) -> frozenset[str]:

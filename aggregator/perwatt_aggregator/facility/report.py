@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from perwatt_aggregator import reasons
 from perwatt_aggregator.answers import PROVENANCES
 from perwatt_aggregator.efficiency import MIN_COVERAGE_RATIO
 from perwatt_aggregator.facility.answers import (
@@ -22,6 +21,7 @@ from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet import Fleet, NodeView
 from perwatt_aggregator.ledger.answers import LedgerItem
 from perwatt_aggregator.ledger.ledger import ledger
+from perwatt_aggregator.reasons.all import is_valid, ordered
 from perwatt_aggregator.sums import Sums, instant, sums_of
 
 OF_WORK = frozenset(
@@ -60,8 +60,8 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         coverage_ratio=coverage_ratio,
         provenance=tuple(one for one in PROVENANCES if sums and one in sums.places["facility"].provenance),
         meters=tuple(_meter(source) for source in facility.sources),
-        valid=reasons.is_valid(found),
-        reasons=reasons.ordered(found),
+        valid=is_valid(found),
+        reasons=ordered(found),
     )
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from perwatt_aggregator import reasons
 from perwatt_aggregator.answers import PROVENANCES, LedgerDimension, Provenance, Window
 from perwatt_aggregator.boundary import Boundary
 from perwatt_aggregator.efficiency import MIN_COVERAGE_RATIO
@@ -14,6 +13,7 @@ from perwatt_aggregator.ledger.judgement import NOT_TOLD, Shares, judged
 from perwatt_aggregator.ledger.leaves import Entry
 from perwatt_aggregator.ledger.tree import Sheet
 from perwatt_aggregator.parts import Part
+from perwatt_aggregator.reasons.all import is_valid, ordered
 from perwatt_aggregator.sums import mean_window, sums_of
 from perwatt_aggregator.window import Counts
 
@@ -87,8 +87,8 @@ class _Item:
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
             provenance=_ordered(self._whole.provenance),
-            valid=reasons.is_valid(found),
-            reasons=reasons.ordered(found),
+            valid=is_valid(found),
+            reasons=ordered(found),
         )
 
     def _window(self) -> Window | None:
@@ -107,8 +107,8 @@ class _Item:
             grams_co2e=amount.grams if self._sums.bill.carbon_kind else None,
             relative_uncertainty=amount.uncertainty_ratio,
             provenance=_ordered(amount.provenance),
-            valid=reasons.is_valid(found),
-            reasons=reasons.ordered(found),
+            valid=is_valid(found),
+            reasons=ordered(found),
             children=tuple(map(self._entry, entry.children)),
         )
 

@@ -6,8 +6,8 @@ from typing import Annotated
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.configfile import Key
 from perwatt_agent.configfile.kinds import Kind, matching
+from perwatt_agent.configfile.settings import Key
 from perwatt_agent.engine.kinds.row import EngineKind, Labels, Pick, Role
 
 _LABEL = r'[a-zA-Z_]\w*="[^"\\]*"'
