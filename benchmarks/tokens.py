@@ -35,7 +35,7 @@ from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.snapshot import WorkloadInfo
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
-from perwatt_aggregator.sample import PageReader
+from perwatt_aggregator.readings.page import PageReader
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 
@@ -148,7 +148,7 @@ class Node:
         if second % SCRAPE_SECONDS == AGENT_PHASE:
             page = self._pages.body("text", "identity")
             node = self._aggregator.nodes[0]
-            node.hear(self._reader.read(page, self._clock.monotonic()), self._clock.unix())
+            node.add(self._reader.read(page, self._clock.monotonic()), self._clock.unix())
             watts = [gpu.reading.power_watts for gpu in self._sampler.latest.gpus if gpu.reading]
             gauge = b"".join(b"%b %f\n" % (WATTS.encode(), each) for each in watts if each is not None)
             self.history.append((self._clock.unix(), page + gauge))

@@ -14,7 +14,7 @@ from perwatt.reference import configuration_reference
 from perwatt_agent.diagnosis.document import document as health_document
 from perwatt_agent.snapshot import Snapshot
 from perwatt_aggregator.compute.document import compute_document
-from perwatt_aggregator.reasons.all import document as validity_document
+from perwatt_aggregator.validity.all import document as validity_document
 from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.family import Family
 

@@ -5,28 +5,30 @@ from collections.abc import Sequence
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter
-from perwatt_aggregator.answers import Dimension, Efficiency, Gpus, LedgerDimension, Nodes, Workloads
-from perwatt_aggregator.boundary import BOUNDARIES, Boundary
-from perwatt_aggregator.compute.answers import Compute, ComputeDimension
-from perwatt_aggregator.compute.chain import compute
+from perwatt_aggregator.answers.compute.chain import compute
+from perwatt_aggregator.answers.efficiency import efficiency
+from perwatt_aggregator.answers.facility import facility_item
+from perwatt_aggregator.answers.inventory import gpu_items, node_items, workload_items
+from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.config import AggregatorConfig, node_name
-from perwatt_aggregator.efficiency import efficiency
-from perwatt_aggregator.events import EventLog
-from perwatt_aggregator.facility.answers import Facilities
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
-from perwatt_aggregator.facility.report import facility_item
+from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
-from perwatt_aggregator.fleet import NodeView
-from perwatt_aggregator.ledger.answers import Ledger
-from perwatt_aggregator.ledger.ledger import ledger
-from perwatt_aggregator.listing import gpu_items, node_items, workload_items
-from perwatt_aggregator.node import Node, Target
-from perwatt_aggregator.objectives import Objectives
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.scrape import Scraper
-from perwatt_aggregator.shared.meter import SharedMeter
-from perwatt_aggregator.shared.split import with_share
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.fleet.shared_meter_split import with_share
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.objectives import Objectives
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension, LedgerDimension
+from perwatt_aggregator.schema.compute import Compute, ComputeDimension
+from perwatt_aggregator.schema.efficiency import Efficiency
+from perwatt_aggregator.schema.facility import Facilities
+from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
+from perwatt_aggregator.schema.ledger import Ledger
+from perwatt_aggregator.sources.event_log import EventLog
+from perwatt_aggregator.sources.scrape import Scraper
 
 HISTORY_SECONDS = 900.0
 """What is kept of each node, and so the longest window that can be asked for."""

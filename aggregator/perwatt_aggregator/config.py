@@ -10,11 +10,11 @@ from msgspec import Struct, field
 from perwatt_agent.configfile.kinds import ADDRESS, URL, duration
 from perwatt_agent.configfile.loading import Flags, Sound, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_aggregator.compute.config import ComputeConfig, check_compute
+from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
-from perwatt_aggregator.objectives import SloConfig, check_objectives
-from perwatt_aggregator.shared.config import SharedMeterConfig, check_shared_meters
-from perwatt_aggregator.uncertainty import UncertaintyConfig
+from perwatt_aggregator.facility.shared_config import SharedMeterConfig, check_shared_meters
+from perwatt_aggregator.readings.objectives import SloConfig, check_objectives
+from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 
 
 class SourcesConfig(Struct, frozen=True):

@@ -90,7 +90,7 @@ async def serve_aggregator(
     # Here, so that the agent's process never loads FastAPI and aiohttp.
     from perwatt.status import show
     from perwatt_aggregator.aggregator import Aggregator
-    from perwatt_aggregator.api import create_app
+    from perwatt_aggregator.api.app import create_app
 
     try:
         aggregator = Aggregator(config, SystemClock())

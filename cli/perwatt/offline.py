@@ -11,20 +11,16 @@ from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.recording import Recording
-from perwatt_aggregator.boundary import BOUNDARIES
-from perwatt_aggregator.efficiency import efficiency
+from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
-from perwatt_aggregator.facts import WorkloadFacts
-from perwatt_aggregator.node import Node, Target
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import (
-    OUTPUT_TOKENS,
-    WORKLOAD_COVERED,
-    Counter,
-    NodeSample,
-    sample_of_snapshot,
-)
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.facts import WorkloadFacts
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, WORKLOAD_COVERED, Counter, NodeSample
+from perwatt_aggregator.schema.common import BOUNDARIES
 
 GIVEN = "given"
 """The workload and model to which tokens belong that the recording does not hold."""
@@ -57,7 +53,7 @@ def efficiency_of_recording(
     ring = NodeRing(len(samples) * recording.header.interval_seconds, recording.header.interval_seconds)
     node = Node(Target(recording.header.node, ""), ring, facility.config)
     for sample in samples:
-        node.hear(sample, sample.unix_seconds)
+        node.add(sample, sample.unix_seconds)
     state = facility.state(samples[0].unix_seconds, samples[-1].unix_seconds)
     view = node.view(seconds, samples[-1].monotonic_seconds, state)
     return [msgspec.to_builtins(item) for item in efficiency([view], (), BOUNDARIES)]

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from perwatt.errors import CommandError
 from perwatt.tables import answer_text
 from perwatt_agent.configfile.kinds import show_duration
-from perwatt_aggregator.answers import DIMENSIONS, LEDGER_DIMENSIONS
-from perwatt_aggregator.compute.answers import COMPUTE_DIMENSIONS
+from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
+from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
 
 DIMENSIONS_OF = {"efficiency": DIMENSIONS, "ledger": LEDGER_DIMENSIONS, "compute": COMPUTE_DIMENSIONS}
 MAX_ANSWER_BYTES = 64 * 1024 * 1024

@@ -5,8 +5,8 @@ import sys
 
 from perwatt.tables import significant
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.answers import EfficiencyItem
-from perwatt_aggregator.headline import OUTPUT_TOKENS
+from perwatt_aggregator.answers.headline import OUTPUT_TOKENS
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
 PERIOD_SECONDS = 1.0
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from perwatt_aggregator.reasons.all import TABLE as REASONS
+from perwatt_aggregator.validity.all import TABLE as REASONS
 
 Item = Mapping[str, Any]
 Column = tuple[str, Callable[[Item], str]]

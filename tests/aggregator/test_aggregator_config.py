@@ -22,7 +22,7 @@ from perwatt_aggregator.facility.config import (
     TimeOfUseConfig,
 )
 from perwatt_aggregator.facility.kinds import HoursOfDay
-from perwatt_aggregator.objectives import Objectives, SloConfig
+from perwatt_aggregator.readings.objectives import Objectives, SloConfig
 
 EXAMPLE = """\
 sources:

@@ -15,11 +15,10 @@ from support.fleets import FACILITY, Followed
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.answers import DIMENSIONS
-from perwatt_aggregator.api import create_app
-from perwatt_aggregator.boundary import BOUNDARIES
+from perwatt_aggregator.api.app import create_app
+from perwatt_aggregator.api.parameters import number_pattern, seconds_of, window_pattern
 from perwatt_aggregator.config import AggregatorConfig
-from perwatt_aggregator.parameters import number_pattern, seconds_of, window_pattern
+from perwatt_aggregator.schema.common import BOUNDARIES, DIMENSIONS
 
 CONTRACT = json.loads("""
     {"group": {"model": "llama-3-70b"}, "boundary": "node",

@@ -5,7 +5,7 @@ from support.agents import Gpu, serving_machine
 from support.busy import H100_BF16, PER_TOKEN, Busy, BusyGpu, link, node, ran, step
 from support.fleets import Followed
 
-from perwatt_aggregator.metrics import FAMILIES, state_of
+from perwatt_aggregator.api.metrics import FAMILIES, state_of
 
 UTILIZATION = next(family for family in FAMILIES if family.name == "perwatt_model_flops_utilization_ratio")
 

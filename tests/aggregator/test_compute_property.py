@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.busy import Busy, BusyGpu, node
 
-from perwatt_aggregator import reasons
-from perwatt_aggregator.compute.config import ComputeConfig, ModelConfig
+from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
+from perwatt_aggregator.validity.all import is_valid
 
 
 @settings(max_examples=40, deadline=None)
@@ -58,7 +58,7 @@ def test_every_ratio_is_a_share_or_says_why_not(
             for part in (*item.steps, *item.links):
                 share = getattr(part, "share_of_peak_ratio", None)
                 share = getattr(part, "share_of_rate_ratio", share)
-                assert part.valid == reasons.is_valid(part.reasons)
+                assert part.valid == is_valid(part.reasons)
                 assert share is not None or not part.valid
                 if share is not None and not 0.0 <= share <= 1.0 + 1e-9:
                     assert "above_peak" in part.reasons

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from perwatt_aggregator.compute.config import ModelConfig, PeakConfig, Precision
-from perwatt_aggregator.compute.peaks import TABLE, Peaks
-from perwatt_aggregator.compute.sizes import Sizes, flops_per_token
+from perwatt_aggregator.answers.compute.config import ModelConfig, PeakConfig, Precision
+from perwatt_aggregator.answers.compute.peaks import TABLE, Peaks
+from perwatt_aggregator.answers.compute.sizes import Sizes, flops_per_token
 
 PUBLISHED = Path(__file__).parents[1] / "data" / "compute" / "llm_foundry_mfu.csv"
 

@@ -4,8 +4,8 @@ import pytest
 from support.agents import Machine, Workload, job, serving_machine
 from support.busy import H100_BF16, LLAMA, PER_TOKEN, Busy, BusyGpu, node, ran, step
 
-from perwatt_aggregator.compute.config import ComputeConfig, ModelConfig, PeakConfig
-from perwatt_aggregator.metrics import FAMILIES, state_of
+from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig, PeakConfig
+from perwatt_aggregator.api.metrics import FAMILIES, state_of
 
 UTILIZATION = next(family for family in FAMILIES if family.name == "perwatt_model_flops_utilization_ratio")
 

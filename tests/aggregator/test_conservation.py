@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from support.agents import Gpu, Machine, Workload
 from support.fleets import FACILITY, Followed
 
-from perwatt_aggregator.answers import DIMENSIONS, Dimension, EfficiencyItem
+from perwatt_aggregator.schema.common import DIMENSIONS, Dimension
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
 SECONDS = 60.0
 CLOSE = 1e-9

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from support.agents import Gpu, Machine, Workload
 from support.fleets import Followed
 
-from perwatt_aggregator.ends import blurs
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import sample_of_snapshot
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.window.request_ends import blurs
 
 INTERVAL_SECONDS = 5.0
 TOKENS_PER_REQUEST = 100.0

@@ -8,13 +8,14 @@ from support.fleets import BARE, FACILITY, Followed
 from support.trees import entries, flat, joules
 
 from perwatt_agent.snapshot import NodeMeterSnapshot
-from perwatt_aggregator.api import create_app
+from perwatt_aggregator.answers.ledger.judgement import judged
+from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PriceConfig, PueConfig
-from perwatt_aggregator.ledger.judgement import judged
-from perwatt_aggregator.objectives import SloConfig
-from perwatt_aggregator.sample import GPU_THROTTLED, Counter, sample_of_snapshot
-from perwatt_aggregator.window import Counts, Met, SloWindow
+from perwatt_aggregator.readings.objectives import SloConfig
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.sample import GPU_THROTTLED, Counter
+from perwatt_aggregator.window.window import Counts, Met, SloWindow
 
 METERED = FacilityConfig(pue=PueConfig(1.25), price=PriceConfig("USD", 0.36))
 
@@ -257,7 +258,7 @@ class TestLeaves:
             counters = {
                 Counter(GPU_THROTTLED, gpu="GPU-0", part=reason): value for reason, value in told.items()
             }
-            fleet.aggregator.nodes[0].hear(replace(sample, counters=sample.counters | counters), 0.0)
+            fleet.aggregator.nodes[0].add(replace(sample, counters=sample.counters | counters), 0.0)
             machine.run(60.0)
         item = fleet.tree()
 

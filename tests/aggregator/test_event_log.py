@@ -17,7 +17,7 @@ from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.gpuhealth import Event
 from perwatt_agent.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.api import create_app
+from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_exporter.app import exporter_app
 

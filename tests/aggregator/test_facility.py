@@ -8,7 +8,7 @@ from support.asgi import ask
 from support.fleets import Followed
 
 from perwatt.tables import answer_text
-from perwatt_aggregator.api import create_app
+from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.facility.config import (
     CarbonConfig,
     FacilityConfig,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from perwatt_aggregator.api.metrics import FAMILIES
 from perwatt_aggregator.config import load_aggregator_config
-from perwatt_aggregator.metrics import FAMILIES
-from perwatt_aggregator.reasons.all import NAMES
+from perwatt_aggregator.validity.all import NAMES
 
 TEXT = (Path(__file__).parents[2] / "docs" / "facility.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?:^    (?:#.*\n    )?facilit(?:y|ies):\n(?:^     .*\n)+)", TEXT, re.MULTILINE)

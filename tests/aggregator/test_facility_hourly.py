@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_aggregator.facility.hourly import Hours, read_hours
+from perwatt_aggregator.facility.carbon_hours import Hours, read_hours
 from perwatt_aggregator.facility.rates import HoursFile
 
 TEN = 1_795_255_200.0  # 2026-11-21T10:00:00Z

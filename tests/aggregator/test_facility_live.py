@@ -12,13 +12,13 @@ from support.steady_meter import SteadyMeter
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.api import create_app
+from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.facility.config import FacilityConfig, NodeOverheadConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
-from perwatt_aggregator.facility.metered import NodesEnergy
-from perwatt_aggregator.shared.config import SharedMeterConfig
-from perwatt_aggregator.shared.meter import SharedMeter
+from perwatt_aggregator.facility.pue_energies import NodesEnergy
+from perwatt_aggregator.facility.shared_config import SharedMeterConfig
+from perwatt_aggregator.facility.shared_meter import SharedMeter
 
 RACK = SharedMeterConfig(kind="json", url="http://pdu/", path="w", unit="watts", covers=())
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.facility.config import FacilityConfig
-from perwatt_aggregator.facility.metered import NODES_SECONDS, NodesEnergy
-from perwatt_aggregator.node import Node, Target
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import NODE_COVERED, NODE_ENERGY, Counter, NodeSample
+from perwatt_aggregator.facility.pue_energies import NODES_SECONDS, NodesEnergy
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.readings.sample import NODE_COVERED, NODE_ENERGY, Counter, NodeSample
 
 WATTS = 1000.0
 PERIOD_SECONDS = 86_400.0
@@ -38,7 +39,7 @@ class Follower:
 
     async def look(self, page: NodeSample) -> str:
         """Why not all of IT is measured, or nothing."""
-        self._node.hear(page, page.unix_seconds)
+        self._node.add(page, page.unix_seconds)
         try:
             await self.energy.ask()
         except MeterFailure as failure:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.readings import MeterSample
 from perwatt_aggregator.facility.history import EnergyHistory
-from perwatt_aggregator.facility.track import Interval, MeterTrack
+from perwatt_aggregator.facility.meter_track import Interval, MeterTrack
 
 PERIOD = 10.0
 

@@ -6,9 +6,9 @@ import pytest
 from support.agents import serving_machine
 
 from perwatt_agent.clock import ManualClock
-from perwatt_aggregator.gauges import UP, Gauge, Gauges
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import sample_of_snapshot
+from perwatt_aggregator.readings.gauges import UP, Gauge, Gauges
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.ring import NodeRing
 
 GAUGE = Gauge(UP, "GPU-0")
 

@@ -4,7 +4,7 @@ import pytest
 from support.agents import Gpu, Machine, Workload, job
 from support.fleets import Followed
 
-from perwatt_aggregator.answers import Headline
+from perwatt_aggregator.schema.efficiency import Headline
 
 
 def embedding(name: str = "embed", group: str = "") -> Workload:

@@ -11,11 +11,11 @@ from support.fleets import Followed
 from support.trees import entries
 
 from perwatt_agent.snapshot import NodeMeterSnapshot
-from perwatt_aggregator.answers import LEDGER_DIMENSIONS, LedgerDimension
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import CarbonConfig, NodeOverheadConfig, PriceConfig, PueConfig
-from perwatt_aggregator.ledger.answers import LedgerEntry
-from perwatt_aggregator.shared.meter import SharedReading
+from perwatt_aggregator.facility.shared_meter import SharedReading
+from perwatt_aggregator.schema.common import LEDGER_DIMENSIONS, LedgerDimension
+from perwatt_aggregator.schema.ledger import LedgerEntry
 
 CLOSE = 1e-9
 SECONDS = 900.0

@@ -15,11 +15,12 @@ from support.real_trace import Trace
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.readings import MeterSample
 from perwatt_agent.snapshot import Snapshot
-from perwatt_aggregator.answers import EfficiencyItem
-from perwatt_aggregator.efficiency import efficiency
-from perwatt_aggregator.node import Node, Target
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import sample_of_snapshot
+from perwatt_aggregator.answers.efficiency import efficiency
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
 SCRAPE_SECONDS = 5
 BOARD_SHARE = 0.6
@@ -57,7 +58,7 @@ def looks(trace: Trace, period: int, window_seconds: float, begin: float, end: f
         if number % SCRAPE_SECONDS:
             continue
         at = snapshot.monotonic_seconds
-        node.hear(sample_of_snapshot(snapshot), at)
+        node.add(sample_of_snapshot(snapshot), at)
         window = node.window(window_seconds, at)
         if window is None or not window.filled or not begin <= at <= end:
             continue

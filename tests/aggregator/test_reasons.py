@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from perwatt_aggregator.reasons.all import NAMES, TABLE, document, is_valid, ordered
+from perwatt_aggregator.validity.all import NAMES, TABLE, document, is_valid, ordered
 
 
 def test_each_reason_once() -> None:

@@ -4,8 +4,9 @@ import msgspec
 import pytest
 from support.agents import Machine, Workload, serving_machine
 
-from perwatt_aggregator.ring import MAX_SERIES, NodeRing, TooManySeries
-from perwatt_aggregator.sample import GPU_ENERGY, OUTPUT_TOKENS, Counter, NodeSample, sample_of_snapshot
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.ring import MAX_SERIES, NodeRing, TooManySeries
+from perwatt_aggregator.readings.sample import GPU_ENERGY, OUTPUT_TOKENS, Counter, NodeSample
 
 BOARD = Counter(GPU_ENERGY, gpu="GPU-0", part="counter")
 

@@ -8,18 +8,9 @@ from support.agents import Gpu, Machine, Workload, serving_machine
 
 from perwatt_agent.promparse import PageError, PageParser
 from perwatt_agent.snapshot import Histogram, Snapshot
-from perwatt_aggregator.objectives import Objectives, SloConfig
-from perwatt_aggregator.sample import (
-    BUCKETS,
-    OUTPUT_TOKENS,
-    WANTED,
-    WORK,
-    Counter,
-    NotAnAgent,
-    PageReader,
-    families,
-    sample_of_snapshot,
-)
+from perwatt_aggregator.readings.objectives import Objectives, SloConfig
+from perwatt_aggregator.readings.page import WANTED, NotAnAgent, PageReader, families, sample_of_snapshot
+from perwatt_aggregator.readings.sample import BUCKETS, OUTPUT_TOKENS, WORK, Counter
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.negotiate import Format
 from perwatt_exporter.render import Renderer, page

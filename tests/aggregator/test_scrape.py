@@ -12,8 +12,8 @@ from support.web import PATIENCE_SECONDS
 from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
-from perwatt_aggregator.node import Node
-from perwatt_aggregator.scrape import FAILURES, MAX_PAGE_BYTES
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.sources.scrape import FAILURES, MAX_PAGE_BYTES
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.render import Renderer, page
 

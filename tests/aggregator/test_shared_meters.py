@@ -17,15 +17,15 @@ from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.snapshot import NodeMeterSnapshot
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
-from perwatt_aggregator.api import create_app
+from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import (
     AggregatorConfig,
     FacilityConfig,
     SourcesConfig,
     load_aggregator_config,
 )
-from perwatt_aggregator.shared.config import SharedMeterConfig
-from perwatt_aggregator.shared.meter import SharedMeter
+from perwatt_aggregator.facility.shared_config import SharedMeterConfig
+from perwatt_aggregator.facility.shared_meter import SharedMeter
 
 CONFIG = SharedMeterConfig(
     kind="json", url="http://pdu/", path="w", unit="watts", source="pdu", covers=("node*",)

@@ -13,12 +13,12 @@ from support.fleets import Followed
 
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.snapshot import Histogram
-from perwatt_aggregator.answers import LatencyBounds, LatencyMet, Slo
-from perwatt_aggregator.api import create_app
-from perwatt_aggregator.objectives import SloConfig, edges
-from perwatt_aggregator.sample import BUCKETS
-from perwatt_aggregator.slo import met_both
-from perwatt_aggregator.window import Met
+from perwatt_aggregator.api.app import create_app
+from perwatt_aggregator.readings.objectives import SloConfig, edges
+from perwatt_aggregator.readings.sample import BUCKETS
+from perwatt_aggregator.schema.efficiency import LatencyBounds, LatencyMet, Slo
+from perwatt_aggregator.window.slo import met_both
+from perwatt_aggregator.window.window import Met
 
 ASKED = SloConfig(time_to_first_token=0.2, time_per_output_token=0.05)
 NOTHING = Histogram((0.1, 0.25), (0, 0), 0, 0.0)

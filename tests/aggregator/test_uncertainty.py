@@ -9,7 +9,7 @@ from support.trees import flat
 
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PueConfig
-from perwatt_aggregator.uncertainty import (
+from perwatt_aggregator.validity.uncertainty import (
     DEFAULTS,
     UncertaintyConfig,
     combined,

@@ -8,10 +8,11 @@ from support.fakenvml import Constant, FakeDriver
 from support.fleets import BARE
 from support.rig import Rig
 
-from perwatt_aggregator.ledger.ledger import ledger
-from perwatt_aggregator.node import Node, Target
-from perwatt_aggregator.ring import NodeRing
-from perwatt_aggregator.sample import PageReader
+from perwatt_aggregator.answers.ledger.ledger import ledger
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.page import PageReader
+from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.pages import Pages
 
@@ -37,7 +38,7 @@ async def test_throttled_seconds(tmp_path: Path) -> None:
                 set_fields(driver, gpu, fields | ({HW_POWER_BRAKE: second * 100_000_000} if gpu else {}))
             await rig.run(5)
             sample = reader.read(pages.body("text", "identity"), rig.clock.monotonic())
-            node.hear(sample, rig.clock.unix())
+            node.add(sample, rig.clock.unix())
         (item,) = ledger([node.view(60.0, rig.clock.monotonic())], ())
 
     assert {

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from perwatt_agent.gpufacts import GpmReading
 from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot
-from perwatt_aggregator.compute.answers import ComputeDimension, ComputeItem, LinkUse, Step, StepName
-from perwatt_aggregator.compute.config import ComputeConfig, ModelConfig
-from perwatt_aggregator.compute.sizes import flops_per_token
+from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
+from perwatt_aggregator.answers.compute.sizes import flops_per_token
+from perwatt_aggregator.schema.compute import ComputeDimension, ComputeItem, LinkUse, Step, StepName
 from support.agents import Gpu, Machine, Workload
 from support.fleets import Followed
 

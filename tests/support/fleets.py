@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
-from perwatt_aggregator.answers import Dimension, EfficiencyItem, LedgerDimension
-from perwatt_aggregator.boundary import Boundary
-from perwatt_aggregator.compute.config import ComputeConfig
+from perwatt_aggregator.answers.compute.config import ComputeConfig
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.facility.config import (
     CarbonConfig,
@@ -15,10 +13,12 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
-from perwatt_aggregator.ledger.answers import LedgerItem
-from perwatt_aggregator.objectives import SloConfig
-from perwatt_aggregator.sample import sample_of_snapshot
-from perwatt_aggregator.uncertainty import UncertaintyConfig
+from perwatt_aggregator.readings.objectives import SloConfig
+from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimension
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_aggregator.schema.ledger import LedgerItem
+from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 from support.agents import Machine
 
 FACILITY = FacilityConfig(
@@ -66,7 +66,7 @@ class Followed:
             machine = self.machines[index]
             machine.monotonic = self.clock.monotonic()
             node = self.aggregator.nodes[index]
-            node.hear(sample_of_snapshot(machine.snapshot(), node.objectives), self.clock.unix())
+            node.add(sample_of_snapshot(machine.snapshot(), node.objectives), self.clock.unix())
 
     def run(self, seconds: float, **steady: float) -> None:
         """Let all machines run steadily, looking at them every interval."""

@@ -4,11 +4,11 @@ from typing import Any
 
 import promql_parser
 
-from perwatt_aggregator import metrics
-from perwatt_exporter import families
+from perwatt_aggregator.api import metrics
+from perwatt_exporter.families.all import ALL
 
 # The labels of every family that an agent or the aggregator shows, by its name.
-LABELS = {family.name: family.labels for family in families.ALL} | {
+LABELS = {family.name: family.labels for family in ALL} | {
     family.name: family.labels for family in metrics.FAMILIES
 }
 METRICS = frozenset(LABELS)

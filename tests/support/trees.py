@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from perwatt_aggregator.ledger.answers import LedgerEntry, LedgerItem
+from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
 
 
 def entries(tree: LedgerEntry) -> Iterator[LedgerEntry]:

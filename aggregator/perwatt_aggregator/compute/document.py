@@ -1,7 +1,7 @@
 """The page docs/compute.md: the steps of the chain, what must be configured, and the peaks that are known."""
 
-from perwatt_aggregator.compute.config import PRECISIONS
-from perwatt_aggregator.compute.peaks import TABLE, Board
+from perwatt_aggregator.answers.compute.config import PRECISIONS
+from perwatt_aggregator.answers.compute.peaks import TABLE, Board
 
 PROSE = """\
 # From peak to useful

@@ -22,7 +22,7 @@ from perwatt_aggregator.facility.kinds import (
     ZONE,
     HoursOfDay,
 )
-from perwatt_aggregator.facility.state import CARBON_KINDS, PUE_KINDS, CarbonKind, PueKind
+from perwatt_aggregator.schema.common import CARBON_KINDS, PUE_KINDS, CarbonKind, PueKind
 
 DAY_SECONDS = 86400.0
 MIN_PERIOD_SECONDS = 900.0

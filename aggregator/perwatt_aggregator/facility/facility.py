@@ -9,13 +9,13 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
 from perwatt_aggregator.facility.config import CarbonConfig, FacilityConfig, PriceConfig, PueConfig
 from perwatt_aggregator.facility.history import EnergyHistory, Measured, measured
-from perwatt_aggregator.facility.metered import MeteredEnergy, NodesEnergy, SharedEnergy
+from perwatt_aggregator.facility.polling import Asked, Source
 from perwatt_aggregator.facility.pue import pue_in_use
+from perwatt_aggregator.facility.pue_energies import MeteredEnergy, NodesEnergy, SharedEnergy
 from perwatt_aggregator.facility.rates import AskedRate, HoursFile
-from perwatt_aggregator.facility.source import Asked, Source
 from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
 from perwatt_aggregator.facility.tariff import Tariff
-from perwatt_aggregator.node import Node
+from perwatt_aggregator.readings.agent import Agent
 
 SECONDS_PER_HOUR = 3600.0
 
@@ -38,7 +38,7 @@ class Facility:
         self,
         config: FacilityConfig,
         clock: Clock,
-        nodes: Sequence[Node] = (),
+        nodes: Sequence[Agent] = (),
         shared: Sequence[SharedEnergy] = (),
     ) -> None:
         self.config = config
@@ -135,7 +135,7 @@ class Facility:
 
 
 def _energies(
-    config: PueConfig | None, nodes: Sequence[Node], shared: Sequence[SharedEnergy], clock: Clock
+    config: PueConfig | None, nodes: Sequence[Agent], shared: Sequence[SharedEnergy], clock: Clock
 ) -> Energies | None:
     if config is None or config.facility_meter is None:
         return None

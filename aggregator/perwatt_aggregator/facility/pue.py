@@ -11,7 +11,8 @@ from msgspec.structs import replace
 
 from perwatt_aggregator.facility.config import DAY_SECONDS, MIN_PERIOD_SECONDS, PueConfig
 from perwatt_aggregator.facility.history import Measured
-from perwatt_aggregator.facility.state import PueInUse, PueKind
+from perwatt_aggregator.facility.state import PueInUse
+from perwatt_aggregator.schema.common import PueKind
 
 MIN_COVERAGE_RATIO = 0.95
 MAX_RATIO = 10.0

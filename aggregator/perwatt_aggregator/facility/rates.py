@@ -6,9 +6,9 @@ from pathlib import Path
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.figure import FigureReader
 from perwatt_agent.meters.meter import MeterFailure
+from perwatt_aggregator.facility.carbon_hours import Hours, plausible_grams, read_hours
 from perwatt_aggregator.facility.config import RateConfig
-from perwatt_aggregator.facility.hourly import Hours, plausible_grams, read_hours
-from perwatt_aggregator.facility.source import SourceName
+from perwatt_aggregator.schema.facility import SourceName
 
 KILOWATT_HOURS: dict[str, float] = {"kilowatt_hour": 1.0, "megawatt_hour": 1000.0}
 FILE_SECONDS = 60.0

@@ -1,17 +1,10 @@
 """What holds of a facility over one window: the figures that multiply joules at its nodes."""
 
-from typing import Literal, get_args
-
 from msgspec import Struct
 
-JOULES_PER_KILOWATT_HOUR = 3.6e6
+from perwatt_aggregator.schema.common import CarbonKind, CarbonSource, PriceKind, PueKind
 
-PueKind = Literal["static", "interim", "live", "category"]
-PUE_KINDS: tuple[PueKind, ...] = get_args(PueKind)
-PriceKind = Literal["flat", "time_of_use", "query"]
-CarbonKind = Literal["average", "marginal"]
-CARBON_KINDS: tuple[CarbonKind, ...] = get_args(CarbonKind)
-CarbonSource = Literal["flat", "file", "query"]
+JOULES_PER_KILOWATT_HOUR = 3.6e6
 
 
 class PueInUse(Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Answers: what each endpoint says, computed from sums over the fleet. No HTTP."""

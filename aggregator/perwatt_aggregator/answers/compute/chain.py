@@ -1,0 +1,195 @@
+"""The chain from peak to useful: what was bought, what was alive, what worked, what was of use."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from perwatt_aggregator.answers.compute.config import ComputeConfig, Precision
+from perwatt_aggregator.answers.compute.held import Held, Holdings
+from perwatt_aggregator.answers.compute.peaks import Peaks
+from perwatt_aggregator.answers.compute.shares import Pool, Share, Use
+from perwatt_aggregator.answers.compute.sizes import Sizes
+from perwatt_aggregator.answers.compute.useful import useful
+from perwatt_aggregator.attribution import leaves
+from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.sums import sums_of
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.schema.compute import (
+    COMPUTE_SOURCES,
+    ComputeDimension,
+    ComputeItem,
+    ComputeSource,
+    LinkName,
+    LinkUse,
+    Step,
+    StepName,
+)
+from perwatt_aggregator.validity.all import is_valid, ordered
+from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLAINED_RATIO
+
+# Said of joules and of what they are divided by. Missing GPUs are what the chain shows.
+_OF_ENERGY = frozenset(("gpus_missing", "no_baseline", "source_changed", "tokens_span_gpus"))
+# Said of readings of GPUs as much as of those of engines.
+_OF_READINGS = frozenset(("stale", "node_unreachable", "window_not_filled", "too_few_readings"))
+# What a sum of shares may be above 1 for nothing but being a sum.
+_DUST = 1e-9
+
+
+def compute(
+    views: Iterable[NodeView], by: Sequence[ComputeDimension], config: ComputeConfig
+) -> tuple[ComputeItem, ...]:
+    """Return one chain for each group that *by* makes of the fleet; what holds no GPU has none."""
+    fleet = Fleet(views, by)
+    holdings = Holdings(fleet.views.values(), Peaks(config.peaks))
+    sizes = Sizes(config.models)
+    chains = [_Chain(group, fleet, holdings, sizes, config.precision) for group in fleet.groups()]
+    return tuple(chain.item() for chain in chains if chain.has_gpus)
+
+
+class _Chain:
+    """One group on its way to an answer."""
+
+    def __init__(
+        self, group: Group, fleet: Fleet, holdings: Holdings, sizes: Sizes, precision: Precision
+    ) -> None:
+        self._sums = sums_of(group, fleet)
+        self._sizes = sizes
+        self._pool = Pool(list(_held(group.parts, holdings, sizes, precision)))
+        sources = {source for part in group.parts for source in part.provenance}
+        self._labels = frozenset[ComputeSource](
+            label for label in COMPUTE_SOURCES if label in ("simulated", "replay") and label in sources
+        )
+        self._of_readings = self._sums.reasons & _OF_READINGS
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether there is anything to say: GPUs, or a node that does not tell of its own."""
+        return bool(self._pool.held) or "node_unreachable" in self._of_readings
+
+    def item(self) -> ComputeItem:
+        sums, pool = self._sums, self._pool
+        alive = pool.alive()
+        steps = tuple(
+            self._steps(
+                {
+                    "peak": pool.peak(),
+                    "alive": alive,
+                    "sm_active": pool.working(lambda held: held.activity.sm_active),
+                    "tensor_active": pool.working(lambda held: held.activity.tensor_active),
+                    "model": self._model(),
+                }
+            )
+        )
+        model = steps[-1]
+        return ComputeItem(
+            group=sums.group.labels,
+            window=sums.window,
+            gpus_assigned=pool.gpus,
+            gpus_alive=None if alive.ratio is None else pool.alive_gpus(),
+            precisions=tuple(sorted({held.precision for held in pool.held})),
+            model_flops_utilization_ratio=model.share_of_peak_ratio,
+            steps=steps,
+            links=tuple(self._links()),
+            coverage_ratio=model.coverage_ratio,
+            largest_gap_seconds=sums.largest_gap_seconds,
+            age_seconds=sums.age_seconds,
+            provenance=model.provenance,
+            valid=model.valid,
+            reasons=model.reasons,
+        )
+
+    def _model(self) -> Share:
+        """The models' own FLOPs as a share of the peak."""
+        sums, peak = self._sums, self._pool.peak()
+        took = useful(sums.group.parts, self._sizes)
+        whole = self._pool.peak_flops_per_second
+        found = (sums.reasons - _OF_ENERGY) | took.reasons | peak.reasons
+        if _unknown_ratio(sums.group.parts) > 1.0 - MIN_EXPLAINED_RATIO:
+            found |= {"unexplained"}
+        return Share(
+            None if took.flops_per_second is None or whole is None else took.flops_per_second / whole,
+            sums.places["gpu_board"].coverage_ratio,
+            took.provenance | peak.provenance,
+            found,
+        )
+
+    def _steps(self, shares: Mapping[StepName, Share]) -> Iterator[Step]:
+        before: float | None = None
+        for name, share in shares.items():
+            found = set(share.reasons)
+            if share.ratio is not None and before is not None and share.ratio > before + _DUST:
+                found.add("above_step_before")
+            yield self._step(name, share, before, found)
+            before = share.ratio
+
+    def _step(self, name: StepName, share: Share, before: float | None, found: set[str]) -> Step:
+        if name != "peak":
+            found |= self._qualified(share.ratio, share.coverage_ratio)
+        peak = self._pool.peak_flops_per_second
+        return Step(
+            name=name,
+            flops_per_second=None if share.ratio is None or peak is None else share.ratio * peak,
+            share_of_peak_ratio=share.ratio,
+            ratio_to_step_before=share.ratio / before if share.ratio is not None and before else None,
+            coverage_ratio=share.coverage_ratio,
+            provenance=self._provenance(share.provenance),
+            valid=is_valid(found),
+            reasons=ordered(found),
+        )
+
+    def _links(self) -> Iterator[LinkUse]:
+        pool = self._pool
+        yield self._link(
+            "pcie",
+            pool.use(lambda held: held.activity.pcie, lambda held: held.activity.pcie_bytes_per_second),
+        )
+        yield self._link(
+            "nvlink", pool.use(lambda held: held.activity.nvlink, lambda held: held.nvlink_bytes_per_second)
+        )
+
+    def _link(self, name: LinkName, use: Use) -> LinkUse:
+        busier = _most(use.transmitted_bytes_per_second, use.received_bytes_per_second)
+        rate = use.rate_bytes_per_second
+        share = None if busier is None or rate is None else busier / rate
+        found = self._qualified(share, use.coverage_ratio) | use.reasons
+        return LinkUse(
+            name=name,
+            transmitted_bytes_per_second=use.transmitted_bytes_per_second,
+            received_bytes_per_second=use.received_bytes_per_second,
+            rate_bytes_per_second=rate,
+            share_of_rate_ratio=share,
+            coverage_ratio=use.coverage_ratio,
+            provenance=self._provenance(use.provenance),
+            valid=is_valid(found),
+            reasons=ordered(found),
+        )
+
+    def _qualified(self, share: float | None, coverage_ratio: float) -> frozenset[str]:
+        """What must be said of a share that was read, where it could be."""
+        found = set(self._of_readings)
+        if share is not None and coverage_ratio < MIN_COVERAGE_RATIO:
+            found.add("coverage_low")
+        if share is not None and share > 1.0 + _DUST:
+            found.add("above_peak")
+        return frozenset(found)
+
+    def _provenance(self, sources: frozenset[ComputeSource]) -> tuple[ComputeSource, ...]:
+        return tuple(source for source in COMPUTE_SOURCES if source in sources | self._labels)
+
+
+def _held(parts: Sequence[Part], holdings: Holdings, sizes: Sizes, precision: Precision) -> Iterator[Held]:
+    # The members of an engine that have no page go by the model of the one that has.
+    models = {part.group: part.model for part in parts if part.group and part.model}
+    for part in parts:
+        size = sizes.of(part.model or models.get(part.group, ""), part.workload) if part.workload else None
+        yield from holdings.of(part, precision if size is None or size.precision is None else size.precision)
+
+
+def _unknown_ratio(parts: Iterable[Part]) -> float:
+    """The share of the joules that was used by work that nobody explained, whose FLOPs nobody knows."""
+    joules = [part.leaves for part in parts]
+    total = sum(sum(one.values()) for one in joules)
+    return sum(one.get(leaves.UNKNOWN, 0.0) for one in joules) / total if total > 0.0 else 0.0
+
+
+def _most(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else max(first, second)

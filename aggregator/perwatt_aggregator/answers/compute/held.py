@@ -1,0 +1,100 @@
+"""The GPUs behind the parts of a group, each with the share of it that the part holds."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from perwatt_aggregator.answers.compute.config import Precision
+from perwatt_aggregator.answers.compute.peaks import Peak, Peaks
+from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.window.activity import GpuActivity
+
+
+class Held(Struct, frozen=True):
+    """
+    A number of GPUs, less than one where others hold it too, with their peak at one precision.
+
+    `is_missing` are those that a launch asked for and did not get: nobody knows more of them than that.
+    """
+
+    gpus: float
+    peak: Peak | None
+    precision: Precision
+    activity: GpuActivity
+    nvlink_bytes_per_second: float | None = None
+    is_shared: bool = False
+    is_missing: bool = False
+
+    @property
+    def peak_flops_per_second(self) -> float | None:
+        return None if self.peak is None else self.gpus * self.peak.flops_per_second
+
+
+class Holdings:
+    """Who holds which GPU of which node."""
+
+    def __init__(self, views: Iterable[NodeView], peaks: Peaks) -> None:
+        self._peaks = peaks
+        self._activity: dict[str, Mapping[str, GpuActivity]] = {}
+        self._holders: dict[tuple[str, str], set[tuple[str, str]]] = {}
+        for view in views:
+            if view.parts is not None:
+                self._activity[view.node] = view.parts.activity
+                self._holders |= {(view.node, gpu): holders for gpu, holders in _holders(view.parts).items()}
+
+    def of(self, part: Part, precision: Precision) -> Iterator[Held]:
+        """What *part* holds of its GPUs, and what it lacks."""
+        names: set[str] = set()
+        for gpu in part.gpus:
+            activity = self._activity[part.node].get(gpu, GpuActivity())
+            if share := self._share(part, gpu):
+                names.add(activity.name)
+                yield self._held(share, activity, precision, is_shared=share < 1.0)
+        if part.missing_gpus and len(names) == 1:
+            # A launch on one node has GPUs of one kind.
+            missing = part.missing_gpus / self._models(part)
+            yield self._held(missing, GpuActivity(names.pop()), precision, is_missing=True)
+
+    def _share(self, part: Part, gpu: str) -> float:
+        """How much of a GPU the part holds: an equal share of a held one, all of one that nobody holds."""
+        holders = self._holders.get((part.node, gpu), set())
+        if not part.workload:
+            return 0.0 if holders else 1.0
+        return 1.0 / len(holders) if (part.workload, part.model) in holders else 0.0
+
+    def _models(self, part: Part) -> int:
+        """How many models of the part's workload share what it holds, and what it lacks."""
+        holders = self._holders[part.node, part.gpus[0]]
+        return len({model for workload, model in holders if workload == part.workload}) or 1
+
+    def _held(
+        self,
+        gpus: float,
+        activity: GpuActivity,
+        precision: Precision,
+        *,
+        is_shared: bool = False,
+        is_missing: bool = False,
+    ) -> Held:
+        return Held(
+            gpus=gpus,
+            peak=self._peaks.of(activity.name, precision),
+            precision=precision,
+            activity=activity,
+            nvlink_bytes_per_second=self._peaks.nvlink_bytes_per_second(activity.name),
+            is_shared=is_shared,
+            is_missing=is_missing,
+        )
+
+
+def _holders(parts: NodeParts) -> dict[str, set[tuple[str, str]]]:
+    """Workloads and models by GPU: those that it took joules for, or, where there are none, all."""
+    holding: dict[str, set[tuple[str, str]]] = {}
+    taking: dict[str, set[tuple[str, str]]] = {}
+    for part in parts.by_gpu:
+        if part.workload and part.gpu:
+            holding.setdefault(part.gpu, set()).add((part.workload, part.model))
+            if part.joules:
+                taking.setdefault(part.gpu, set()).add((part.workload, part.model))
+    return holding | taking

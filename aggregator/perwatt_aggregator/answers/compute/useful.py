@@ -1,0 +1,108 @@
+"""
+The models' own FLOPs: what the work of a group took.
+
+By the configured size of its models; where there is none, by the engine's own count, which also holds what
+was computed again after a preemption.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from perwatt_aggregator.answers.compute.config import ModelConfig
+from perwatt_aggregator.answers.compute.sizes import Sizes, flops_per_token
+from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.schema.compute import ComputeSource
+
+TRAINING_UNIT = "tokens"
+"""The unit of work in which a job in training counts tokens."""
+
+
+class Useful(Struct, frozen=True):
+    """FLOP/s of models, None where they cannot be known, with where they are from and why not."""
+
+    flops_per_second: float | None
+    provenance: frozenset[ComputeSource] = frozenset()
+    reasons: frozenset[str] = frozenset()
+
+
+def useful(parts: Iterable[Part], sizes: Sizes) -> Useful:
+    """Sum what the models of *parts* took; what nobody holds took nothing."""
+    engines: dict[tuple[str, ...], list[Part]] = {}
+    for part in parts:
+        if part.workload and (part.gpus or part.group):
+            engines.setdefault(_engine(part), []).append(part)
+    took = [_of_engine(members, sizes) for members in engines.values()]
+    known = [one.flops_per_second for one in took if one.flops_per_second is not None]
+    return Useful(
+        sum(known) if len(known) == len(took) else None,
+        frozenset[ComputeSource]().union(*(one.provenance for one in took)),
+        frozenset[str]().union(*(one.reasons for one in took)),
+    )
+
+
+def _engine(part: Part) -> tuple[str, ...]:
+    """The members of one engine tell of its work between them."""
+    return (part.group,) if part.group else (part.node, part.workload, part.model)
+
+
+def _of_engine(members: Sequence[Part], sizes: Sizes) -> Useful:
+    head = next((part for part in members if part.model), members[0])
+    size = sizes.of(head.model, head.workload)
+    per_token = None if size is None else flops_per_token(size)
+    counted = _counted(members) if per_token is None else None
+    if counted is not None:
+        return Useful(counted, frozenset(("engine",)))
+    tokens = _trained(members) if _trains(members, size) else _inferred(members)
+    if isinstance(tokens, str):
+        return Useful(None, reasons=frozenset((tokens,)))
+    if tokens == 0.0:
+        return Useful(0.0, frozenset(("counter",)))
+    if size is None or per_token is None:
+        return Useful(None, reasons=frozenset(("no_model_size",)))
+    notes = frozenset(() if size.context else ("no_attention_term",))
+    return Useful(tokens * per_token, frozenset(("counter", "configured")), notes)
+
+
+def _counted(members: Sequence[Part]) -> float | None:
+    """FLOP/s by the engine's own count, which is for each of the GPUs of all its members."""
+    told = [
+        _rate(part.counts.flops_per_gpu, part)
+        for part in members
+        if part.counts is not None and part.counts.flops_per_gpu is not None and part.seconds > 0.0
+    ]
+    gpus = sum(len(part.gpus) for part in members)
+    return sum(told) / len(told) * gpus if told else None
+
+
+def _trains(members: Sequence[Part], size: ModelConfig | None) -> bool:
+    """Whether its size says so; where there is none, whether it tells of tokens as training does."""
+    if size is not None:
+        return size.training
+    return any(part.counts is not None and TRAINING_UNIT in part.counts.work for part in members)
+
+
+def _trained(members: Sequence[Part]) -> float | str:
+    """Tokens a second that passed a model in training, or why they are not known."""
+    told = [
+        _rate(part.counts.work[TRAINING_UNIT], part)
+        for part in members
+        if part.counts is not None and TRAINING_UNIT in part.counts.work and part.seconds > 0.0
+    ]
+    return sum(told) if told else "no_token_source"
+
+
+def _inferred(members: Sequence[Part]) -> float | str:
+    """Tokens a second that passed a model that serves, or why they are not known; cached ones do not."""
+    counted = [(part, part.counts) for part in members if part.counts is not None and part.seconds > 0.0]
+    prompt = [
+        _rate(counts.prompt_computed, part) for part, counts in counted if counts.prompt_computed is not None
+    ]
+    output = [_rate(counts.output, part) for part, counts in counted if counts.output is not None]
+    if not prompt and not output:
+        return "no_token_source"
+    return sum(prompt) + sum(output) if prompt else "no_prompt_tokens"
+
+
+def _rate(amount: float, part: Part) -> float:
+    return amount / part.seconds

@@ -1,0 +1,162 @@
+"""
+Work over energy: parts summed by any grouping, at any boundary, then divided once.
+
+A ratio here is a sum of tokens over a sum of joules of the same intervals, never a mean of ratios.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from perwatt_aggregator.answers.headline import headline
+from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.fleet.sums import Sums, sums_of
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.schema.common import PROVENANCES, Boundary, Dimension, Provenance
+from perwatt_aggregator.schema.efficiency import Carbon, Charge, Cost, EfficiencyItem, Pue
+from perwatt_aggregator.validity.all import is_valid, ordered
+from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLAINED_RATIO
+
+JOULES_PER_WATT_HOUR = 3600.0
+MILLION = 1e6
+
+
+def efficiency(
+    views: Iterable[NodeView],
+    by: Sequence[Dimension],
+    boundaries: Sequence[Boundary],
+) -> tuple[EfficiencyItem, ...]:
+    """Return one item for each group that *by* makes of the fleet, and for each of *boundaries*."""
+    fleet = Fleet(views, by)
+    sums = [sums_of(group, fleet) for group in fleet.groups()]
+    return tuple(_Item(one, boundary).item() for one in sums for boundary in boundaries)
+
+
+class _Item:
+    """One group at one boundary, on its way to an answer; `_reasons` gathers what must be said."""
+
+    def __init__(self, sums: Sums, boundary: Boundary) -> None:
+        self._sums = sums
+        self._boundary = boundary
+        self._place = sums.places[boundary]
+        self._energy = self._place.energy
+        self._reasons: set[str] = set(sums.reasons | self._place.reasons)
+        if boundary == "facility":
+            self._reasons |= sums.bill.reasons
+
+    def item(self) -> EfficiencyItem:
+        sums, work, energy = self._sums, self._sums.work, self._energy
+        coverage, explained = self._place.coverage_ratio, self._explained()
+        output, joules = (
+            (work.output, energy.joules if energy else None) if self._divisible() else (None, None)
+        )
+        self._judge(coverage, explained)
+        per_token, per_request = _over(joules, output), _over(joules, work.requests_ok)
+        return EfficiencyItem(
+            group=sums.group.labels,
+            boundary=self._boundary,
+            window=sums.window,
+            tokens=work.tokens(),
+            requests=work.requests(),
+            work=work.units,
+            energy_joules=energy.joules if energy else None,
+            energy_idle_joules=energy.idle_joules if energy else None,
+            power_watts=energy.power_watts if energy else None,
+            output_tokens_per_second=work.output_per_second,
+            tokens_per_joule=_over(output, joules),
+            joules_per_token=per_token,
+            effective_tokens_per_joule=_over(work.effective_output, joules),
+            tokens_per_joule_active=_over(output, energy.active_joules if energy else None),
+            watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
+            joules_per_request=per_request,
+            watt_hours_per_request=_times(per_request, 1.0 / JOULES_PER_WATT_HOUR),
+            headline=headline(work.output, work.prompt, work.units, joules),
+            slo=work.slo,
+            work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
+            pue=self._pue(),
+            cost=self._cost(),
+            carbon=self._carbon(),
+            coverage_ratio=coverage,
+            explained_ratio=explained,
+            largest_gap_seconds=sums.largest_gap_seconds,
+            age_seconds=sums.age_seconds,
+            relative_uncertainty=self._place.uncertainty_ratio,
+            provenance=self._provenance(),
+            valid=is_valid(self._reasons),
+            reasons=ordered(self._reasons),
+        )
+
+    def _explained(self) -> float | None:
+        energy = self._energy
+        return None if energy is None else _over(min(energy.known_joules, energy.joules), energy.joules)
+
+    def _divisible(self) -> bool:
+        """Whether the item's tokens and joules belong together, member by member."""
+        return self._sums.group.has_whole_groups and not self._sums.work.spans_gpus
+
+    def _judge(self, coverage: float, explained: float | None) -> None:
+        energy, work, found = self._energy, self._sums.work, self._reasons
+        if energy is None and "no_node_meter" not in found and not self._misses_pue():
+            found.add("no_energy")
+        if coverage < MIN_COVERAGE_RATIO:
+            found.add("coverage_low")
+        if energy is not None and energy.joules == 0.0:
+            found.add("no_joules")
+        if self._sums.group.is_rest:
+            found.add("unattributed")
+            return
+        if explained is not None and explained < MIN_EXPLAINED_RATIO:
+            found.add("unexplained")
+        if not work.spans_gpus:
+            found.update(work.reasons())
+
+    def _provenance(self) -> tuple[Provenance, ...]:
+        return tuple(source for source in PROVENANCES if source in self._place.provenance)
+
+    def _misses_pue(self) -> bool:
+        """Whether there is energy, and it is only the way from the nodes to the facility that is unknown."""
+        return self._boundary == "facility" and self._sums.places["node"].energy is not None
+
+    def _pue(self) -> Pue | None:
+        """The one PUE of the group's nodes; None where there is none, or where each has its own."""
+        in_use = {state.pue for state in self._sums.bill.facilities}
+        pue = in_use.pop() if len(in_use) == 1 else None
+        return None if pue is None else Pue(pue.ratio, pue.kind, pue.age_seconds)
+
+    def _cost(self) -> Cost | None:
+        bill = self._sums.bill
+        if bill.currency is None or bill.energy is None or self._boundary != "facility" or not self._energy:
+            return None
+        energy = self._charge(bill.energy)
+        capital = None if bill.capital is None else self._charge(bill.capital)
+        total = None if bill.capital is None else self._charge(bill.energy + bill.capital)
+        return Cost(
+            bill.currency,
+            energy.amount,
+            energy.per_million_output_tokens,
+            energy.per_request,
+            capital,
+            total,
+        )
+
+    def _carbon(self) -> Carbon | None:
+        bill = self._sums.bill
+        grams = bill.grams_co2e
+        if bill.carbon_kind is None or grams is None or self._boundary != "facility" or not self._energy:
+            return None
+        charge = self._charge(grams)
+        return Carbon(grams, bill.carbon_kind, charge.per_million_output_tokens, charge.per_request)
+
+    def _charge(self, amount: float) -> Charge:
+        """An amount of money or grams, and what of it goes to tokens and to requests."""
+        if not self._divisible():
+            return Charge(amount, None, None)
+        work = self._sums.work
+        return Charge(amount, _times(_over(amount, work.output), MILLION), _over(amount, work.requests_ok))
+
+
+def _over(numerator: float | None, denominator: float | None) -> float | None:
+    """A quotient, or None where there is none: never Inf, never NaN."""
+    return None if numerator is None or not denominator else numerator / denominator
+
+
+def _times(factor: float | None, other: float) -> float | None:
+    return None if factor is None else factor * other

@@ -1,0 +1,209 @@
+"""The plain answers: what each node, each GPU and each workload shows."""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from perwatt_agent.snapshot import GPU_STATES
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.fleet.waste import wasted_of
+from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
+from perwatt_aggregator.readings.sample import NodeSample
+from perwatt_aggregator.schema.common import PROVENANCES, Provenance
+from perwatt_aggregator.schema.efficiency import Requests, Tokens
+from perwatt_aggregator.schema.instants import instant, window
+from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, WorkloadItem
+from perwatt_aggregator.validity.all import ordered
+from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
+
+
+def node_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[NodeItem, ...]:
+    """One item for each configured agent, whether it answers or not."""
+    return tuple(_node(node, node.window(seconds, now), now) for node in nodes)
+
+
+def gpu_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[GpuItem, ...]:
+    """One item for each GPU that was ever shown, in the order of nodes and indices."""
+    return tuple(item for node in nodes for item in _gpus(node, node.window(seconds, now), now))
+
+
+def workload_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[WorkloadItem, ...]:
+    """One item for each workload and model."""
+    return tuple(item for node in nodes for item in _workloads(node, node.window(seconds, now), now))
+
+
+def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
+    sample = node.sample
+    last_success = node.last_success_unix
+    power = (
+        _sum(gpu.power_watts for gpu in sample.gpus.values()) if sample and not node.is_stale(now) else None
+    )
+    meter = seen.meter if seen else None
+    return NodeItem(
+        node=node.target.node,
+        url=node.target.url,
+        up=node.up,
+        failure=node.failure,
+        simulated=sample is not None and sample.backend == "simulated",
+        backend=sample.backend if sample else None,
+        backend_up=sample.backend_up if sample else None,
+        last_success=None if last_success is None else instant(last_success),
+        age_seconds=node.age_seconds(now),
+        scrape_seconds=node.scrape_seconds,
+        window=window(seen.start_unix, seen.end_unix) if seen else None,
+        largest_gap_seconds=seen.largest_gap_seconds if seen else None,
+        gpus={state: sample.gpu_states.get(state, 0) for state in GPU_STATES} if sample else {},
+        workloads=len(sample.workloads) if sample else 0,
+        gpu_power_watts=power,
+        gpu_energy_joules=_sum(gpu.energy_joules for gpu in seen.gpus) if seen else None,
+        node_power_watts=meter.energy_joules / meter.seconds if meter else None,
+        node_energy_joules=meter.energy_joules if meter else None,
+    )
+
+
+def _gpus(node: Node, seen: NodeWindow | None, now: float) -> Iterator[GpuItem]:
+    sample = node.sample
+    if sample is None:
+        return
+    windows = {gpu.gpu: gpu for gpu in seen.gpus} if seen else {}
+    holders: dict[str, set[str]] = {}
+    for work in seen.works if seen else ():
+        for gpu in work.joules:
+            holders.setdefault(gpu, set()).add(work.workload)
+    for facts in sorted(
+        sample.gpus.values(), key=lambda facts: (facts.index is None, facts.index, facts.gpu)
+    ):
+        yield _gpu(
+            node, sample, facts, seen, windows.get(facts.gpu), tuple(sorted(holders.get(facts.gpu, ()))), now
+        )
+
+
+def _gpu(
+    node: Node,
+    sample: NodeSample,
+    facts: GpuFacts,
+    seen: NodeWindow | None,
+    gpu: GpuWindow | None,
+    holders: tuple[str, ...],
+    now: float,
+) -> GpuItem:
+    # An old reading says nothing of now; only what was counted stays true.
+    fresh = facts if not node.is_stale(now) else GpuFacts(facts.gpu)
+    return GpuItem(
+        gpu=facts.gpu,
+        index=facts.index,
+        name=facts.name,
+        node=node.target.node,
+        state=_state(facts, sample),
+        power_watts=fresh.power_watts,
+        utilization_ratio=fresh.utilization_ratio,
+        memory_used_bytes=_whole(fresh.memory_used_bytes),
+        memory_total_bytes=_whole(fresh.memory_total_bytes),
+        window=window(seen.start_unix, seen.end_unix) if seen else None,
+        energy_joules=gpu.energy_joules if gpu else None,
+        unattributed_joules=gpu.unattributed_joules if gpu and gpu.energy_joules is not None else None,
+        provenance=_provenance(gpu.sources if gpu else (), sample.backend),
+        workloads=holders,
+        age_seconds=node.age_seconds(now) or 0.0,
+    )
+
+
+def _state(facts: GpuFacts, sample: NodeSample) -> Literal["ok", "lost", "hung", "error", "unknown"]:
+    """A page counts GPUs by state; which one has which is certain where all that are down share one."""
+    if facts.up:
+        return "ok"
+    down = [state for state in GPU_STATES if state != "ok" and sample.gpu_states.get(state)]
+    return down[0] if len(down) == 1 else "unknown"
+
+
+def _workloads(node: Node, seen: NodeWindow | None, now: float) -> Iterator[WorkloadItem]:
+    sample = node.sample
+    if sample is None:
+        return
+    works: dict[str, list[WorkWindow]] = {}
+    for work in seen.works if seen else ():
+        works.setdefault(work.workload, []).append(work)
+    for facts in sorted(sample.workloads.values(), key=lambda facts: facts.workload):
+        for work in works.get(facts.workload, ()):
+            yield _workload(node, sample, facts, seen, work, now)
+        if facts.workload not in works:
+            yield _workload(node, sample, facts, None, None, now)
+
+
+def _workload(
+    node: Node,
+    sample: NodeSample,
+    facts: WorkloadFacts,
+    seen: NodeWindow | None,
+    work: WorkWindow | None,
+    now: float,
+) -> WorkloadItem:
+    counts = work.counts if work else Counts()
+    joules = tuple(work.joules.values()) if work else ()
+    covered = work.covered_seconds if work else 0.0
+    sources = {gpu.gpu: gpu.sources for gpu in seen.gpus} if seen else {}
+    held = tuple(work.joules) if work else ()
+    return WorkloadItem(
+        workload=facts.workload,
+        node=node.target.node,
+        model=(work.model if work else "") or None,
+        engine=facts.engine or None,
+        group=facts.group or None,
+        role=facts.role or None,
+        up=facts.up,
+        gpus=held,
+        window=window(work.start_unix, work.end_unix) if work else None,
+        covered_seconds=covered,
+        tokens=_tokens(counts),
+        requests=_requests(counts),
+        work=counts.work,
+        output_tokens_per_second=_rate(counts.output, covered),
+        energy_active_joules=_sum(one.active for one in joules),
+        energy_idle_joules=_sum(one.idle for one in joules),
+        energy_loading_joules=_sum(one.loading for one in joules),
+        power_watts=_rate(_sum(_all(one) for one in joules), covered),
+        provenance=_provenance(
+            (*(source for gpu in held for source in sources.get(gpu, ())), *_estimated(facts)), sample.backend
+        ),
+        age_seconds=node.age_seconds(now) or 0.0,
+        reasons=ordered(work.reasons if work else ()),
+    )
+
+
+def _tokens(counts: Counts) -> Tokens:
+    return Tokens(
+        output=_whole(counts.output),
+        prompt_computed=_whole(counts.prompt_computed),
+        prompt_cached=_whole(counts.prompt_cached),
+        effective_output=_whole(counts.effective_output),
+        wasted=wasted_of((counts,)),
+    )
+
+
+def _requests(counts: Counts) -> Requests:
+    return Requests(*(_whole(counts.requests.get(outcome)) for outcome in ("ok", "aborted", "error")))
+
+
+def _provenance(sources: Iterable[str], backend: str) -> tuple[Provenance, ...]:
+    found = {*sources, backend}
+    return tuple(source for source in PROVENANCES if source in found)
+
+
+def _estimated(facts: WorkloadFacts) -> tuple[str, ...]:
+    return ("estimated",) if facts.estimated_gpus else ()
+
+
+def _all(joules: StateJoules) -> float:
+    return joules.active + joules.idle + joules.loading
+
+
+def _sum(amounts: Iterable[float | None]) -> float | None:
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known) if known else None
+
+
+def _rate(amount: float | None, seconds: float) -> float | None:
+    return None if amount is None or seconds <= 0.0 else amount / seconds
+
+
+def _whole(amount: float | None) -> int | None:
+    return None if amount is None else round(amount)

@@ -1,0 +1,141 @@
+"""From a node's parts to the leaves of the ledger: what each part took at its boards and beyond."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt_aggregator.answers.ledger.judgement import Shares
+from perwatt_aggregator.attribution import leaves
+from perwatt_aggregator.attribution.boards import ACTIVE
+from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.validity.uncertainty import combined, of_difference
+
+STATED_PUE = frozenset(("static", "category"))
+
+
+class Line(Struct, frozen=True):
+    """Joules of a leaf, or of a whole as it was measured, and how they are known."""
+
+    name: str
+    joules: float
+    uncertainty_ratio: float | None
+    provenance: frozenset[str]
+
+
+class Booking(Struct, frozen=True):
+    """
+    One part in the ledger: a line for each of its leaves, and for each whole that is known of it.
+
+    `reasons` say what of its host could not be told apart.
+    """
+
+    part: Part
+    facility: FacilityState
+    lines: tuple[Line, ...]
+    wholes: tuple[Line, ...]
+    reasons: frozenset[str] = frozenset()
+
+
+class NodeBooks:
+    """Books the parts of one node that gave a window."""
+
+    def __init__(self, view: NodeView, parts: NodeParts) -> None:
+        self._view = view
+        self._parts = parts
+        measured = (part for part in parts.whole if part.joules is not None)
+        self._boards = sum(sum(part.leaves.values()) for part in measured)
+        self._reasons = frozenset(self._host_reasons())
+
+    def book(self, part: Part, shares: Shares) -> Booking:
+        """Book *part*; *shares* say how its active joules are divided."""
+        boards = tuple(self._board_lines(part, shares))
+        board = self._whole(leaves.BOARDS.name, sum(line.joules for line in boards), part) if boards else None
+        node = self._node(part, board)
+        facility = None if node is None else self._facility(part, node)
+        host = () if node is None else tuple(self._host_lines(part, board, node))
+        overhead = () if node is None or facility is None else (self._overhead(node, facility),)
+        wholes = tuple(whole for whole in (board, node, facility) if whole is not None)
+        return Booking(part, self._view.facility, (*boards, *host, *overhead), wholes, self._reasons)
+
+    def _host_reasons(self) -> Iterator[str]:
+        host = self._parts.host
+        if host.cpu_joules is None or host.dram_joules is None:
+            yield "no_host_meter"
+        if not self._has_room_for_host():
+            yield "host_meters_above_node"
+
+    def _has_room_for_host(self) -> bool:
+        """Whether the node took what its processors and memory are said to have taken."""
+        ratio, host = self._parts.factor.ratio, self._parts.host
+        metered = (host.cpu_joules or 0.0) + (host.dram_joules or 0.0)
+        return ratio is None or ratio < 1.0 or metered <= self._boards * (ratio - 1.0)
+
+    def _board_lines(self, part: Part, shares: Shares) -> Iterator[Line]:
+        if part.joules is None:
+            return
+        off_by = self._view.uncertainty_at("gpu_board", part)
+        provenance = frozenset(part.provenance)
+        for leaf, joules in part.leaves.items():
+            if leaf != ACTIVE:
+                yield Line(leaf, joules, off_by, provenance)
+                continue
+            # To divide joules by tokens is to estimate, unless all of them are of one kind.
+            split = (
+                provenance | {"estimated"} if len([one for one in shares.values() if one]) > 1 else provenance
+            )
+            for kind, share in shares.items():
+                yield Line(kind, joules * share, off_by, split)
+
+    def _whole(self, name: str, joules: float, part: Part) -> Line:
+        return Line(name, joules, self._view.uncertainty_at("gpu_board", part), frozenset(part.provenance))
+
+    def _node(self, part: Part, board: Line | None) -> Line | None:
+        """What the part took at the wall; None where that is not known, or less than its boards took."""
+        factor = self._parts.factor
+        joules = part.meter_joules
+        if board is not None and factor.ratio is not None and factor.ratio >= 1.0:
+            joules = board.joules * factor.ratio
+        if joules is None:
+            return None
+        provenance = frozenset((*part.provenance, *factor.provenance))
+        return Line(leaves.NODES.name, joules, self._view.uncertainty_at("node", part), provenance)
+
+    def _host_lines(self, part: Part, board: Line | None, node: Line) -> Iterator[Line]:
+        """The node's processors and memory go to its parts like its rest: by their board joules."""
+        share = board.joules / self._boards if board is not None and self._boards else 0.0
+        rest = node.joules - (board.joules if board else 0.0)
+        metered = self._parts.host if board is not None and self._has_room_for_host() else None
+        named = (
+            (leaves.HOST_CPU, metered.cpu_joules if metered else None),
+            (leaves.HOST_DRAM, metered.dram_joules if metered else None),
+        )
+        for leaf, joules in named:
+            if joules is not None:
+                rest -= joules * share
+                yield Line(leaf, joules * share, self._parts.host_uncertainty_ratio, frozenset(("counter",)))
+        off_by = self._rest_off_by(board, node)
+        yield Line(leaves.REST, rest, off_by, node.provenance)
+
+    def _rest_off_by(self, board: Line | None, node: Line) -> float | None:
+        if board is None:
+            return node.uncertainty_ratio
+        return of_difference(node.joules, node.uncertainty_ratio, board.joules, board.uncertainty_ratio)
+
+    def _facility(self, part: Part, node: Line) -> Line | None:
+        beyond, pue = self._view.plug_ratio("facility"), self._view.facility.pue
+        if beyond is None or pue is None:
+            return None
+        stated = {"estimated"} if pue.kind in STATED_PUE else set()
+        off_by = self._view.uncertainty_at("facility", part)
+        return Line(leaves.TREE.name, node.joules * beyond, off_by, node.provenance | stated)
+
+    def _overhead(self, node: Line, facility: Line) -> Line:
+        """What the building took beside its nodes: (PUE - 1) of their joules."""
+        pue = self._view.facility.pue
+        off_by = None
+        if pue is not None and pue.ratio > 1.0:
+            own = pue.uncertainty_ratio * pue.ratio / (pue.ratio - 1.0)
+            off_by = combined(node.uncertainty_ratio, own)
+        return Line(leaves.OVERHEAD, facility.joules - node.joules, off_by, facility.provenance)

@@ -1,0 +1,153 @@
+"""The ledger: where the joules of each group went, with all that qualifies each entry."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from perwatt_aggregator.answers.ledger.booking import NodeBooks
+from perwatt_aggregator.answers.ledger.judgement import NOT_TOLD, Shares, judged
+from perwatt_aggregator.answers.ledger.tree import Sheet
+from perwatt_aggregator.attribution import leaves
+from perwatt_aggregator.attribution.leaves import Entry
+from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.sums import sums_of
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.schema.common import PROVENANCES, Boundary, LedgerDimension, Provenance, Window
+from perwatt_aggregator.schema.instants import mean_window
+from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
+from perwatt_aggregator.validity.all import is_valid, ordered
+from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO
+from perwatt_aggregator.window.window import Counts
+
+POWER_CAPS = ("sw_power_cap", "hw_power_brake")
+"""The reasons to throttle that are limits of power."""
+# Said of ratios, of which there are none here.
+_OF_RATIOS = frozenset(("shared_group", "tokens_span_gpus", "no_baseline"))
+# Said of tokens: of what is divided like them, and of nothing else.
+_OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency_histogram"))
+
+
+def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[LedgerItem, ...]:
+    """Return one tree for each group that *by* makes of the fleet."""
+    fleet = Fleet(views, by)
+    books = {view.node: NodeBooks(view, view.parts) for view in fleet.views.values() if view.parts}
+    shares = _shares(fleet)
+    return tuple(_Item(group, fleet, books, shares).item() for group in fleet.groups())
+
+
+def _shares(fleet: Fleet) -> dict[tuple[str, ...], Shares]:
+    """How the active joules of each workload are divided; the members of one engine are judged together."""
+    counts: dict[tuple[str, ...], list[Counts]] = {}
+    for view in fleet.views.values():
+        for part in view.parts.whole if view.parts else ():
+            if part.counts is not None:
+                counts.setdefault(_engine(part), []).append(part.counts)
+    return {engine: judged(told) for engine, told in counts.items()}
+
+
+def _engine(part: Part) -> tuple[str, ...]:
+    return (part.group,) if part.group else (part.node, part.workload, part.model)
+
+
+class _Item:
+    """One group on its way to an answer."""
+
+    def __init__(
+        self,
+        group: Group,
+        fleet: Fleet,
+        books: Mapping[str, NodeBooks],
+        shares: Mapping[tuple[str, ...], Shares],
+    ) -> None:
+        self._group = group
+        self._views = fleet.views
+        self._sums = sums_of(group, fleet)
+        self._booked = [
+            books[part.node].book(part, shares.get(_engine(part), NOT_TOLD))
+            for part in group.parts
+            if part.node in books
+        ]
+        self._sheet = Sheet(self._booked)
+        self._whole = self._sheet.whole
+
+    def item(self) -> LedgerItem:
+        sums, sheet = self._sums, self._sheet
+        found = self._reasons("facility") | sums.bill.reasons
+        throttled = self._throttled_seconds()
+        caps = [throttled[reason] for reason in POWER_CAPS if reason in throttled]
+        return LedgerItem(
+            group=self._group.labels,
+            boundary=sheet.boundary,
+            window=self._window(),
+            energy_joules=self._whole.joules,
+            currency=sums.bill.currency,
+            carbon_kind=sums.bill.carbon_kind,
+            tree=self._entry(leaves.TREE),
+            throttled_seconds=throttled,
+            power_capped_seconds=sum(caps) if caps else None,
+            coverage_ratio=sums.places[sheet.boundary].coverage_ratio,
+            largest_gap_seconds=sums.largest_gap_seconds,
+            age_seconds=sums.age_seconds,
+            provenance=_ordered(self._whole.provenance),
+            valid=is_valid(found),
+            reasons=ordered(found),
+        )
+
+    def _window(self) -> Window | None:
+        """Between which readings the nodes' boards were measured: the tree holds what waits as well."""
+        nodes = ((self._views[part.node].parts, part.weight) for part in self._group.parts)
+        return mean_window((parts.start_unix, parts.end_unix, weight) for parts, weight in nodes if parts)
+
+    def _entry(self, entry: Entry) -> LedgerEntry:
+        amount = self._sheet.amount(entry)
+        found = self._entry_reasons(entry, is_known=amount.joules is not None)
+        return LedgerEntry(
+            name=entry.name,
+            energy_joules=amount.joules,
+            share_ratio=self._share(amount.joules),
+            cost=amount.cost if self._sums.bill.currency else None,
+            grams_co2e=amount.grams if self._sums.bill.carbon_kind else None,
+            relative_uncertainty=amount.uncertainty_ratio,
+            provenance=_ordered(amount.provenance),
+            valid=is_valid(found),
+            reasons=ordered(found),
+            children=tuple(map(self._entry, entry.children)),
+        )
+
+    def _share(self, joules: float | None) -> float | None:
+        return joules / self._whole.joules if joules is not None and self._whole.joules else None
+
+    def _entry_reasons(self, entry: Entry, *, is_known: bool) -> set[str]:
+        """What must be said of an entry, and why it is null where it is."""
+        boundary = leaves.boundary_of(entry)
+        found = self._reasons(boundary)
+        if leaves.is_judged(entry):
+            found |= self._sums.reasons & _OF_TOKENS
+        if boundary == "node" and entry != leaves.NODES:
+            found = found.union(*(one.reasons for one in self._booked))
+        if not is_known and boundary == "gpu_board" and self._whole.joules is not None:
+            found.add("not_judged")
+        return found
+
+    def _reasons(self, boundary: Boundary) -> set[str]:
+        """What must be said of all that is measured at *boundary*."""
+        place = self._sums.places[boundary]
+        found = set((self._sums.reasons | place.reasons) - _OF_RATIOS - _OF_TOKENS)
+        if place.coverage_ratio < MIN_COVERAGE_RATIO:
+            found.add("coverage_low")
+        if not any(one.wholes for one in self._booked):
+            found.add("no_energy")
+        return found
+
+    def _throttled_seconds(self) -> dict[str, float]:
+        """By reason, of every GPU of the group once."""
+        seconds: dict[str, float] = {}
+        gpus = {(part.node, gpu) for part in self._group.parts for gpu in part.gpus}
+        for node, gpu in sorted(gpus):
+            parts = self._views[node].parts
+            for reason, own in parts.throttled_seconds.get(gpu, {}).items() if parts else ():
+                seconds[reason] = seconds.get(reason, 0.0) + own
+        return seconds
+
+
+def _ordered(provenance: frozenset[str]) -> tuple[Provenance, ...]:
+    return tuple(source for source in PROVENANCES if source in provenance)

@@ -1,0 +1,68 @@
+"""Examples for the OpenAPI document."""
+
+from perwatt_aggregator.schema.common import Window
+from perwatt_aggregator.schema.efficiency import (
+    Efficiency,
+    EfficiencyItem,
+    Headline,
+    LatencyBounds,
+    LatencyMet,
+    Pue,
+    Requests,
+    Slo,
+    Tokens,
+    Wasted,
+)
+
+EFFICIENCY = Efficiency(
+    by=("model",),
+    items=(
+        EfficiencyItem(
+            group={"model": "llama-3-70b"},
+            boundary="node",
+            window=Window("2026-11-21T10:00:00.100Z", "2026-11-21T10:01:00.100Z", 60.0),
+            tokens=Tokens(
+                output=60000,
+                prompt_computed=9000,
+                prompt_cached=1000,
+                effective_output=59000,
+                wasted=Wasted(aborted=310),
+            ),
+            requests=Requests(ok=200, aborted=1, error=0),
+            work={},
+            energy_joules=12000.0,
+            energy_idle_joules=900.0,
+            power_watts=200.0,
+            output_tokens_per_second=1000.0,
+            tokens_per_joule=5.0,
+            joules_per_token=0.2,
+            effective_tokens_per_joule=59000 / 12000,
+            tokens_per_joule_active=60000 / 11100,
+            watt_hours_per_million_tokens=0.2e6 / 3600,
+            joules_per_request=60.0,
+            watt_hours_per_request=60.0 / 3600,
+            headline=Headline("output_tokens", 5.0),
+            slo=Slo(
+                requests=200,
+                at_least=171,
+                at_most=188,
+                share_at_least=0.855,
+                share_at_most=0.94,
+                time_to_first_token=LatencyMet(200, 180, 188, (LatencyBounds(0.2, 0.1, 0.25),)),
+                time_per_output_token=LatencyMet(200, 191, 191, (LatencyBounds(0.05, 0.05, 0.05),)),
+            ),
+            work_per_joule={},
+            pue=Pue(1.25, "static", None),
+            cost=None,
+            carbon=None,
+            coverage_ratio=1.0,
+            explained_ratio=1.0,
+            largest_gap_seconds=5.0,
+            age_seconds=0.8,
+            relative_uncertainty=0.0501,
+            provenance=("counter",),
+            valid=True,
+            reasons=(),
+        ),
+    ),
+)

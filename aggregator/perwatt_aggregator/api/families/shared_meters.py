@@ -1,0 +1,41 @@
+"""How the meters fare that the aggregator asks for several nodes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from perwatt_aggregator.facility.shared_meter import SharedMeter
+from perwatt_exporter.family import Family, Sample
+
+S = TypeVar("S")
+Meters = Callable[[S], Sequence[SharedMeter]]
+
+
+def shared_meter_families(meters: Meters[S]) -> tuple[Family[S], ...]:
+    """The families of a page made from S, in which *meters* finds the shared meters."""
+
+    def up(page: S) -> Iterator[Sample]:
+        for meter in meters(page):
+            if meter.health.duration_seconds is not None:
+                yield (meter.name,), meter.health.success
+
+    def failures(page: S) -> Iterator[Sample]:
+        for meter in meters(page):
+            for reason, count in meter.health.failures:
+                yield (meter.name, reason), count
+
+    return (
+        Family(
+            "perwatt_aggregator_shared_meter_up",
+            "gauge",
+            "1 if a meter over several nodes answered when it was last asked, else 0.",
+            ("meter",),
+            up,
+        ),
+        Family(
+            "perwatt_aggregator_shared_meter_failures_total",
+            "counter",
+            "How often a meter over several nodes gave no reading since the aggregator started, by reason.",
+            ("meter", "reason"),
+            failures,
+        ),
+    )

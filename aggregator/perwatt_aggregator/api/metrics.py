@@ -1,0 +1,129 @@
+"""The aggregator's own page: the headline by model, what the facility is taken to be, and its targets."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
+from perwatt_aggregator.api.families.compute import compute_families
+from perwatt_aggregator.api.families.facility import Shown, facility_families
+from perwatt_aggregator.api.families.ledger import ledger_families
+from perwatt_aggregator.api.families.shared_meters import shared_meter_families
+from perwatt_aggregator.facility.shared_meter import SharedMeter
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.schema.common import BOUNDARIES
+from perwatt_aggregator.schema.compute import ComputeItem
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_aggregator.schema.ledger import LedgerItem
+from perwatt_aggregator.sources.scrape import FAILURES
+from perwatt_exporter.family import Family, Sample
+
+WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
+
+
+class State(Struct, frozen=True):
+    """What one page is made from."""
+
+    by_model: tuple[EfficiencyItem, ...]
+    facilities: tuple[Shown, ...]
+    nodes: tuple[Node, ...]
+    ledger: tuple[LedgerItem, ...]
+    compute: tuple[ComputeItem, ...]
+    shared_meters: tuple[SharedMeter, ...]
+
+
+def state_of(aggregator: Aggregator) -> State:
+    """Answer for the default window, now."""
+    answer = aggregator.efficiency(by=("model",))
+    states = aggregator.facility_states()
+    facilities = tuple(map(Shown, aggregator.facilities, states))
+    ledger = aggregator.ledger(by=("facility",))
+    compute = aggregator.compute(by=("model",))
+    return State(
+        answer.items,
+        facilities,
+        aggregator.nodes,
+        ledger.items,
+        compute.items,
+        aggregator.shared_meters,
+    )
+
+
+def _tokens_per_joule(state: State) -> Iterator[Sample]:
+    for item in state.by_model:
+        model = item.group["model"]
+        if item.valid and item.tokens_per_joule is not None and model is not None:
+            yield (model, item.boundary, WINDOW, "+".join(item.provenance)), item.tokens_per_joule
+
+
+def _facilities(state: State) -> tuple[Shown, ...]:
+    return state.facilities
+
+
+def _ledger(state: State) -> tuple[LedgerItem, ...]:
+    return state.ledger
+
+
+def _compute(state: State) -> tuple[ComputeItem, ...]:
+    return state.compute
+
+
+def _shared_meters(state: State) -> tuple[SharedMeter, ...]:
+    return state.shared_meters
+
+
+def _target_up(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        yield (node.target.node,), node.up
+
+
+def _target_seconds(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        if node.scrape_seconds is not None:
+            yield (node.target.node,), node.scrape_seconds
+
+
+def _target_failures(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        for reason in FAILURES:
+            if node.failures[reason]:
+                yield (node.target.node, reason), node.failures[reason]
+
+
+FAMILIES: tuple[Family[State], ...] = (
+    Family(
+        "perwatt_output_tokens_per_joule",
+        "gauge",
+        "Output tokens per joule of the window, idle time included, as /v1/efficiency?by=model answers. "
+        "Absent while that figure is not valid.",
+        ("model", "boundary", "window", "provenance"),
+        _tokens_per_joule,
+        {"boundary": BOUNDARIES, "window": (WINDOW,)},
+    ),
+    *facility_families(_facilities),
+    *ledger_families(_ledger, WINDOW),
+    *compute_families(_compute, WINDOW),
+    *shared_meter_families(_shared_meters),
+    Family(
+        "perwatt_aggregator_target_up",
+        "gauge",
+        "1 if the latest scrape of this agent brought a reading, else 0.",
+        ("node",),
+        _target_up,
+    ),
+    Family(
+        "perwatt_aggregator_target_scrape_duration_seconds",
+        "gauge",
+        "How long the latest scrape of this agent took, in seconds.",
+        ("node",),
+        _target_seconds,
+    ),
+    Family(
+        "perwatt_aggregator_target_failures_total",
+        "counter",
+        "Failed scrapes of this agent since the aggregator started, by reason.",
+        ("node", "reason"),
+        _target_failures,
+        {"reason": FAILURES},
+    ),
+)

@@ -1,0 +1,75 @@
+"""The OpenAPI document: FastAPI's paths and parameters, with schemas made from the answers themselves."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from perwatt_aggregator.api.problems import MEDIA_TYPE
+from perwatt_aggregator.schema.compute import Compute
+from perwatt_aggregator.schema.efficiency import Efficiency
+from perwatt_aggregator.schema.events import Events
+from perwatt_aggregator.schema.facility import Facilities
+from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
+from perwatt_aggregator.schema.ledger import Ledger
+from perwatt_aggregator.schema.problem import Problem
+
+_REF = "#/components/schemas/{name}"
+_ANSWERS = (
+    Efficiency,
+    Facilities,
+    Ledger,
+    Compute,
+    Nodes,
+    Gpus,
+    Workloads,
+    Events,
+    Problem,
+)
+_PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}
+
+Responses = dict[int | str, dict[str, Any]]
+
+PROBLEMS: Responses = {
+    405: {"description": "Only GET is answered here.", "content": {MEDIA_TYPE: _PROBLEM}},
+    422: {"description": "A parameter cannot be used.", "content": {MEDIA_TYPE: _PROBLEM}},
+    500: {"description": "The aggregator failed to answer.", "content": {MEDIA_TYPE: _PROBLEM}},
+    "default": {"description": "Any other error.", "content": {MEDIA_TYPE: _PROBLEM}},
+}
+
+
+def answers_with(answer: type[msgspec.Struct], example: object = None) -> Responses:
+    """What an operation answers whose body is *answer*."""
+    content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=answer.__name__)}}
+    if example is not None:
+        content["example"] = msgspec.to_builtins(example)
+    summary = (answer.__doc__ or "").strip()
+    return {200: {"description": summary, "content": {"application/json": content}}, **PROBLEMS}
+
+
+def answers_text(description: str, *media_types: str) -> Responses:
+    """What an operation answers whose body is text."""
+    content = {media_type: {"schema": {"type": "string"}} for media_type in media_types}
+    return {200: {"description": description, "content": content}, **PROBLEMS}
+
+
+def install(app: FastAPI) -> None:
+    """Let *app* show a document that holds the answers' own schemas."""
+
+    def document() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = get_openapi(
+                title=app.title,
+                version=app.version,
+                summary=app.summary,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            _, schemas = msgspec.json.schema_components(_ANSWERS, ref_template=_REF)
+            found["components"] = {"schemas": schemas}
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's own way to extend the document

@@ -1,0 +1,52 @@
+"""Every error of the API as RFC 9457 has it: application/problem+json."""
+
+from http import HTTPStatus
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from perwatt_aggregator.schema.problem import FieldProblem, Problem
+
+MEDIA_TYPE = "application/problem+json"
+
+_HINTS = {
+    404: "There is nothing here; /openapi.json lists all that there is.",
+    405: "This is answered to GET only.",
+}
+
+
+def install(app: FastAPI) -> None:
+    """Let *app* answer all its errors as problems."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(Exception, _internal)
+
+
+def problem(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
+    """Answer with a problem."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    return Response(msgspec.json.encode(body), status, media_type=MEDIA_TYPE)
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = problem(error.status_code, _HINTS.get(error.status_code, str(error.detail)))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = tuple(
+        FieldProblem(".".join(map(str, one["loc"][1:])), str(one["msg"])) for one in error.errors()
+    )
+    named = ", ".join(sorted({one.parameter for one in errors}))
+    return problem(422, f"These parameters cannot be used: {named}.", errors)
+
+
+async def _internal(_: Request, __: Exception) -> Response:
+    # The server logs what it was.
+    return problem(500, "The aggregator failed to answer; its log says why.")

@@ -1,0 +1,74 @@
+"""A node's board joules by owner and leaf: whatever the boards took is in exactly one of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution import leaves
+from perwatt_aggregator.window.window import GpuWindow, NodeWindow, StateJoules, WorkWindow
+
+ACTIVE = leaves.ACTIVE.name
+"""Joules while a workload served, before it is judged what of them was of use."""
+# What sums of joules are off by, for nothing but being sums.
+_DUST = 1e-12
+
+Leaves = dict[str, float]
+WorkKey = tuple[str, str]
+"""A workload and one of its models."""
+
+
+class BoardLeaves(Struct, frozen=True):
+    """The joules by leaf of each workload and GPU (`works`), and of what no workload was given (`rest`)."""
+
+    works: dict[tuple[WorkKey, str], Leaves]
+    rest: dict[str, Leaves]
+
+
+def board_leaves(window: NodeWindow) -> BoardLeaves:
+    """
+    Divide all that the boards of *window* took.
+
+    What was not handed out waits for those who hold the GPU, in proportion to what each was given, or
+    for nobody in particular where nobody holds it.
+    """
+    holders: dict[str, list[WorkWindow]] = defaultdict(list)
+    for work in window.works:
+        for gpu in work.joules:
+            holders[gpu].append(work)
+    works = {
+        (_key(work), gpu): _of_state(joules, work.has_served)
+        for work in window.works
+        for gpu, joules in work.joules.items()
+    }
+    rest: dict[str, Leaves] = {}
+    for board in window.gpus:
+        nobodys = {leaves.UNALLOCATED: board.unallocated_joules, leaves.UNKNOWN: board.unknown_joules}
+        own = [works[_key(work), board.gpu] for work in holders[board.gpu]]
+        _let_wait(_waiting(board, own), own or [nobodys])
+        rest[board.gpu] = nobodys
+    return BoardLeaves(works, rest)
+
+
+def _key(work: WorkWindow) -> WorkKey:
+    return work.workload, work.model
+
+
+def _of_state(joules: StateJoules, has_served: bool) -> Leaves:
+    resting = leaves.IDLE if has_served else leaves.ALLOCATED_EMPTY
+    return {ACTIVE: joules.active, resting: joules.idle, leaves.LOADING: joules.loading}
+
+
+def _waiting(board: GpuWindow, own: Iterable[Leaves]) -> float:
+    """What the board took less all that was handed out."""
+    if board.energy_joules is None:
+        return 0.0
+    waiting = board.energy_joules - board.unattributed_joules - sum(sum(one.values()) for one in own)
+    return waiting if abs(waiting) > _DUST * board.energy_joules else 0.0
+
+
+def _let_wait(waiting: float, owners: list[Leaves]) -> None:
+    given = [sum(one.values()) for one in owners]
+    total = sum(given)
+    for one, joules in zip(owners, given, strict=True):
+        one[leaves.WAITING] = waiting * (joules / total if total else 1.0 / len(owners))

@@ -1,0 +1,71 @@
+"""
+From board joules to the node at the wall, and from there to the facility.
+
+A node's joules beyond its boards go to its GPUs in proportion to their board joules, so one factor a
+node says it all. PUE multiplies joules at the node, once, and never those of a board.
+"""
+
+from msgspec import Struct
+
+from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.readings.sample import MODEL
+from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
+from perwatt_aggregator.window.window import MeterWindow, NodeWindow
+
+
+class NodeFactor(Struct, frozen=True):
+    """
+    Node joules per board joule of one node, and how that is known.
+
+    `ratio` is None where it cannot be known; then `reasons` says why. `coverage_ratio` is that of
+    the node's meter, `refresh_seconds` how far apart its readings are, `uncertainty_ratio` by how much
+    it may be off. `is_measured` tells a meter of this node alone, and at the wall, from all else.
+    """
+
+    ratio: float | None
+    provenance: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    coverage_ratio: float = 1.0
+    uncertainty_ratio: float | None = None
+    refresh_seconds: float = 0.0
+    is_measured: bool = False
+
+
+def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: UncertaintyConfig) -> NodeFactor:
+    """Measured where the node has a meter, else the configured overhead as an estimate, else nothing."""
+    if window.meter is not None:
+        return _measured(window.meter, window, uncertainty)
+    if facility.node_overhead is not None:
+        boards = uncertainty.of(source for gpu in window.gpus for source in gpu.sources)
+        off_by = combined(uncertainty.of(("node_overhead",)), boards)
+        return NodeFactor(facility.node_overhead.ratio, ("estimated",), uncertainty_ratio=off_by)
+    return NodeFactor(None, reasons=("no_node_meter",))
+
+
+def board_watts(window: NodeWindow) -> float | None:
+    """The mean power of all boards of a node; None where it has none that was measured."""
+    joules = [gpu.energy_joules for gpu in window.gpus if gpu.energy_joules is not None]
+    return sum(joules) / window.seconds if joules else None
+
+
+def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyConfig) -> NodeFactor:
+    boards = meter.board_joules
+    reasons = ["too_few_meter_refreshes"] if meter.too_few_refreshes else []
+    if meter.source_changed:
+        reasons.append("source_changed")
+    if meter.energy_joules < boards:
+        reasons.append("node_meter_below_boards")
+    if not boards and window.gpus:
+        reasons.append("no_energy")
+    # A power meter's joules are integrated; a model is no meter.
+    provenance = {"estimated" if source == MODEL else "integrated" for source in meter.sources}
+    covered = meter.covered_seconds + meter.slack_seconds
+    return NodeFactor(
+        meter.energy_joules / boards if boards else None,
+        tuple(sorted(provenance)),
+        tuple(reasons),
+        min(1.0, covered / window.nominal_seconds),
+        None if window.backend == "simulated" else uncertainty.of(meter.sources),
+        meter.period_seconds or 0.0,
+        MODEL not in meter.sources,
+    )

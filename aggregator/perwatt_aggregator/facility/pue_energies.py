@@ -1,0 +1,161 @@
+"""Where the two energies of a live PUE come from: a meter, or the meters of the nodes themselves."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from perwatt_agent.meters.meter import Meter, MeterFailure
+from perwatt_aggregator.facility.history import EnergyHistory
+from perwatt_aggregator.facility.meter_track import Interval, MeterTrack, Plausible
+from perwatt_aggregator.readings.agent import Agent
+from perwatt_aggregator.readings.sample import MODEL, NODE_COVERED, NODE_ENERGY, NodeSample
+from perwatt_aggregator.schema.facility import SourceName
+
+NODES_SECONDS = 10.0
+_UNCOVERED_RATIO = 0.05
+
+
+class MeteredEnergy:
+    """The energy of one meter, as an `Asked`."""
+
+    def __init__(self, name: SourceName, meter: Meter, period_seconds: float) -> None:
+        self.name: SourceName = name
+        self.interval_seconds = meter.interval_seconds
+        self._history = EnergyHistory(period_seconds)
+        self._meter = meter
+        self._track = MeterTrack()
+
+    @property
+    def histories(self) -> Sequence[EnergyHistory]:
+        return (self._history,)
+
+    async def ask(self) -> None:
+        for sample in await self._meter.read():
+            if sample.scope == "node":
+                _add(self._history, self._track.add(sample))
+
+
+class SharedEnergy(Protocol):
+    """A meter that several nodes hang on. `gained_after` tells what it measured since an instant."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def answers(self) -> bool: ...
+
+    def is_over(self, node: str) -> bool: ...
+
+    def gained_after(self, seconds: float) -> Iterable[Interval]: ...
+
+
+class NodesEnergy:
+    """
+    The energy of all *nodes* of a facility, as an `Asked`.
+
+    Nodes that hang on one of the meters in *shared* are measured by it, all together, for a sum needs no
+    split; each other one by its own meter at the wall. All that hangs on them must be of the facility.
+    """
+
+    def __init__(
+        self,
+        name: SourceName,
+        nodes: Sequence[Agent],
+        period_seconds: float,
+        shared: Sequence[SharedEnergy] = (),
+    ) -> None:
+        self.name: SourceName = name
+        self.interval_seconds = NODES_SECONDS
+        self._shared = [(meter, EnergyHistory(period_seconds)) for meter in shared]
+        self._nodes = [
+            (node, _NodeTrack(), EnergyHistory(period_seconds))
+            for node in nodes
+            if not any(meter.is_over(node.target.node) for meter in shared)
+        ]
+
+    @property
+    def histories(self) -> Sequence[EnergyHistory]:
+        return (*(history for _, history in self._shared), *(history for _, _, history in self._nodes))
+
+    async def ask(self) -> None:
+        for meter, history in self._shared:
+            begun = history.last_seconds
+            _add(history, meter.gained_after(float("-inf") if begun is None else begun))
+        for node, track, history in self._nodes:
+            if node.sample is not None:
+                _add(history, track.add(node.sample))
+        self._complain()
+
+    def _complain(self) -> None:
+        """Raises MeterFailure where not all of IT is measured."""
+        silent = [meter.name for meter, _ in self._shared if not meter.answers]
+        if silent:
+            raise MeterFailure("stale", f"the meter {silent[0]} over several nodes gave no reading")
+        unread = [node.target.node for node, _, _ in self._nodes if node.sample is None]
+        if unread:
+            raise MeterFailure("stale", f"of {len(self._nodes)} nodes {len(unread)} gave no reading yet")
+        unmetered = [node.target.node for node, track, _ in self._nodes if not track.is_metered]
+        if unmetered:
+            raise MeterFailure(
+                "absent",
+                f"of {len(self._nodes)} nodes {len(unmetered)} have no meter at the wall ({unmetered[0]}); "
+                "give each one, or set facility.pue.it_meter",
+            )
+
+
+def _add(history: EnergyHistory, gained: Iterable[Interval]) -> None:
+    for one in gained:
+        history.add(one.start_seconds, one.end_seconds, one.joules)
+
+
+class _NodeTrack:
+    """
+    The node's counters, which move when its meter was refreshed.
+
+    That is not when they are looked at: the time that its joules cover may lag behind by one period of
+    the meter, and their mean power holds for the time between two looks.
+    """
+
+    def __init__(self) -> None:
+        self.is_metered = False
+        self._last: tuple[float, dict[str, float], dict[str, float]] | None = None
+        self._plausible = Plausible()
+
+    def add(self, sample: NodeSample) -> Iterator[Interval]:
+        energy, covered = _by_source(sample, NODE_ENERGY), _by_source(sample, NODE_COVERED)
+        self.is_metered = bool(energy)
+        now = sample.monotonic_seconds
+        if self._last is None or _starts_anew(self._last[1], energy):
+            self._last = (now, energy, covered)
+            return
+        since, energy_before, covered_before = self._last
+        joules, seconds = _gain(energy_before, energy), _gain(covered_before, covered)
+        if now <= since or seconds <= 0.0:
+            return
+        self._last = (now, energy, covered)
+        elapsed, watts = now - since, joules / seconds
+        is_whole = elapsed - seconds <= _UNCOVERED_RATIO * elapsed + _period_seconds(sample, energy)
+        if is_whole and self._plausible.believes(watts):
+            yield Interval(since, now, watts * elapsed)
+
+
+def _period_seconds(sample: NodeSample, sources: Iterable[str]) -> float:
+    """How far apart the meter's own readings are; as far as our looks, where it does not say."""
+    return max(sample.meter_periods.get(source, NODES_SECONDS) for source in sources)
+
+
+def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
+    return {
+        counter.part: value
+        for counter, value in sample.counters.items()
+        if counter.name == name and counter.part != MODEL
+    }
+
+
+def _starts_anew(before: dict[str, float], after: dict[str, float]) -> bool:
+    """Whether another meter speaks for the node now, or the agent began again."""
+    return before.keys() != after.keys() or any(after[name] < was for name, was in before.items())
+
+
+def _gain(before: dict[str, float], after: dict[str, float]) -> float:
+    """What was counted since."""
+    return sum(after.get(name, was) - was for name, was in before.items())

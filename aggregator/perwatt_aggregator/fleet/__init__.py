@@ -1,0 +1,1 @@
+"""Fleet: all nodes side by side, their parts grouped and summed."""

@@ -1,0 +1,88 @@
+"""
+What a group's joules cost and emit: each at the price and the carbon intensity of its own facility.
+
+Nothing is added that is not of a kind: neither currencies, nor average and marginal emissions.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.schema.common import CarbonKind
+
+
+class Bill(Struct, frozen=True):
+    """
+    What a group took at the facility, in money and grams; None is what is not known of all of it.
+
+    `energy` and `capital` are amounts of `currency`, capital being the amortisation of its GPUs over
+    their time. `facilities` are those that the group spans.
+    """
+
+    facilities: tuple[FacilityState, ...]
+    currency: str | None
+    energy: float | None
+    capital: float | None
+    carbon_kind: CarbonKind | None
+    grams_co2e: float | None
+    reasons: frozenset[str]
+
+
+def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
+    """Price the parts' joules at the facility, and the time of their GPUs."""
+    views = [fleet.views[part.node] for part in parts]
+    states = [view.facility for view in views]
+    facilities = tuple({state.name: state for state in states}.values())
+    currencies, kinds = _currencies(facilities), _carbon_kinds(facilities)
+    joules = [view.joules_at("facility", part) for view, part in zip(views, parts, strict=True)]
+    return Bill(
+        facilities,
+        currency=currencies.pop() if len(currencies) == 1 else None,
+        energy=_sum(joules, [state.price.per_joule if state.price else None for state in states]),
+        capital=_sum(
+            [part.gpu_seconds for part in parts],
+            [state.capital.per_gpu_second if state.capital else None for state in states],
+        ),
+        carbon_kind=kinds.pop() if len(kinds) == 1 else None,
+        grams_co2e=_sum(joules, [state.carbon.grams_per_joule if state.carbon else None for state in states]),
+        reasons=frozenset(_reasons(facilities)),
+    )
+
+
+def _sum(amounts: Sequence[float | None], rates: Sequence[float | None]) -> float | None:
+    """Amounts at their rates; None where something was taken whose rate is not known, or nothing was."""
+    total: float | None = None
+    for amount, rate in zip(amounts, rates, strict=True):
+        if amount is not None and rate is not None:
+            total = (total or 0.0) + amount * rate
+        elif amount:
+            return None
+    return total
+
+
+def _reasons(facilities: Sequence[FacilityState]) -> Iterator[str]:
+    """What keeps the facilities' figures from being added, or must be said where they were."""
+    if len({state.pue for state in facilities}) > 1:
+        yield "several_facilities"
+    if len(_currencies(facilities)) > 1:
+        yield "several_currencies"
+    if len(_carbon_kinds(facilities)) > 1:
+        yield "several_carbon_kinds"
+    for name, known in (
+        ("no_price", [state.price is not None for state in facilities]),
+        ("no_carbon", [state.carbon is not None for state in facilities]),
+    ):
+        if any(known) and not all(known):
+            yield name
+
+
+def _currencies(facilities: Sequence[FacilityState]) -> set[str]:
+    prices = {state.price.currency for state in facilities if state.price is not None}
+    return prices | {state.capital.currency for state in facilities if state.capital is not None}
+
+
+def _carbon_kinds(facilities: Sequence[FacilityState]) -> set[CarbonKind]:
+    return {state.carbon.kind for state in facilities if state.carbon is not None}

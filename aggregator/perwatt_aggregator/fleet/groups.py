@@ -1,0 +1,95 @@
+"""All nodes side by side, and their parts gathered into groups."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.parts import Part, unreachable
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.schema.common import AnyDimension
+
+# What belongs to no workload still has a place: its node and its GPU.
+_PLACES: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
+
+
+class Group(Struct, frozen=True):
+    """
+    Parts that go by the same labels.
+
+    `is_rest` when none of them is anybody's work; `has_whole_groups` when no engine that spans
+    several workloads has a member outside.
+    """
+
+    labels: dict[str, str | None]
+    parts: tuple[Part, ...]
+    is_rest: bool
+    has_whole_groups: bool
+
+
+class Fleet:
+    """The parts of all nodes, grouped by the dimensions in *by*."""
+
+    def __init__(self, views: Iterable[NodeView], by: Sequence[AnyDimension]) -> None:
+        self.views = {view.node: view for view in views}
+        self._by = by
+        self._parts = [part for view in self.views.values() for part in self._of(view)]
+        self._members: dict[str, int] = {}
+        models: dict[str, set[str]] = {}
+        known: set[str] = set()
+        for part in self._parts:
+            if part.group:
+                self._members[part.group] = self._members.get(part.group, 0) + 1
+                if part.model:
+                    models.setdefault(part.group, set()).add(part.model)
+                if part.known:
+                    known.add(part.group)
+        self._models = {group: names.pop() for group, names in models.items() if len(names) == 1}
+        self._known_groups = known
+
+    def is_known(self, part: Part) -> bool:
+        """Whether it is known what was done with the part's joules, by itself or by its group."""
+        return part.known or part.group in self._known_groups
+
+    def groups(self) -> tuple[Group, ...]:
+        """The groups in order of their labels, what has none at the end."""
+        gathered: dict[tuple[str, ...], list[Part]] = {}
+        for part in self._parts:
+            if (
+                part.workload
+                or _PLACES.issuperset(self._by)
+                or part.meter_joules
+                or any(part.leaves.values())
+            ):
+                gathered.setdefault(self._key(part), []).append(part)
+        keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
+        return tuple(self._group(key, gathered[key]) for key in keys)
+
+    def _of(self, view: NodeView) -> tuple[Part, ...]:
+        if view.parts is not None:
+            return view.parts.by_gpu if "gpu" in self._by else view.parts.whole
+        # A node that is out of reach is missed by the whole and by itself; whose work it did is unknown.
+        return (unreachable(view.node, view.gpus),) if {"facility", "node"}.issuperset(self._by) else ()
+
+    def _key(self, part: Part) -> tuple[str, ...]:
+        return tuple(self._label(part, dimension) for dimension in self._by)
+
+    def _label(self, part: Part, dimension: AnyDimension) -> str:
+        if dimension == "facility":
+            return self.views[part.node].facility.name
+        if dimension == "model" and not part.model:
+            # The followers of an engine over several nodes have no page that names the model.
+            return self._models.get(part.group, "")
+        label: str = getattr(part, dimension)
+        return label
+
+    def _group(self, key: tuple[str, ...], parts: list[Part]) -> Group:
+        members: dict[str, int] = {}
+        for part in parts:
+            if part.group:
+                members[part.group] = members.get(part.group, 0) + 1
+        return Group(
+            labels={dimension: value or None for dimension, value in zip(self._by, key, strict=True)},
+            parts=tuple(parts),
+            is_rest=not _PLACES.issuperset(self._by) and not any(part.workload for part in parts),
+            has_whole_groups=all(self._members[group] == count for group, count in members.items()),
+        )

@@ -1,0 +1,96 @@
+"""Node: one agent with its facility, and its windows, computed once for each new reading."""
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.parts import NodeParts, node_parts
+from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.readings.agent import Agent, Target
+from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
+from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.readings.sample import NodeSample
+from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
+from perwatt_aggregator.window.measure import node_window
+from perwatt_aggregator.window.window import NodeWindow
+
+# A window that was asked for within this many readings is kept current, so that asking again is cheap.
+_WARM_ROWS = 12
+_MAX_WARM_WINDOWS = 8
+
+
+class _Kept(Struct, frozen=True):
+    asked_row: int
+    window: NodeWindow | None
+    parts: NodeParts | None
+
+
+class Node(Agent):
+    """An agent as a node of the fleet; each reading renews the windows that are asked for."""
+
+    def __init__(
+        self,
+        target: Target,
+        ring: NodeRing,
+        facility: FacilityConfig,
+        uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+        objectives: Objectives = NO_OBJECTIVES,
+    ) -> None:
+        super().__init__(target, ring, objectives)
+        self.facility = facility
+        self._uncertainty = uncertainty
+        self._kept: dict[float, _Kept] = {}
+
+    def add(self, sample: NodeSample, unix_seconds: float) -> bool:
+        """Take in a reading, and keep the windows current. Raises TooManySeries."""
+        is_new = super().add(sample, unix_seconds)
+        if is_new:
+            self._keep_warm()
+        return is_new
+
+    def window(self, seconds: float, now: float) -> NodeWindow | None:
+        """The last *seconds* of readings; None when the newest is older than that."""
+        age = self.age_seconds(now)
+        return None if age is None or age >= seconds else self._at(seconds).window
+
+    def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
+        """How the node looks over the last *seconds*, during which *facility* held."""
+        age = self.age_seconds(now)
+        gpus = len(self.sample.gpus) if self.sample else 0
+        if age is None or age >= seconds:
+            return NodeView(self.target.node, age_seconds=age, gpus=gpus, facility=facility)
+        hidden_seconds = max(0.0, age - self.ring.gap_seconds)
+        return NodeView(
+            node=self.target.node,
+            parts=self._at(seconds).parts,
+            age_seconds=age,
+            fresh_ratio=1.0 - hidden_seconds / seconds,
+            stale=self.is_stale(now),
+            gpus=gpus,
+            facility=facility,
+        )
+
+    def _at(self, seconds: float) -> _Kept:
+        kept = self._kept.get(seconds)
+        row = self.ring.last_row
+        if kept is None or kept.asked_row != row:
+            window, parts = self._compute(seconds) if kept is None else (kept.window, kept.parts)
+            kept = self._kept[seconds] = _Kept(row, window, parts)
+            if len(self._kept) > _MAX_WARM_WINDOWS:
+                del self._kept[next(iter(self._kept))]
+        return kept
+
+    def _keep_warm(self) -> None:
+        """Compute the windows anew that are still asked for, and forget the others."""
+        row = self.ring.last_row
+        self._kept = {
+            seconds: _Kept(kept.asked_row, *self._compute(seconds))
+            for seconds, kept in self._kept.items()
+            if 0 <= row - kept.asked_row <= _WARM_ROWS
+        }
+
+    def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
+        window = node_window(self.ring, seconds, self.objectives)
+        if window is None:
+            return None, None
+        return window, node_parts(self.target.node, window, self.facility, self._uncertainty)

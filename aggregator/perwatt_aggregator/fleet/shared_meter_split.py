@@ -1,0 +1,84 @@
+"""
+A meter over several nodes, split by their board joules: an estimate, for no node's rest is like another's.
+
+A node's own meter at the wall comes first, then its share of a shared one, then a node built from its
+parts, then a stated overhead, then nothing.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
+
+from perwatt_aggregator.attribution.node_factor import NodeFactor
+from perwatt_aggregator.facility.shared_meter import SharedReading
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
+from perwatt_aggregator.window.meters import MIN_METER_REFRESHES
+
+
+def with_share(
+    views: Iterable[NodeView], reading: SharedReading, seconds: float, uncertainty: UncertaintyConfig
+) -> Iterator[NodeView]:
+    """
+    Return the nodes under one meter, with their shares of what it read over the last *seconds*.
+
+    Those with a meter of their own keep it, and what it showed is no longer there to be shared.
+    """
+    views = tuple(views)
+    sharing = [view for view in views if not _is_measured(view)]
+    boards = [view.parts.board_watts if view.parts else None for view in sharing]
+    factor = _factor(_watts_to_share(reading, views), boards, reading, seconds, uncertainty)
+    for view in views:
+        if (
+            view.parts is None
+            or _is_measured(view)
+            or (factor.ratio is None and view.factor_ratio is not None)
+        ):
+            yield view
+        else:
+            yield replace(view, parts=replace(view.parts, factor=factor))
+
+
+def _factor(
+    watts: float | None,
+    boards: Sequence[float | None],
+    reading: SharedReading,
+    seconds: float,
+    uncertainty: UncertaintyConfig,
+) -> NodeFactor:
+    """Node joules per board joule: the same for all who share."""
+    known = [one for one in boards if one is not None]
+    total = sum(known)
+    if watts is None or len(known) < len(boards) or total <= 0.0:
+        return NodeFactor(None, reasons=("no_node_meter", "shared_meter_incomplete"))
+    reasons = []
+    if reading.refreshes < MIN_METER_REFRESHES:
+        reasons.append("too_few_meter_refreshes")
+    if watts < total:
+        reasons.append("node_meter_below_boards")
+    return NodeFactor(
+        max(0.0, watts) / total,
+        ("estimated",),
+        tuple(reasons),
+        min(1.0, (reading.covered_seconds + reading.period_seconds) / seconds),
+        combined(uncertainty.of((reading.source,)), uncertainty.of(("shared",))),
+        reading.period_seconds,
+    )
+
+
+def _watts_to_share(reading: SharedReading, views: Iterable[NodeView]) -> float | None:
+    """What the meter showed less what nodes with meters of their own took; None where that is not known."""
+    left = reading.watts
+    for view in views:
+        if left is not None and _is_measured(view):
+            left = _less(left, view)
+    return left
+
+
+def _less(watts: float, view: NodeView) -> float | None:
+    boards, ratio = view.parts.board_watts if view.parts else None, view.factor_ratio
+    return None if boards is None or ratio is None else watts - boards * ratio
+
+
+def _is_measured(view: NodeView) -> bool:
+    return view.parts is not None and view.parts.factor.is_measured

@@ -1,0 +1,183 @@
+"""Sums over parts: their energy at a boundary, their work, the time they cover."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.fleet.bill import Bill, bill_of
+from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.fleet.work import Work, _left_out, work_of
+from perwatt_aggregator.schema.common import Boundary, Window
+from perwatt_aggregator.schema.instants import mean_window
+from perwatt_aggregator.validity.uncertainty import of_sum
+
+# A part with too few readings spoils a sum only from this share of it on.
+SPOILING_RATIO = 0.05
+
+
+class Energy(Struct, frozen=True):
+    """Joules at one boundary; those while work was served are None where that is not known."""
+
+    joules: float
+    active_joules: float | None
+    known_joules: float
+    power_watts: float
+
+    @property
+    def idle_joules(self) -> float | None:
+        return None if self.active_joules is None else max(0.0, self.joules - self.active_joules)
+
+
+class Place(Struct, frozen=True):
+    """What holds for a group at one boundary; `uncertainty_ratio` is None where nobody knows."""
+
+    energy: Energy | None
+    coverage_ratio: float
+    uncertainty_ratio: float | None
+    provenance: frozenset[str]
+    reasons: frozenset[str]
+
+
+class Sums(Struct, frozen=True):
+    """One group, summed once for all boundaries; of its nodes' gaps and ages the worst."""
+
+    group: Group
+    work: "Work"
+    window: Window | None
+    places: dict[Boundary, Place]
+    bill: Bill
+    largest_gap_seconds: float | None
+    age_seconds: float | None
+    reasons: frozenset[str]
+
+
+def sums_of(group: Group, fleet: Fleet) -> Sums:
+    """Sum the parts of *group*."""
+    views = [fleet.views[node] for node in {part.node for part in group.parts}]
+    reached = [view.parts for view in views if view.parts is not None]
+    board_sources = frozenset(source for part in group.parts for source in part.provenance)
+    if _is_estimated(group.parts, fleet):
+        board_sources |= {"estimated"}
+    node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
+    node_reasons = frozenset[str]().union(*(parts.factor.reasons for parts in reached))
+    facility_reasons = node_reasons.union(*(view.facility.reasons for view in views))
+    return Sums(
+        group=group,
+        work=work_of(group.parts),
+        window=mean_window((part.start_unix, part.end_unix, part.weight) for part in group.parts),
+        places={
+            "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
+            "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
+            "facility": _place(group.parts, fleet, "facility", node_sources, facility_reasons),
+        },
+        bill=bill_of(group.parts, fleet),
+        largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
+        age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
+        reasons=frozenset(_reasons(group, views)),
+    )
+
+
+def _is_estimated(parts: Sequence[Part], fleet: Fleet) -> bool:
+    """Whether *parts* have some, but not all, of a GPU whose division is an estimate."""
+    estimated = {(part.node, gpu) for part in parts for gpu in part.estimated_gpus}
+    nodes = [fleet.views[node].parts for node in {node for node, _ in estimated}]
+    others = (part for node in nodes if node is not None for part in node.whole)
+    return _owners(estimated, parts) != _owners(estimated, others)
+
+
+def _owners(gpus: Collection[tuple[str, str]], parts: Iterable[Part]) -> set[tuple[str, str, str, str]]:
+    return {
+        (part.node, gpu, part.workload, part.model)
+        for part in parts
+        for gpu in part.gpus
+        if (part.node, gpu) in gpus
+    }
+
+
+def _place(
+    parts: Sequence[Part],
+    fleet: Fleet,
+    boundary: Boundary,
+    provenance: frozenset[str],
+    reasons: frozenset[str],
+) -> Place:
+    coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
+    energy = _energy(parts, fleet, boundary)
+    off_by = None if energy is None else of_sum(_terms(parts, fleet, boundary))
+    return Place(energy, coverage_ratio, off_by, provenance, reasons)
+
+
+def _terms(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Iterator[tuple[float, float | None]]:
+    """Each part's joules at *boundary*, and by how much they may be off."""
+    for part in parts:
+        view = fleet.views[part.node]
+        yield view.joules_at(boundary, part) or 0.0, view.uncertainty_at(boundary, part)
+
+
+def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
+    """What must be said of a group at any boundary."""
+    for part in group.parts:
+        yield from part.reasons
+    if any(part.counts and part.counts.known for part in _left_out(group.parts)):
+        yield "tokens_uncovered"
+    if any(view.stale for view in views):
+        yield "stale"
+    if not all(view.parts.filled for view in views if view.parts is not None):
+        yield "window_not_filled"
+    if _few_readings(group.parts):
+        yield "too_few_readings"
+    if not group.has_whole_groups:
+        yield "shared_group"
+
+
+def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:
+    """
+    Sum the parts' joules at *boundary*.
+
+    None when nothing was measured, and when any of them cannot be had there: a sum that silently
+    lacks one is another quantity.
+    """
+    joules = known = power = 0.0
+    active: float | None = 0.0
+    found = False
+    for part in parts:
+        view = fleet.views[part.node]
+        own = view.joules_at(boundary, part)
+        if own is None:
+            if boundary != "gpu_board" and (part.joules is not None or part.meter_joules is not None):
+                return None
+            continue
+        found = True
+        joules += own
+        known += own if fleet.is_known(part) else 0.0
+        power += own / part.seconds if part.seconds > 0.0 else 0.0
+        ratio = view.ratio_at(boundary)
+        if part.joules is None or part.active_joules is None or ratio is None:
+            active = None
+        elif active is not None:
+            active += part.active_joules * ratio
+    return Energy(joules, active, known, power) if found else None
+
+
+def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
+    """The share of the window that readings cover: the mean over the GPUs behind the parts."""
+    covered = total = 0.0
+    for part in parts:
+        view = views[part.node]
+        ratio = part.coverage_ratio
+        if at_node and view.parts is not None:
+            ratio = min(ratio, view.parts.factor.coverage_ratio)
+        covered += part.weight * ratio * view.fresh_ratio
+        total += part.weight
+    return covered / total if total else 0.0
+
+
+def _few_readings(parts: Iterable[Part]) -> bool:
+    """Whether parts with too few readings are more than a small share."""
+    few = total = 0.0
+    for part in parts:
+        total += part.weight
+        few += part.weight if part.few_readings else 0.0
+    return few > SPOILING_RATIO * total

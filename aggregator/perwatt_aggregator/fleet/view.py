@@ -1,0 +1,76 @@
+"""Node view: one node over a window, and its joules at each boundary."""
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
+from perwatt_aggregator.schema.common import Boundary
+from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
+
+
+class NodeView(Struct, frozen=True):
+    """
+    One node as it is seen now. `parts` is None when it gave no window.
+
+    `fresh_ratio` is the share of the window that is not hidden by the age of its newest reading,
+    `gpus` the number that it last had, and `facility` what holds over the window where it stands.
+    """
+
+    node: str
+    parts: NodeParts | None = None
+    age_seconds: float | None = None
+    fresh_ratio: float = 1.0
+    stale: bool = False
+    gpus: int = 0
+    facility: FacilityState = UNKNOWN
+
+    @property
+    def factor_ratio(self) -> float | None:
+        """Node joules per board joule; None where it cannot be known."""
+        return None if self.parts is None else self.parts.factor.ratio
+
+    def ratio_at(self, boundary: Boundary) -> float | None:
+        """Joules at *boundary* per board joule; None where it cannot be known."""
+        if boundary == "gpu_board":
+            return 1.0
+        beyond = self.plug_ratio(boundary)
+        return None if self.factor_ratio is None or beyond is None else self.factor_ratio * beyond
+
+    def plug_ratio(self, boundary: Boundary) -> float | None:
+        """
+        Joules at *boundary* per joule at the node's plug; None where it cannot be known.
+
+        The one place where a PUE multiplies: whatever goes to the facility goes through here, once.
+        """
+        if boundary == "facility":
+            return None if self.facility.pue is None else self.facility.pue.ratio
+        return 1.0 if boundary == "node" else None
+
+    def joules_at(self, boundary: Boundary, part: Part) -> float | None:
+        """The joules of *part*, one of this node, at *boundary*."""
+        ratio = self.ratio_at(boundary)
+        if part.joules is not None and ratio is not None:
+            return part.joules * ratio
+        beyond = self.plug_ratio(boundary)
+        return None if part.meter_joules is None or beyond is None else part.meter_joules * beyond
+
+    def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
+        """By how much, relative, the joules of *part* at *boundary* may be off; None where nobody knows."""
+        covered = part.coverage_ratio * self.fresh_ratio
+        if boundary == "gpu_board" or self.parts is None:
+            return combined(
+                part.meter_uncertainty_ratio,
+                of_window(part.seconds, part.refresh_seconds, covered),
+                of_alignment(part.seconds, SWEEP_SECONDS / 2.0),
+            )
+        factor = self.parts.factor
+        refresh = max(factor.refresh_seconds, part.refresh_seconds)
+        at_node = combined(
+            factor.uncertainty_ratio,
+            of_window(part.seconds, refresh, min(covered, factor.coverage_ratio)),
+            of_alignment(part.seconds, max(refresh, SWEEP_SECONDS) / 2.0),
+        )
+        if boundary == "node":
+            return at_node
+        pue = self.facility.pue
+        return None if pue is None else combined(at_node, pue.uncertainty_ratio)

@@ -1,0 +1,160 @@
+"""Agents' metrics pages and Snapshots, read into samples."""
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+from perwatt_agent.promparse import PageParser, Series
+from perwatt_agent.snapshot import Histogram, Snapshot
+from perwatt_aggregator.readings.facts import (
+    GPU_FACTS,
+    TENSOR,
+    WORKLOAD_FACTS,
+    gpus_of,
+    workloads_of,
+)
+from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
+from perwatt_aggregator.readings.sample import (
+    BUCKETS,
+    COUNTERS,
+    PIPE_CYCLES,
+    TIME_TO_FIRST_TOKEN,
+    Counter,
+    NodeSample,
+)
+from perwatt_exporter.families.all import ALL
+from perwatt_exporter.family import Family
+from perwatt_exporter.render import format_value
+
+SPARE_SERIES = 256
+_TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
+_BACKEND_INFO = "perwatt_backend_info"
+_BACKEND_UP = "perwatt_backend_up"
+_GPUS = "perwatt_gpus"
+_EVENTS = "perwatt_events_total"
+_METER_PERIOD = "perwatt_node_meter_period_seconds"
+_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PERIOD)
+WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
+
+
+def families(objectives: Objectives) -> tuple[Family[Snapshot], ...]:
+    """The agent's families that hold what is kept; histograms only where there are *objectives*."""
+    wanted = WANTED if objectives else WANTED - BUCKETS
+    return tuple(family for family in ALL if {family.name, f"{family.name}_bucket"} & wanted)
+
+
+class NotAnAgent(Exception):
+    """The page is one of metrics, but no perwatt agent wrote it."""
+
+
+class PageReader:
+    """
+    Reads the pages of one agent, and remembers what their series are from page to page.
+
+    *objectives* say which buckets of latencies are kept.
+    """
+
+    def __init__(self, objectives: Objectives = NO_OBJECTIVES) -> None:
+        self._objectives = objectives
+        # An agent writes each family below its TYPE line, and most of its page is none of ours.
+        heads = {head for family in families(objectives) for head in (family.name, family.stem)}
+        self._parser = PageParser(WANTED, families=heads)
+        self._known: dict[Series, Counter] = {}
+
+    def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
+        """Return what *page* says. Raises PageError or NotAnAgent."""
+        series = self._parser.parse(page)
+        sample = _assemble(series, monotonic_seconds, self._known, self._objectives)
+        # Series come and go with workloads: forget all rather than keep the dead for ever.
+        if len(self._known) > 2 * len(series) + SPARE_SERIES:
+            self._known.clear()
+        return sample
+
+
+def sample_of_snapshot(snapshot: Snapshot, objectives: Objectives = NO_OBJECTIVES) -> NodeSample:
+    """Return what the agent's page of this snapshot says, without a page between."""
+    series = (
+        one
+        for family in families(objectives)
+        for values, value in family.read(snapshot)
+        for one in _series(family.name, dict(zip(family.labels, values, strict=True)), value)
+    )
+    return _assemble(series, snapshot.monotonic_seconds, {}, objectives)
+
+
+def _series(name: str, labels: dict[str, str], value: float | Histogram) -> Iterator[tuple[Series, float]]:
+    if not isinstance(value, Histogram):
+        yield Series(name, tuple(sorted(labels.items()))), float(value)
+        return
+    for bound, count in zip((*value.bounds, math.inf), (*value.at_most, value.count), strict=True):
+        inside = labels | {"le": format_value(bound)}
+        yield Series(f"{name}_bucket", tuple(sorted(inside.items()))), count
+
+
+def _assemble(
+    series: Iterable[tuple[Series, float]],
+    monotonic_seconds: float,
+    known: dict[Series, Counter],
+    objectives: Objectives,
+) -> NodeSample:
+    counters: dict[Counter, float] = {}
+    buckets: dict[Counter, float] = {}
+    facts: dict[str, list[tuple[Series, float]]] = {}
+    for one, value in series:
+        if not math.isfinite(value):
+            continue
+        if one.name in COUNTERS:
+            if value >= 0.0 and (one.name != PIPE_CYCLES or one.label("pipe") == TENSOR):
+                (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
+        else:
+            facts.setdefault(one.name, []).append((one, value))
+    if _TIMESTAMP not in facts:
+        raise NotAnAgent(f"no {_TIMESTAMP} on the page; is this the address of a perwatt agent?")
+    return NodeSample(
+        unix_seconds=facts[_TIMESTAMP][-1][1],
+        monotonic_seconds=monotonic_seconds,
+        backend=next((one.label("backend") for one, _ in facts.get(_BACKEND_INFO, ())), ""),
+        backend_up=any(value == 1.0 for _, value in facts.get(_BACKEND_UP, ())),
+        gpu_states={one.label("state"): int(value) for one, value in facts.get(_GPUS, ())},
+        gpus=gpus_of(facts),
+        workloads=workloads_of(facts),
+        counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
+        # The name of a meter begins with its source.
+        meter_periods={
+            one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
+        },
+        events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
+    )
+
+
+def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:
+    """The buckets next to the objectives of their models, and those that count all requests."""
+    whole: dict[tuple[str, str, str], dict[float, Counter]] = {}
+    for counter in buckets:
+        with suppress(ValueError):
+            if not math.isnan(bound := float(counter.part)):
+                whole.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
+    for (name, _, model), by_bound in whole.items():
+        asked = objectives.of(model)
+        objective = None if asked is None else _objective(asked, name)
+        if objective is not None and math.inf in by_bound:
+            needed = {math.inf, *edges(sorted(by_bound), objective)}
+            yield from (by_bound[bound] for bound in needed if bound is not None)
+
+
+def _objective(asked: SloConfig, name: str) -> float | None:
+    return asked.time_to_first_token if name == TIME_TO_FIRST_TOKEN else asked.time_per_output_token
+
+
+def _counter(series: Series, known: dict[Series, Counter]) -> Counter:
+    counter = known.get(series)
+    if counter is None:
+        labels = dict(series.labels)
+        counter = known[series] = Counter(
+            series.name,
+            labels.get("gpu", ""),
+            labels.get("workload", ""),
+            labels.get("model", ""),
+            labels.get(COUNTERS[series.name], ""),
+        )
+    return counter

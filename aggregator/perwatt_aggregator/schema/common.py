@@ -1,0 +1,41 @@
+"""Vocabulary that all answers share: closed lists of words, and kinds of numbers with their bounds."""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Boundary = Literal["gpu_board", "node", "facility"]
+BOUNDARIES: tuple[Boundary, ...] = get_args(Boundary)
+PueKind = Literal["static", "interim", "live", "category"]
+PUE_KINDS: tuple[PueKind, ...] = get_args(PueKind)
+PriceKind = Literal["flat", "time_of_use", "query"]
+CarbonKind = Literal["average", "marginal"]
+CARBON_KINDS: tuple[CarbonKind, ...] = get_args(CarbonKind)
+CarbonSource = Literal["flat", "file", "query"]
+
+Dimension = Literal["model", "engine", "node", "gpu", "workload", "group"]
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+LedgerDimension = Literal["facility", "node", "model", "workload"]
+LEDGER_DIMENSIONS: tuple[LedgerDimension, ...] = get_args(LedgerDimension)
+AnyDimension = Dimension | LedgerDimension
+Provenance = Literal["counter", "estimated", "integrated", "module", "replay", "simulated"]
+PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
+
+Instant = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"format": "date-time"})]
+Ratio = Annotated[float, Meta(ge=0, le=1)]
+Amount = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+Reasons = Annotated[tuple[str, ...], Meta(description="All that apply, from docs/validity.md.")]
+
+
+class Window(Struct, frozen=True):
+    """
+    From the first to the last reading that counted. Where several sources contribute, each with its
+    own readings, the mean of their first and of their last ones.
+    """
+
+    start: Instant
+    end: Instant
+    seconds: Amount

@@ -1,0 +1,189 @@
+"""Schema of `/v1/efficiency`: tokens, joules, money and carbon of one group at one boundary."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from perwatt_aggregator.schema.common import (
+    SCHEMA_VERSION,
+    Amount,
+    Boundary,
+    CarbonKind,
+    Count,
+    Dimension,
+    Provenance,
+    PueKind,
+    Ratio,
+    Reasons,
+    Window,
+)
+
+
+class Wasted(Struct, frozen=True):
+    """
+    Tokens that took work and that nobody got. Those of aborted and failed requests are part of the
+    output, recomputed ones and rejected drafts are not. Null is what not every engine tells.
+    """
+
+    aborted: Count | None = None
+    error: Count | None = None
+    recomputed: Count | None = None
+    draft_rejected: Count | None = None
+
+
+class Tokens(Struct, frozen=True):
+    """Tokens of the window by kind; null is what not every engine tells."""
+
+    output: Count | None
+    prompt_computed: Count | None
+    prompt_cached: Count | None
+    effective_output: Count | None
+    wasted: Wasted = Wasted()
+
+
+class LatencyBounds(Struct, frozen=True):
+    """
+    An objective, and the bounds of an engine's buckets next to it: 0 where it has none below, null where
+    it has none above. Where the objective is a bound itself, the three are the same.
+    """
+
+    objective_seconds: Amount
+    lower_seconds: Amount
+    upper_seconds: Amount | None
+
+
+class LatencyMet(Struct, frozen=True):
+    """Of so many requests, between `at_least` and `at_most` met their objective."""
+
+    requests: Count
+    at_least: Count
+    at_most: Count
+    bounds: Annotated[tuple[LatencyBounds, ...], Meta(description="One for each objective and engine.")]
+
+
+class Slo(Struct, frozen=True):
+    """
+    Requests that met all objectives of their model, as an interval: `requests` are those that ended,
+    or, where only the time to first token is asked for, those that had it. Two histograms do not tell
+    whether the same requests met both. Null is what an engine has no histogram for.
+    """
+
+    requests: Count | None
+    at_least: Count | None
+    at_most: Count | None
+    share_at_least: Ratio | None
+    share_at_most: Ratio | None
+    time_to_first_token: LatencyMet | None
+    time_per_output_token: LatencyMet | None
+
+
+class Headline(Struct, frozen=True):
+    """
+    The useful unit of the work: `output_tokens`, `prompt_tokens` where no output is made, as in embedding
+    and reranking, or the one unit that jobs count in; null where they count in several.
+    """
+
+    unit: str | None
+    per_joule: Amount | None
+
+
+class Requests(Struct, frozen=True):
+    """Requests that ended in the window by outcome; null is what not every engine tells."""
+
+    ok: Count | None
+    aborted: Count | None
+    error: Count | None
+
+
+class Pue(Struct, frozen=True):
+    """The PUE in use: facility joules per joule at the nodes. One that was not measured has no age."""
+
+    ratio: Annotated[float, Meta(ge=1)]
+    kind: PueKind
+    age_seconds: Amount | None
+
+
+class Charge(Struct, frozen=True):
+    """
+    An amount of money, and its share for a million output tokens and for a request that ended well.
+
+    All are below zero where the price is.
+    """
+
+    amount: float
+    per_million_output_tokens: float | None
+    per_request: float | None
+
+
+class Cost(Struct, frozen=True):
+    """
+    What the window's energy costs at the facility's meter; `capital` is what its GPUs cost over the
+    same time, and `total` both. Those two are null where the capital is not configured.
+    """
+
+    currency: str
+    amount: float
+    per_million_output_tokens: float | None
+    per_request: float | None
+    capital: Charge | None
+    total: Charge | None
+
+
+class Carbon(Struct, frozen=True):
+    """What the window's energy emits; kind says by which carbon intensity."""
+
+    grams_co2e: Amount
+    kind: CarbonKind
+    per_million_output_tokens: Amount | None
+    per_request: Amount | None
+
+
+class EfficiencyItem(Struct, frozen=True):
+    """
+    One group at one boundary: work over energy of the same window, with all that qualifies it.
+
+    `energy_joules` holds all joules, `energy_idle_joules` those in which no workload served (idle,
+    loading, held by nobody). Cost and carbon stand at the facility alone, where energy is paid for.
+    """
+
+    group: dict[str, str | None]
+    boundary: Boundary
+    window: Window | None
+    tokens: Tokens
+    requests: Requests
+    work: dict[str, Amount]
+    energy_joules: Amount | None
+    energy_idle_joules: Amount | None
+    power_watts: Amount | None
+    output_tokens_per_second: Amount | None
+    tokens_per_joule: Amount | None
+    joules_per_token: Amount | None
+    effective_tokens_per_joule: Amount | None
+    tokens_per_joule_active: Amount | None
+    watt_hours_per_million_tokens: Amount | None
+    joules_per_request: Amount | None
+    watt_hours_per_request: Amount | None
+    headline: Headline
+    slo: Annotated[Slo | None, Meta(description="Null where no objective is set for any of the models.")]
+    work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units never add.")]
+    pue: Pue | None
+    cost: Cost | None
+    carbon: Carbon | None
+    coverage_ratio: Ratio
+    explained_ratio: Ratio | None
+    largest_gap_seconds: Amount | None
+    age_seconds: Amount | None
+    relative_uncertainty: Annotated[
+        Amount | None, Meta(description="Standard uncertainty of the energy, and so of each ratio over it.")
+    ]
+    provenance: tuple[Provenance, ...]
+    valid: bool
+    reasons: Reasons
+
+
+class Efficiency(Struct, frozen=True, kw_only=True):
+    """How many tokens a joule bought: one item for each group and boundary."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    by: tuple[Dimension, ...]
+    items: tuple[EfficiencyItem, ...]

@@ -1,0 +1,107 @@
+"""Schema of the inventory answers: nodes, GPUs, workloads."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from perwatt_aggregator.schema.common import (
+    SCHEMA_VERSION,
+    Amount,
+    Count,
+    Instant,
+    Provenance,
+    Ratio,
+    Reasons,
+    Window,
+)
+from perwatt_aggregator.schema.efficiency import Requests, Tokens
+
+
+class NodeItem(Struct, frozen=True):
+    """One configured agent: whether it answers, why not, and what it last showed."""
+
+    node: str
+    url: str
+    up: bool
+    failure: Annotated[str | None, Meta(description="Why the latest scrape failed.")]
+    simulated: bool
+    backend: str | None
+    backend_up: bool | None
+    last_success: Instant | None
+    age_seconds: Amount | None
+    scrape_seconds: Amount | None
+    window: Window | None
+    largest_gap_seconds: Amount | None
+    gpus: dict[str, Count]
+    workloads: Count
+    gpu_power_watts: Amount | None
+    gpu_energy_joules: Amount | None
+    node_power_watts: Amount | None
+    node_energy_joules: Amount | None
+
+
+class Nodes(Struct, frozen=True, kw_only=True):
+    """Every configured agent."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[NodeItem, ...]
+
+
+class GpuItem(Struct, frozen=True):
+    """One GPU: its latest reading, and its energy in the window."""
+
+    gpu: str
+    index: Count | None
+    name: str
+    node: str
+    state: Literal["ok", "lost", "hung", "error", "unknown"]
+    power_watts: Amount | None
+    utilization_ratio: Ratio | None
+    memory_used_bytes: Count | None
+    memory_total_bytes: Count | None
+    window: Window | None
+    energy_joules: Amount | None
+    unattributed_joules: Amount | None
+    provenance: tuple[Provenance, ...]
+    workloads: tuple[str, ...]
+    age_seconds: Amount
+
+
+class Gpus(Struct, frozen=True, kw_only=True):
+    """Every GPU that an agent has shown."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[GpuItem, ...]
+
+
+class WorkloadItem(Struct, frozen=True):
+    """One workload on one node: its work, and its board joules by what it was doing."""
+
+    workload: str
+    node: str
+    model: str | None
+    engine: str | None
+    group: str | None
+    role: str | None
+    up: bool
+    gpus: tuple[str, ...]
+    window: Window | None
+    covered_seconds: Amount
+    tokens: Tokens
+    requests: Requests
+    work: dict[str, Amount]
+    output_tokens_per_second: Amount | None
+    energy_active_joules: Amount | None
+    energy_idle_joules: Amount | None
+    energy_loading_joules: Amount | None
+    power_watts: Amount | None
+    provenance: tuple[Provenance, ...]
+    age_seconds: Amount
+    reasons: Reasons
+
+
+class Workloads(Struct, frozen=True, kw_only=True):
+    """Every workload that an agent has shown."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    items: tuple[WorkloadItem, ...]

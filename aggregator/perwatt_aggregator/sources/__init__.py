@@ -1,0 +1,1 @@
+"""Sources of readings: where samples come from."""

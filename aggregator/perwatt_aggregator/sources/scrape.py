@@ -1,0 +1,191 @@
+"""Ask every agent for its page, each on its own beat; whatever one answers, the others are not concerned."""
+
+import asyncio
+import logging
+import random
+import zlib
+from collections.abc import Awaitable, Callable, Iterable
+
+import aiohttp
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.promparse import PAGE_REASONS, PageError
+from perwatt_aggregator.readings.agent import Agent
+from perwatt_aggregator.readings.page import NotAnAgent, PageReader
+from perwatt_aggregator.readings.ring import TooManySeries
+from perwatt_aggregator.readings.sample import NodeSample
+
+logger = logging.getLogger(__name__)
+
+MAX_PAGE_BYTES = 16 * 1024 * 1024
+MAX_DEADLINE_SECONDS = 10.0
+MIN_DEADLINE_SECONDS = 1.0
+FAILURES = (
+    "unreachable",
+    "timeout",
+    "protocol",
+    "redirect",
+    "http_status",
+    "too_large",
+    "encoding",
+    *PAGE_REASONS,
+    "not_an_agent",
+    "too_many_series",
+    "internal",
+)
+"""Why a scrape fails: all the values there are."""
+
+_HEADERS = {
+    "Accept": "text/plain;version=0.0.4",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "perwatt-aggregator",
+}
+_GZIP = 16 + zlib.MAX_WBITS
+_CHUNK_BYTES = 64 * 1024
+
+
+class ScrapeFailed(Exception):
+    """One scrape brought nothing; `reason` is one of FAILURES."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+Follow = Callable[[Agent, aiohttp.ClientSession], Awaitable[None]]
+
+
+async def _no_more(node: Agent, session: aiohttp.ClientSession) -> None:
+    """A page is all that is asked for."""
+
+
+class Scraper:
+    """
+    Scrapes nodes every `interval_seconds`, each at a phase of its own, until it is stopped.
+
+    After each page that was read, `follow` may ask the node for more.
+    """
+
+    def __init__(
+        self, nodes: Iterable[Agent], interval_seconds: float, clock: Clock, follow: Follow = _no_more
+    ) -> None:
+        self._follow_up = follow
+        self._nodes = tuple(nodes)
+        self._interval_seconds = interval_seconds
+        self._deadline_seconds = min(max(interval_seconds, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start one task a node; must be called on a running loop."""
+        # Bodies are unpacked by hand, so that a small one cannot grow past the limit.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, limit_per_host=0),
+            timeout=aiohttp.ClientTimeout(total=self._deadline_seconds),
+            headers=_HEADERS,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        self._tasks = [
+            asyncio.create_task(self._follow(node, self._session), name=f"scrape {node.target.node}")
+            for node in self._nodes
+        ]
+
+    async def stop(self) -> None:
+        """Cancel all that is under way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _follow(self, node: Agent, session: aiohttp.ClientSession) -> None:
+        reader = PageReader(node.objectives)
+        # The same phase after every restart, and not the same for all.
+        due = self._clock.monotonic() + random.Random(node.target.url).random() * self._interval_seconds
+        while True:
+            await self._clock.sleep_until(due)
+            await self._scrape(node, reader, session)
+            missed = max(0.0, self._clock.monotonic() - due) // self._interval_seconds
+            due += (missed + 1.0) * self._interval_seconds
+
+    async def _scrape(self, node: Agent, reader: PageReader, session: aiohttp.ClientSession) -> None:
+        started = self._clock.monotonic()
+        was_up, before = node.up, node.failure
+        try:
+            page = await fetch(session, node.target.url)
+            fetched = self._clock.monotonic()
+            node.add(_read(reader, page, fetched), self._clock.unix())
+            await self._follow_up(node, session)
+        except ScrapeFailed as failed:
+            node.fail(failed.reason)
+            if failed.reason != before:
+                logger.warning("no reading of %s: %s", node.target.url, failed)
+        except TooManySeries as failed:
+            node.fail("too_many_series")
+            if before != "too_many_series":
+                logger.warning("no reading of %s: %s", node.target.url, failed)
+        except Exception:
+            # One node must not end its own task, nor fail unseen.
+            node.fail("internal")
+            logger.exception("scraping %s failed; please report this", node.target.url)
+        else:
+            if not was_up:
+                logger.info("reading %s", node.target.url)
+        node.scrape_seconds = self._clock.monotonic() - started
+
+
+async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
+    """Return the page at *url*, unpacked. Raises ScrapeFailed; the session's timeout bounds it all."""
+    try:
+        async with session.get(url, allow_redirects=False) as response:
+            if response.status != 200:
+                _refuse_status(response)
+            body = await _body(response)
+            return _unpack(body) if response.headers.get("Content-Encoding") == "gzip" else body
+    except asyncio.TimeoutError as error:
+        raise ScrapeFailed("timeout", "no whole answer in time; is the agent overloaded?") from error
+    except aiohttp.ClientConnectorError as error:
+        raise ScrapeFailed("unreachable", f"{error}; is the agent running there?") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise ScrapeFailed("protocol", f"{type(error).__name__}: {error}"[:300]) from error
+
+
+def _refuse_status(response: aiohttp.ClientResponse) -> None:
+    if 300 <= response.status < 400:
+        raise ScrapeFailed(
+            "redirect", f"it points to {response.headers.get('Location', '')[:200]!r}; name that"
+        )
+    raise ScrapeFailed("http_status", f"the answer has status {response.status}")
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_PAGE_BYTES:
+            raise ScrapeFailed("too_large", f"the page has more than {MAX_PAGE_BYTES} bytes")
+    return bytes(body)
+
+
+def _unpack(body: bytes) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        page = stream.decompress(body, MAX_PAGE_BYTES)
+    except zlib.error as error:
+        raise ScrapeFailed("encoding", f"the page is no gzip: {error}") from error
+    if stream.unconsumed_tail:
+        raise ScrapeFailed("too_large", f"the unpacked page has more than {MAX_PAGE_BYTES} bytes")
+    return page
+
+
+def _read(reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:
+    try:
+        return reader.read(page, monotonic_seconds)
+    except PageError as error:
+        raise ScrapeFailed(error.reason, str(error)) from error
+    except NotAnAgent as error:
+        raise ScrapeFailed("not_an_agent", str(error)) from error

@@ -1,0 +1,1 @@
+"""Windows: what each counter of one node increased by between two of its readings."""

@@ -1,0 +1,214 @@
+"""Workload windows: counts and joules of each workload and model, between the same two settlements."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from perwatt_aggregator.readings.facts import WorkloadFacts
+from perwatt_aggregator.readings.growth import Growth
+from perwatt_aggregator.readings.objectives import Objectives
+from perwatt_aggregator.readings.sample import (
+    BUCKETS,
+    EFFECTIVE_TOKENS,
+    ENGINE_FLOPS,
+    OUTPUT_TOKENS,
+    PROMPT_TOKENS,
+    REQUESTS,
+    WASTED_TOKENS,
+    WORK,
+    WORKLOAD_COVERED,
+    WORKLOAD_ENERGY,
+    Counter,
+    NodeSample,
+)
+from perwatt_aggregator.window.request_ends import blurs
+from perwatt_aggregator.window.slo import slo_reasons, slo_window
+from perwatt_aggregator.window.window import Counts, GpuWindow, SloWindow, StateJoules, WorkWindow
+
+# What sums of many joules may be off by.
+NEGLIGIBLE_JOULES = 1e-3
+# What a workload counts for each of its models.
+_OF_MODELS = (
+    OUTPUT_TOKENS,
+    PROMPT_TOKENS,
+    EFFECTIVE_TOKENS,
+    REQUESTS,
+    WASTED_TOKENS,
+    ENGINE_FLOPS,
+    *BUCKETS,
+)
+
+
+def work_windows(growth: Growth, sample: NodeSample, objectives: Objectives) -> Iterator[WorkWindow]:
+    """One window for each workload and model that was read twice."""
+    energy: dict[tuple[str, str], list[Counter]] = {}
+    counts: dict[tuple[str, str], list[Counter]] = {}
+    for counter in growth.of(WORKLOAD_ENERGY):
+        energy.setdefault((counter.workload, counter.model), []).append(counter)
+    for name in _OF_MODELS:
+        for counter in growth.of(name):
+            counts.setdefault((counter.workload, counter.model), []).append(counter)
+    models = _models(growth, sample)
+    for counter in growth.of(WORK):
+        model = models.get(counter.workload, "")
+        counts.setdefault((counter.workload, model), []).append(counter)
+    for key in sorted(energy.keys() | counts.keys()):
+        reader = _WorkReader(growth, sample, objectives, *key)
+        work = reader.window(energy.get(key, []), counts.get(key, []))
+        if work is not None:
+            yield work
+
+
+def without_ended(works: Iterable[WorkWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkWindow]:
+    """Leave out workloads that ended before the window: nothing moved, and no joule waits for them."""
+    waiting = {gpu.gpu for gpu in gpus if gpu.waiting_joules > NEGLIGIBLE_JOULES}
+    for work in works:
+        moved = work.covered_seconds or any(work.counts.work.values())
+        if work.up or moved or not waiting.isdisjoint(work.joules):
+            yield work
+
+
+def _models(growth: Growth, sample: NodeSample) -> dict[str, str]:
+    """The model by which each workload's joules are counted now: other work goes by it too."""
+    models: dict[str, str] = {}
+    for counter in growth.of(WORKLOAD_ENERGY):
+        if counter in sample.counters or counter.workload not in models:
+            models[counter.workload] = counter.model
+    return models
+
+
+class _WorkReader:
+    """Reads the window of one workload and model; `_clock` counts the time that tokens and joules cover."""
+
+    def __init__(
+        self, growth: Growth, sample: NodeSample, objectives: Objectives, workload: str, model: str
+    ) -> None:
+        self._growth = growth
+        self._ring = growth.ring
+        self._sample = sample
+        self._objective = objectives.of(model)
+        self._workload = workload
+        self._model = model
+        self._facts = sample.workloads.get(workload)
+        self._clock = Counter(WORKLOAD_COVERED, workload=workload)
+
+    def window(self, energy: Sequence[Counter], counts: Sequence[Counter]) -> WorkWindow | None:
+        """The window; None where nothing of it was read twice."""
+        growth, facts = self._growth, self._facts or WorkloadFacts(self._workload)
+        covered = growth.increase(self._clock)
+        if covered is None or not any(growth.increase(one) is not None for one in (*energy, *counts)):
+            return None
+        start = self._ring.settled_row(self._clock, growth.first)
+        end = self._ring.settled_row(self._clock, growth.last)
+        settlement = self._ring.settlements.get(self._workload)
+        joules = self._state_joules(energy)
+        slo = self._slo(counts)
+        return WorkWindow(
+            workload=self._workload,
+            model=self._model,
+            engine=facts.engine,
+            group=facts.group,
+            up=facts.up,
+            has_served=self._has_served(),
+            start_unix=self._start(start),
+            end_unix=self._ring.unix(end),
+            covered_seconds=covered,
+            slack_seconds=settlement.step_seconds if settlement and covered else 0.0,
+            settlements=self._ring.moves(self._clock, growth.first, growth.last),
+            counts=self._counts(counts, slo),
+            joules=joules,
+            reasons=(*self._reasons(joules, counts), *slo_reasons(slo)),
+            missing_gpus=facts.missing_gpus,
+            estimated_gpus=facts.estimated_gpus,
+        )
+
+    def _slo(self, counts: Sequence[Counter]) -> SloWindow | None:
+        """Its requests against the objectives of its model; what makes no output has none."""
+        growth = self._growth
+        if self._objective is None or not any(counter.name == OUTPUT_TOKENS for counter in counts):
+            return None
+        most_running = self._ring.most_running(self._workload, growth.first, growth.last)
+        return slo_window(self._objective, growth, counts, most_running)
+
+    def _has_served(self) -> bool:
+        """Whether it was ever active, in its agent's whole account of it."""
+        columns = self._ring.columns
+        return any(
+            columns[counter].raw > 0.0
+            for counter in self._growth.of(WORKLOAD_ENERGY)
+            if counter.workload == self._workload and counter.part == "active"
+        )
+
+    def _start(self, settled_row: int) -> float:
+        """
+        From when on the joules of a workload are counted: its last settlement before the window, if
+        it kept the workload waiting, else the window's own start.
+        """
+        start, settled = self._ring.unix(self._growth.first), self._ring.unix(settled_row)
+        return settled if start - settled > self._ring.gap_seconds else start
+
+    def _reasons(self, joules: Mapping[str, StateJoules], counts: Sequence[Counter]) -> Iterator[str]:
+        growth, facts = self._growth, self._facts
+        if facts is None or not facts.up:
+            yield "engine_unreachable"
+        gpus = [self._sample.gpus[gpu] for gpu in joules if gpu in self._sample.gpus]
+        if not all(gpu.up for gpu in gpus) or (facts is not None and facts.missing_gpus):
+            yield "gpus_missing"
+        shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
+        if any(gpu.idle_power_watts is None for gpu in shared):
+            yield "no_baseline"
+        if facts is not None and blurs(
+            self._ring, facts.engine, facts.workload, counts, growth.first, growth.last
+        ):
+            yield "counts_at_request_end"
+        if any(growth.resets(counter) for counter in counts):
+            yield "counter_reset"
+        uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)
+        if any(growth.first < row <= growth.last for row in uncounted):
+            yield "tokens_uncovered"
+
+    def _state_joules(self, energy: Iterable[Counter]) -> dict[str, StateJoules]:
+        by_gpu: dict[str, dict[str, float]] = {}
+        for counter in energy:
+            increase = self._growth.increase(counter)
+            if increase is not None:
+                by_state = by_gpu.setdefault(counter.gpu, {})
+                by_state[counter.part] = increase * self._growth.calibration(counter.gpu)
+        return {
+            gpu: StateJoules(state.get("active", 0.0), state.get("idle", 0.0), state.get("loading", 0.0))
+            for gpu, state in by_gpu.items()
+        }
+
+    def _counts(self, counters: Sequence[Counter], slo: SloWindow | None) -> Counts:
+        found = {
+            (counter.name, counter.part): increase
+            for counter in counters
+            if (increase := self._growth.increase(counter)) is not None
+        }
+        return Counts(
+            output=found.get((OUTPUT_TOKENS, "")),
+            prompt_computed=found.get((PROMPT_TOKENS, "computed")),
+            prompt_cached=found.get((PROMPT_TOKENS, "cached")),
+            effective_output=found.get((EFFECTIVE_TOKENS, "")),
+            requests=_parts_of(REQUESTS, found),
+            wasted=self._whole(WASTED_TOKENS, counters),
+            work=_parts_of(WORK, found),
+            flops_per_gpu=self._whole(ENGINE_FLOPS, counters).get(""),
+            slo=slo,
+        )
+
+    def _whole(self, name: str, counters: Iterable[Counter]) -> dict[str, float]:
+        """
+        What counters of one name grew by, as far as they were read as long as their workload was: some
+        are on the page now and then.
+        """
+        found: dict[str, float] = {}
+        for counter in counters:
+            increase = self._growth.increase(counter)
+            if counter.name == name and increase is not None:
+                clock = Counter(WORKLOAD_COVERED, workload=counter.workload)
+                if self._growth.span(counter) == self._growth.span(clock):
+                    found[counter.part] = increase
+        return found
+
+
+def _parts_of(name: str, found: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    return {part: increase for (one, part), increase in found.items() if one == name}
