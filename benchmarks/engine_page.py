@@ -11,9 +11,10 @@ from contextlib import contextmanager
 import uvloop
 from exporters import Exporter, perwatt, side_by_side
 from harness import MIB, Plan, measured, rss_bytes, wait_until
-from pages import engine_page_100k
 from report import Section, Target, table
 from support.agent import free_port
+
+from pages import engine_page_100k
 
 SETTLE_SECONDS = 4.0
 TOKENS_PER_SECOND = 1000.0

@@ -11,11 +11,12 @@ import uvloop
 from engine_page import growing, served
 from exporters import Exporter, perwatt, process, started
 from harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
-from pages import engine_page_100k, replayed
 from report import Section, Target, table
 from scraping import Scraper
 from scraping import page as get_page
 from support.agent import free_port, get
+
+from pages import engine_page_100k, replayed
 
 AGENTS = 50
 INTERVAL_SECONDS = 5

@@ -1,67 +1,25 @@
 """
 Write the documents that are made from the code; with `--check`, only say which of them are stale.
 
-A further document is one more line in DOCUMENTS and the function that writes it.
+A further document is a file in pages/ and a line in DOCUMENTS.
 """
 
-import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from perwatt.engine_reference import engine_reference
-from perwatt.reference import configuration_reference
-from perwatt_agent.diagnosis.document import document as health_document
-from perwatt_agent.snapshot import Snapshot
-from perwatt_aggregator.compute.document import compute_document
-from perwatt_aggregator.validity.all import document as validity_document
-from perwatt_exporter.families.all import GROUPS
-from perwatt_exporter.family import Family
+from pages import aggregator_metrics, compute, configuration, engines, health, http_api, metrics, validity
 
 DOCS = Path(__file__).parent
-METRICS_INTRODUCTION = """# Metrics of the agent
-
-<!-- Generated from perwatt_exporter/families by `make docs`; do not edit. -->
-
-What `GET /metrics` on port 9836 shows. Everything is in base units, ratios are 0 to 1, and what is not known
-is absent, never 0. `gpu` is a GPU's UUID. Beside these the page shows the process itself: `process_*` and
-`python_info`.
-"""
-
-
-def metrics() -> str:
-    """The agent's metric families, by the file that defines them."""
-    sections = [_metrics_section(name, families) for name, families in GROUPS.items()]
-    return "\n".join([METRICS_INTRODUCTION, *sections])
-
-
-def _metrics_section(name: str, families: tuple[Family[Snapshot], ...]) -> str:
-    title = importlib.import_module(f"perwatt_exporter.families.{name}").__doc__ or ""
-    head = "| name | type | labels | meaning |\n|---|---|---|---|\n"
-    return f"## {name}\n\n{title.strip()}\n\n{head}{''.join(map(_metrics_row, families))}"
-
-
-def _metrics_row(family: Family[Snapshot]) -> str:
-    labels = ", ".join(_label(family, label) for label in family.labels) or "-"
-    return f"| `{family.name}` | {family.kind} | {labels} | {_cell(family.help)} |\n"
-
-
-def _label(family: Family[Snapshot], label: str) -> str:
-    values = family.closed.get(label)
-    return f"`{label}` = {' / '.join(values)}" if values else f"`{label}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", r"\|").replace("\n", " ")
-
-
 DOCUMENTS: dict[str, Callable[[], str]] = {
-    "metrics.md": metrics,
-    "engines.md": engine_reference,
-    "configuration.md": configuration_reference,
-    "validity.md": validity_document,
-    "compute.md": compute_document,
-    "health.md": health_document,
+    "metrics.md": metrics.document,
+    "aggregator-metrics.md": aggregator_metrics.document,
+    "http-api.md": http_api.document,
+    "engines.md": engines.document,
+    "configuration.md": configuration.document,
+    "validity.md": validity.document,
+    "compute.md": compute.document,
+    "health.md": health.document,
 }
 
 

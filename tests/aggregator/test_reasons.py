@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from perwatt_aggregator.validity.all import NAMES, TABLE, document, is_valid, ordered
+from pages.validity import document
+from perwatt_aggregator.validity.all import NAMES, TABLE, is_valid, ordered
 
 
 def test_each_reason_once() -> None:

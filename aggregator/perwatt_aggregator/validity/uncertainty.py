@@ -113,28 +113,3 @@ def of_difference(
     if whole_ratio is None or part_ratio is None or left <= 0.0:
         return None
     return math.hypot(whole * whole_ratio, part * part_ratio) / left
-
-
-def document() -> str:
-    """How uncertainty is found, and the table of classes, as Markdown."""
-    lines = [
-        "## How far a figure may be off",
-        "",
-        "`relative_uncertainty` is a standard uncertainty (one sigma) of the energy, and so of each ratio",
-        "over it: tokens are counted. It is the root of the sum of the squares of",
-        "",
-        "- the **meter's**: the table below, or `uncertainty.meters` of the configuration;",
-        "- the **window's**: its two edges, each within half of the meter's period T, are",
-        "  T / (sqrt(6) x window), and what is not covered (1 - coverage) / sqrt(3);",
-        "- that of **alignment**: half a period / (sqrt(3) x window), for what is not read at one instant;",
-        "- at the facility that of the **PUE**, which /v1/facility shows.",
-        "",
-        "Meters of one class are off together: a sum over nodes is as uncertain as its terms. It is null",
-        "where nothing real was measured. Displays show three significant digits at most, JSON all of them.",
-        "",
-        "| source | standard uncertainty | what it is |",
-        "|---|---|---|",
-    ]
-    lines += [f"| `{one.source}` | {100.0 * one.ratio:g} % | {one.basis} |" for one in TABLE]
-    lines.append(f"| any other | {100.0 * OTHER_RATIO:g} % | |")
-    return "\n".join(lines) + "\n"

@@ -55,7 +55,7 @@ single value can be given in all three ways: `web.listen_address` in the file is
 """
 
 
-def configuration_reference() -> str:
+def document() -> str:
     """The page docs/configuration.md: the rules, then every key with flag, variable, default and meaning."""
     chapters = (
         PROSE.rstrip(),

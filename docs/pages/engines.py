@@ -74,7 +74,7 @@ _FACTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def engine_reference() -> str:
+def document() -> str:
     """The page docs/engines.md: the rules, all engines at a glance, then each with its series and traps."""
     return "\n\n".join([PROSE.rstrip(), "\n".join(_overview()), *map(_chapter, ENGINES)]) + "\n"
 

@@ -6,7 +6,7 @@ from perwatt_aggregator.answers.compute.peaks import TABLE, Board
 PROSE = """\
 # From peak to useful
 
-<!-- Generated from perwatt_aggregator/compute by `make docs`; do not edit. -->
+<!-- Generated from perwatt_aggregator/answers/compute by `make docs`; do not edit. -->
 
 How much of the compute that was bought works together. `GET /v1/compute?window=60s&by=workload` of the
 aggregator answers with a chain for each group (`by` of `workload`, `model`, `node`, or several; `by=` is
@@ -92,7 +92,7 @@ taken for one with a similar name. Peaks marked * are not from a data sheet, and
 """
 
 
-def compute_document() -> str:
+def document() -> str:
     """The prose, then every known GPU with its peaks and where they are from."""
     header = ("GPU", *PRECISIONS, "NVLink", "source")
     lines = [header, tuple("---" for _ in header), *map(_row, TABLE)]

@@ -1,0 +1,27 @@
+"""docs/metrics.md: the metric families of the agent, by the file that defines them."""
+
+import importlib
+
+from pages.metric_tables import table
+from perwatt_agent.snapshot import Snapshot
+from perwatt_exporter.families.all import GROUPS
+from perwatt_exporter.family import Family
+
+INTRODUCTION = """# Metrics of the agent
+
+<!-- Generated from perwatt_exporter/families by `make docs`; do not edit. -->
+
+What `GET /metrics` on port 9836 shows. Everything is in base units, ratios are 0 to 1, and what is not known
+is absent, never 0. `gpu` is a GPU's UUID. Beside these the page shows the process itself: `process_*` and
+`python_info`.
+"""
+
+
+def document() -> str:
+    sections = [_section(name, families) for name, families in GROUPS.items()]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def _section(name: str, families: tuple[Family[Snapshot], ...]) -> str:
+    title = importlib.import_module(f"perwatt_exporter.families.{name}").__doc__ or ""
+    return f"## {name}\n\n{title.strip()}\n\n{table(families)}"
