@@ -28,7 +28,7 @@ from support.rig import ALONE
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint
-from perwatt_agent.snapshot import WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 

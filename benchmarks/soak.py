@@ -26,7 +26,7 @@ from support.fakedepth import create_mig, destroy_mig, enable_mig
 from support.fakenvml import FakeDriver
 from support.rig import Rig
 
-from perwatt_agent.backend import BackendBroken
+from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.pages import Pages
 

@@ -31,8 +31,8 @@ from support.rig import ALONE
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoints import Endpoint
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.sampling.sampler import Sampler
-from perwatt_agent.snapshot import WorkloadInfo
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.readings.page import PageReader

@@ -72,7 +72,7 @@ def packed() -> Iterator[Work]:
 def parse() -> Iterator[Work]:
     """An engine's page of 100 kB."""
     from perwatt_agent.engine.kinds.all import ENGINES
-    from perwatt_agent.promparse import PageParser
+    from perwatt_agent.net.prometheus_text import PageParser
 
     page = engine_page_100k()
     parser = PageParser(next(kind for kind in ENGINES if kind.name == "vllm").families())
@@ -86,8 +86,10 @@ def attribution() -> Iterator[Work]:
     from hand_clock import HandClock
 
     from perwatt_agent.accounting.account import Account
-    from perwatt_agent.readings import EngineSample, GpuSample, Readings
-    from perwatt_agent.snapshot import BackendStatus, GpuInfo, GpuReading, WorkloadInfo
+    from perwatt_agent.facts.gpu import GpuInfo, GpuReading
+    from perwatt_agent.facts.readings import EngineSample, GpuSample, Readings
+    from perwatt_agent.facts.snapshot import BackendStatus
+    from perwatt_agent.facts.workload import WorkloadInfo
 
     clock, account = HandClock(), Account(1.0)
     infos = tuple(GpuInfo(f"GPU-{number}", number, "H100") for number in range(GPUS))

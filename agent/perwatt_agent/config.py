@@ -24,9 +24,9 @@ from perwatt_agent.configfile.loading import Flags, Sound, load
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.engine.kinds.all import engine_names
 from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
-from perwatt_agent.gpufacts import Detail, GpmMode
+from perwatt_agent.facts.gpu_details import Detail, GpmMode
+from perwatt_agent.facts.workload import Role
 from perwatt_agent.meters.config import MetersConfig, check_meters
-from perwatt_agent.snapshot import Role
 
 REPLAY_PREFIX = "replay:"
 

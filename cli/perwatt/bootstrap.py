@@ -12,7 +12,6 @@ from perwatt.errors import CommandError
 from perwatt.metering import build_meters, build_model
 from perwatt.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.backend import Backend
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.discovery.listening import LOOPBACK_HOSTS, LocalPort, LocalReader, Lookout
@@ -20,10 +19,15 @@ from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.gpu_claims import Titles
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.engine.titles import Titles
-from perwatt_agent.feed import Feed
+from perwatt_agent.facts.readings import Readings
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import WorkloadInfo
+from perwatt_agent.gpu.backend import Backend
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.jobs import JobMap
 from perwatt_agent.identity.names import Names
@@ -31,17 +35,14 @@ from perwatt_agent.identity.pods import PodWatch
 from perwatt_agent.identity.tenant import Tenant
 from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.meters.host import HostReader
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options
-from perwatt_agent.readings import Readings
-from perwatt_agent.recording import Recording, RecordingError
-from perwatt_agent.replay import ReplaySource
+from perwatt_agent.recording.recording import Recording, RecordingError
+from perwatt_agent.recording.replay import ReplaySource
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
-from perwatt_agent.snapshot import Snapshot, WorkloadInfo
-from perwatt_agent.state import StateFile
+from perwatt_agent.sampling.workload_feed import Feed
+from perwatt_agent.state.state_file import StateFile
 from perwatt_agent.work.book import WorkBook
 from perwatt_agent.work.feed import WorkFeed
 from perwatt_agent.work.poller import TextfilePoller

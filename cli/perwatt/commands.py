@@ -123,7 +123,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from perwatt import doctor
     from perwatt.metering import build_meters
     from perwatt_agent.clock import SystemClock
-    from perwatt_agent.nvml.backend import NvmlBackend
+    from perwatt_agent.gpu.nvml.backend import NvmlBackend
 
     config = options.agent_config(arguments, os.environ)
     clock = SystemClock()

@@ -11,9 +11,9 @@ from perwatt.bootstrap import build_book, build_sampler
 from perwatt.errors import CommandError
 from perwatt.running import cancelled_by, run, together
 from perwatt.simulated import has_driver, simulated_parts
-from perwatt_agent.backend import BackendBroken
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
+from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_exporter.app import exporter_app
 from perwatt_exporter.listen import ListenError, bind

@@ -13,10 +13,10 @@ from perwatt_agent.discovery.podlist import PodList
 from perwatt_agent.discovery.pods import PodFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature, own_signature
+from perwatt_agent.engine.gpu_claims import Claim
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.own import own_kind
 from perwatt_agent.engine.kinds.row import EngineKind
-from perwatt_agent.engine.titles import Claim
 from perwatt_agent.identity.identifier import Identifier, Pods
 from perwatt_agent.identity.names import Names
 

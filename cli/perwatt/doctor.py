@@ -19,12 +19,12 @@ from perwatt.discovery import claims, configured, signatures, understood
 from perwatt.engine_map import check_engines, check_sight
 from perwatt.findings import Finding
 from perwatt.metering import check_meters
-from perwatt_agent.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.config import AgentConfig, EndpointConfig
 from perwatt_agent.configfile.kinds import host_and_port
-from perwatt_agent.engine.titles import absent_instances, disputes, in_words
+from perwatt_agent.engine.gpu_claims import absent_instances, disputes, in_words
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 from perwatt_exporter.listen import ListenError, bind
 
 DRIVER_SECONDS = 20.0

@@ -13,7 +13,7 @@ from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.sockets import socket_inodes
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
-from perwatt_agent.snapshot import GpuInfo
+from perwatt_agent.facts.gpu import GpuInfo
 
 SEE_ALL = (
     "run as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: for the systemd unit, "

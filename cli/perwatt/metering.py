@@ -7,7 +7,8 @@ from perwatt.errors import CommandError
 from perwatt.findings import Finding
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.hostfacts import NodeModel
+from perwatt_agent.facts.host import NodeModel
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.aside import Aside
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.grace import GraceMeter
@@ -15,7 +16,6 @@ from perwatt_agent.meters.hwmon import HwmonMeter
 from perwatt_agent.meters.ipmi import IpmiMeter
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_agent.meters.rapl import RaplMeter
-from perwatt_agent.readings import MeterSample
 
 READ_SECONDS = 20.0
 

@@ -10,7 +10,7 @@ from perwatt.bootstrap import open_recording
 from perwatt.errors import CommandError
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.recording import Recording
+from perwatt_agent.recording.recording import Recording
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility

@@ -12,7 +12,7 @@ from perwatt.running import cancelled_by
 from perwatt.simulated import simulated_parts
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.recording import RecordingWriter
+from perwatt_agent.recording.recording import RecordingWriter
 from perwatt_agent.sampling.source import Source
 
 

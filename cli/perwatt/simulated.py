@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from perwatt_agent.backend import Backend, BackendUnavailable
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.sampling.lane import Lane
-from perwatt_agent.simulation.backend import SimulatedBackend
-from perwatt_agent.simulation.engine import SimulatedEngine
-from perwatt_agent.simulation.load import Load
-from perwatt_agent.snapshot import WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
+from perwatt_agent.gpu.backend import Backend, BackendUnavailable
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.simulated.backend import SimulatedBackend
+from perwatt_agent.gpu.simulated.engine import SimulatedEngine
+from perwatt_agent.gpu.simulated.load import Load
+from perwatt_agent.threads.lane import Lane
 
 PROBE_SECONDS = 5.0
 WORKLOAD = "simulated-chat"

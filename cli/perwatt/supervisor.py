@@ -5,8 +5,8 @@ import os
 import socket
 from collections.abc import Mapping
 
-from perwatt_agent.readings import Readings
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.readings import Readings
+from perwatt_agent.facts.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 

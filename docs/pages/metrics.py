@@ -3,7 +3,7 @@
 import importlib
 
 from pages.metric_tables import table
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.family import Family
 

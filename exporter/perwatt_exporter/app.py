@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from perwatt_agent.diagnosis.ring import EventRing
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.asgi import Handler, Response, Router, Scope, header, plain
 from perwatt_exporter.events import events_handler
 from perwatt_exporter.families.all import ALL

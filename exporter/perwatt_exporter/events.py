@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Meta, Struct
 
-from perwatt_agent.diagnosis.ring import MAX_EVENTS, EventRing
-from perwatt_agent.gpuhealth import Event, EventKind, Severity
+from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
+from perwatt_agent.facts.health import Event, EventKind, Severity
 from perwatt_exporter.asgi import Handler, Response, Scope
 from perwatt_exporter.problem import problem
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from perwatt_agent import __version__
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.asgi import Response
 from perwatt_exporter.families.agent import gpus_by_state
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import is_
 from typing import Any, Generic, TypeVar
 
-from perwatt_agent.snapshot import Histogram
+from perwatt_agent.facts.workload import Histogram
 from perwatt_exporter.family import Basis, Collected, Columns, Family, Rows, Sample, Table
 from perwatt_exporter.negotiate import Format
 

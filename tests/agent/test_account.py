@@ -6,8 +6,9 @@ from support.node import Engine, Node
 from support.readings import At, info, limit, reading, sweep
 
 from perwatt_agent.accounting.account import SLOW_VALID_SECONDS, Account
-from perwatt_agent.readings import GpuSample, MeterSample, Readings
-from perwatt_agent.snapshot import GpuSlowReading, GpuSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.gpu import GpuSlowReading, GpuSnapshot
+from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.readings import GpuSample, MeterSample, Readings
 
 
 def swept(t: float, joules: float, slow: GpuSlowReading | None = None) -> Readings:

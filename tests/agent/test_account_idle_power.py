@@ -5,8 +5,8 @@ from support.readings import UP, reading
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.accounting.idle import LEARN_SECONDS, IdlePower
-from perwatt_agent.readings import GpuSample, Readings
-from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.readings import GpuSample, Readings
 
 FREE = ()
 TAKEN = (GpuProcess(1),)

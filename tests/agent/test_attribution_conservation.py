@@ -8,7 +8,7 @@ from support.books import Books
 from support.node import Engine, Node
 from support.readings import mig
 
-from perwatt_agent.snapshot import GpuProcess
+from perwatt_agent.facts.gpu import GpuProcess
 
 
 def power(books: Books, which: int, size: float) -> None:

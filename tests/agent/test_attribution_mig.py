@@ -5,7 +5,7 @@ from support.books import Books
 from support.node import Engine, Node
 from support.readings import mig
 
-from perwatt_agent.snapshot import GpuProcess
+from perwatt_agent.facts.gpu import GpuProcess
 
 IDLE = {"Test GPU": 70.0}
 WATTS = 300.0

@@ -4,7 +4,7 @@ import pytest
 from support.books import Books, books_of
 from support.node import Engine, Node
 
-from perwatt_agent.snapshot import GpuProcess
+from perwatt_agent.facts.gpu import GpuProcess
 
 IDLE = {"Test GPU": 70.0}
 

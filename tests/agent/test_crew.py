@@ -13,7 +13,7 @@ import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.sampling.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew, NotMade
+from perwatt_agent.threads.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew, NotMade
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_process_exits_with_a_hanging_call() -> None:
     program = """
 import asyncio, threading
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.sampling.crew import Call, Crew
+from perwatt_agent.threads.crew import Call, Crew
 
 clock = SystemClock()
 asyncio.run(Crew("test", clock).make([Call(threading.Event().wait, clock.monotonic())], 0.1))

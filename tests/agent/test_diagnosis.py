@@ -6,28 +6,16 @@ import pytest
 from msgspec.structs import replace
 
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
+from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.past import LOAD_RATIO
-from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.diagnosis.rules import RULES
 from perwatt_agent.diagnosis.xids import MAX_CODES, OTHER
-from perwatt_agent.gpufacts import EccCount
-from perwatt_agent.gpuhealth import HEALTH_REASONS, Event
-from perwatt_agent.readings import XidEvent
-from perwatt_agent.snapshot import (
-    BackendStatus,
-    EngineCounts,
-    GpuEnergy,
-    GpuInfo,
-    GpuReading,
-    GpuSlowReading,
-    GpuSnapshot,
-    GpuState,
-    Role,
-    Snapshot,
-    WorkloadGpuEnergy,
-    WorkloadInfo,
-    WorkloadSnapshot,
-)
+from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuReading, GpuSlowReading, GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu_details import EccCount
+from perwatt_agent.facts.health import HEALTH_REASONS, Event
+from perwatt_agent.facts.readings import XidEvent
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.workload import EngineCounts, Role, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
 UP = BackendStatus("nvml", up=True, driver_version="580.1")
 INFO = GpuInfo("GPU-0", 0, "H100")

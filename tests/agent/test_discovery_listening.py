@@ -20,9 +20,9 @@ from perwatt_agent.discovery.listening import LocalPort, LocalReader, Lookout
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.facts.workload import EngineCounts
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.names import Names
-from perwatt_agent.snapshot import EngineCounts
 
 # It does not tell when its process was started.
 SGLANG_PAGE = str(ENGINE_PAGES / "sglang-0.5.23-3-after.prom")

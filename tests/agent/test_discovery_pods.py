@@ -21,10 +21,10 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.podlist import Pod, PodList
 from perwatt_agent.discovery.pods import PodFeed
+from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import GpuSlowReading
 
 GPUS = (info(0), info(1))
 CHAT = Container("prod", "chat-0", "vllm", ("GPU-0",))

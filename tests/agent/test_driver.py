@@ -6,8 +6,8 @@ import logging
 import pytest
 from support.devices import Calls, FakeBackend, FakeDevice, eventually
 
-from perwatt_agent.backend import BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.sampling.driver import REOPEN_SECONDS, ROLL_CALL_SECONDS, Driver
 
 WAIT_SECONDS = 30.0

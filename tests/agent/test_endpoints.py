@@ -13,10 +13,11 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.gpu_claims import Claim, GpuSelector, Titles, selected
 from perwatt_agent.engine.instances import Held
-from perwatt_agent.engine.titles import Claim, GpuSelector, Titles, selected
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import EngineCounts, GpuSlowReading, WorkloadInfo
+from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 
 GPUS = (info(0), info(1), info(2))
 REFUSED = EngineFailure("refused", "nobody listens: start the engine")

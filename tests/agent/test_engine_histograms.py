@@ -11,8 +11,8 @@ from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, 
 
 from perwatt_agent.engine.histograms import MOST_BUCKETS, BadHistogram, histogram_of
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.promparse import Series
-from perwatt_agent.snapshot import Histogram
+from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.net.prometheus_text import Series
 
 VLLM_PAGES = [engine_page(f"vllm-0.32.0-{stage}") for stage in ("1-idle", "2-warm", "4-after")]
 SGLANG_AFTER = engine_page("sglang-0.5.23-3-after")

@@ -10,7 +10,7 @@ from support.engine_pages import Engine, kind_named
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.engine.ranks import RankMemory
-from perwatt_agent.promparse import Series
+from perwatt_agent.net.prometheus_text import Series
 
 
 def page(tokens: Mapping[int, float | str]) -> str:

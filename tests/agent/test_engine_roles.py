@@ -5,8 +5,8 @@ from support.engine_pages import Engine, changed, engine_page, kind_named, like_
 
 from perwatt_agent.engine.frontends import Frontends
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 
 AFTER = engine_page("vllm-0.32.0-4-after")
 SOURCE = 'vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny-llama",source="%s"}'

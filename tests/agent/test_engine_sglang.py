@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, without, without_latencies
 
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.facts.workload import EngineCounts
 
 STAGES = ("1-idle", "2-underload-1", "2-underload-4", "3-after")
 IDLE, LOAD_1, LOAD_4, AFTER = (engine_page(f"sglang-0.5.23-{stage}") for stage in STAGES)

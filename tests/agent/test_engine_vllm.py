@@ -11,7 +11,7 @@ from support.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM, read, 
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.facts.workload import EngineCounts
 
 
 class TestFlops:

@@ -10,9 +10,9 @@ from queue import SimpleQueue
 import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure, NothingToHear, XidError
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.readings import XidEvent
+from perwatt_agent.facts.readings import XidEvent
+from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure, NothingToHear, XidError
 from perwatt_agent.sampling.events import EARLY_SECONDS, HUNG_SECONDS, MAX_EVENTS_A_SWEEP, EventLane
 
 Word = XidError | Exception | None

@@ -18,10 +18,11 @@ from support.fakedepth import enable_mig, set_mig_processes
 from support.fakenvml import FakeDriver
 from support.rig import Rig
 
-from perwatt_agent.backend import BackendBroken
 from perwatt_agent.config import GpuConfig
-from perwatt_agent.nvml.errors import LIB_RM_VERSION_MISMATCH, NOT_FOUND, Meaning, describe
-from perwatt_agent.snapshot import GpuSnapshot, Snapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.gpu.backend import BackendBroken
+from perwatt_agent.gpu.nvml.driver.errors import LIB_RM_VERSION_MISMATCH, NOT_FOUND, Meaning, describe
 
 CODES = (*range(1, 30), 777, 999)
 SICK, WELL = 0, 1

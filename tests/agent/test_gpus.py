@@ -7,9 +7,9 @@ from contextlib import ExitStack
 import pytest
 from support.devices import FakeBackend, FakeDevice, eventually
 
-from perwatt_agent.backend import BackendBroken, BackendUnavailable, GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.readings import GpuSample
+from perwatt_agent.facts.readings import GpuSample
+from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, GenerationEnded, GpuFailure
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 

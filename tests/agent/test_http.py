@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from support.engine_pages import engine_page
 
-from perwatt_agent.http import FETCH_REASONS, FetchError, Target, fetch
+from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
 
 CERTIFICATE = Path(__file__).parent.parent / "data" / "tls" / "localhost.pem"
 PAGE = engine_page("vllm-0.32.0-4-after")

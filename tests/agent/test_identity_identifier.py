@@ -7,12 +7,13 @@ from support.cgroup_trees import CONTAINER, POD, add_process
 from support.pods import FixedPods
 from support.readings import info
 
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import NOBODY, Identity, described, workload_name
 from perwatt_agent.identity.jobs import JobMap
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container
-from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
 
 GPUS = (info(0), info(1), info(2), info(3))
 IN_POD = f"0::/kubepods/burstable/pod{POD}/{CONTAINER}\n"

@@ -10,14 +10,15 @@ from support.readings import counts, info
 from perwatt_agent.accounting.attribution import Attribution
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import PATIENCE_SECONDS
 from perwatt_agent.identity.jobs import JobMap
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container
 from perwatt_agent.identity.tenant import Tenant
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo
 
 REFUSED = EngineFailure("refused", "start the engine")
 CHAT_POD = {"GPU-0": (Container("prod", "chat-0", "vllm", ("GPU-0",)),)}

@@ -9,7 +9,7 @@ import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.threads.lane import Lane
 
 
 async def test_result(clock: ManualClock) -> None:
@@ -88,7 +88,7 @@ def test_process_exits_with_a_hanging_call() -> None:
     program = """
 import asyncio, threading
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.threads.lane import Lane
 
 async def main() -> None:
     Lane("test", SystemClock()).submit(threading.Event().wait)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.readings import At, sweep
 
 from perwatt_agent.accounting.account import Account, AccountState
-from perwatt_agent.hostfacts import MeterScope, MeterSnapshot, NodeModel
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import NodeMeterSnapshot, Snapshot
+from perwatt_agent.facts.host import MeterScope, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.facts.snapshot import Snapshot
 
 TRACE = Path(__file__).parents[1] / "data" / "traces" / "trace_mlperf_v41_h200x8_gptj_offline.csv"
 BOARD_WATTS = 500.0

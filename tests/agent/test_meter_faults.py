@@ -14,8 +14,8 @@ from support.readings import At, sweep
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.snapshot import MeterSnapshot
 from perwatt_agent.meters.feed import MeterPoller
-from perwatt_agent.snapshot import MeterSnapshot
 
 BEFORE_SECONDS = 90
 FAULT_SECONDS = 60

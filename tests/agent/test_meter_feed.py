@@ -9,10 +9,10 @@ import pytest
 from support.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.aside import Aside
 from perwatt_agent.meters.feed import RETRY_SECONDS, MeterFeed, MeterPoller
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 
 
 class Given:

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.hostfacts import HostReading
+from perwatt_agent.facts.host import HostReading
 from perwatt_agent.meters.host import PERIOD_SECONDS, HostReader
 
 MEMINFO = """\

@@ -8,11 +8,11 @@ import pytest
 from support.documents import CERTIFICATE, Content, dripping, flooding, showing
 
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.redfish import RedfishMeter
-from perwatt_agent.readings import MeterSample
 
 DATA = Path(__file__).parent.parent / "data" / "redfish"
 NODE = "/redfish/v1/Chassis/Node"

@@ -7,11 +7,11 @@ import pytest
 from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.grace import GraceMeter
 from perwatt_agent.meters.hwmon import HwmonMeter
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.rapl import RaplMeter
-from perwatt_agent.readings import MeterSample
 
 Tree = Mapping[str, str | int]
 

@@ -7,8 +7,8 @@ from support.readings import sweep
 from support.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.readings import MeterSample
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.readings import sweep
 
 from perwatt_agent.accounting.account import Account, AccountState
-from perwatt_agent.readings import MeterSample
+from perwatt_agent.facts.readings import MeterSample
 
 WATTS = 1_000.0
 FIRST = 5_000.0

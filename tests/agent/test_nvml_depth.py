@@ -8,10 +8,10 @@ from support.fakedepth import set_fields
 from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.gpufacts import EccCount
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options, version_numbers
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import EccCount
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options, version_numbers
 
 GIB = 1 << 30
 NEWER_REASONS = ("sw_thermal", "hw_thermal", "hw_power_brake")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure, NothingToHear, Watch, XidError
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure, NothingToHear, Watch, XidError
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
 
 CREATE, REGISTER, WAIT = "nvmlEventSetCreate", "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2"
 

@@ -7,12 +7,12 @@ import pytest
 from support.fakenvml import Constant
 from support.nvml import Open, opening
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml import errors
-from perwatt_agent.nvml.tables import fast_fields
-from perwatt_agent.nvml.traits import Traits
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure
+from perwatt_agent.gpu.nvml.driver import errors
+from perwatt_agent.gpu.nvml.driver.traits import Traits
+from perwatt_agent.gpu.nvml.readers.tables import fast_fields
 
 # Facts of a reading -> the entry point that gives them.
 SECONDARY = {

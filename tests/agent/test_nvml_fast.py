@@ -7,9 +7,9 @@ import pytest
 from support.fakenvml import Constant, Square
 from support.nvml import Open, opening
 
-from perwatt_agent.backend import GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.gpu.backend import GpuFailure
 
 FIELDS = (82, 83, 185, 186, 191)
 MIB = 1 << 20

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.backend import GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.gpufacts import GpmMode, GpmReading
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_details import GpmMode, GpmReading
+from perwatt_agent.gpu.backend import GenerationEnded
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
 
 MIB = 1 << 20
 PERCENT = {2: 80.0, 3: 45.5, 5: 62.0, 10: 71.0, 11: 0.0, 12: 12.0, 13: 3.0}

@@ -6,10 +6,10 @@ import pytest
 from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.gpufacts import ProcessUse
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options
-from perwatt_agent.snapshot import GpuSlowReading
+from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.gpu_details import ProcessUse
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
 
 GIB = 1 << 30
 

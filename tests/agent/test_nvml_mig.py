@@ -13,12 +13,12 @@ from support.fakedepth import (
 )
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.backend import GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.gpufacts import MigReading
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.gpu.backend import GenerationEnded
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
 
 GIB = 1 << 30
 

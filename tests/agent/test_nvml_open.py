@@ -10,10 +10,10 @@ import pynvml
 import pytest
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.backend import BackendBroken, BackendUnavailable, GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.snapshot import GpuInfo
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, GenerationEnded
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
 
 
 @pytest.fixture
@@ -179,7 +179,7 @@ class TestOpen:
     def test_costs_no_import_until_opened(self):
         """A process that never opens NVML does not load its binding."""
         program = (
-            "import sys; from perwatt_agent.nvml.backend import NvmlBackend;"
+            "import sys; from perwatt_agent.gpu.nvml.backend import NvmlBackend;"
             "from perwatt_agent.clock import SystemClock; NvmlBackend(SystemClock()).close();"
             "print('pynvml' in sys.modules)"
         )
@@ -236,10 +236,10 @@ class TestUnavailable:
     def test_no_library_at_all(self, clock: ManualClock):
         """Without the driver's library on this machine the backend says so."""
         program = (
-            "from perwatt_agent.nvml.backend import NvmlBackend\n"
+            "from perwatt_agent.gpu.nvml.backend import NvmlBackend\n"
             "from perwatt_agent.clock import SystemClock\n"
             "import ctypes; ctypes.CDLL = lambda *_: (_ for _ in ()).throw(OSError())\n"
-            "from perwatt_agent.backend import BackendUnavailable\n"
+            "from perwatt_agent.gpu.backend import BackendUnavailable\n"
             "try: NvmlBackend(SystemClock()).open()\n"
             "except BackendUnavailable as error: print(error.reason)"
         )

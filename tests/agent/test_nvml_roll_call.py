@@ -4,7 +4,7 @@ import threading
 
 from support.devices import PATIENCE_SECONDS
 
-from perwatt_agent.nvml.roll_call import RollCall
+from perwatt_agent.gpu.nvml.identify import RollCall
 
 
 def test_quick_answers_share_a_thread() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
+from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
 
 LIMITS = {
     "power_limit_watts": 650.0,

@@ -6,8 +6,8 @@ import pytest
 from support.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.traits import Options
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
 
 NOT_SUPPORTED, INSUFFICIENT_SIZE, UNKNOWN = 3, 7, 999
 GUEST, HOST_VGPU = 2, 3

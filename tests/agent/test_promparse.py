@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 from support.engine_pages import all_engine_pages, engine_page
 
-from perwatt_agent.promparse import PAGE_REASONS, PageError, PageParser, Series
+from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
 
 
 def everything(_: str) -> bool:

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.node import Engine, Node
 
-from perwatt_agent.readings import Readings
-from perwatt_agent.recording import Header, Recording, RecordingError, RecordingWriter
-from perwatt_agent.snapshot import CollectorHealth
+from perwatt_agent.facts.readings import Readings
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.recording.recording import Header, Recording, RecordingError, RecordingWriter
 
 COLLECTORS = (CollectorHealth("gpu", success=True),)
 

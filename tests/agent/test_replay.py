@@ -10,13 +10,13 @@ from support.node import Engine, Node
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
-from perwatt_agent.diagnosis.ring import EventRing
-from perwatt_agent.hostfacts import HostReading
-from perwatt_agent.readings import MeterSample, Readings
-from perwatt_agent.recording import Recording, RecordingWriter
-from perwatt_agent.replay import ENDED, ReplaySource
+from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.readings import MeterSample, Readings
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.recording.recording import Recording, RecordingWriter
+from perwatt_agent.recording.replay import ENDED, ReplaySource
 from perwatt_agent.sampling.sampler import Sampler
-from perwatt_agent.snapshot import BackendStatus, Snapshot
 
 UNIX_SECONDS = 1_900_000_000.0
 

@@ -8,14 +8,14 @@ from support.devices import FakeBackend, FakeDevice
 from support.readings import At, sweep
 
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.backend import BackendBroken, GenerationEnded
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.readings import Readings, XidEvent
+from perwatt_agent.facts.readings import Readings, XidEvent
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.gpu.backend import BackendBroken, GenerationEnded
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource
-from perwatt_agent.snapshot import BackendStatus, Snapshot
 
 
 class Played:

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from perwatt_agent.backend import Device
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.simulation.backend import FULL_WATTS, IDLE_WATTS, LIMIT_WATTS, SimulatedBackend
-from perwatt_agent.simulation.load import Load
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.gpu.backend import Device
+from perwatt_agent.gpu.simulated.backend import FULL_WATTS, IDLE_WATTS, LIMIT_WATTS, SimulatedBackend
+from perwatt_agent.gpu.simulated.load import Load
 
 
 def devices(clock: ManualClock, seed: int = 0, gpus: int = 2) -> tuple[Device, ...]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.simulation.curve import Curve, Lag
+from perwatt_agent.gpu.simulated.curve import Curve, Lag
 
 KNOTS = (3.0, 5.0, 0.0, 0.0, 8.0, 1.0, 4.0)
 

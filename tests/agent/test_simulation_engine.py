@@ -9,13 +9,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.http import FetchError, fetch
-from perwatt_agent.simulation.backend import SimulatedBackend
-from perwatt_agent.simulation.engine import SimulatedEngine
-from perwatt_agent.simulation.load import Load
-from perwatt_agent.simulation.serving import OUTPUT_TOKENS_PER_REQUEST, Serving
-from perwatt_agent.simulation.vllmpage import MODEL
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.gpu.simulated.backend import SimulatedBackend
+from perwatt_agent.gpu.simulated.engine import SimulatedEngine
+from perwatt_agent.gpu.simulated.load import Load
+from perwatt_agent.gpu.simulated.serving import OUTPUT_TOKENS_PER_REQUEST, Serving
+from perwatt_agent.gpu.simulated.vllmpage import MODEL
+from perwatt_agent.net.http import FetchError, fetch
 
 RUN_SECONDS = 3600
 

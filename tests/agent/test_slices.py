@@ -7,7 +7,7 @@ from support.readings import mig
 
 from perwatt_agent.accounting.shares import Holder, Split
 from perwatt_agent.accounting.slices import Layout, Part, by_slices, layout
-from perwatt_agent.snapshot import GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
 
 IDLE = 70.0
 

@@ -6,14 +6,14 @@ import pytest
 from support.devices import FakeBackend, FakeDevice, eventually
 from support.readings import counts
 
-from perwatt_agent.backend import BackendUnavailable
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.gpu.backend import BackendUnavailable
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.source import LiveSource
-from perwatt_agent.snapshot import EngineCounts, WorkloadInfo
 
 
 class Silent:

@@ -12,8 +12,8 @@ from support.node import Engine, Node
 
 from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.accounting.attribution import AttributionState
-from perwatt_agent.slots import Slots
-from perwatt_agent.state import StateFile
+from perwatt_agent.state.slots import Slots
+from perwatt_agent.state.state_file import StateFile
 
 
 def account_after(seconds: int) -> Account:

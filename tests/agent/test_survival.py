@@ -11,9 +11,9 @@ from support.fakedepth import enable_mig
 from support.fakenvml import Constant, FakeDriver
 from support.rig import Rig
 
-from perwatt_agent.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.gpu.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice
 from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading
 
 MANY = 2_000
 

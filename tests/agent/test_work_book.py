@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from support.readings import info, mig
 
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.names import Names
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import GpuSlowReading
 from perwatt_agent.work.book import (
     DRAINS_TO_SETTLE,
     ENDED_SECONDS,

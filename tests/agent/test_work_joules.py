@@ -6,7 +6,8 @@ from support.readings import At, sweep, workload_joules
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.snapshot import Snapshot, WorkloadSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import WorkloadSnapshot
 from perwatt_agent.work.book import WorkBook
 from perwatt_agent.work.post import WorkPost
 

@@ -5,7 +5,7 @@ from support.readings import counts, page
 
 from perwatt_agent.accounting.ledger import GpuLedger
 from perwatt_agent.accounting.workload import LOOK_UP_SECONDS, MISSING_SECONDS, WorkloadAccount, WorkloadState
-from perwatt_agent.snapshot import WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 
 def read(ledger: GpuLedger, *instants: float) -> None:

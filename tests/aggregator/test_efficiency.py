@@ -4,7 +4,7 @@ import pytest
 from support.agents import Machine, serving_machine
 from support.fleets import FACILITY, Followed
 
-from perwatt_agent.snapshot import Method
+from perwatt_agent.facts.workload import Method
 from perwatt_aggregator.facility.config import FacilityConfig
 
 

@@ -7,7 +7,7 @@ from support.asgi import ask
 from support.fleets import BARE, FACILITY, Followed
 from support.trees import entries, flat, joules
 
-from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.answers.ledger.judgement import judged
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import FacilityConfig

@@ -13,9 +13,9 @@ from support.pages import healthy_8_gpus
 from support.web import serving
 
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.diagnosis.ring import EventRing
-from perwatt_agent.gpuhealth import Event
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.health import Event
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig

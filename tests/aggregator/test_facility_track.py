@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 from perwatt_aggregator.facility.history import EnergyHistory
 from perwatt_aggregator.facility.meter_track import Interval, MeterTrack
 

@@ -10,7 +10,7 @@ from support.agents import Gpu, Machine, Workload
 from support.fleets import Followed
 from support.trees import entries
 
-from perwatt_agent.snapshot import NodeMeterSnapshot
+from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import CarbonConfig, NodeOverheadConfig, PriceConfig, PueConfig
 from perwatt_aggregator.facility.shared_meter import SharedReading

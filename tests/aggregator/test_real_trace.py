@@ -13,8 +13,8 @@ from support.readings import At, sweep
 from support.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.readings.agent import Target

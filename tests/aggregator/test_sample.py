@@ -6,8 +6,9 @@ import msgspec
 import pytest
 from support.agents import Gpu, Machine, Workload, serving_machine
 
-from perwatt_agent.promparse import PageError, PageParser
-from perwatt_agent.snapshot import Histogram, Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.net.prometheus_text import PageError, PageParser
 from perwatt_aggregator.readings.objectives import Objectives, SloConfig
 from perwatt_aggregator.readings.page import WANTED, NotAnAgent, PageReader, families, sample_of_snapshot
 from perwatt_aggregator.readings.sample import BUCKETS, OUTPUT_TOKENS, WORK, Counter

@@ -14,8 +14,8 @@ from support.steady_meter import SteadyMeter
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.configfile.layers import ConfigError
+from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_agent.meters.build import build_meter
-from perwatt_agent.snapshot import NodeMeterSnapshot
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import (

@@ -12,7 +12,7 @@ from support.engine_pages import Engine, engine_page
 from support.fleets import Followed
 
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.snapshot import Histogram
+from perwatt_agent.facts.workload import Histogram
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.readings.objectives import SloConfig, edges
 from perwatt_aggregator.readings.sample import BUCKETS

@@ -13,14 +13,14 @@ from support.readings import mig
 from perwatt import doctor
 from perwatt.doctor import Finding
 from perwatt.metering import build_meters, check_meters
-from perwatt_agent.backend import BackendUnavailable, Generation, GpuFailure
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
-from perwatt_agent.gpufacts import MigReading
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.gpu.backend import BackendUnavailable, Generation, GpuFailure
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
 
 FREE_ADDRESS = AgentWebConfig("127.0.0.1:0")
 

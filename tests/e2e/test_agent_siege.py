@@ -13,7 +13,7 @@ import pytest
 from support.agent import Page, PerwattProcess, perwatt
 from support.fakenvml import FakeDriver
 
-from perwatt_agent.state import StateFile
+from perwatt_agent.state.state_file import StateFile
 
 SCRAPERS = 1_000
 PATIENCE_SECONDS = 60.0

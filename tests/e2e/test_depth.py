@@ -13,8 +13,8 @@ from support.rig import ALONE, Rig
 from perwatt.bootstrap import build_source
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.readings import GpuSample
-from perwatt_agent.recording import Recording, RecordingWriter
+from perwatt_agent.facts.readings import GpuSample
+from perwatt_agent.recording.recording import Recording, RecordingWriter
 from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.pages import Pages
 

@@ -12,11 +12,12 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.nvml.backend import NvmlBackend
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.source import LiveSource
-from perwatt_agent.snapshot import BackendStatus, EngineCounts, Snapshot, WorkloadInfo, WorkloadSnapshot
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.render import Renderer, page
 

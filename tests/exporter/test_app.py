@@ -16,7 +16,7 @@ from support.pages import (
 from support.samples import SAMPLES
 from support.web import Answer, fetch, serving
 
-from perwatt_agent.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_exporter.app import exporter_app
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Collected, Family, Sample

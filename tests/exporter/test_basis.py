@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 from support.samples import SAMPLES
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family, Sample
 from perwatt_exporter.render import Renderer, page

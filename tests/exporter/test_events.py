@@ -4,8 +4,8 @@ import pytest
 from support.asgi import Reply, ask
 from support.pages import healthy_8_gpus
 
-from perwatt_agent.diagnosis.ring import MAX_EVENTS, EventRing
-from perwatt_agent.gpuhealth import Event
+from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
+from perwatt_agent.facts.health import Event
 from perwatt_exporter.app import exporter_app
 
 

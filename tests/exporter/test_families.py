@@ -9,17 +9,9 @@ import pytest
 from support.pages import collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
 from support.samples import SAMPLES
 
-from perwatt_agent.snapshot import (
-    EngineCounts,
-    GpuEnergy,
-    GpuReading,
-    GpuSlowReading,
-    GpuSnapshot,
-    GpuState,
-    Snapshot,
-    WorkloadInfo,
-    WorkloadSnapshot,
-)
+from perwatt_agent.facts.gpu import GpuEnergy, GpuReading, GpuSlowReading, GpuSnapshot, GpuState
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo, WorkloadSnapshot
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.process import ProcessMetrics

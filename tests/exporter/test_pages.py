@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from support.pages import no_driver
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.family import Collected, Family, Sample
 from perwatt_exporter.pages import Pages
 from perwatt_exporter.process import ProcessMetrics

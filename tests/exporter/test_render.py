@@ -11,7 +11,7 @@ from prometheus_client.utils import floatToGoString
 from support.pages import collect, oracle, points, rendered
 from support.samples import SAMPLES
 
-from perwatt_agent.snapshot import Histogram
+from perwatt_agent.facts.workload import Histogram
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.family import Family
 from perwatt_exporter.negotiate import Format

@@ -12,15 +12,15 @@ from statistics import median
 
 import pytest
 
-from perwatt_agent.backend import Generation
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.nvml import details, fast, slow
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.device import NvmlDevice
-from perwatt_agent.nvml.fields import FieldBatch
-from perwatt_agent.nvml.tables import Table, fast_fields, slow_fields
-from perwatt_agent.nvml.traits import Traits, version_numbers
-from perwatt_agent.snapshot import GpuReading
+from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.gpu.backend import Generation
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.device import NvmlDevice
+from perwatt_agent.gpu.nvml.driver.fields import FieldBatch
+from perwatt_agent.gpu.nvml.driver.traits import Traits, version_numbers
+from perwatt_agent.gpu.nvml.readers import details, fast, slow
+from perwatt_agent.gpu.nvml.readers.tables import Table, fast_fields, slow_fields
 
 pytestmark = pytest.mark.gpu
 

@@ -4,19 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perwatt_agent.hostfacts import MeterRole, MeterScope, MeterSnapshot
-from perwatt_agent.snapshot import (
-    BackendStatus,
-    EnergySource,
+from perwatt_agent.facts.gpu import EnergySource, GpuEnergy, GpuInfo, GpuReading, GpuSnapshot
+from perwatt_agent.facts.host import MeterRole, MeterScope, MeterSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.workload import (
     EngineCounts,
-    GpuEnergy,
-    GpuInfo,
-    GpuReading,
-    GpuSnapshot,
     Histogram,
     Method,
-    NodeMeterSnapshot,
-    Snapshot,
     WasteCause,
     WorkloadGpuEnergy,
     WorkloadInfo,

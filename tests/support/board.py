@@ -3,7 +3,7 @@
 import msgspec
 
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
-from perwatt_agent.snapshot import GpuEnergy
+from perwatt_agent.facts.gpu import GpuEnergy
 from support.readings import reading
 
 LIMIT = 700.0

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from perwatt_agent.accounting.account import Account, AccountState
-from perwatt_agent.snapshot import Method, Snapshot, WorkloadGpuEnergy, WorkloadSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadSnapshot
 from support.node import Engine, Node
 from support.readings import workload_joules
 

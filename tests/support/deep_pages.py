@@ -2,8 +2,9 @@
 
 from msgspec.structs import replace
 
-from perwatt_agent.gpufacts import EccCount, GpmReading, MigReading, ProcessUse
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Snapshot
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
+from perwatt_agent.facts.gpu_details import EccCount, GpmReading, MigReading, ProcessUse
+from perwatt_agent.facts.snapshot import Snapshot
 from support.pages import MIB, MONOTONIC_SECONDS, SLOW, gpu_info, healthy_gpu, node, reading, workload
 
 GPM = GpmReading(

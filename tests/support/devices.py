@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from perwatt_agent.backend import Generation
 from perwatt_agent.clock import Clock
-from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.gpu.backend import Generation
 
 PATIENCE_SECONDS = 60.0
 """How long a test waits for what must come; never reached where all is well."""

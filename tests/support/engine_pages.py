@@ -12,8 +12,8 @@ from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.promparse import PageParser
-from perwatt_agent.snapshot import EngineCounts, Role
+from perwatt_agent.facts.workload import EngineCounts, Role
+from perwatt_agent.net.prometheus_text import PageParser
 
 ENGINE_PAGES = Path(__file__).parent.parent / "data" / "engines"
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.nvml.backend import NvmlBackend
-from perwatt_agent.nvml.device import NvmlDevice
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.device import NvmlDevice
 from support.fakenvml import FakeDriver
 
 Open: TypeAlias = Callable[..., tuple[FakeDriver, list[NvmlDevice]]]

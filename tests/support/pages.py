@@ -9,12 +9,7 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from perwatt_agent.gpuhealth import GpuHealth, XidCount
-from perwatt_agent.hostfacts import HostReading, MeterSnapshot, NodeModel
-from perwatt_agent.snapshot import (
-    BackendStatus,
-    CollectorHealth,
-    EngineCounts,
+from perwatt_agent.facts.gpu import (
     GpuEnergy,
     GpuInfo,
     GpuProcess,
@@ -22,10 +17,14 @@ from perwatt_agent.snapshot import (
     GpuSlowReading,
     GpuSnapshot,
     GpuState,
+)
+from perwatt_agent.facts.health import GpuHealth, XidCount
+from perwatt_agent.facts.host import HostReading, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth, Snapshot
+from perwatt_agent.facts.workload import (
+    EngineCounts,
     Histogram,
     Method,
-    NodeMeterSnapshot,
-    Snapshot,
     WorkloadGpuEnergy,
     WorkloadInfo,
     WorkloadSnapshot,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.identity.podresources import Container
-from perwatt_agent.snapshot import GpuInfo
 
 
 class FixedPods:

@@ -5,18 +5,11 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from perwatt_agent.gpufacts import GpmReading, MigReading
-from perwatt_agent.readings import EngineSample, GpuSample, MeterSample, Readings
-from perwatt_agent.snapshot import (
-    BackendStatus,
-    EngineCounts,
-    GpuInfo,
-    GpuProcess,
-    GpuReading,
-    GpuSlowReading,
-    Snapshot,
-    WorkloadInfo,
-)
+from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import GpmReading, MigReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample, MeterSample, Readings
+from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 
 BOOT_UNIX_SECONDS = 1_800_000_000.0
 """Monotonic 0 in Unix time."""

@@ -7,9 +7,9 @@ from typing import Any
 from perwatt.bootstrap import build_sampler
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
+from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
-from perwatt_agent.snapshot import GpuEnergy
 from support.fakenvml import FakeDriver
 
 ALONE = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discover=False)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from support import deep_pages, pages
 
 SAMPLES: dict[str, Callable[[], Snapshot]] = {

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 
 
 class SteadyMeter:

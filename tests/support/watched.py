@@ -12,10 +12,10 @@ from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.kinds.own import OwnKind
+from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.identity import Identity
 from perwatt_agent.identity.names import Names
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import GpuInfo, GpuProcess, GpuSlowReading
 from support.readings import info
 
 GPUS = tuple(info(index) for index in range(4))

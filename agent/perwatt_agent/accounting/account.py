@@ -10,15 +10,10 @@ from perwatt_agent.accounting.attribution import Attribution, AttributionState
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
 from perwatt_agent.accounting.idle import IdlePower
 from perwatt_agent.accounting.meters import MeterBooks, MetersState
-from perwatt_agent.hostfacts import NodeModel
-from perwatt_agent.readings import GpuSample, Readings
-from perwatt_agent.snapshot import (
-    GpuInfo,
-    GpuReading,
-    GpuSlowReading,
-    GpuSnapshot,
-    Snapshot,
-)
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading, GpuSnapshot
+from perwatt_agent.facts.host import NodeModel
+from perwatt_agent.facts.readings import GpuSample, Readings
+from perwatt_agent.facts.snapshot import Snapshot
 
 # Integrated power bridges gaps of up to this many sampling periods.
 MAX_GAP_PERIODS = 3.0

@@ -14,8 +14,9 @@ from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
 from perwatt_agent.accounting.shares import Holder, Split, split
 from perwatt_agent.accounting.slices import Layout, activity, by_slices, layout
 from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import GpuProcess, GpuReading, GpuSlowReading, WorkloadSnapshot
+from perwatt_agent.facts.gpu import GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.workload import WorkloadSnapshot
 
 # Joules of a workload whose page stays away wait this long before they are given up.
 WAIT_SECONDS = 300.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.snapshot import GpuSnapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
 
 # A management controller shows a change of load late, some by a minute and more.
 LATELY_SECONDS = 120.0

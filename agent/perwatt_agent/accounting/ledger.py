@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from perwatt_agent.accounting.shares import Split, equally
 from perwatt_agent.accounting.track import EnergyTrack, TrackPoint, Used
-from perwatt_agent.snapshot import Method
+from perwatt_agent.facts.workload import Method
 
 
 class LedgerState(Struct, frozen=True):

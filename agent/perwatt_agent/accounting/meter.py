@@ -14,8 +14,8 @@ from perwatt_agent.accounting.boards import Boards
 from perwatt_agent.accounting.hostcounter import CounterPoint, HostCounter
 from perwatt_agent.accounting.integrate import NOTHING, Increment, Integrator
 from perwatt_agent.accounting.plausible import Stillness, bounds
-from perwatt_agent.hostfacts import MeterRole, MeterSnapshot
-from perwatt_agent.readings import MeterSample
+from perwatt_agent.facts.host import MeterRole, MeterSnapshot
+from perwatt_agent.facts.readings import MeterSample
 
 MAX_GAP_PERIODS = 3.0
 MAY_BE_ZERO = ("core", "dram", "sensor")

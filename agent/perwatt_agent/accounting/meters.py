@@ -8,9 +8,9 @@ from perwatt_agent.accounting.boards import Boards, BoardsWatch
 from perwatt_agent.accounting.meter import MeterAccount, MeterState, label_of
 from perwatt_agent.accounting.model import modelled_watts
 from perwatt_agent.accounting.wall import WallBook, WallState
-from perwatt_agent.hostfacts import MeterRole, MeterSnapshot, NodeModel
-from perwatt_agent.readings import MeterSample, Readings
-from perwatt_agent.snapshot import GpuSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.host import MeterRole, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.readings import MeterSample, Readings
 
 MODEL = "model"
 PARTS: tuple[MeterRole, ...] = ("package", "dram")

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.snapshot import EngineCounts
+from perwatt_agent.facts.workload import EngineCounts
 
 Doing = Literal["active", "idle", "loading", "unknown"]
 

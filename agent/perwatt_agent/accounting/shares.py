@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.snapshot import Method
+from perwatt_agent.facts.workload import Method
 
 
 class Holder(Struct, frozen=True):

@@ -6,8 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.accounting.shares import Holder, Split, split
-from perwatt_agent.gpufacts import MigReading
-from perwatt_agent.snapshot import GpuProcess, GpuSlowReading, Method
+from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.workload import Method
 
 
 class Part(Struct, frozen=True):

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.gpuhealth import Event, HealthState, Severity
-from perwatt_agent.snapshot import GpuSnapshot, GpuState, Snapshot, WorkloadSnapshot
+from perwatt_agent.facts.gpu import GpuSnapshot, GpuState
+from perwatt_agent.facts.health import Event, HealthState, Severity
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import WorkloadSnapshot
 
 _HEALTH_SEVERITY: dict[HealthState, Severity] = {
     "ok": "info",

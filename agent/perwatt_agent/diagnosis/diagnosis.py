@@ -5,13 +5,14 @@ from collections import defaultdict
 from msgspec.structs import replace
 
 from perwatt_agent.diagnosis.changes import changes
+from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.past import Case, Past
-from perwatt_agent.diagnosis.ring import EventRing
 from perwatt_agent.diagnosis.rules import judge
 from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
-from perwatt_agent.gpuhealth import Event, GpuHealth
-from perwatt_agent.readings import XidEvent
-from perwatt_agent.snapshot import GpuSnapshot, Snapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.health import Event, GpuHealth
+from perwatt_agent.facts.readings import XidEvent
+from perwatt_agent.facts.snapshot import Snapshot
 
 
 class Diagnosis:

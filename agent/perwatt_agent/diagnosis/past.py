@@ -7,8 +7,9 @@ from msgspec import Struct
 from perwatt_agent.diagnosis.growth import Growth
 from perwatt_agent.diagnosis.thermal import ThermalWatch
 from perwatt_agent.diagnosis.xids import XidClass, XidTally, meaning_of
-from perwatt_agent.gpuhealth import XidCount
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, GpuState, WorkloadSnapshot
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot, GpuState
+from perwatt_agent.facts.health import XidCount
+from perwatt_agent.facts.workload import WorkloadSnapshot
 
 HOUR = 3600.0
 XID_SECONDS: dict[XidClass, float] = {"fatal": 24 * HOUR, "warning": HOUR, "application": 600.0}

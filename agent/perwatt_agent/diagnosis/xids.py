@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.gpuhealth import Severity, XidCount
+from perwatt_agent.facts.health import Severity, XidCount
 
 XidClass = Literal["fatal", "warning", "application"]
 

@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from msgspec import Struct
 
 from perwatt_agent.discovery.search import Found
-from perwatt_agent.engine.titles import GpuSelector, instances, selected
-from perwatt_agent.http import Target
-from perwatt_agent.snapshot import GpuInfo
+from perwatt_agent.engine.gpu_claims import GpuSelector, instances, selected
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.net.http import Target
 
 
 class Configured(Struct, frozen=True):

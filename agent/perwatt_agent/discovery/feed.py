@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.engine import FoundEngine
 from perwatt_agent.discovery.page import FoundReader, Page, ask
@@ -20,12 +21,13 @@ from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.workload import FoundWorkload
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
-from perwatt_agent.health import Health
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identity import Identity, described, workload_name
 from perwatt_agent.identity.names import Names
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.sampling.lane import Lane
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
+from perwatt_agent.threads.lane import Lane
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from perwatt_agent.http import FetchError, Target, fetch
+from perwatt_agent.net.http import FetchError, Target, fetch
 
 LIST_SECONDS = 5.0
 MOST_LIST_BYTES = 32 * 1024 * 1024

@@ -10,20 +10,22 @@ import msgspec
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.podlist import Pod, PodListFailure
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
+from perwatt_agent.engine.gpu_claims import Titles
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.engine.titles import Titles
-from perwatt_agent.health import Health
-from perwatt_agent.http import Target
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Pods
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import gpu_of as device_name
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
+from perwatt_agent.net.http import Target
 
 logger = logging.getLogger(__name__)
 

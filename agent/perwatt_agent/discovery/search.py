@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
 from perwatt_agent.discovery.signatures import SIGNATURES, Signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
-from perwatt_agent.snapshot import Role
+from perwatt_agent.facts.workload import Role
 
 _MOST_SOCKETS = 4
 _MOST_PROGRAM_LETTERS = 60

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from perwatt_agent.discovery.commandline import number
 from perwatt_agent.engine.kinds.own import OwnKind
-from perwatt_agent.snapshot import Role
+from perwatt_agent.facts.workload import Role
 
 _TENSOR = ("--tensor-parallel-size", "--tp-size", "--tp", "-tp")
 _PIPELINE = ("--pipeline-parallel-size", "--pp-size", "--pp", "-pp")

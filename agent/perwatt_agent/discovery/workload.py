@@ -9,8 +9,10 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.discovery.page import FoundReader
 from perwatt_agent.discovery.search import Found
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo, WorkloadInfo
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.facts.workload import WorkloadInfo
 
 
 class FoundWorkload:

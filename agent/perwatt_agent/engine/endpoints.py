@@ -8,14 +8,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.collector_health import Health
+from perwatt_agent.engine.gpu_claims import GpuSelector, Titles
 from perwatt_agent.engine.instances import Held
-from perwatt_agent.engine.titles import GpuSelector, Titles
-from perwatt_agent.health import Health
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.tenant import Tenant
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo
 
 logger = logging.getLogger(__name__)
 

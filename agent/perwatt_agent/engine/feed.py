@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from perwatt_agent.engine.endpoints import EndpointPoller
 from perwatt_agent.engine.followers import Claims
 from perwatt_agent.engine.frontends import Frontends
-from perwatt_agent.engine.titles import Titles
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo
+from perwatt_agent.engine.gpu_claims import Titles
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
 
 
 class EngineFeed:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.engine.gpu_claims import GpuSelector, Titles
 from perwatt_agent.engine.instances import Held
-from perwatt_agent.engine.titles import GpuSelector, Titles
-from perwatt_agent.readings import EngineSample
-from perwatt_agent.snapshot import GpuInfo, WorkloadInfo
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.workload import WorkloadInfo
 
 
 class Follower(Struct, frozen=True):

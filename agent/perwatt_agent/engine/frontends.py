@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.engine.counts import passed_on
 from perwatt_agent.engine.kinds.all import is_frontend
-from perwatt_agent.readings import EngineSample
+from perwatt_agent.facts.readings import EngineSample
 
 
 class Frontends:

@@ -5,8 +5,8 @@ from types import MappingProxyType
 
 from msgspec import Struct
 
-from perwatt_agent.readings import GpuSample
-from perwatt_agent.snapshot import GpuInfo
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import GpuSample
 
 WHOLE: Mapping[str, str] = MappingProxyType({})
 """The instances of a machine whose GPUs are not divided."""

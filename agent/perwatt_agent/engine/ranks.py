@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import is_count, rank_of
-from perwatt_agent.promparse import Series
+from perwatt_agent.net.prometheus_text import Series
 
 MOST_GONE = 4096
 

@@ -9,9 +9,9 @@ from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.http import FETCH_REASONS, FetchError, Target, fetch
-from perwatt_agent.promparse import PAGE_REASONS, PageError, PageParser, Series
-from perwatt_agent.snapshot import EngineCounts, Role
+from perwatt_agent.facts.workload import EngineCounts, Role
+from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
+from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
 
 ENGINE_REASONS = (
     *FETCH_REASONS,

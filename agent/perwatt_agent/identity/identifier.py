@@ -6,11 +6,11 @@ from typing import Protocol
 
 import msgspec
 
+from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.identity.cgroup import identity_in
 from perwatt_agent.identity.identity import NOBODY, Identity
 from perwatt_agent.identity.jobs import JobMap
 from perwatt_agent.identity.podresources import Container
-from perwatt_agent.snapshot import GpuInfo
 
 _MOST_BYTES = 64 * 1024
 

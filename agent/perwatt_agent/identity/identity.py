@@ -3,7 +3,7 @@
 import msgspec
 from msgspec import Struct
 
-from perwatt_agent.snapshot import WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 # Answers are waited for this long, well before workloads are shown without them (30 s).
 PATIENCE_SECONDS = 15.0

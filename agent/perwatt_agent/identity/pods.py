@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.identity.identity import PATIENCE_SECONDS
 from perwatt_agent.identity.podresources import Container, PodsFailed, PodsLine, PodsRead, gpu_of
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import PATIENCE_SECONDS, Identity, described, workload_name
 from perwatt_agent.identity.names import Names
-from perwatt_agent.snapshot import EngineCounts, GpuInfo, WorkloadInfo
 
 # Engines tell their start to the second or better; a clock step of less is no restart.
 _START_TOLERANCE_SECONDS = 2.0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.threads.lane import Lane
 
 
 class BlockingMeter(Protocol):

@@ -9,7 +9,7 @@ from perwatt_agent.meters.config import PlaceConfig
 from perwatt_agent.meters.figure import Figure
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import number, shown, unix_seconds
-from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.threads.lane import Lane
 
 DEFAULT_COLUMN = "watts"
 AHEAD_SECONDS = 2.0

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.meters.answer import answer
 from perwatt_agent.meters.meter import Meter, MeterFailure
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import CollectorHealth
 
 logger = logging.getLogger(__name__)
 

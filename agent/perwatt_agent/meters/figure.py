@@ -6,10 +6,10 @@ from typing import Protocol
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import UNITS, plausible_joules, plausible_watts
-from perwatt_agent.readings import MeterSample
 
 VALID_PERIODS = 3.0
 """A number that is older than so many periods of its meter is not a reading."""

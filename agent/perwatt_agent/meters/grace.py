@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.hostfacts import MeterScope
+from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.hwmon import ACPI_METER, HWMON, Sensor, find_sensors, read_sensors, says_a_socket
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 
 SCOPES: tuple[tuple[str, MeterScope], ...] = (
     (r"Module Power Socket (\d+)", "module"),

@@ -3,8 +3,8 @@
 import psutil
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
-from perwatt_agent.hostfacts import HostReading
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.host import HostReading
 
 # Two files of /proc cost as much as reading a GPU, and nobody needs a host's load by the second.
 PERIOD_SECONDS = 5.0

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.hostfacts import MeterScope
+from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import plausible_watts, shown
-from perwatt_agent.readings import MeterSample
 
 PROGRAM = "ipmitool"
 INTERVAL_SECONDS = 5.0

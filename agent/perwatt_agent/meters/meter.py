@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from perwatt_agent.readings import MeterSample
+from perwatt_agent.facts.readings import MeterSample
 
 
 class MeterFailure(Exception):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import plausible_joules, plausible_watts
@@ -22,7 +23,6 @@ from perwatt_agent.meters.redfishdocs import (
     supplies_input,
 )
 from perwatt_agent.meters.service import Service
-from perwatt_agent.readings import MeterSample
 
 DEADLINE_SECONDS = 15.0
 LOOK_AGAIN_SECONDS = 300.0

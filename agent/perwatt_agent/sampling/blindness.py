@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from perwatt_agent.snapshot import GpuState
+from perwatt_agent.facts.gpu import GpuState
 
 # Sweeps without a single reading before the driver is opened anew; doubled each time that this does not help.
 FIRST_SWEEPS = 10

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 
-from perwatt_agent.backend import Backend, BackendBroken, BackendUnavailable, Generation
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
-from perwatt_agent.sampling.lane import Lane
-from perwatt_agent.snapshot import BackendStatus
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.snapshot import BackendStatus
+from perwatt_agent.gpu.backend import Backend, BackendBroken, BackendUnavailable, Generation
+from perwatt_agent.threads.lane import Lane
 
 logger = logging.getLogger(__name__)
 

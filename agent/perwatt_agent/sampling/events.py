@@ -4,11 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from perwatt_agent.backend import GenerationEnded, GpuFailure, NothingToHear, Watch, XidError
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
-from perwatt_agent.readings import XidEvent
-from perwatt_agent.sampling.lane import Lane
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.readings import XidEvent
+from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure, NothingToHear, Watch, XidError
+from perwatt_agent.threads.lane import Lane
 
 logger = logging.getLogger(__name__)
 

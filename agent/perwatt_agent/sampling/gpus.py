@@ -6,14 +6,14 @@ from functools import partial
 
 from msgspec import Struct
 
-from perwatt_agent.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.clock import Clock
-from perwatt_agent.health import Health
-from perwatt_agent.readings import GpuSample
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading, GpuState
+from perwatt_agent.facts.readings import GpuSample
+from perwatt_agent.gpu.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.sampling.blindness import Blindness
-from perwatt_agent.sampling.crew import Call, Crew, NotMade
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.snapshot import GpuInfo, GpuReading, GpuSlowReading, GpuState
+from perwatt_agent.threads.crew import Call, Crew, NotMade
 
 logger = logging.getLogger(__name__)
 

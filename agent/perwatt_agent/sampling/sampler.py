@@ -6,10 +6,10 @@ from collections.abc import Callable
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
-from perwatt_agent.diagnosis.ring import EventRing
-from perwatt_agent.readings import Readings, XidEvent
+from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.readings import Readings, XidEvent
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.sampling.source import Source
-from perwatt_agent.snapshot import Snapshot
 
 
 class Sampler:

@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.feed import Feed
-from perwatt_agent.health import Health
-from perwatt_agent.hostfacts import HostReading
+from perwatt_agent.collector_health import Health
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.readings import Readings, XidEvent
+from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth
 from perwatt_agent.meters.feed import MeterFeed
-from perwatt_agent.readings import Readings, XidEvent
 from perwatt_agent.sampling.driver import STARTING, Driver
 from perwatt_agent.sampling.events import EventLane
 from perwatt_agent.sampling.gpus import GpuSweeper
-from perwatt_agent.snapshot import BackendStatus, CollectorHealth
+from perwatt_agent.sampling.workload_feed import Feed
 
 
 class Source(Protocol):

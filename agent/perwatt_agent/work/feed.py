@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from perwatt_agent.readings import EngineSample, GpuSample
-from perwatt_agent.snapshot import CollectorHealth, GpuInfo
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.work.book import WorkBook
 from perwatt_agent.work.poller import TextfilePoller
 

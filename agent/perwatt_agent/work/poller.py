@@ -6,8 +6,8 @@ from collections import Counter
 from functools import partial
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.sampling.lane import Lane
-from perwatt_agent.snapshot import CollectorHealth
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.threads.lane import Lane
 from perwatt_agent.work.book import WorkBook
 from perwatt_agent.work.job import Instant
 from perwatt_agent.work.post import WorkRefused

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from perwatt_agent.snapshot import Role
+from perwatt_agent.facts.workload import Role
 
 MOST_WORK = 2.0**53
 """The largest total: beyond it a float no longer counts by ones."""

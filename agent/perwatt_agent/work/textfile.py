@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from perwatt_agent.promparse import PageError, PageParser, Series
+from perwatt_agent.net.prometheus_text import PageError, PageParser, Series
 from perwatt_agent.work.post import WorkPost
 
 FAMILY = "perwatt_work_total"

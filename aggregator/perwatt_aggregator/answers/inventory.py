@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from perwatt_agent.snapshot import GPU_STATES
+from perwatt_agent.facts.gpu import GPU_STATES
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.waste import wasted_of
 from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from perwatt_agent.accounting.integrate import Integrator
+from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.readings import MeterSample
 
 GAP_PERIODS = 3.0
 """Power readings further apart than so many of the meter's periods are not joined."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.meters.feed import MeterPoller
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.readings import MeterSample
-from perwatt_agent.snapshot import CollectorHealth
 from perwatt_aggregator.facility.meter_track import Interval, MeterTrack
 from perwatt_aggregator.facility.shared_config import SharedMeterConfig
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.promparse import Series
+from perwatt_agent.net.prometheus_text import Series
 
 Facts = Mapping[str, Sequence[tuple[Series, float]]]
 """Series with their values, by name."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import aiohttp
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.promparse import PAGE_REASONS, PageError
+from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.readings.page import NotAnAgent, PageReader
 from perwatt_aggregator.readings.ring import TooManySeries

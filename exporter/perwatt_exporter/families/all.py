@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families import (
     agent,
     bases,

@@ -1,6 +1,6 @@
 """What families are made of: as long as all of it is the same objects, they show the same."""
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 
 Facts = tuple[object, ...]
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import get_args
 
-from perwatt_agent.snapshot import EnergySource, GpuEnergy, Snapshot
+from perwatt_agent.facts.gpu import EnergySource, GpuEnergy
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import each, gpus, healthy, of_table, only
 from perwatt_exporter.family import Family, Rows, Sample
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.snapshot import GpuSnapshot, Snapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.bases import identities, states
 from perwatt_exporter.families.of_gpu import (
     each,

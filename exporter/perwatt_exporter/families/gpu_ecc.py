@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import get_args
 
-from perwatt_agent.gpufacts import EccKind, EccLocation, EccType, RecoveryAction
-from perwatt_agent.snapshot import GpuSlowReading, Snapshot
+from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.gpu_details import EccKind, EccLocation, EccType, RecoveryAction
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import Values, each, of_slow_reading, only, state
 from perwatt_exporter.family import Family
 

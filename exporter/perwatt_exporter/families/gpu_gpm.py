@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from perwatt_agent.gpufacts import GpmReading
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.gpu_details import GpmReading
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import each, of_table, only, readings
 from perwatt_exporter.family import Columns, Family, Rows
 

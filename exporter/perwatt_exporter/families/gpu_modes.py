@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from perwatt_agent.gpufacts import ComputeMode, VirtualizationMode
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.gpu_details import ComputeMode, VirtualizationMode
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import each, of_slow_reading, only, state
 from perwatt_exporter.family import Family
 

@@ -1,6 +1,6 @@
 """How far a GPU is from being too hot, and its fans."""
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import entries, of_slow_reading, only
 from perwatt_exporter.family import Family
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import get_args
 
-from perwatt_agent.gpufacts import ThrottleReason
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, Snapshot
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import ThrottleReason
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.of_gpu import Values, each, of_reading, of_slow_reading
 from perwatt_exporter.family import Family
 

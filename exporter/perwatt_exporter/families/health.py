@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.gpuhealth import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.health import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.bases import judgements
 from perwatt_exporter.family import Family, Sample
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.hostfacts import HostReading, MeterRole
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.host import HostReading, MeterRole
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.family import Family, Sample
 
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.snapshot import EngineCounts, Histogram, Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import EngineCounts, Histogram
 from perwatt_exporter.family import Family, Sample
 
 

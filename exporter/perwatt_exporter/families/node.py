@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.hostfacts import MeterSnapshot
-from perwatt_agent.snapshot import NodeMeterSnapshot, Snapshot
+from perwatt_agent.facts.host import MeterSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.family import Family, Kind, Sample
 
 

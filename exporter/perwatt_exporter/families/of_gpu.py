@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from perwatt_agent.snapshot import GpuReading, GpuSlowReading, GpuSnapshot, Snapshot
+from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families import bases
 from perwatt_exporter.family import Columns, Family, Kind, Rows, Sample, Table
 

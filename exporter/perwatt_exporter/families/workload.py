@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import get_args
 
-from perwatt_agent.snapshot import EngineCounts, Method, Role, Snapshot, WasteCause
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import EngineCounts, Method, Role, WasteCause
 from perwatt_exporter.family import Family, Sample
 
 Count = Callable[[EngineCounts], float | None]

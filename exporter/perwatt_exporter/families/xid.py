@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.family import Family, Sample
 
 

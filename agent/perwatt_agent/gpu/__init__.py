@@ -1,0 +1,1 @@
+"""GPU backends: one folder a vendor, behind the Protocol in backend.py."""

@@ -1,0 +1,257 @@
+"""
+NVML's numbered fields: many facts in one driver call.
+
+A batch is called through the binding's own function pointer with one array that is made once, because the
+binding builds a new one each time (12 times dearer).
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
+
+import pynvml
+from msgspec import Struct
+
+from perwatt_agent.gpu.nvml.driver.calls import Answer, Facts
+from perwatt_agent.gpu.nvml.driver.errors import (
+    INVALID_ARGUMENT,
+    SUCCESS,
+    Meaning,
+    describe,
+    raise_failure,
+    raise_if_fatal,
+)
+
+GPU, MODULE = 0, 1  # scopes of power: the GPU alone; CPU and GPU together, on Grace
+ALL_LINKS = 0xFFFF_FFFF  # scope of links: the sum over all of them
+
+
+class Field(Struct, frozen=True, cache_hash=True):
+    """One numbered field in one scope, and how its raw number becomes base units."""
+
+    id: int
+    convert: Callable[[Any], Any]
+    scope: int = GPU
+
+
+# nvmlFieldValue_t: id, scope, timestamp, latency, and then what counts: type of the value, code, value.
+_ENTRY = struct.Struct("=24x16s")
+_REPLY = struct.Struct("=ii8s")
+
+# nvmlValueType_t -> how to read the eight bytes of the value.
+_VALUES = dict(enumerate(map(struct.Struct, ("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))))
+
+Reply: TypeAlias = tuple[int, float]
+"""One field's return code and its raw number."""
+
+
+class FieldBatch:
+    """
+    One call for a fixed list of fields, and what it brought.
+
+    `failing` are those whose own code was a failure in the latest replies, and `changed` the places in the
+    list whose reply was not that of the replies before.
+    """
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields = tuple(fields)
+        self.failing: set[Field] = set()
+        self.changed: list[int] = []
+        self._function: Callable[..., int] | None = None
+        self._array = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
+        for entry, field in zip(self._array, self.fields, strict=True):
+            entry.fieldId, entry.scopeId = field.id, field.scope
+        self._count = ctypes.c_int(len(self.fields))
+        self._entries = [b""] * len(self.fields)
+        self._replies: list[Reply] = [(SUCCESS, 0)] * len(self.fields)
+
+    def call(self, handle: Any) -> int:
+        """Make the call, and return its code."""
+        if self._function is None:
+            try:
+                self._function = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetFieldValues")
+            except pynvml.NVMLError as error:
+                return int(error.value)
+        return self._function(handle, self._count, self._array)
+
+    def replies(self) -> list[Reply]:
+        """Each field's own code and raw number, as of the latest call that succeeded."""
+        self.changed = []
+        for place, (entry,) in enumerate(_ENTRY.iter_unpack(self._array)):
+            if entry != self._entries[place]:
+                self._take(place, entry)
+        return self._replies
+
+    def _take(self, place: int, entry: bytes) -> None:
+        self.changed.append(place)
+        reply = _decode(*_REPLY.unpack(entry))
+        self._entries[place], self._replies[place] = entry, reply
+        if reply[0] == SUCCESS:
+            self.failing.discard(self.fields[place])
+        else:
+            self.failing.add(self.fields[place])
+
+
+def _decode(kind: int, code: int, raw: bytes) -> Reply:
+    if code != SUCCESS:
+        return code, 0
+    if kind not in _VALUES:
+        return INVALID_ARGUMENT, 0  # a type that this code cannot read, so the fact is as good as absent
+    return code, _VALUES[kind].unpack(raw)[0]
+
+
+class _Place(Struct, frozen=True):
+    """Where in a batch a fact comes from, and where it goes; what is named `group.key` goes into a group."""
+
+    number: int
+    field: Field
+    group: str
+    key: str
+
+
+class FieldFacts:
+    """
+    The facts that one GPU gives by field.
+
+    It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
+    In `failed` it keeps the fields that failed in the latest reading, and the word for it; `best` has for
+    each fact the best field that may still give it.
+    """
+
+    best: Mapping[str, Field]
+
+    def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
+        self._names = [f"field {field.id}" for fields in table.values() for field in fields]
+        self._failed = failed
+        self._is_complete = False
+        self._ask_for(dict(table))
+
+    def read(self, handle: Any) -> Facts:
+        """
+        The facts that came, in base units; what the GPU does not give is not there.
+
+        Raises GpuFailure when no field could be read, and GenerationEnded.
+        """
+        return self.ask(handle)()
+
+    def ask(self, handle: Any) -> Answer:
+        """Make the call of `read`, and leave to the answer what it says; either raises as `read` does."""
+        if not self.best:
+            return dict  # it gives none of the facts by field
+        code = self._batch.call(handle)
+        if code != SUCCESS:
+            self._give_up_or_raise(code)
+            return dict
+        if self._settled:
+            return self._understand
+        facts = self._understand()  # what it says decides on what is asked next
+        return lambda: facts
+
+    def _understand(self) -> Facts:
+        replies = self._batch.replies()
+        # A reading that ends early took note of what changed, but not of what that means.
+        is_complete = self._is_complete
+        self._is_complete = False
+        if self._batch.failing or not self._settled:
+            by_field = dict(zip(self._batch.fields, replies, strict=True))
+            self._raise_if_dead(by_field)
+            replies = self._settle(by_field)
+            is_complete = False
+        if is_complete:
+            for number in self._batch.changed:
+                self._learn(self._places[number], replies[number])
+            self._is_complete = True
+        else:
+            self._learn_all(replies)
+        return dict(self._known)
+
+    def _give_up_or_raise(self, code: int) -> None:
+        if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
+            raise_failure(code, "nvmlDeviceGetFieldValues")
+        self._ask_for(dict.fromkeys(self._candidates, ()))
+
+    def _raise_if_dead(self, replies: Mapping[Field, Reply]) -> None:
+        failed = [code for code, _ in replies.values() if code != SUCCESS]
+        for code in failed:
+            raise_if_fatal(code, "nvmlDeviceGetFieldValues")
+        transient = [code for code in failed if describe(code).meaning is Meaning.TRANSIENT]
+        if transient and len(failed) == len(replies):
+            raise_failure(transient[0], "nvmlDeviceGetFieldValues")
+
+    def _settle(self, replies: Mapping[Field, Reply]) -> list[Reply]:
+        """Drop the candidates that are out, and return the replies of those that are left."""
+        left = {fact: _not_refused(fields, replies) for fact, fields in self._candidates.items()}
+        settled = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
+        if energy := settled.get("energy_joules"):
+            settled["power_watts"] = _same_scope(energy, left["power_watts"], replies)
+        if settled != self._candidates:
+            self._ask_for(settled)
+        return [replies[field] for field in self._batch.fields]
+
+    def _learn_all(self, replies: list[Reply]) -> None:
+        for name in self._names if self._failed else ():
+            self._failed.pop(name, None)
+        self._known: Facts = {}
+        for place in self._places:
+            code, _ = reply = replies[place.number]
+            if code == SUCCESS:
+                self._learn(place, reply)
+            else:
+                self._failed[f"field {place.field.id}"] = describe(code).word
+        self._is_complete = self._settled and all(code == SUCCESS for code, _ in replies)
+
+    def _learn(self, place: _Place, reply: Reply) -> None:
+        value = place.field.convert(reply[1])
+        facts = self._known
+        if place.group:  # a new one: readings that were made hold the group as it was
+            facts = self._known[place.group] = dict(self._known.get(place.group, {}))
+        if value is None:
+            facts.pop(place.key, None)
+        else:
+            facts[place.key] = value
+
+    def _ask_for(self, candidates: dict[str, tuple[Field, ...]]) -> None:
+        self._candidates = candidates
+        self._settled = all(len(fields) <= 1 for fields in candidates.values())
+        self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
+        numbers = {field: number for number, field in enumerate(self._batch.fields)}
+        self.best = {fact: fields[0] for fact, fields in candidates.items() if fields}
+        self._places = [
+            _Place(numbers[field], field, group, key)
+            for fact, field in self.best.items()
+            for group, _, key in (fact.rpartition("."),)
+        ]
+        # Complete as long as each field of a settled batch says something.
+        self._known = {}
+        self._is_complete = False
+
+
+def nested(facts: Facts) -> Facts:
+    """Gather what is named `group.key` in a dictionary of its group."""
+    nest: Facts = {}
+    for name, value in facts.items():
+        group, dot, key = name.partition(".")
+        if dot:
+            nest.setdefault(group, {})[key] = value
+        else:
+            nest[name] = value
+    return nest
+
+
+def _not_refused(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
+    return tuple(field for field in fields if describe(replies[field][0]).meaning is not Meaning.ABSENT)
+
+
+def _best_alone(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
+    """The best candidate as soon as it came, until then all of them."""
+    return fields[:1] if fields and replies[fields[0]][0] == SUCCESS else fields
+
+
+def _same_scope(
+    energy: tuple[Field, ...], power: tuple[Field, ...], replies: Mapping[Field, Reply]
+) -> tuple[Field, ...]:
+    """The candidates for power in the scope of energy, because the two are held against each other."""
+    if len(energy) > 1:
+        return power  # the scope is not known yet
+    return _best_alone(tuple(f for f in power if f.scope == energy[0].scope) or power, replies)

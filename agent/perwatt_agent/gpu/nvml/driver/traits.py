@@ -1,0 +1,45 @@
+"""What decides how a GPU is read: what the operator wants, and what board and driver it is."""
+
+from msgspec import Struct
+
+from perwatt_agent.facts.gpu_details import Detail, GpmMode
+
+BLACKWELL = 10
+"""nvmlDeviceArchitecture_t; what is newer than the header has a greater number."""
+
+
+class Options(Struct, frozen=True):
+    """
+    What the operator wants: performance monitoring, how many processes of a GPU are shown by name, and how
+    much else.
+    """
+
+    gpm: GpmMode = "auto"
+    top_processes: int = 0
+    detail: Detail = "full"
+
+
+class Traits(Struct, frozen=True):
+    """
+    One GPU with one driver.
+
+    `usage_is_mean` says what nvmlDeviceGetPowerUsage means on this architecture. `driver` is the driver's
+    version in numbers; field ids above 250 and new counters go by it, never by the binding's constants.
+    `numa_node` is set where the operating system owns the memory. `mig` says whether it is divided at first.
+    """
+
+    driver: tuple[int, ...] = ()
+    architecture: int = 0
+    usage_is_mean: bool = False
+    numa_node: int | None = None
+    mig: bool = False
+
+
+def version_numbers(version: str) -> tuple[int, ...]:
+    """580.95.05 -> (580, 95, 5); what is no number ends it."""
+    numbers: list[int] = []
+    for part in version.split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)

@@ -1,0 +1,1 @@
+"""Readers: the facts of one GPU, from driver calls to readings."""

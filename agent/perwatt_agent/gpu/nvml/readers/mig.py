@@ -1,0 +1,218 @@
+"""
+The MIG instances of a GPU, found anew at every slow read: they come and go while everything runs.
+
+An instance is its UUID. Its numbers may be given to another one, whose counters are not its own.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import pynvml
+from msgspec.structs import replace
+
+from perwatt_agent.facts.gpu import GpuProcess
+from perwatt_agent.facts.gpu_details import GpmReading, MigReading
+from perwatt_agent.gpu.nvml.driver import values
+from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts, Once
+from perwatt_agent.gpu.nvml.driver.context import Tools
+from perwatt_agent.gpu.nvml.driver.errors import INVALID_ARGUMENT, NOT_FOUND, Meaning, describe, raise_failure
+from perwatt_agent.gpu.nvml.readers.gpm import GpmPair, GpmRequest, metrics
+from perwatt_agent.gpu.nvml.readers.processes import Place, running
+
+# An empty slot, and an instance that died while it was read.
+_GONE = (INVALID_ARGUMENT, NOT_FOUND)
+# What is refused so is refused of every instance; all else is the end of one.
+_REFUSED = (Meaning.ABSENT, Meaning.FORBIDDEN, Meaning.ENDED)
+
+
+# The names under which a reading tells of calls for an instance that failed.
+_INSTANCE = "mig_instance"
+_ATTRIBUTES = "mig_attributes"
+_MONITOR = "mig_monitor"
+_PROCESSES = "mig_processes"
+
+
+class MigMode:
+    """Whether a GPU is divided; both of its readers go by it."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+
+
+class MigReader:
+    """Reads all instances of one GPU, and keeps its `mode`."""
+
+    def __init__(self, asker: Asker, tools: Tools, driver: tuple[int, ...], mode: MigMode) -> None:
+        self._asker = asker
+        self._note = partial(_note, asker)
+        self._tools = tools
+        self._driver = driver
+        self._mode = mode
+        self._slots = Once(asker, (slots,))
+        self._request: GpmRequest | None = None
+        self._instances: dict[str, _Instance] = {}
+
+    def read(self, handle: Any) -> Facts:
+        """`mig`: the instances that there are now, `mig_slices`; nothing where the GPU is not divided."""
+        self.note_mode(handle)
+        if not self._mode.enabled:
+            self.free()
+            return {}
+        for call in (_INSTANCE, _ATTRIBUTES, _MONITOR):
+            self._asker.note(call, None)
+        count = self._slots.read(handle).get("slots", 0)
+        found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
+        for uuid in self._instances.keys() - {reading.uuid for reading in found}:
+            self._instances.pop(uuid).free()
+        # A slice is what the smallest instance has, so that there are as many as there can be instances.
+        return {"mig": tuple(found), "mig_slices": count or None}
+
+    def processes(self, handle: Any) -> Facts:
+        """`processes` with the instance of each: by one call where that is permitted, else by one each."""
+        return self._asker.ask(handle, (self.processes_of_all, self.processes_of_each))
+
+    def processes_of_all(self, handle: Any) -> Facts:
+        migs = {instance.place: uuid for uuid, instance in self._instances.items()}
+        return {"processes": running(handle, migs)}
+
+    def processes_of_each(self, handle: Any) -> Facts:
+        """Of the instances of the last `read`. Raises NVMLError where the driver does not tell of any."""
+        self._asker.note(_PROCESSES, None)
+        told = [each.processes() for each in self._instances.values()]
+        known = [processes for processes in told if processes is not None]
+        return {"processes": tuple(chain.from_iterable(known))} if known or not told else {}
+
+    def note_mode(self, handle: Any) -> None:
+        """Divided or whole, a GPU gives different facts: what it refused before is asked anew."""
+        enabled = bool(self._asker.ask(handle, (mode,)).get("enabled", self._mode.enabled))
+        if enabled != self._mode.enabled:
+            self._mode.enabled = enabled
+            self._asker.forget()
+
+    def free(self) -> None:
+        for instance in self._instances.values():
+            instance.free()
+        self._instances.clear()
+
+    def _read_slot(self, parent: Any, slot: int) -> MigReading | None:
+        """None for an empty slot, which is normal, and for an instance that died while it was read."""
+        try:
+            handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
+            uuid = pynvml.nvmlDeviceGetUUID(handle)
+            if uuid not in self._instances:
+                self._instances[uuid] = _Instance(uuid, handle, self._new_pair(), self._note)
+            return self._instances[uuid].read(parent, handle, with_gpm=self._tools.may_monitor())
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        if describe(code).meaning is Meaning.ENDED:
+            raise_failure(code, "nvmlDeviceGetMigDeviceHandleByIndex")
+        self._note(_INSTANCE, code)
+        return None
+
+    def _new_pair(self) -> GpmPair:
+        self._request = self._request or GpmRequest(metrics(self._driver))
+        return GpmPair(self._request, self._tools.clock)
+
+
+class _Instance:
+    """One instance: what never changes of it, and its samples."""
+
+    def __init__(self, uuid: str, handle: Any, pair: GpmPair, note: Callable[[str, int], None]) -> None:
+        self._uuid = uuid
+        self._note = note
+        self._gpu_instance = int(pynvml.nvmlDeviceGetGpuInstanceId(handle))
+        self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
+        self._attributes: Facts | None = None
+        self._pair: GpmPair | None = pair
+        self._handle = handle
+
+    @property
+    def place(self) -> Place:
+        return self._gpu_instance, self._compute_instance
+
+    def processes(self) -> tuple[GpuProcess, ...] | None:
+        """None when it died meanwhile. Raises NVMLError where the driver does not tell of any instance."""
+        try:
+            return tuple(replace(one, mig=self._uuid) for one in running(self._handle, {}))
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+            if code != INVALID_ARGUMENT and describe(code).meaning in _REFUSED:
+                raise
+        self._note(_PROCESSES, code)
+        return None
+
+    def read(self, parent: Any, handle: Any, *, with_gpm: bool) -> MigReading:
+        """Raises NVMLError when the handle died."""
+        self._handle = handle
+        if self._attributes is None:
+            self._attributes = self._ask_attributes(handle)
+        return MigReading(
+            uuid=self._uuid,
+            gpu_instance=self._gpu_instance,
+            compute_instance=self._compute_instance,
+            gpm=self._gpm(parent) if with_gpm else None,
+            **(self._attributes or {}),
+            **_memory(handle),
+        )
+
+    def free(self) -> None:
+        if self._pair is not None:
+            self._pair.free()
+
+    def _ask_attributes(self, handle: Any) -> Facts | None:
+        """Asked for until they came, as they never change; None when they may still come."""
+        try:
+            return _attributes(handle)
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        self._note(_ATTRIBUTES, code)
+        return {} if describe(code).meaning is Meaning.ABSENT else None
+
+    def _gpm(self, parent: Any) -> GpmReading | None:
+        if self._pair is None:
+            return None
+        try:
+            return self._pair.read(
+                lambda sample: pynvml.nvmlGpmMigSampleGet(parent, self._gpu_instance, sample)
+            )
+        except pynvml.NVMLError as error:
+            code = int(error.value)
+        if describe(code).meaning is Meaning.ABSENT:
+            self._pair.free()
+            self._pair = None
+        self._note(_MONITOR, code)
+        return None
+
+
+def _note(asker: Asker, call: str, code: int) -> None:
+    if code not in _GONE and describe(code).meaning is not Meaning.ABSENT:
+        asker.note(call, code)
+
+
+def mode(handle: Any) -> Facts:
+    return {"enabled": pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE}
+
+
+def slots(handle: Any) -> Facts:
+    return {"slots": int(pynvml.nvmlDeviceGetMaxMigDeviceCount(handle))}
+
+
+def _attributes(handle: Any) -> Facts:
+    attributes = pynvml.nvmlDeviceGetAttributes_v2(handle)
+    return {
+        "profile": str(pynvml.nvmlDeviceGetName(handle)).rpartition(" MIG ")[2],
+        "gpu_slices": int(attributes.gpuInstanceSliceCount),
+        "compute_slices": int(attributes.computeInstanceSliceCount),
+        "multiprocessors": int(attributes.multiprocessorCount),
+    }
+
+
+def _memory(handle: Any) -> Facts:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    return {
+        "memory_used_bytes": values.memory_bytes(memory.used, memory.total),
+        "memory_reserved_bytes": values.memory_bytes(memory.reserved, memory.total),
+        "memory_total_bytes": values.memory_bytes(memory.total, memory.total),
+    }

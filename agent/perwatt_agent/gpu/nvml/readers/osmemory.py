@@ -1,0 +1,18 @@
+"""GPU memory that the operating system owns, as on Grace Hopper: the driver cannot say how it is used."""
+
+import re
+from pathlib import Path
+
+from perwatt_agent.gpu.nvml.driver.calls import Facts
+
+_LINE = re.compile(r"^Node \d+ Mem(Total|Used): +(\d+) kB$", re.MULTILINE)
+_FACTS = {"Total": "os_memory_total_bytes", "Used": "os_memory_used_bytes"}
+
+
+def node_memory(sysfs: Path, numa_node: int) -> Facts:
+    """What the kernel says of the node that is the GPU's memory; nothing where it does not say."""
+    try:
+        text = (sysfs / f"devices/system/node/node{numa_node}/meminfo").read_text()
+    except OSError:
+        return {}
+    return {_FACTS[what]: int(kibibytes) * 1024 for what, kibibytes in _LINE.findall(text)}

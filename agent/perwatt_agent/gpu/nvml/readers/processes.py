@@ -1,0 +1,103 @@
+"""Which processes compute on a GPU, and how much each of them kept its SMs at work."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import pynvml
+
+from perwatt_agent.facts.gpu import GpuProcess
+from perwatt_agent.facts.gpu_details import ProcessUse
+from perwatt_agent.gpu.nvml.driver import values
+from perwatt_agent.gpu.nvml.driver.calls import Facts
+from perwatt_agent.gpu.nvml.driver.errors import NOT_FOUND, SUCCESS
+
+N = TypeVar("N", int, float)
+
+
+Place = tuple[int, int]
+"""A MIG instance by the numbers of its GPU instance and its compute instance."""
+
+
+def compute_processes(handle: Any) -> Facts:
+    return {"processes": running(handle, {})}
+
+
+def running(handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
+    """The processes that compute, each with the one of *migs* that it is in. Raises NVMLError."""
+    # By its version: the unversioned name raises another exception where the driver lacks it.
+    found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    return tuple(
+        GpuProcess(
+            int(process.pid),
+            process.usedGpuMemory,
+            mig=migs.get((int(process.gpuInstanceId), int(process.computeInstanceId)), ""),
+        )
+        for process in found
+    )
+
+
+class ProcessLoad:
+    """
+    The SM utilisation of each process on one GPU since the read before; at first, of the recent past.
+
+    The driver keeps samples of the recent past, stamped with its own time. It is asked for those after
+    the newest that was seen: asked for all, it gives a mean over whatever it still holds.
+    """
+
+    def __init__(self) -> None:
+        self._seen_microseconds = 0
+
+    def process_utilization(self, handle: Any) -> Facts:
+        """
+        `sm_ratios`: the ratio of each process that computed, by its id; None for one that is no number.
+
+        Raises NVMLError where the GPU does not tell, as with MIG.
+        """
+        return {"sm_ratios": self._newest(_samples(handle, self._seen_microseconds))}
+
+    def _newest(self, samples: Sequence[Any]) -> dict[int, float | None]:
+        newest: dict[int, Any] = {}
+        for sample in samples:
+            # A buffer longer than its samples is filled up with old ones and with zeros.
+            if sample.timeStamp <= self._seen_microseconds:
+                continue
+            known = newest.get(sample.pid)
+            if known is None or sample.timeStamp > known.timeStamp:
+                newest[sample.pid] = sample
+        if newest:
+            self._seen_microseconds = max(int(sample.timeStamp) for sample in newest.values())
+        return {int(pid): values.ratio(int(sample.smUtil)) for pid, sample in newest.items()}
+
+
+def with_load(processes: Sequence[GpuProcess], sm_ratios: dict[int, float | None]) -> tuple[GpuProcess, ...]:
+    """Give each process its SM utilisation; one that has no sample did nothing."""
+    return tuple(
+        GpuProcess(process.pid, process.memory_bytes, sm_ratios.get(process.pid, 0.0))
+        for process in processes
+    )
+
+
+def heaviest(processes: Sequence[GpuProcess], count: int) -> tuple[ProcessUse, ...]:
+    """The *count* processes with the most memory, and all others as one."""
+    ranked = sorted(processes, key=lambda process: (-(process.memory_bytes or 0), process.pid))
+    uses = [ProcessUse(process.pid, process.memory_bytes, process.sm_ratio) for process in ranked[:count]]
+    if others := ranked[count:]:
+        memory = _sum([process.memory_bytes for process in others])
+        uses.append(ProcessUse(None, memory, _sum([process.sm_ratio for process in others])))
+    return tuple(uses)
+
+
+def _sum(amounts: Sequence[N | None]) -> N | None:
+    """A sum that is not known where one of its parts is not."""
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known[1:], known[0]) if len(known) == len(amounts) else None
+
+
+def _samples(handle: Any, seen_microseconds: int) -> Sequence[Any]:
+    try:
+        return list(pynvml.nvmlDeviceGetProcessUtilization(handle, seen_microseconds))
+    except pynvml.NVMLError as error:
+        # Nothing computed since then. The binding raises SUCCESS too, when there is nothing to fetch.
+        if int(error.value) in (NOT_FOUND, SUCCESS):
+            return ()
+        raise

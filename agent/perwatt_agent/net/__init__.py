@@ -1,0 +1,1 @@
+"""Network: a bounded HTTP client, and the parser of Prometheus text."""

@@ -1,0 +1,1 @@
+"""Recordings: a node's readings as JSON lines, written and replayed."""

@@ -1,0 +1,1 @@
+"""State: what the agent remembers over its own restarts."""

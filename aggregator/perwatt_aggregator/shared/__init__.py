@@ -1,1 +1,0 @@
-"""Meters that several nodes hang on: asked by the aggregator, and split by the nodes' board joules."""
