@@ -19,7 +19,7 @@ from support.fakedepth import enable_mig
 from support.fakenvml import FakeDriver
 from support.rig import ALONE
 
-from perwatt.bootstrap import build_source
+from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, GpuConfig
 

@@ -25,12 +25,12 @@ from support.agent import free_port
 from support.fakenvml import FakeDriver
 from support.rig import ALONE
 
-from perwatt.bootstrap import build_sampler
+from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 GPUS = (1, 2, 4, 8, 16, 32, 64, 128)
 WORKLOADS = (1, 2, 4, 8, 16, 32, 64)

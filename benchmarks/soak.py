@@ -28,7 +28,7 @@ from support.rig import Rig
 
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 GPUS = 4
 SEED = 7

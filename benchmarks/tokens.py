@@ -28,7 +28,7 @@ from support import prometheus
 from support.fakenvml import Constant, FakeDriver
 from support.rig import ALONE
 
-from perwatt.bootstrap import build_sampler
+from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoints import Endpoint
 from perwatt_agent.facts.workload import WorkloadInfo
@@ -37,7 +37,7 @@ from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.readings.page import PageReader
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 SECONDS = 900
 WINDOW_SECONDS = 300

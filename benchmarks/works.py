@@ -152,7 +152,7 @@ def _page(encoding: str) -> Work:
     from support.pages import healthy_8_gpus
 
     from perwatt_exporter.families.all import ALL
-    from perwatt_exporter.pages import Pages
+    from perwatt_exporter.page.pages import Pages
 
     snapshot = healthy_8_gpus()
     latest = [snapshot]
@@ -169,7 +169,7 @@ def _agent_page() -> bytes:
     from support.pages import healthy_8_gpus
 
     from perwatt_exporter.families.all import ALL
-    from perwatt_exporter.pages import Pages
+    from perwatt_exporter.page.pages import Pages
 
     snapshot = healthy_8_gpus()
     return Pages(lambda: snapshot, ALL, lambda: ()).body("text", "identity")

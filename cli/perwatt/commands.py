@@ -75,7 +75,7 @@ def _up(arguments: argparse.Namespace) -> int:
     aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
     # The status line is what one looks at here: only what is wrong may come between.
     set_up_logging(options.log_config(arguments, {"PERWATT_LOG_LEVEL": "warning"} | dict(os.environ)))
-    from perwatt.daemons import run_up
+    from perwatt.run.daemons import run_up
 
     return run_up(agent, aggregator)
 
@@ -83,7 +83,7 @@ def _up(arguments: argparse.Namespace) -> int:
 def _agent(arguments: argparse.Namespace) -> int:
     config = options.agent_config(arguments, os.environ)
     set_up_logging(options.log_config(arguments, os.environ))
-    from perwatt.daemons import run_agent
+    from perwatt.run.daemons import run_agent
 
     return run_agent(config)
 
@@ -91,7 +91,7 @@ def _agent(arguments: argparse.Namespace) -> int:
 def _aggregator(arguments: argparse.Namespace) -> int:
     config = options.aggregator_config(arguments, os.environ)
     set_up_logging(options.log_config(arguments, os.environ))
-    from perwatt.daemons import run_aggregator
+    from perwatt.run.daemons import run_aggregator
 
     return run_aggregator(config)
 
@@ -99,13 +99,13 @@ def _aggregator(arguments: argparse.Namespace) -> int:
 def _record(arguments: argparse.Namespace) -> int:
     config = options.agent_config(arguments, os.environ)
     set_up_logging(options.log_config(arguments, os.environ))
-    from perwatt.record import run_record
+    from perwatt.query.record import run_record
 
     return run_record(config, arguments.output)
 
 
 def _query(arguments: argparse.Namespace) -> int:
-    from perwatt.query import run_query, usage_error
+    from perwatt.query.query import run_query, usage_error
 
     if wrong := usage_error(arguments):
         arguments.refuse(wrong)
@@ -113,15 +113,15 @@ def _query(arguments: argparse.Namespace) -> int:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    from perwatt.check import check_config
+    from perwatt.doctor.check import check_config
 
     print(check_config(arguments.file))
     return 0
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
-    from perwatt import doctor
-    from perwatt.metering import build_meters
+    from perwatt.doctor import doctor
+    from perwatt.run.metering import build_meters
     from perwatt_agent.clock import SystemClock
     from perwatt_agent.gpu.nvml.backend import NvmlBackend
 

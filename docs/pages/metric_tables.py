@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from perwatt_exporter.family import Family
+from perwatt_exporter.page.family import Family
 
 HEAD = "| name | type | labels | meaning |\n|---|---|---|---|\n"
 

@@ -5,7 +5,7 @@ import importlib
 from pages.metric_tables import table
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.all import GROUPS
-from perwatt_exporter.family import Family
+from perwatt_exporter.page.family import Family
 
 INTRODUCTION = """# Metrics of the agent
 

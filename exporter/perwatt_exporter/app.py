@@ -6,15 +6,15 @@ from typing import Any
 
 from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.asgi import Handler, Response, Router, Scope, header, plain
-from perwatt_exporter.events import events_handler
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.family import Collected, Family
-from perwatt_exporter.landing import Link, landing_page
-from perwatt_exporter.negotiate import Encoding, Offer, choose_encoding, choose_offer
-from perwatt_exporter.pages import Pages
-from perwatt_exporter.process import ProcessMetrics
-from perwatt_exporter.work import WorkTaker, work_route
+from perwatt_exporter.http.asgi import Handler, Response, Router, Scope, header, plain
+from perwatt_exporter.http.negotiate import Encoding, Offer, choose_encoding, choose_offer
+from perwatt_exporter.page.family import Collected, Family
+from perwatt_exporter.page.pages import Pages
+from perwatt_exporter.page.process import ProcessMetrics
+from perwatt_exporter.routes.events import events_handler
+from perwatt_exporter.routes.landing import Link, landing_page
+from perwatt_exporter.routes.work import WorkTaker, work_route
 
 LINKS: tuple[Link, ...] = (
     ("/metrics", "Metrics", "for Prometheus, as text or OpenMetrics"),

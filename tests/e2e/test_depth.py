@@ -10,13 +10,13 @@ from support.fakedepth import create_mig, destroy_mig, enable_mig, set_fields
 from support.fakenvml import FakeDriver
 from support.rig import ALONE, Rig
 
-from perwatt.bootstrap import build_source
+from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.facts.readings import GpuSample
 from perwatt_agent.recording.recording import Recording, RecordingWriter
 from perwatt_exporter.families.all import GROUPS
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 HOST_VGPU = 3
 # Nobody fills these from a Hopper board without fans and guests in an ordinary server.

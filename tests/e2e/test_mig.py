@@ -11,7 +11,7 @@ from support.rig import Rig
 
 from perwatt_agent.config import AttributionConfig, EndpointConfig, EnginesConfig, GpuClaim
 from perwatt_exporter.families.all import GROUPS
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 WATTS = 100.0
 IDLE = AttributionConfig(idle_watts={"NVIDIA H100 80GB HBM3": 35.0})

@@ -19,7 +19,7 @@ from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing
 from perwatt_agent.sampling.source import LiveSource
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.render import Renderer, page
+from perwatt_exporter.page.render import Renderer, page
 
 GPUS = 2
 # Within the second between two sweeps, when pages are read: joules must be told for that very instant.

@@ -14,7 +14,7 @@ from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.page import PageReader
 from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_exporter.families.all import GROUPS
-from perwatt_exporter.pages import Pages
+from perwatt_exporter.page.pages import Pages
 
 SW_POWER_CAP, RELIABILITY, HW_POWER_BRAKE = 74, 79, 271  # the driver's fields, in nanoseconds
 

@@ -19,7 +19,7 @@ from support.web import Answer, fetch, serving
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_exporter.app import exporter_app
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.family import Collected, Family, Sample
+from perwatt_exporter.page.family import Collected, Family, Sample
 
 EXPECTED_PAGE = rendered([(family, family.read(healthy_8_gpus())) for family in ALL], "text")
 

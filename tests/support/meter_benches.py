@@ -2,7 +2,7 @@
 Meters on the bench: each in a world of its own, which shows it what the test says, or breaks.
 
 To add a meter, write a context manager that yields its Bench, and name it in BENCHES; the faults of
-tests/agent/test_meter_faults.py are then its too.
+tests/agent/meters/test_faults.py are then its too.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping

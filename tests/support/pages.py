@@ -29,9 +29,9 @@ from perwatt_agent.facts.workload import (
     WorkloadInfo,
     WorkloadSnapshot,
 )
-from perwatt_exporter.family import Collected, Family, Sample
-from perwatt_exporter.negotiate import Format
-from perwatt_exporter.render import Renderer, page
+from perwatt_exporter.http.negotiate import Format
+from perwatt_exporter.page.family import Collected, Family, Sample
+from perwatt_exporter.page.render import Renderer, page
 
 UNIX_SECONDS = 1_800_000_000.25
 MONOTONIC_SECONDS = 86_400.5

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from perwatt.bootstrap import build_sampler
+from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.facts.gpu import GpuEnergy

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from perwatt.discovery import signatures, understood
+from perwatt.run.discovery import signatures, understood
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.discovery.configured import Configured

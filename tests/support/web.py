@@ -5,9 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from perwatt_exporter.connection import LIMITS, Limits
-from perwatt_exporter.listen import bind
-from perwatt_exporter.server import Application, serve
+from perwatt_exporter.http.connection import LIMITS, Limits
+from perwatt_exporter.http.listen import bind
+from perwatt_exporter.http.server import Application, serve
 
 PATIENCE_SECONDS = 60.0
 """How long a test waits for what must happen; long, because machines are slow at times."""

@@ -32,9 +32,9 @@ from perwatt_aggregator.schema.facility import Facilities
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.sources.event_log import MAX_LIMIT
-from perwatt_exporter.negotiate import OPENMETRICS, TEXT, choose_encoding, choose_offer
-from perwatt_exporter.pages import Pages
-from perwatt_exporter.process import ProcessMetrics
+from perwatt_exporter.http.negotiate import OPENMETRICS, TEXT, choose_encoding, choose_offer
+from perwatt_exporter.page.pages import Pages
+from perwatt_exporter.page.process import ProcessMetrics
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Response]])
 

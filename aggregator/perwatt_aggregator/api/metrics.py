@@ -16,7 +16,7 @@ from perwatt_aggregator.schema.compute import ComputeItem
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
 from perwatt_aggregator.sources.scrape import FAILURES
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
 

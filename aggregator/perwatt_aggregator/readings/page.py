@@ -24,8 +24,8 @@ from perwatt_aggregator.readings.sample import (
     NodeSample,
 )
 from perwatt_exporter.families.all import ALL
-from perwatt_exporter.family import Family
-from perwatt_exporter.render import format_value
+from perwatt_exporter.page.family import Family
+from perwatt_exporter.page.render import format_value
 
 SPARE_SERIES = 256
 _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"

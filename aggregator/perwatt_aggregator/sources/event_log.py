@@ -11,7 +11,7 @@ from msgspec import Struct
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.schema.events import EventItem, Events
 from perwatt_aggregator.sources.scrape import ScrapeFailed, fetch
-from perwatt_exporter.events import Events as AgentEvents
+from perwatt_exporter.routes.events import Events as AgentEvents
 
 logger = logging.getLogger(__name__)
 

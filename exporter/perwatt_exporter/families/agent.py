@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from perwatt_agent import __version__
 from perwatt_agent.facts.gpu import GPU_STATES, GpuState
 from perwatt_agent.facts.snapshot import CollectorHealth, Snapshot
-from perwatt_exporter.families.bases import backend
-from perwatt_exporter.family import Family, Rows, Sample, Table
+from perwatt_exporter.families.unchanged import backend
+from perwatt_exporter.page.family import Family, Rows, Sample, Table
 
 
 def _build_info(_: Snapshot) -> Iterator[Sample]:

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families import (
     agent,
-    bases,
     energy,
     gpu,
     gpu_ecc,
@@ -25,10 +24,11 @@ from perwatt_exporter.families import (
     latency,
     mig,
     node,
+    unchanged,
     workload,
     xid,
 )
-from perwatt_exporter.family import Basis, Family
+from perwatt_exporter.page.family import Basis, Family
 
 
 def over(basis: Basis[Snapshot], families: Iterable[Family[Snapshot]]) -> tuple[Family[Snapshot], ...]:
@@ -49,11 +49,11 @@ GROUPS: dict[str, tuple[Family[Snapshot], ...]] = {
     "gpu_processes": gpu_processes.FAMILIES,
     "mig": mig.FAMILIES,
     "health": health.FAMILIES,
-    "xid": over(bases.xids, xid.FAMILIES),
+    "xid": over(unchanged.xids, xid.FAMILIES),
     "energy": energy.FAMILIES,
-    "workload": over(bases.workloads, workload.FAMILIES),
-    "latency": over(bases.workloads, latency.FAMILIES),
-    "host": over(bases.meters, host.FAMILIES),
-    "node": over(bases.meters, node.FAMILIES),
+    "workload": over(unchanged.workloads, workload.FAMILIES),
+    "latency": over(unchanged.workloads, latency.FAMILIES),
+    "host": over(unchanged.meters, host.FAMILIES),
+    "node": over(unchanged.meters, node.FAMILIES),
 }
 ALL: tuple[Family[Snapshot], ...] = tuple(family for group in GROUPS.values() for family in group)

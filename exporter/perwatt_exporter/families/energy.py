@@ -5,8 +5,8 @@ from typing import get_args
 
 from perwatt_agent.facts.gpu import EnergySource, GpuEnergy
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import each, gpus, healthy, of_table, only
-from perwatt_exporter.family import Family, Rows, Sample
+from perwatt_exporter.families.gpu_rows import each, gpus, healthy, of_table, only
+from perwatt_exporter.page.family import Family, Rows, Sample
 
 
 def _energy_joules(snapshot: Snapshot) -> Iterator[Sample]:

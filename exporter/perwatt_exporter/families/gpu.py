@@ -4,16 +4,9 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent.facts.gpu import GpuSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.bases import identities, states
-from perwatt_exporter.families.of_gpu import (
-    each,
-    gpus,
-    of_reading,
-    of_slow_reading,
-    of_table,
-    only,
-)
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.families.gpu_rows import each, gpus, of_reading, of_slow_reading, of_table, only
+from perwatt_exporter.families.unchanged import identities, states
+from perwatt_exporter.page.family import Family, Sample
 
 
 def _info(snapshot: Snapshot) -> Iterator[Sample]:

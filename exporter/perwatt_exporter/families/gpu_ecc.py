@@ -6,8 +6,8 @@ from typing import get_args
 from perwatt_agent.facts.gpu import GpuSlowReading
 from perwatt_agent.facts.gpu_details import EccKind, EccLocation, EccType, RecoveryAction
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import Values, each, of_slow_reading, only, state
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import Values, each, of_slow_reading, only, state
+from perwatt_exporter.page.family import Family
 
 KINDS: tuple[str, ...] = get_args(EccKind)
 ERRORS: tuple[str, ...] = get_args(EccType)

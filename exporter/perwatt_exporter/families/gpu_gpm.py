@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from perwatt_agent.facts.gpu_details import GpmReading
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import each, of_table, only, readings
-from perwatt_exporter.family import Columns, Family, Rows
+from perwatt_exporter.families.gpu_rows import each, of_table, only, readings
+from perwatt_exporter.page.family import Columns, Family, Rows
 
 PIPES: dict[str, Callable[[GpmReading], float | None]] = {
     "tensor": lambda gpm: gpm.tensor_active_ratio,

@@ -1,8 +1,8 @@
 """More of a GPU's memory: how busy it is, the window into it, and that which the operating system owns."""
 
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import of_reading, of_slow_reading, only
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import of_reading, of_slow_reading, only
+from perwatt_exporter.page.family import Family
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_reading(

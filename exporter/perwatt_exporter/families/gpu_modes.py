@@ -4,8 +4,8 @@ from typing import get_args
 
 from perwatt_agent.facts.gpu_details import ComputeMode, VirtualizationMode
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import each, of_slow_reading, only, state
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import each, of_slow_reading, only, state
+from perwatt_exporter.page.family import Family
 
 COMPUTE_MODES: tuple[str, ...] = get_args(ComputeMode)
 VIRTUALIZATION_MODES: tuple[str, ...] = get_args(VirtualizationMode)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from perwatt_agent.facts.gpu import GpuSlowReading
 from perwatt_agent.facts.gpu_details import ProcessUse
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import Values, of_slow_reading
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import Values, of_slow_reading
+from perwatt_exporter.page.family import Family
 
 OTHER = "other"
 

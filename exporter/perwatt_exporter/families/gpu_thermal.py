@@ -1,8 +1,8 @@
 """How far a GPU is from being too hot, and its fans."""
 
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import entries, of_slow_reading, only
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import entries, of_slow_reading, only
+from perwatt_exporter.page.family import Family
 
 THRESHOLDS = {"threshold": ("shutdown", "slowdown", "memory_max", "gpu_max")}
 

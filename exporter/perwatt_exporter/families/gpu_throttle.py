@@ -6,8 +6,8 @@ from typing import get_args
 from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
 from perwatt_agent.facts.gpu_details import ThrottleReason
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.of_gpu import Values, each, of_reading, of_slow_reading
-from perwatt_exporter.family import Family
+from perwatt_exporter.families.gpu_rows import Values, each, of_reading, of_slow_reading
+from perwatt_exporter.page.family import Family
 
 COUNTED = (
     *("sw_power_cap", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability"),

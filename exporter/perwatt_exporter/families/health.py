@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from perwatt_agent.facts.health import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.bases import judgements
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.families.unchanged import judgements
+from perwatt_exporter.page.family import Family, Sample
 
 
 def _health(snapshot: Snapshot) -> Iterator[Sample]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent.facts.host import HostReading, MeterRole
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 
 def _part_energy(name: str, help_text: str, role: MeterRole) -> Family[Snapshot]:

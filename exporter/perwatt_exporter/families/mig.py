@@ -5,10 +5,10 @@ from typing import TypeVar
 
 from perwatt_agent.facts.gpu_details import GpmReading, MigReading
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.families.bases import slow_readings
 from perwatt_exporter.families.gpu_gpm import DRAM_BANDWIDTH, PIPES, SM_ACTIVE, SM_OCCUPANCY
-from perwatt_exporter.families.of_gpu import each, healthy, only
-from perwatt_exporter.family import Columns, Family, Rows, Sample, Table
+from perwatt_exporter.families.gpu_rows import each, healthy, only
+from perwatt_exporter.families.unchanged import slow_readings
+from perwatt_exporter.page.family import Columns, Family, Rows, Sample, Table
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent.facts.host import MeterSnapshot, NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.family import Family, Kind, Sample
+from perwatt_exporter.page.family import Family, Kind, Sample
 
 
 def _node(

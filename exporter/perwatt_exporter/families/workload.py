@@ -5,7 +5,7 @@ from typing import get_args
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import EngineCounts, Method, Role, WasteCause
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 Count = Callable[[EngineCounts], float | None]
 

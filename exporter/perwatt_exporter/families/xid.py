@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 
 def _errors(snapshot: Snapshot) -> Iterator[Sample]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from perwatt_aggregator.schema.compute import ComputeItem
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 S = TypeVar("S")
 Items = Callable[[S], Sequence[ComputeItem]]

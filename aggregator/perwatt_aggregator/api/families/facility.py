@@ -9,7 +9,7 @@ from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.schema.common import CARBON_KINDS, PUE_KINDS
 from perwatt_aggregator.schema.facility import SOURCE_NAMES
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 S = TypeVar("S")
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.schema.common import CARBON_KINDS
 from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 S = TypeVar("S")
 Items = Callable[[S], Sequence[LedgerItem]]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from perwatt_aggregator.facility.shared_meter import SharedMeter
-from perwatt_exporter.family import Family, Sample
+from perwatt_exporter.page.family import Family, Sample
 
 S = TypeVar("S")
 Meters = Callable[[S], Sequence[SharedMeter]]

@@ -1,0 +1,121 @@
+"""`perwatt query`: ask an aggregator, or a recording, and print the answer."""
+
+import argparse
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from typing import Any
+from urllib.parse import urlencode
+
+from perwatt.errors import CommandError
+from perwatt.tables import answer_text
+from perwatt_agent.configfile.kinds import show_duration
+from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
+from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
+
+DIMENSIONS_OF = {"efficiency": DIMENSIONS, "ledger": LEDGER_DIMENSIONS, "compute": COMPUTE_DIMENSIONS}
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+TIMEOUT_SECONDS = 10.0
+
+
+def run_query(arguments: argparse.Namespace) -> int:
+    """Print what was asked for; figures that are not valid are an answer too, and exit with 0."""
+    answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
+    if arguments.json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        print(answer_text(arguments.topic, answer["items"]))
+    return 0
+
+
+def usage_error(arguments: argparse.Namespace) -> str:
+    """What is wrong with the combination of arguments; empty when nothing is."""
+    only_offline = [flag for flag in ("from", "to", "pue", "tokens_per_second") if _given(arguments, flag)]
+    only_online = [flag for flag in ("url", "window", "by") if _given(arguments, flag)]
+    only_efficiency = [flag for flag in ("boundary", "recording") if _given(arguments, flag)]
+    if arguments.topic != "efficiency" and only_efficiency:
+        return f"{_flag(only_efficiency[0])} goes with `query efficiency` only"
+    if arguments.by is not None and arguments.topic not in DIMENSIONS_OF:
+        return f"--by goes with `query {'` or `query '.join(DIMENSIONS_OF)}` only"
+    strangers = set((arguments.by or "").split(",")).difference(("", *DIMENSIONS_OF.get(arguments.topic, ())))
+    if strangers:
+        return f"`query {arguments.topic}` does not go by {', '.join(sorted(strangers))}"
+    if arguments.recording and only_online:
+        return f"{_flag(only_online[0])} does not go with --recording"
+    if not arguments.recording and only_offline:
+        return f"{_flag(only_offline[0])} goes with --recording only"
+    return ""
+
+
+def _given(arguments: argparse.Namespace, flag: str) -> bool:
+    return getattr(arguments, flag) is not None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
+    base = arguments.url or "http://127.0.0.1:9837"
+    window = show_duration(arguments.window) if arguments.window else None
+    asked = {"window": window, "by": arguments.by, "boundary": arguments.boundary}
+    parameters = urlencode({name: value for name, value in asked.items() if value}, safe=",")
+    url = f"{base.rstrip('/')}/v1/{arguments.topic}" + (f"?{parameters}" if parameters else "")
+    return _answer_of(_fetch(url, base), base)
+
+
+def _fetch(url: str, base: str) -> bytes:
+    # Straight to the aggregator: a proxy meant for the internet rarely knows the way to it.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=TIMEOUT_SECONDS) as response:
+            body: bytes = response.read(MAX_ANSWER_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise CommandError(f"{base} refused: {_problem(error)}") from None
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise CommandError(
+            f"cannot reach {base}: {getattr(reason, 'strerror', None) or reason}; "
+            "is `perwatt aggregator` or `perwatt up` running there? (--url)"
+        ) from None
+    if len(body) > MAX_ANSWER_BYTES:
+        raise CommandError(f"{base} answered more than {MAX_ANSWER_BYTES} bytes: not an aggregator's answer")
+    return body
+
+
+def _problem(error: urllib.error.HTTPError) -> str:
+    """The words of an `application/problem+json` answer, else of the status."""
+    try:
+        problem = json.loads(error.read(MAX_ANSWER_BYTES))
+        said = problem.get("detail") or problem.get("title")
+    except (OSError, HTTPException, ValueError, AttributeError):
+        said = None
+    return " ".join(str(said or f"HTTP {error.code} {error.reason}").split())
+
+
+def _answer_of(body: bytes, base: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+        if answer["schema_version"] == 1 and isinstance(answer["items"], list):
+            return dict(answer)
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise CommandError(f"{base} did not answer as an aggregator does; is --url the aggregator's?")
+
+
+def _from_recording(arguments: argparse.Namespace) -> dict[str, Any]:
+    from perwatt.query.offline import efficiency_of_recording
+
+    start, end = getattr(arguments, "from"), arguments.to
+    items = efficiency_of_recording(
+        arguments.recording,
+        start_unix=start,
+        end_unix=end,
+        pue=arguments.pue,
+        tokens_per_second=arguments.tokens_per_second,
+    )
+    wanted = arguments.boundary.split(",") if arguments.boundary else None
+    kept = [item for item in items if wanted is None or item["boundary"] in wanted]
+    return {"schema_version": 1, "by": [], "items": kept}

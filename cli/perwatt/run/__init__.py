@@ -1,0 +1,1 @@
+"""Daemons: the bootstrap, the one place that names concrete classes, and what runs beside what."""

@@ -1,0 +1,211 @@
+"""Put the agent together: the one place that names concrete classes."""
+
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from perwatt.errors import CommandError
+from perwatt.run.discovery import build_discovery, build_pods, claims, understood
+from perwatt.run.metering import build_meters, build_model
+from perwatt.run.supervisor import Supervisor
+from perwatt_agent.accounting.account import Account
+from perwatt_agent.clock import Clock
+from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
+from perwatt_agent.discovery.listening import LOOPBACK_HOSTS, LocalPort, LocalReader, Lookout
+from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
+from perwatt_agent.engine.feed import EngineFeed
+from perwatt_agent.engine.followers import Claims, Follower
+from perwatt_agent.engine.gpu_claims import Titles
+from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.facts.readings import Readings
+from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.workload import WorkloadInfo
+from perwatt_agent.gpu.backend import Backend
+from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.traits import Options
+from perwatt_agent.identity.identifier import Identifier
+from perwatt_agent.identity.jobs import JobMap
+from perwatt_agent.identity.names import Names
+from perwatt_agent.identity.pods import PodWatch
+from perwatt_agent.identity.tenant import Tenant
+from perwatt_agent.meters.feed import MeterFeed
+from perwatt_agent.meters.host import HostReader
+from perwatt_agent.recording.recording import Recording, RecordingError
+from perwatt_agent.recording.replay import ReplaySource
+from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.sampler import Sampler
+from perwatt_agent.sampling.source import LiveSource, Source
+from perwatt_agent.sampling.workload_feed import Feed
+from perwatt_agent.state.state_file import StateFile
+from perwatt_agent.work.book import WorkBook
+from perwatt_agent.work.feed import WorkFeed
+from perwatt_agent.work.poller import TextfilePoller
+from perwatt_agent.work.textfile import TextfileReader
+
+
+def build_source(
+    config: AgentConfig,
+    clock: Clock,
+    *,
+    backend: Backend | None = None,
+    endpoints: Sequence[Endpoint] = (),
+    book: WorkBook | None = None,
+) -> tuple[Source, float]:
+    """
+    The source of readings and the seconds between them.
+
+    `backend` stands in for the NVIDIA driver's, `endpoints` add to the configured ones; `book` is where
+    jobs tell of their work, by default one of its own.
+    """
+    if config.replay_file is not None:
+        recording = open_recording(config.replay_file)
+        return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
+    timing = Timing.for_interval(config.sample_interval)
+    options = Options(config.gpu.gpm, config.gpu.processes, config.gpu.detail)
+    driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
+    socket = config.identity.pod_resources_socket
+    pods = PodWatch(socket, clock) if socket else None
+    identifier = build_identifier(config.identity, pods)
+    feeds: list[Feed] = [pods] if pods else []
+    followers = configured_followers(config)
+    book = book or build_book(config, clock, endpoints)
+    titles, lookout = Titles(claims(config)), Lookout(ProcessTable(), clock)
+    pollers = [
+        build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock, titles)
+        for endpoint in (*configured_endpoints(config), *endpoints)
+    ]
+    feeds += [EngineFeed(pollers, Claims(followers, clock, titles), titles)] if pollers or followers else []
+    if config.engines.discover:
+        feeds.append(build_discovery(config, identifier, book.names, clock))
+    if config.engines.discover and config.identity.kubelet_url and pods:
+        feeds.append(build_pods(config, pods, book.names, clock))
+    feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
+    sweeper = GpuSweeper(driver, clock, timing)
+    meters = MeterFeed(build_meters(config, clock), clock)
+    source = LiveSource(driver, sweeper, feeds, clock, config.sample_interval, meters, HostReader(clock))
+    return source, config.sample_interval
+
+
+def build_poller(
+    endpoint: Endpoint,
+    interval_seconds: float,
+    lookout: Lookout,
+    identifier: Identifier,
+    names: Names,
+    clock: Clock,
+    titles: Titles | None = None,
+) -> EndpointPoller:
+    """What reads an endpoint; on this machine's loopback the process that listens tells whose it is."""
+    if endpoint.host not in LOOPBACK_HOSTS:
+        return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock), titles)
+    port = LocalPort(lookout, endpoint.host, endpoint.port)
+    local = msgspec.structs.replace(endpoint, reader=LocalReader(endpoint.reader, port))
+    tenant = Tenant(identifier, names, clock, port.pid)
+    return EndpointPoller(local, clock, interval_seconds, tenant, titles)
+
+
+def build_identifier(config: IdentityConfig, pods: PodWatch | None) -> Identifier:
+    """What finds out whom workloads are for."""
+    jobs = JobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
+    return Identifier(jobs=jobs, pods=pods)
+
+
+def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:
+    """The book in which jobs tell of their work, under names that no configured engine has."""
+    named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
+    named += [follower.info.workload for follower in configured_followers(config)]
+    named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
+    return WorkBook(clock, names=Names(named), max_jobs=config.work.max_jobs)
+
+
+def build_textfiles(config: AgentConfig, book: WorkBook, clock: Clock) -> TextfilePoller | None:
+    """What reads the folder of text files, where there is one."""
+    folder = config.work.textfile_dir
+    return None if folder is None else TextfilePoller(TextfileReader(folder), book, clock)
+
+
+def build_sampler(
+    config: AgentConfig,
+    clock: Clock,
+    *,
+    backend: Backend | None = None,
+    endpoints: Sequence[Endpoint] = (),
+    book: WorkBook | None = None,
+) -> Sampler:
+    """The agent's loop, which remembers its account in the state folder unless it plays a recording."""
+    source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints, book=book)
+    state_file = None if config.replay_file is not None else StateFile(config.state_dir)
+    account = Account(
+        interval_seconds,
+        calibration=config.calibration,
+        idle_watts=config.attribution.idle_watts,
+        model=build_model(config),
+        state=state_file.load() if state_file else None,
+    )
+    supervisor = Supervisor(interval_seconds)
+    if state_file is None:
+        return Sampler(source, account, clock, (supervisor.sampled,))
+
+    def remember(readings: Readings, snapshot: Snapshot) -> None:
+        state_file.save(account.state())
+
+    return Sampler(source, account, clock, (remember, supervisor.sampled))
+
+
+def open_recording(path: Path) -> Recording:
+    """Raises CommandError when the file is no whole recording."""
+    try:
+        return Recording(path)
+    except RecordingError as error:
+        raise CommandError(str(error)) from None
+
+
+def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
+    """The endpoints that have a page."""
+    kinds = understood(config)
+    return [_endpoint(one, one.url, kinds) for one in config.engines.endpoints if one.url is not None]
+
+
+def configured_followers(config: AgentConfig) -> list[Follower]:
+    """The endpoints without a page; one without a name is called after its group, and counted."""
+    taken = {endpoint.workload for endpoint in config.engines.endpoints}
+    followers = []
+    for endpoint in config.engines.endpoints:
+        if endpoint.url is not None or endpoint.group is None:
+            continue
+        numbered = (f"{endpoint.group}-{number}" for number in count(1))
+        name = endpoint.workload or next(name for name in numbered if name not in taken)
+        taken.add(name)
+        engine = "" if endpoint.engine == "auto" else endpoint.engine
+        info = WorkloadInfo(name, group=endpoint.group, role=endpoint.role, engine=engine)
+        followers.append(Follower(info, endpoint.gpus))
+    return followers
+
+
+def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> Endpoint:
+    parts = urlsplit(url)
+    try:
+        reader = EngineReader(
+            url,
+            engine=config.engine,
+            model=config.model,
+            # Who holds no GPU makes no tokens of its own.
+            role="router" if config.gpus == () else config.role,
+            kinds=kinds,
+            bearer_token_file=config.bearer_token_file,
+        )
+    except ValueError as error:
+        raise CommandError(f"endpoint {url}: {error}") from None
+    return Endpoint(
+        WorkloadInfo(workload=config.workload or "", group=config.group or "", role=config.role),
+        parts.port or (443 if parts.scheme == "https" else 80),
+        config.gpus,
+        reader,
+        host=parts.hostname or "",
+    )

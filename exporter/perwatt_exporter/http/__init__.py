@@ -1,0 +1,1 @@
+"""HTTP: the server of both daemons, bounded connections, negotiation, errors."""

@@ -1,0 +1,1 @@
+"""Metrics pages: families rendered to bytes, once for each snapshot and format."""

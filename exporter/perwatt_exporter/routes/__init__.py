@@ -1,0 +1,1 @@
+"""Routes of the agent beside `/metrics`: the landing page, events, reported work."""

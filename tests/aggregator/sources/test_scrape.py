@@ -1,0 +1,193 @@
+"""Agents over real sockets, good ones and rubbish: bounded, named, and no trouble to each other."""
+
+import asyncio
+import contextlib
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from support.agents import serving_machine
+from support.web import PATIENCE_SECONDS
+
+from perwatt_agent.clock import SystemClock
+from perwatt_aggregator.aggregator import Aggregator
+from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.sources.scrape import FAILURES, MAX_PAGE_BYTES
+from perwatt_exporter.families.all import ALL
+from perwatt_exporter.page.render import Renderer, page
+
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def http(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+def says(answer: bytes) -> Answer:
+    async def write(writer: asyncio.StreamWriter) -> None:
+        writer.write(answer)
+        await writer.drain()
+
+    return write
+
+
+async def huge(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+    for _ in range(1000):
+        writer.write(b"x 1\n" * 250_000)
+        await writer.drain()
+
+
+async def endless(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    while True:
+        writer.write(b"4\r\nx 1\n\r\n" * 10_000)
+        await writer.drain()
+
+
+async def drip(writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    while True:
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+
+
+async def silent(_: asyncio.StreamWriter) -> None:
+    await asyncio.sleep(PATIENCE_SECONDS)
+
+
+def good_page() -> bytes:
+    snapshot = serving_machine().snapshot()
+    return page(Renderer().collected(((family, family.read(snapshot)) for family in ALL), "text"), "text")
+
+
+RUBBISH: dict[str, tuple[Answer, set[str]]] = {
+    "html": (says(http(b"<!doctype html><p>Welcome to nginx")), {"html"}),
+    "json": (says(http(b'{"status": "ok"}')), {"json"}),
+    "text": (says(http(b"it works\n" * 9)), {"not_metrics"}),
+    "other": (says(http(b"vllm:generation_tokens_total 5\n")), {"not_an_agent"}),
+    "binary": (says(http(b"a 1\n\0\0")), {"binary"}),
+    "empty": (says(http(b"")), {"not_an_agent"}),
+    "error": (says(http(b"oops", status="500 Internal Server Error")), {"http_status"}),
+    "missing": (says(http(b"no", status="404 Not Found")), {"http_status"}),
+    "redirect": (says(http(b"", "Location: http://127.0.0.1:1/", status="302 Found")), {"redirect"}),
+    "huge": (huge, {"too_large", "timeout"}),
+    "endless": (endless, {"too_large", "timeout"}),
+    "bomb": (
+        says(http(gzip.compress(b"x 1\n" * (MAX_PAGE_BYTES // 2)), "Content-Encoding: gzip")),
+        {"too_large"},
+    ),
+    "no gzip": (says(http(b"plain", "Content-Encoding: gzip")), {"encoding"}),
+    "cut": (says(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx 1\n"), {"protocol"}),
+    "not http": (says(b"SSH-2.0-OpenSSH_9.6\r\n"), {"protocol"}),
+    "drip": (drip, {"timeout"}),
+    "silent": (silent, {"timeout"}),
+}
+
+
+@contextlib.asynccontextmanager
+async def agents(answers: dict[str, Answer]) -> AsyncIterator[dict[str, str]]:
+    """Serve each answer on a port of its own; gives the URLs."""
+    writers: set[asyncio.StreamWriter] = set()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def connected(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            tasks.add(task)
+            writers.add(writer)
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await reader.readuntil(b"\r\n\r\n")
+                await answer(writer)
+            writer.close()
+
+        return serve
+
+    servers = {
+        name: await asyncio.start_server(connected(answer), "127.0.0.1", 0)
+        for name, answer in answers.items()
+    }
+    try:
+        yield {
+            name: f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
+            for name, server in servers.items()
+        }
+    finally:
+        for server in servers.values():
+            server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def scraping(urls: dict[str, str]) -> AsyncIterator[dict[str, Node]]:
+    config = AggregatorConfig(SourcesConfig(tuple(urls.values())), 0.2)
+    aggregator = Aggregator(config, SystemClock())
+    await aggregator.start()
+    try:
+        yield dict(zip(urls, aggregator.nodes, strict=True))
+    finally:
+        await aggregator.stop()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async def poll() -> None:
+        while not condition():  # noqa: ASYNC110 - what is waited for is set by the code under test
+            await asyncio.sleep(0.02)
+
+    await asyncio.wait_for(poll(), PATIENCE_SECONDS)
+
+
+async def test_rubbish_agents() -> None:
+    """Each of them is named with its reason; a good one beside them is read all the time."""
+    answers = {name: answer for name, (answer, _) in RUBBISH.items()}
+    async with agents({**answers, "good": says(http(good_page()))}) as urls, scraping(urls) as nodes:
+        await until(lambda: nodes["good"].up and all(nodes[name].failure for name in RUBBISH))
+        found = {name: nodes[name].failure for name in RUBBISH}
+        await until(lambda: nodes["good"].up)
+
+    wrong = {name: reason for name, reason in found.items() if reason not in RUBBISH[name][1]}
+    assert {} == wrong
+    assert set(found.values()) <= set(FAILURES)
+    assert 0 == sum(nodes["good"].failures.values())
+
+
+async def test_nobody_there() -> None:
+    """A port that nobody listens on is unreachable."""
+    async with agents({"gone": silent}) as urls:
+        pass
+    async with scraping(urls) as nodes:
+        await until(lambda: nodes["gone"].failure is not None)
+
+        assert ("unreachable", False) == (nodes["gone"].failure, nodes["gone"].up)
+
+
+async def test_gzip_and_recovery() -> None:
+    """A packed page is read; an agent that comes back is up again, and nothing of it was lost."""
+    answers = [http(b"oops", status="503 Service Unavailable")]
+    packed = http(gzip.compress(good_page()), "Content-Encoding: gzip")
+
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        await says(answers.pop() if answers else packed)(writer)
+
+    async with agents({"node": answer}) as urls, scraping(urls) as nodes:
+        await until(lambda: nodes["node"].failures["http_status"] == 1)
+        await until(lambda: nodes["node"].up)
+
+        assert nodes["node"].failure is None
+        assert nodes["node"].sample is not None
+
+
+async def test_stops_at_once() -> None:
+    """Stopping waits for no agent."""
+    async with agents({"silent": silent}) as urls:
+        async with scraping(urls) as nodes:
+            await asyncio.sleep(0.3)
+        assert nodes["silent"].failure in {None, "timeout"}
+    with pytest.raises(StopIteration):
+        next(task for task in asyncio.all_tasks() if task.get_name().startswith("scrape "))

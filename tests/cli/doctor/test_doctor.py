@@ -1,0 +1,291 @@
+"""`perwatt doctor`: every finding says what is, what is missing, and what cures it."""
+
+import os
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support.canned import Canned, canned_server
+from support.readings import mig
+
+from perwatt.doctor import doctor
+from perwatt.doctor.doctor import Finding
+from perwatt.run.metering import build_meters, check_meters
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.gpu.backend import BackendUnavailable, Generation, GpuFailure
+from perwatt_agent.meters.config import MetersConfig
+from perwatt_agent.meters.meter import MeterFailure
+
+FREE_ADDRESS = AgentWebConfig("127.0.0.1:0")
+
+
+class FakeGpu:
+    """A GPU that gives one reading, or fails."""
+
+    def __init__(self, index: int, reading: GpuReading | None, *migs: MigReading) -> None:
+        self.info = GpuInfo(f"GPU-{index}", index, "H200")
+        self._reading = reading
+        self._migs = migs or None
+
+    def read(self) -> GpuReading:
+        if self._reading is None:
+            raise GpuFailure("lost", "lost", "it fell off the bus")
+        return self._reading
+
+    def read_slow(self) -> GpuSlowReading:
+        return GpuSlowReading(0.0, mig=self._migs)
+
+
+class FakeBackend:
+    """A driver with these GPUs, or one that does not answer."""
+
+    name = "nvml"
+
+    def __init__(self, *gpus: FakeGpu, failure: Exception | None = None) -> None:
+        self._gpus = gpus
+        self._failure = failure
+
+    def open(self) -> Generation:
+        if self._failure:
+            raise self._failure
+        return Generation("580.1", "13", self._gpus, unidentified=1 if self._gpus else 0)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def test_what_each_gpu_gives() -> None:
+    """Each GPU says what it gives and what it does not; a sick one does not hide the others."""
+    whole = GpuReading(1.0, energy_joules=1.0, power_watts=2.0, utilization_ratio=0.5)
+    gpus = (FakeGpu(0, None), FakeGpu(1, whole))
+
+    findings = list(doctor.check_gpus(FakeBackend(*gpus)).findings)
+
+    assert [
+        Finding("ok", "nvidia", "driver 580.1, 2 GPUs"),
+        Finding("missing", "nvidia", "1 GPUs do not say who they are", "see dmesg for Xid lines"),
+        Finding("missing", "GPU 0", "H200 GPU-0: it fell off the bus", "see dmesg for Xid lines"),
+        Finding(
+            "ok",
+            "GPU 1",
+            "H200 GPU-1 gives energy counter, power, utilisation; not memory, temperature, clocks",
+        ),
+    ] == findings
+
+
+@pytest.mark.parametrize(
+    ("failure", "detail"),
+    [
+        (BackendUnavailable("library", "no driver: install it"), "no driver: install it"),
+        (RuntimeError("boom"), "RuntimeError: boom"),
+    ],
+)
+def test_no_driver_does_not_block(failure: Exception, detail: str) -> None:
+    """The agent starts without a driver and waits for it, so its absence is told but blocks nothing."""
+    (finding,) = doctor.check_gpus(FakeBackend(failure=failure)).findings
+
+    assert ("missing", detail, False) == (finding.status, finding.detail, finding.blocks)
+    assert finding.cure
+
+
+def test_a_driver_that_hangs() -> None:
+    """A driver that never answers is told after a while; the checks go on."""
+    release = threading.Event()
+
+    class Hanging(FakeBackend):
+        def open(self) -> Generation:
+            release.wait()
+            return super().open()
+
+    try:
+        (finding,) = doctor.check_gpus(Hanging(), deadline_seconds=0.05).findings
+    finally:
+        release.set()
+
+    assert Finding("missing", "nvidia", "the driver has not answered for 0.05 s", "see dmesg") == finding
+
+
+class TestAddress:
+    def test_free(self) -> None:
+        """An address that could be listened on is fine, and is left free."""
+        assert "ok" == doctor.check_address("127.0.0.1:0").status
+
+    def test_held(self) -> None:
+        """A port that is held blocks, and its holder is named."""
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            finding = doctor.check_address(f"127.0.0.1:{holder.getsockname()[1]}")
+
+        assert ("missing", True) == (finding.status, finding.blocks)
+        assert f"process {os.getpid()})" in finding.detail
+
+
+class TestEndpoint:
+    def test_answers(self, tmp_path: Path) -> None:
+        """A page that answers is fine; the token goes with the question."""
+        token = tmp_path / "token"
+        token.write_text("secret\n")
+        with canned_server({"/metrics": Canned(b"")}) as server:
+            endpoint = EndpointConfig(f"{server.url}/metrics", workload="chat", bearer_token_file=token)
+            finding = doctor.check_endpoint(endpoint)
+
+        assert Finding("ok", "chat", f"{endpoint.url} answers 200") == finding
+        assert "Bearer secret" == server.headers[0]["authorization"]
+
+    @pytest.mark.parametrize(("status", "cure"), [(401, "bearer_token_file"), (404, "correct the path")])
+    def test_refuses(self, status: int, cure: str) -> None:
+        """A page that refuses says so, with what cures it."""
+        with canned_server({"/metrics": Canned(b"", status)}) as server:
+            finding = doctor.check_endpoint(EndpointConfig(f"{server.url}/metrics"))
+
+        assert ("missing", "engine", False) == (finding.status, finding.subject, finding.blocks)
+        assert cure in finding.cure
+
+    def test_is_not_there(self) -> None:
+        """An engine that does not run yet is told, and blocks nothing."""
+        with socket.socket() as unheard:
+            unheard.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{unheard.getsockname()[1]}/"
+            finding = doctor.check_endpoint(EndpointConfig(url))
+
+        assert ("missing", False) == (finding.status, finding.blocks)
+        assert "Connection refused" in finding.detail
+
+    def test_a_follower_has_no_page(self) -> None:
+        """A follower is not asked."""
+        assert "ok" == doctor.check_endpoint(EndpointConfig(group="big")).status
+
+
+class GivenMeter:
+    """A meter that answers so."""
+
+    interval_seconds = 1.0
+
+    def __init__(self, name: str, answer: Sequence[MeterSample] | MeterFailure) -> None:
+        self.name = name
+        self._answer = answer
+
+    async def read(self) -> Sequence[MeterSample]:
+        if isinstance(self._answer, MeterFailure):
+            raise self._answer
+        return self._answer
+
+
+class TestMeters:
+    def test_what_each_meter_shows(self) -> None:
+        """A meter says what it measures; one part that does not answer is named."""
+        package = MeterSample("rapl", 1.0, energy_joules=5.0, scope="package", zone="0")
+        memory = MeterSample("rapl", 1.0, scope="dram", zone="0")
+        wall = MeterSample("ipmi", 1.0, 812.0)
+
+        assert [
+            Finding("ok", "rapl", "package 0, dram 0 (does not answer)"),
+            Finding("ok", "ipmi", "node 812 W"),
+        ] == list(check_meters([GivenMeter("rapl", (package, memory)), GivenMeter("ipmi", (wall,))], False))
+
+    def test_why_not(self) -> None:
+        """One that is not there is a hint, one that is not permitted is missing and has its cure."""
+        absent = GivenMeter("grace", MeterFailure("absent", "no such meters"))
+        denied = GivenMeter("rapl", MeterFailure("permission_denied", "it may not be read; be root"))
+
+        assert [
+            Finding("hint", "grace", "no such meters"),
+            Finding("missing", "rapl", "it may not be read", "be root"),
+        ] == list(check_meters([absent, denied], True))
+
+    def test_no_node(self) -> None:
+        """Where neither a meter nor a model tells of the whole node, that is said, with the least cure."""
+        (hint,) = check_meters([], False)
+
+        assert ("hint", "node") == (hint.status, hint.subject)
+        assert "meters.model.rest_watts" in hint.cure
+
+    def test_of_this_machine(self) -> None:
+        """A real GPU's host is asked for all that it may have; beside simulated ones nothing is."""
+        clock = ManualClock()
+
+        assert ["rapl", "hwmon", "grace", "ipmi"] == [
+            meter.name for meter in build_meters(AgentConfig(), clock)
+        ]
+        assert [] == build_meters(AgentConfig(backend="simulated"), clock)
+        assert [] == build_meters(AgentConfig(meters=MetersConfig(discover=False)), clock)
+
+
+class TestStateDir:
+    def test_can_be_made(self, tmp_path: Path) -> None:
+        """A folder that is not there yet is fine where it can be made; looking makes nothing."""
+        assert "ok" == doctor.check_state_dir(tmp_path / "a" / "b").status
+        assert [] == list(tmp_path.iterdir())
+
+    def test_cannot_be_made(self, tmp_path: Path) -> None:
+        """Below a file nothing can be kept."""
+        (tmp_path / "file").write_text("")
+
+        assert "missing" == doctor.check_state_dir(tmp_path / "file" / "state").status
+
+
+class TestReport:
+    def test_all_together(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        """On a machine without a driver and without engines the agent can start: exit code 0."""
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS)
+        backend = FakeBackend(failure=BackendUnavailable("library", "no driver"))
+
+        assert 0 == doctor.report(doctor.examine(config, backend, ()))
+
+        lines = capsys.readouterr().out.splitlines()
+        assert {"ok", "missing", "hint"} == {line.split()[0] for line in lines if line[0] not in " p"}
+        assert "perwatt agent can start here" == lines[-1]
+
+    def test_endpoints_are_asked(self, tmp_path: Path) -> None:
+        """Each configured endpoint has its finding."""
+        engines = EnginesConfig(endpoints=(EndpointConfig(group="big", workload="a"),))
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=engines)
+
+        subjects = [finding.subject for finding in doctor.examine(config, FakeBackend(), ())]
+
+        assert ["node", "state_dir", "port", "a", "discovery"] == subjects[4:]
+        assert ["python", "libraries", "host", "nvidia"] == subjects[:4]
+
+    def test_two_names_of_one_gpu(self, tmp_path: Path) -> None:
+        """A GPU that two endpoints claim without sharing it is told, with who goes without."""
+        endpoints = (
+            EndpointConfig(group="big", workload="a", gpus=(1,)),
+            EndpointConfig(group="big", workload="b", gpus=("GPU-1",)),
+        )
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        gpus = FakeBackend(FakeGpu(0, None), FakeGpu(1, None))
+
+        found = [one for one in doctor.examine(config, gpus, ()) if "both claim" in one.detail]
+        assert [("missing", "GPU 1")] == [(one.status, one.subject) for one in found]
+        assert "a and b both claim: b goes without" in found[0].detail
+
+    def test_instances(self, tmp_path: Path) -> None:
+        """A MIG instance that is on no GPU is told; one that is there is nobody else's GPU."""
+        endpoints = (
+            EndpointConfig(group="big", workload="a", gpus=("MIG-a",)),
+            EndpointConfig(group="big", workload="b", gpus=("MIG-b", "MIG-z")),
+            EndpointConfig(group="big", workload="c", gpus=(1,)),
+        )
+        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        divided = FakeGpu(0, None, mig("a", 1), mig("b", 1)), FakeGpu(1, None, mig("c", 1))
+
+        def told(*gpus: FakeGpu) -> list[str]:
+            found = doctor.examine(config, FakeBackend(*gpus), ())
+            return [one.detail for one in found if "claim" in one.detail]
+
+        assert ["b claims MIG-z, which does not exist"] == told(*divided)
+        assert [] == told()
+
+    def test_what_blocks_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """One finding that blocks makes the exit code 1, and its cure is told."""
+        assert 1 == doctor.report([Finding("missing", "port", "held", "stop it", blocks=True)])
+
+        assert (
+            "missing  port       held\n                    cure: stop it\nperwatt agent cannot start here\n"
+            == capsys.readouterr().out
+        )
