@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from perwatt_agent.net.http import FetchError, Target, fetch
+from perwatt_agent.net.failures import reasons
+from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
 
 LIST_SECONDS = 5.0
 MOST_LIST_BYTES = 32 * 1024 * 1024
@@ -74,8 +75,11 @@ class _PodList(Struct, frozen=True):
 _DECODER = msgspec.json.Decoder(_PodList)
 
 
+POD_LIST_REASONS = reasons(*FETCH_REASONS, "json", "token_file")
+
+
 class PodListFailure(Exception):
-    """The kubelet did not list its pods; `reason` is a short closed word for labels."""
+    """The kubelet did not list its pods; `reason` is one of POD_LIST_REASONS."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

@@ -10,10 +10,11 @@ from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.facts.workload import EngineCounts, Role
+from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
 
-ENGINE_REASONS = (
+ENGINE_REASONS = reasons(
     *FETCH_REASONS,
     *PAGE_REASONS,
     "draining",
@@ -22,6 +23,8 @@ ENGINE_REASONS = (
     "several_models",
     "bad_value",
     "bad_histogram",
+    "loading",
+    "ended",
 )
 _MAX_LINES = 50_000
 

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from perwatt_agent.net.failures import reasons
+
 # Plain, renamed for time-slicing, and MIG slices.
 _GPU_RESOURCE = re.compile(r"nvidia\.com/(?:gpu|gpu\.shared|mig-[^/]+)")
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -35,8 +37,22 @@ class PodsRead(Struct, frozen=True, tag="read"):
     seconds: float = 0.0
 
 
+PODS_REASONS = reasons(
+    "no_grpcio",
+    "no_socket",
+    "permission",
+    "refused",
+    "timeout",
+    "error",
+    "garbage",
+    "ended",
+    "silent",
+    "garbled",
+)
+
+
 class PodsFailed(Struct, frozen=True, tag="failed"):
-    """No answer, known in `seconds`: why, as a short closed word, and what to do about it."""
+    """No answer within `seconds`: why (one of PODS_REASONS), and what to do about it."""
 
     reason: str
     message: str

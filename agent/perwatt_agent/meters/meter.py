@@ -4,14 +4,27 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.net.failures import reasons
+
+METER_REASONS = reasons(
+    "absent",
+    "permission_denied",
+    "timeout",
+    "hung",
+    "unreachable",
+    "refused",
+    "malformed",
+    "stale",
+    "implausible",
+    "unexpected",
+)
 
 
 class MeterFailure(Exception):
     """
     The meter gave no reading this time; it is asked again at its next turn.
 
-    `reason` is a short closed word for labels (absent, permission_denied, timeout, hung, unreachable,
-    refused, malformed, stale, implausible), the message says what happened and what cures it.
+    `reason` is one of METER_REASONS; the message says what happened and what to do about it.
     """
 
     def __init__(self, reason: str, message: str) -> None:

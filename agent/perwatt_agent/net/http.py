@@ -16,7 +16,9 @@ from urllib.parse import urlsplit
 import httptools
 from msgspec import Struct
 
-FETCH_REASONS = (
+from perwatt_agent.net.failures import reasons
+
+FETCH_REASONS = reasons(
     "resolve",
     "refused",
     "tls",
@@ -35,7 +37,7 @@ _PORTS = {"http": 80, "https": 443}
 
 class FetchError(Exception):
     """
-    The page could not be had; `reason` is one of FETCH_REASONS.
+    The page could not be fetched; `reason` is one of FETCH_REASONS.
 
     `status` is that of an answer other than 200, else 0.
     """

@@ -11,7 +11,9 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
-PAGE_REASONS = ("html", "json", "binary", "not_metrics", "too_many_lines")
+from perwatt_agent.net.failures import reasons
+
+PAGE_REASONS = reasons("html", "json", "binary", "not_metrics", "too_many_lines")
 
 _LABEL = rb'[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"([^"\\]*(?:\\.[^"\\]*)*)"[ \t]*'
 _ANY_LABEL = _LABEL.replace(b"([", b"(?:[")

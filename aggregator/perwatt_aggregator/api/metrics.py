@@ -15,7 +15,7 @@ from perwatt_aggregator.schema.common import BOUNDARIES
 from perwatt_aggregator.schema.compute import ComputeItem
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
-from perwatt_aggregator.sources.scrape import FAILURES
+from perwatt_aggregator.sources.scrape import SCRAPE_REASONS
 from perwatt_exporter.page.family import Family, Sample
 
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
@@ -85,7 +85,7 @@ def _target_seconds(state: State) -> Iterator[Sample]:
 
 def _target_failures(state: State) -> Iterator[Sample]:
     for node in state.nodes:
-        for reason in FAILURES:
+        for reason in SCRAPE_REASONS:
             if node.failures[reason]:
                 yield (node.target.node, reason), node.failures[reason]
 
@@ -124,6 +124,6 @@ FAMILIES: tuple[Family[State], ...] = (
         "Failed scrapes of this agent since the aggregator started, by reason.",
         ("node", "reason"),
         _target_failures,
-        {"reason": FAILURES},
+        {"reason": SCRAPE_REASONS},
     ),
 )

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import aiohttp
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.readings.page import NotAnAgent, PageReader
@@ -20,7 +21,7 @@ logger = logging.getLogger(__name__)
 MAX_PAGE_BYTES = 16 * 1024 * 1024
 MAX_DEADLINE_SECONDS = 10.0
 MIN_DEADLINE_SECONDS = 1.0
-FAILURES = (
+SCRAPE_REASONS = reasons(
     "unreachable",
     "timeout",
     "protocol",
@@ -45,7 +46,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class ScrapeFailed(Exception):
-    """One scrape brought nothing; `reason` is one of FAILURES."""
+    """One scrape brought nothing; `reason` is one of SCRAPE_REASONS."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)

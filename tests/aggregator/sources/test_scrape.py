@@ -13,7 +13,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.sources.scrape import FAILURES, MAX_PAGE_BYTES
+from perwatt_aggregator.sources.scrape import MAX_PAGE_BYTES, SCRAPE_REASONS
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.render import Renderer, page
 
@@ -153,7 +153,7 @@ async def test_rubbish_agents() -> None:
 
     wrong = {name: reason for name, reason in found.items() if reason not in RUBBISH[name][1]}
     assert {} == wrong
-    assert set(found.values()) <= set(FAILURES)
+    assert set(found.values()) <= set(SCRAPE_REASONS)
     assert 0 == sum(nodes["good"].failures.values())
 
 
