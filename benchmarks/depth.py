@@ -15,9 +15,9 @@ from harness import MIB, Plan, measured, median, rss_bytes
 from msgspec import Struct
 from report import Section, Target, table
 from scraping import scrape
-from support.fakedepth import enable_mig
-from support.fakenvml import FakeDriver
-from support.rig import ALONE
+from support.agent.rig import ALONE
+from support.gpus.fakedepth import enable_mig
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import SystemClock

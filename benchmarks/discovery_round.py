@@ -10,8 +10,8 @@ from pathlib import Path
 from exporters import Exporter
 from harness import Plan, spread
 from report import Section, Target, table
-from support import engine_trees
-from support.process_trees import Actor, Tree, running
+from support.engines import engine_trees
+from support.processes.process_trees import Actor, Tree, running
 
 from perwatt_agent.discovery.processes import Process, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from peers import HERE, Peers
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 TOOLS = ("codecarbon", "zeus")
 

@@ -12,7 +12,7 @@ import uvloop
 from exporters import Exporter, perwatt, side_by_side
 from harness import MIB, Plan, measured, rss_bytes, wait_until
 from report import Section, Target, table
-from support.agent import free_port
+from support.agent.process import free_port
 
 from pages import engine_page_100k
 

@@ -13,8 +13,8 @@ import peers
 from harness import wait_until
 from msgspec import Struct
 from scraping import page
-from support.agent import free_port
-from support.fakenvml import FakeDriver
+from support.agent.process import free_port
+from support.gpus.fakenvml import FakeDriver
 
 MEMORY = Path("/dev/shm")  # where state and the driver's control file lie, as the state does in /run
 START_POLL_SECONDS = 0.005

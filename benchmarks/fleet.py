@@ -14,7 +14,7 @@ from harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
 from report import Section, Target, table
 from scraping import Scraper
 from scraping import page as get_page
-from support.agent import free_port, get
+from support.agent.process import free_port, get
 
 from pages import engine_page_100k, replayed
 

@@ -21,9 +21,9 @@ from harness import MIB, Plan, measured, median, rss_bytes, wait_until
 from msgspec import Struct
 from report import Section, Target, table
 from scraping import Scraper
-from support.agent import free_port
-from support.fakenvml import FakeDriver
-from support.rig import ALONE
+from support.agent.process import free_port
+from support.agent.rig import ALONE
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig

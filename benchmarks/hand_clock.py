@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.sampling.sampler import Sampler
 

@@ -12,8 +12,8 @@ from exporters import Exporter, Running, perwatt, side_by_side, started
 from harness import MIB, Plan, measured, rss_bytes, wait_until
 from report import Section, Target, table
 from scraping import page
-from support.agent import Page, free_port
-from support.engine_pages import engine_page
+from support.agent.process import Page, free_port
+from support.engines.engine_pages import engine_page
 
 GPUS = 8
 SETTLE_SECONDS = 4.0

@@ -2,7 +2,7 @@
 
 import re
 
-from support.engine_pages import engine_page
+from support.engines.engine_pages import engine_page
 
 PAGE = "vllm-0.32.0-3-underload-4"
 PAGE_BYTES = 100_000

@@ -22,9 +22,9 @@ from exporters import Exporter
 from harness import MIB, Plan
 from msgspec import Struct
 from report import Section, Target, table
-from support.fakedepth import create_mig, destroy_mig, enable_mig
-from support.fakenvml import FakeDriver
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakedepth import create_mig, destroy_mig, enable_mig
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.families.all import ALL

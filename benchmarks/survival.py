@@ -8,7 +8,7 @@ from exporters import Exporter, Running, side_by_side
 from harness import Plan
 from msgspec import Struct, field
 from report import Ratio, Section, Target, table
-from support.fakenvml import FakeDriver, Sine
+from support.gpus.fakenvml import FakeDriver, Sine
 
 GPUS = 8
 SICK = 3

@@ -24,9 +24,9 @@ from hand_clock import second as pass_second
 from harness import Plan, median
 from msgspec import Struct
 from report import Section, Target, table
-from support import prometheus
-from support.fakenvml import Constant, FakeDriver
-from support.rig import ALONE
+from support.agent.rig import ALONE
+from support.gpus.fakenvml import Constant, FakeDriver
+from support.servers import prometheus
 
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig

@@ -22,8 +22,8 @@ from harness import Plan, median
 from msgspec import Struct, field
 from peers import HERE, Peers
 from report import Ratio, Section, Target, table
-from support.fakenvml import Constant, FakeDriver, Ramp, Square, Waveform
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakenvml import Constant, FakeDriver, Ramp, Square, Waveform
 
 WINDOW_SECONDS = 600
 SCRAPE_SECONDS = (5, 15)

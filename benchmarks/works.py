@@ -43,8 +43,8 @@ Work = Callable[[], object]
 @contextmanager
 def sweep() -> Iterator[Work]:
     """A tick of the whole agent over the fake driver: threads, account, state file."""
-    from support.fakenvml import FakeDriver
-    from support.rig import Rig
+    from support.agent.rig import Rig
+    from support.gpus.fakenvml import FakeDriver
 
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
@@ -149,7 +149,7 @@ WORKS = {
 
 def _page(encoding: str) -> Work:
     from msgspec.structs import replace
-    from support.pages import healthy_8_gpus
+    from support.exposition.pages import healthy_8_gpus
 
     from perwatt_exporter.families.all import ALL
     from perwatt_exporter.page.pages import Pages
@@ -166,7 +166,7 @@ def _page(encoding: str) -> Work:
 
 
 def _agent_page() -> bytes:
-    from support.pages import healthy_8_gpus
+    from support.exposition.pages import healthy_8_gpus
 
     from perwatt_exporter.families.all import ALL
     from perwatt_exporter.page.pages import Pages

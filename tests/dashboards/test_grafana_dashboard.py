@@ -6,7 +6,7 @@ from typing import Any
 import perwatt_dashboard
 import promql_parser
 import pytest
-from support import promql
+from support.servers import promql
 
 DASHBOARD = perwatt_dashboard.build()
 PANELS: list[dict[str, Any]] = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]

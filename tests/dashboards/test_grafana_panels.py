@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import perwatt_dashboard
 import pytest
-from support import prometheus, promql
-from support.prometheus import Prometheus
+from support.servers import prometheus, promql
+from support.servers.prometheus import Prometheus
 
 WINDOW = "10s"
 SCRAPES = 13  # one a second: the window is full

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from support import prometheus
+from support.servers import prometheus
 
 
 def test_a_real_prometheus_answers(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from support import promql
+from support.servers import promql
 
 PROMETHEUS = Path(__file__).parents[2] / "dashboards" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yaml"))

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from support import prometheus
-from support.agent import Page, PerwattProcess, free_port, get, perwatt
-from support.fakenvml import Constant, FakeDriver
+from support.agent.process import Page, PerwattProcess, free_port, get, perwatt
+from support.gpus.fakenvml import Constant, FakeDriver
+from support.servers import prometheus
 
 GPUS = 8
 WATTS = 400.0

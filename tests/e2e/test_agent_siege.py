@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent import Page, PerwattProcess, perwatt
-from support.fakenvml import FakeDriver
+from support.agent.process import Page, PerwattProcess, perwatt
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.state.state_file import StateFile
 

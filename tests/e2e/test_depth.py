@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from support.fakedepth import create_mig, destroy_mig, enable_mig, set_fields
-from support.fakenvml import FakeDriver
-from support.rig import ALONE, Rig
+from support.agent.rig import ALONE, Rig
+from support.gpus.fakedepth import create_mig, destroy_mig, enable_mig, set_fields
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import ManualClock

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.fakenvml import Constant, FakeDriver
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakenvml import Constant, FakeDriver
 
 WATTS = 400.0
 LIMIT_WATTS = 700.0

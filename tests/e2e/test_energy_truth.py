@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakenvml import Constant, FakeDriver, Ramp, Square
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakenvml import Constant, FakeDriver, Ramp, Square
 
 GPUS = 8
 MINUTES = 10

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent import Page, PerwattProcess, free_port, get, perwatt
-from support.fakenvml import Constant, FakeDriver
-from support.steady_engine import steady_engine
+from support.agent.process import Page, PerwattProcess, free_port, get, perwatt
+from support.engines.steady_engine import steady_engine
+from support.gpus.fakenvml import Constant, FakeDriver
 
 TRUTH = 1000.0 / (400.0 + 200.0)
 WINDOW_SECONDS = 30

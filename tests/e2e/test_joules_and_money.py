@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent import PerwattProcess, get, perwatt
-from support.fakenvml import Constant, FakeDriver
-from support.growing_csv import GrowingCsv, growing_csv
-from support.steady_engine import steady_engine
+from support.agent.process import PerwattProcess, get, perwatt
+from support.engines.steady_engine import steady_engine
+from support.gpus.fakenvml import Constant, FakeDriver
+from support.meters.growing_csv import GrowingCsv, growing_csv
 
 BOARD_WATTS, WALL_WATTS, PUE = 300.0, 700.0, 1.25
 PER_KWH, GRAMS_PER_KWH, JOULES_PER_KWH = 0.2, 400.0, 3.6e6

@@ -4,9 +4,9 @@ import asyncio
 import json
 from pathlib import Path
 
-from support.agent import PerwattProcess, perwatt
-from support.documents import CERTIFICATE, showing
-from support.fakenvml import Constant, FakeDriver
+from support.agent.process import PerwattProcess, perwatt
+from support.gpus.fakenvml import Constant, FakeDriver
+from support.servers.documents import CERTIFICATE, showing
 
 SERVICE = Path(__file__).parent.parent / "data" / "redfish" / "power.json"
 

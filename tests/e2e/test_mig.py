@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from support.agent import Page
-from support.fakedepth import create_mig, destroy_mig, enable_mig, mig_uuid, set_mig_processes
-from support.fakenvml import FakeDriver
-from support.rig import Rig
+from support.agent.process import Page
+from support.agent.rig import Rig
+from support.gpus.fakedepth import create_mig, destroy_mig, enable_mig, mig_uuid, set_mig_processes
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.config import AttributionConfig, EndpointConfig, EnginesConfig, GpuClaim
 from perwatt_exporter.families.all import GROUPS

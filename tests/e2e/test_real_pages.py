@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from support.engine_pages import engine_page, page_server, without_latencies
-from support.fakenvml import Constant, FakeDriver
+from support.engines.engine_pages import engine_page, page_server, without_latencies
+from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.agent import perwatt
-from support.fakenvml import FakeDriver
+from support.agent.process import perwatt
+from support.gpus.fakenvml import FakeDriver
 
 PATIENCE_SECONDS = 60.0
 

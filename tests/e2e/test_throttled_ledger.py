@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from support.fakedepth import set_fields
-from support.fakenvml import Constant, FakeDriver
-from support.fleets import BARE
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.fleet.fleets import BARE
+from support.gpus.fakedepth import set_fields
+from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.fleet.node import Node

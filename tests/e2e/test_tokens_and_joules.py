@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import prometheus
-from support.agent import PerwattProcess, free_port, get, perwatt
-from support.fakenvml import Constant, FakeDriver
-from support.steady_engine import SteadyEngine, steady_engine
+from support.agent.process import PerwattProcess, free_port, get, perwatt
+from support.engines.steady_engine import SteadyEngine, steady_engine
+from support.gpus.fakenvml import Constant, FakeDriver
+from support.servers import prometheus
 
 WATTS = 400.0
 TOKENS_PER_SECOND = 1000.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent import PerwattProcess, free_port, get, perwatt
+from support.agent.process import PerwattProcess, free_port, get, perwatt
 
 CHROMIUM = (
     "chromium",

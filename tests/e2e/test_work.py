@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.agent import Page, PerwattProcess, get, perwatt
-from support.fakenvml import Constant, FakeDriver
+from support.agent.process import Page, PerwattProcess, get, perwatt
+from support.gpus.fakenvml import Constant, FakeDriver
 
 WATTS = 400.0
 TOKENS_PER_SECOND = 1000.0

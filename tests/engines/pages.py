@@ -1,6 +1,6 @@
 """What the tests read on an agent's page that has one workload."""
 
-from support.agent import Page
+from support.agent.process import Page
 
 HELD, FREE = 0, 1
 WATTS = {HELD: 300.0, FREE: 80.0}

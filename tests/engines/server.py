@@ -13,7 +13,7 @@ from urllib.error import URLError
 
 from engines import install
 from engines.client import MODEL
-from support.agent import get
+from support.agent.process import get
 
 # A CPU build of vLLM takes a minute on a quiet machine.
 START_SECONDS = 600.0

@@ -13,8 +13,8 @@ from pathlib import Path
 from engines.client import Request, Truth, load, load_for
 from engines.pages import HELD, WATTS, covered_seconds, is_up, output_tokens
 from engines.server import Engine, Server, running
-from support.agent import Page, PerwattProcess, free_port, perwatt
-from support.fakenvml import Constant, FakeDriver
+from support.agent.process import Page, PerwattProcess, free_port, perwatt
+from support.gpus.fakenvml import Constant, FakeDriver
 
 AGENTS = ("configured", "discovering")
 IDLE_SECONDS = 6.0

@@ -24,7 +24,7 @@ from engines.pages import (
 )
 from engines.server import LLAMACPP, VLLM
 from engines.story import AGENTS, BROKEN_OFF, Story, told
-from support.agent import Page
+from support.agent.process import Page
 
 pytestmark = [pytest.mark.engines, pytest.mark.parametrize("agent", AGENTS)]
 

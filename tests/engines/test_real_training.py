@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from engines import install
-from support.agent import Page, PerwattProcess, perwatt
-from support.fakenvml import Constant, FakeDriver
+from support.agent.process import Page, PerwattProcess, perwatt
+from support.gpus.fakenvml import Constant, FakeDriver
 
 pytestmark = pytest.mark.engines
 

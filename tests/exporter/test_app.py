@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from support.pages import (
+from support.exposition.pages import (
     healthy_8_gpus,
     no_driver,
     node,
@@ -13,8 +13,8 @@ from support.pages import (
     sick_gpu,
     simulated_with_workload,
 )
-from support.samples import SAMPLES
-from support.web import Answer, fetch, serving
+from support.exposition.samples import SAMPLES
+from support.servers.web import Answer, fetch, serving
 
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_exporter.app import exporter_app

@@ -1,6 +1,6 @@
 /*
  * The shared control block of the fake driver: one file, mapped by the tests that write it and by every
- * process that loads the fake library. tests/support/fakenvml_layout.py mirrors it field by field.
+ * process that loads the fake library. tests/fakenvml/layout.py mirrors it field by field.
  *
  * Units are in the names. Driver time starts at 0 when the driver was first loaded.
  */

@@ -1,1 +1,1 @@
-"""What several tests share."""
+"""Helpers that several tests share, in folders by subject."""

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from support.node import Engine, Node
-from support.readings import At, info, limit, reading, sweep
+from support.accounts.node import Engine, Node
+from support.accounts.readings import At, info, limit, reading, sweep
 
 from perwatt_agent.accounting.account import SLOW_VALID_SECONDS, Account
 from perwatt_agent.facts.gpu import GpuSlowReading, GpuSnapshot

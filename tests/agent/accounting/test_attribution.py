@@ -1,8 +1,8 @@
 """When a workload's joules become its own: with its tokens, over outages, restarts and sharing."""
 
 import pytest
-from support.books import Books, books_of
-from support.node import Engine, Node
+from support.accounts.books import Books, books_of
+from support.accounts.node import Engine, Node
 
 from perwatt_agent.accounting.attribution import WAIT_SECONDS
 

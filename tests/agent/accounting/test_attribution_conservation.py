@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.books import Books
-from support.node import Engine, Node
-from support.readings import mig
+from support.accounts.books import Books
+from support.accounts.node import Engine, Node
+from support.accounts.readings import mig
 
 from perwatt_agent.facts.gpu import GpuProcess
 

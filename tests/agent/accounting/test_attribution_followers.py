@@ -1,8 +1,8 @@
 """A workload without a page: its joules are settled with every sweep, by what its GPUs did."""
 
 import pytest
-from support.books import Books, books_of
-from support.node import Engine, Node
+from support.accounts.books import Books, books_of
+from support.accounts.node import Engine, Node
 
 
 def follower(*gpus: int) -> Engine:

@@ -1,9 +1,9 @@
 """A GPU in parts that workloads hold by instance: claimed by name, or found by where their processes are."""
 
 import pytest
-from support.books import Books
-from support.node import Engine, Node
-from support.readings import mig
+from support.accounts.books import Books
+from support.accounts.node import Engine, Node
+from support.accounts.readings import mig
 
 from perwatt_agent.facts.gpu import GpuProcess
 

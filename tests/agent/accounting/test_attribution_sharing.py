@@ -1,8 +1,8 @@
 """A GPU that several workloads hold: its idle power equally, the rest by what each of them did."""
 
 import pytest
-from support.books import Books, books_of
-from support.node import Engine, Node
+from support.accounts.books import Books, books_of
+from support.accounts.node import Engine, Node
 
 from perwatt_agent.facts.gpu import GpuProcess
 

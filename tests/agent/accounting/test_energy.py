@@ -1,8 +1,8 @@
 """One GPU's published energy, case by case: from its counter, from its power, and how far the two differ."""
 
 import pytest
-from support.board import LIMIT, MAX_GAP_SECONDS, Board, restarted
-from support.readings import reading
+from support.accounts.board import LIMIT, MAX_GAP_SECONDS, Board, restarted
+from support.accounts.readings import reading
 
 from perwatt_agent.accounting.energy import EnergyAccount
 

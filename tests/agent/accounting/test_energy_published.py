@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.board import LIMIT, Board
+from support.accounts.board import LIMIT, Board
 
 
 def glitch(board: Board, watts: float, size: float) -> None:

@@ -1,7 +1,7 @@
 """What a GPU draws while nobody uses it is learnt while nobody does, and never guessed."""
 
 import pytest
-from support.readings import UP, reading
+from support.accounts.readings import UP, reading
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.accounting.idle import LEARN_SECONDS, IdlePower

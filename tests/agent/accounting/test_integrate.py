@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import Lines
+from support.accounts.readings import Lines
 
 from perwatt_agent.accounting.integrate import NOTHING, Increment, Integrator
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import At, sweep
+from support.accounts.readings import At, sweep
 
 from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.facts.host import MeterScope, MeterSnapshot, NodeMeterSnapshot, NodeModel

@@ -3,7 +3,7 @@
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import sweep
+from support.accounts.readings import sweep
 
 from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.facts.readings import MeterSample

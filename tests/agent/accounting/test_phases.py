@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import counts
+from support.accounts.readings import counts
 
 from perwatt_agent.accounting.phases import Page, Phase, phases, restarted
 from perwatt_agent.facts.workload import EngineCounts

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import mig
+from support.accounts.readings import mig
 
 from perwatt_agent.accounting.shares import Holder, Split
 from perwatt_agent.accounting.slices import Layout, Part, by_slices, layout

@@ -1,7 +1,7 @@
 """A workload shows what its pages said, when they have been settled, and who it is."""
 
 import msgspec
-from support.readings import counts, page
+from support.accounts.readings import counts, page
 
 from perwatt_agent.accounting.ledger import GpuLedger
 from perwatt_agent.accounting.workload import LOOK_UP_SECONDS, MISSING_SECONDS, WorkloadAccount, WorkloadState

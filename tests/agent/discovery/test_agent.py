@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.agent import Page, perwatt
-from support.fakenvml import FakeDriver
-from support.process_trees import running
+from support.agent.process import Page, perwatt
+from support.engines import engine_trees
+from support.gpus.fakenvml import FakeDriver
+from support.processes.process_trees import running
 
 GPUS = 4
 

@@ -4,9 +4,9 @@ import logging
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.process_trees import Actor, running
-from support.watched import OUTPUT_TOKENS, Somebody, has_tokens, watching
+from support.engines import engine_trees
+from support.processes.process_trees import Actor, running
+from support.processes.watched import OUTPUT_TOKENS, Somebody, has_tokens, watching
 
 from perwatt_agent.engine.kinds.own import OwnKind
 from perwatt_agent.identity.identity import Identity

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from support import engine_trees
-from support.process_trees import Actor, Socket, running, write_process
-from support.watched import OUTPUT_TOKENS, has_tokens, watching
+from support.engines import engine_trees
+from support.processes.process_trees import Actor, Socket, running, write_process
+from support.processes.watched import OUTPUT_TOKENS, has_tokens, watching
 
 
 class TestLife:

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.agent import free_port
-from support.cgroup_trees import add_process
-from support.engine_pages import ENGINE_PAGES
-from support.process_trees import Actor, Tree, running
-from support.readings import counts, info
+from support.accounts.readings import counts, info
+from support.agent.process import free_port
+from support.engines import engine_trees
+from support.engines.engine_pages import ENGINE_PAGES
+from support.processes.cgroup_trees import add_process
+from support.processes.process_trees import Actor, Tree, running
 
 from perwatt.run.bootstrap import build_poller, configured_endpoints
 from perwatt_agent.clock import SystemClock

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from support import engine_trees
-from support.agent import perwatt
-from support.fakenvml import FakeDriver
-from support.kubelet import FakeKubelet
-from support.kubelet import pod as given
-from support.kubelet_pods import CERTIFICATE, TOKEN, FakePodList, listing, pod
-from support.pods import FixedPods
-from support.process_trees import NOTHING, Tree, running
-from support.readings import info, mig
+from support.accounts.readings import info, mig
+from support.agent.process import perwatt
+from support.engines import engine_trees
+from support.gpus.fakenvml import FakeDriver
+from support.processes.kubelet import FakeKubelet
+from support.processes.kubelet import pod as given
+from support.processes.kubelet_pods import CERTIFICATE, TOKEN, FakePodList, listing, pod
+from support.processes.pods import FixedPods
+from support.processes.process_trees import NOTHING, Tree, running
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.discovery.configured import Configured

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.process_trees import NOTHING, running
-from support.watched import has_tokens, watching
+from support.engines import engine_trees
+from support.processes.process_trees import NOTHING, running
+from support.processes.watched import has_tokens, watching
 
 from perwatt_agent.discovery.configured import Configured
 

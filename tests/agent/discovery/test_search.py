@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.process_trees import Actor, Tree, running, write_process
+from support.engines import engine_trees
+from support.processes.process_trees import Actor, Tree, running, write_process
 
 from perwatt_agent.discovery.commandline import program
 from perwatt_agent.discovery.processes import PROC, ProcessTable

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from support.readings import BOOT_UNIX_SECONDS, counts, info, mig
+from support.accounts.readings import BOOT_UNIX_SECONDS, counts, info, mig
 
 from perwatt.run.discovery import claims
 from perwatt_agent.clock import ManualClock

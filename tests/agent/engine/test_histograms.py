@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, like_vllm_0_9, without
+from support.engines.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, like_vllm_0_9, without
 
 from perwatt_agent.engine.histograms import MOST_BUCKETS, BadHistogram, histogram_of
 from perwatt_agent.engine.kinds.vllm import VLLM

@@ -1,7 +1,7 @@
 """The table of engines: that each page is told by its own row, and what each row reads."""
 
 import pytest
-from support.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
+from support.engines.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
 
 from perwatt_agent.engine.kinds.all import ENGINES, counts_at, engine_names, is_frontend
 from perwatt_agent.engine.kinds.row import EngineKind, Pick

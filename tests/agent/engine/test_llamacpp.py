@@ -4,7 +4,7 @@ import json
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named
+from support.engines.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named
 
 from perwatt_agent.facts.workload import EngineCounts
 

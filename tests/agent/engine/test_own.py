@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from support.engine_pages import Engine, page_server
+from support.engines.engine_pages import Engine, page_server
 
 from perwatt.run.bootstrap import configured_endpoints
 from perwatt_agent.config import AgentConfig, load_agent_config

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.engine_pages import engine_page, page_server
+from support.engines.engine_pages import engine_page, page_server
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.reader import ENGINE_REASONS, EngineReader

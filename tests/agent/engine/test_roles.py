@@ -1,7 +1,7 @@
 """Who counts what, where several work on one request: prefill, decode, router, frontend."""
 
 import pytest
-from support.engine_pages import Engine, changed, engine_page, kind_named, like_vllm_0_9
+from support.engines.engine_pages import Engine, changed, engine_page, kind_named, like_vllm_0_9
 
 from perwatt_agent.engine.frontends import Frontends
 from perwatt_agent.engine.kinds.vllm import VLLM

@@ -4,7 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from support.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, without, without_latencies
+from support.engines.engine_pages import (
+    ENGINE_PAGES,
+    Engine,
+    engine_page,
+    kind_named,
+    without,
+    without_latencies,
+)
 
 from perwatt_agent.facts.workload import EngineCounts
 

@@ -6,8 +6,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_pages import ENGINE_PAGES, Engine, changed, like_vllm_0_9, without, without_latencies
-from support.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM, read, success
+from support.engines.engine_pages import (
+    ENGINE_PAGES,
+    Engine,
+    changed,
+    like_vllm_0_9,
+    without,
+    without_latencies,
+)
+from support.engines.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM, read, success
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM

@@ -2,8 +2,8 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support.engine_pages import Engine, changed, without
-from support.vllm_pages import AFTER, IDLE, LABELS, read, success
+from support.engines.engine_pages import Engine, changed, without
+from support.engines.vllm_pages import AFTER, IDLE, LABELS, read, success
 
 from perwatt_agent.engine.kinds.vllm import VLLM
 

@@ -1,7 +1,7 @@
 """Tokens that nobody got, told apart by cause: what is certain, and what is not said."""
 
 import pytest
-from support.engine_pages import Engine, changed, engine_page, kind_named
+from support.engines.engine_pages import Engine, changed, engine_page, kind_named
 
 from perwatt_agent.engine.kinds.vllm import VLLM
 

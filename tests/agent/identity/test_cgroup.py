@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.cgroup_trees import CONTAINER, LINES, POD, add_process
+from support.processes.cgroup_trees import CONTAINER, LINES, POD, add_process
 
 from perwatt_agent.identity.cgroup import LAYOUTS, identity_in
 from perwatt_agent.identity.identifier import Identifier

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from support.cgroup_trees import CONTAINER, POD, add_process
-from support.pods import FixedPods
-from support.readings import info
+from support.accounts.readings import info
+from support.processes.cgroup_trees import CONTAINER, POD, add_process
+from support.processes.pods import FixedPods
 
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.workload import WorkloadInfo

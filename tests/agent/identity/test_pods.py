@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.kubelet import FakeKubelet, list_response, pod
-from support.readings import info
+from support.accounts.readings import info
+from support.processes.kubelet import FakeKubelet, list_response, pod
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.identity.podresources import Container, containers_in, gpu_of

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from support.cgroup_trees import add_process
-from support.pods import FixedPods
-from support.readings import counts, info
+from support.accounts.readings import counts, info
+from support.processes.cgroup_trees import add_process
+from support.processes.pods import FixedPods
 
 from perwatt_agent.accounting.attribution import Attribution
 from perwatt_agent.clock import ManualClock

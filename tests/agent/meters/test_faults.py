@@ -1,7 +1,7 @@
 """
 Every meter with every fault: its health says what is wrong, and no joule is shown that was not used.
 
-The meters are those of tests/support/meter_benches.py, where one more is a row more.
+The meters are those of tests/support/meters/meter_benches.py, where one more is a row more.
 """
 
 import math
@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
-from support.meter_benches import BENCHES, Bench
-from support.readings import At, sweep
+from support.accounts.readings import At, sweep
+from support.meters.meter_benches import BENCHES, Bench
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
-from support.devices import PATIENCE_SECONDS, eventually
+from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.documents import Content, dripping, showing, silence
-from support.sysfs_trees import nobody, open_folder
+from support.meters.sysfs_trees import nobody, open_folder
+from support.servers.documents import Content, dripping, showing, silence
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.build import build_meter, build_reader

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.ipmitool import Ipmitool
+from support.meters.ipmitool import Ipmitool
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.ipmi import IpmiMeter

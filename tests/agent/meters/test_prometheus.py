@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import prometheus
-from support.documents import Content, showing
+from support.servers import prometheus
+from support.servers.documents import Content, showing
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.build import build_meter

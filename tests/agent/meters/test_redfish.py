@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.documents import CERTIFICATE, Content, dripping, flooding, showing
+from support.servers.documents import CERTIFICATE, Content, dripping, flooding, showing
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample

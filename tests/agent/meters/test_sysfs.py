@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
+from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample

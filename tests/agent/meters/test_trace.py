@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
-from support.readings import sweep
-from support.real_trace import Trace
+from support.accounts.readings import sweep
+from support.meters.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.facts.host import NodeMeterSnapshot

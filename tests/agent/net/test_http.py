@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
-from support.engine_pages import engine_page
+from support.engines.engine_pages import engine_page
 
 from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
 

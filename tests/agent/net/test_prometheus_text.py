@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
-from support.engine_pages import all_engine_pages, engine_page
+from support.engines.engine_pages import all_engine_pages, engine_page
 
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.node import Engine, Node
+from support.accounts.node import Engine, Node
 
 from perwatt_agent.facts.readings import Readings
 from perwatt_agent.facts.snapshot import CollectorHealth

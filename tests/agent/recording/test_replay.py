@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.node import Engine, Node
+from support.accounts.node import Engine, Node
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock

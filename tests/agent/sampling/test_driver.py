@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 import pytest
-from support.devices import Calls, FakeBackend, FakeDevice, eventually
+from support.gpus.devices import Calls, FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, Generation

@@ -8,7 +8,7 @@ from itertools import pairwise
 from queue import SimpleQueue
 
 import pytest
-from support.devices import PATIENCE_SECONDS, eventually
+from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import XidEvent

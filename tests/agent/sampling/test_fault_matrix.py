@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 import pytest
-from support.fakedepth import enable_mig, set_mig_processes
-from support.fakenvml import FakeDriver
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakedepth import enable_mig, set_mig_processes
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.config import GpuConfig
 from perwatt_agent.facts.gpu import GpuSnapshot

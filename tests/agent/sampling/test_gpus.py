@@ -5,7 +5,7 @@ import threading
 from contextlib import ExitStack
 
 import pytest
-from support.devices import FakeBackend, FakeDevice, eventually
+from support.gpus.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import GpuSample

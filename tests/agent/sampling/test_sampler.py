@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from support.devices import FakeBackend, FakeDevice
-from support.readings import At, sweep
+from support.accounts.readings import At, sweep
+from support.gpus.devices import FakeBackend, FakeDevice
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock

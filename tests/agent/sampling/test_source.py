@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from support.devices import FakeBackend, FakeDevice, eventually
-from support.readings import counts
+from support.accounts.readings import counts
+from support.gpus.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller

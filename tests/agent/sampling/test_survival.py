@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import asdict
-from support.fakedepth import enable_mig
-from support.fakenvml import Constant, FakeDriver
-from support.rig import Rig
+from support.agent.rig import Rig
+from support.gpus.fakedepth import enable_mig
+from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice

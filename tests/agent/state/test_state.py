@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.node import Engine, Node
+from support.accounts.node import Engine, Node
 
 from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.accounting.attribution import AttributionState

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from support.devices import PATIENCE_SECONDS, eventually
+from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.threads.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew, NotMade

@@ -6,7 +6,7 @@ import sys
 import threading
 
 import pytest
-from support.devices import PATIENCE_SECONDS, eventually
+from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.threads.lane import Lane

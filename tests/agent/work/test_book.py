@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.readings import info, mig
+from support.accounts.readings import info, mig
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuSlowReading

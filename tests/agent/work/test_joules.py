@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from support.readings import At, sweep, workload_joules
+from support.accounts.readings import At, sweep, workload_joules
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock

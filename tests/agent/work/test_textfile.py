@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from support.readings import info
+from support.accounts.readings import info
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.work.book import WorkBook

@@ -1,8 +1,8 @@
 """The arithmetic: what a joule bought, of whatever group, and when that may not be said."""
 
 import pytest
-from support.agents import Machine, serving_machine
-from support.fleets import FACILITY, Followed
+from support.fleet.agents import Machine, serving_machine
+from support.fleet.fleets import FACILITY, Followed
 
 from perwatt_agent.facts.workload import Method
 from perwatt_aggregator.facility.config import FacilityConfig

@@ -1,8 +1,8 @@
 """The arithmetic from the boards to the node and the facility: golden chains, and who speaks for the node."""
 
 import pytest
-from support.agents import Gpu, Machine, Workload, serving_machine
-from support.fleets import BARE, FACILITY, Followed
+from support.fleet.agents import Gpu, Machine, Workload, serving_machine
+from support.fleet.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.facility.config import FacilityConfig, PueConfig

@@ -1,8 +1,8 @@
 """The headline of some work is its useful unit, and its name says which."""
 
 import pytest
-from support.agents import Gpu, Machine, Workload, job
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload, job
+from support.fleet.fleets import Followed
 
 from perwatt_aggregator.schema.efficiency import Headline
 

@@ -1,8 +1,8 @@
 """Work in units other than output tokens: counted, divided by its own joules, never mixed up."""
 
 import pytest
-from support.agents import Gpu, Machine, Workload, job, serving_machine
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload, job, serving_machine
+from support.fleet.fleets import Followed
 
 
 def followed(machine: Machine) -> Followed:

@@ -9,9 +9,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
-from support.agents import serving_machine
-from support.asgi import ask
-from support.fleets import FACILITY, Followed
+from support.fleet.agents import serving_machine
+from support.fleet.fleets import FACILITY, Followed
+from support.servers.asgi import ask
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import Aggregator

@@ -1,7 +1,7 @@
 """A GPU that workloads hold by MIG instance: whose part is an estimate, and whose is not."""
 
-from support.agents import Gpu, Machine, Workload
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload
+from support.fleet.fleets import Followed
 
 
 def fleet(*gpus: Gpu) -> Followed:

@@ -1,8 +1,8 @@
 """The node at the wall: who speaks for it, and the fleet's figure when not everyone can be heard."""
 
 import pytest
-from support.agents import Machine, serving_machine
-from support.fleets import BARE, FACILITY, Followed
+from support.fleet.agents import Machine, serving_machine
+from support.fleet.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig

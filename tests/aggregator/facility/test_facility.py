@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.agents import serving_machine
-from support.asgi import ask
-from support.fleets import Followed
+from support.fleet.agents import serving_machine
+from support.fleet.fleets import Followed
+from support.servers.asgi import ask
 
 from perwatt.tables import answer_text
 from perwatt_aggregator.api.app import create_app

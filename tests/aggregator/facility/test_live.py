@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from support.agents import serving_machine
-from support.asgi import ask
-from support.fleets import Followed
-from support.steady_meter import SteadyMeter
+from support.fleet.agents import serving_machine
+from support.fleet.fleets import Followed
+from support.meters.steady_meter import SteadyMeter
+from support.servers.asgi import ask
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.config import MeterConfig

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.agents import Gpu, Machine, Workload, serving_machine
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload, serving_machine
+from support.fleet.fleets import Followed
 
 from perwatt_aggregator.facility.config import (
     CapitalConfig,

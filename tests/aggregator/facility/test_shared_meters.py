@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from support.agents import Machine, serving_machine
-from support.asgi import ask
-from support.documents import showing
-from support.fleets import BARE, FACILITY, Followed
-from support.steady_meter import SteadyMeter
+from support.fleet.agents import Machine, serving_machine
+from support.fleet.fleets import BARE, FACILITY, Followed
+from support.meters.steady_meter import SteadyMeter
+from support.servers.asgi import ask
+from support.servers.documents import showing
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.configfile.layers import ConfigError

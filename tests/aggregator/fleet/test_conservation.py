@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.agents import Gpu, Machine, Workload
-from support.fleets import FACILITY, Followed
+from support.fleet.agents import Gpu, Machine, Workload
+from support.fleet.fleets import FACILITY, Followed
 
 from perwatt_aggregator.schema.common import DIMENSIONS, Dimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem

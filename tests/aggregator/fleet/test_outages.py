@@ -1,8 +1,8 @@
 """Restarts, gaps and outages: no false token, no false joule, and a verdict that fits."""
 
 import pytest
-from support.agents import Gpu, Machine, Workload, serving_machine
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload, serving_machine
+from support.fleet.fleets import Followed
 
 
 def followed(machine: Machine | None = None) -> tuple[Followed, Machine]:

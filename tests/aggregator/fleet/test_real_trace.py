@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 from msgspec.structs import replace
-from support.fleets import BARE
-from support.readings import At, sweep
-from support.real_trace import Trace
+from support.accounts.readings import At, sweep
+from support.fleet.fleets import BARE
+from support.meters.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.facts.readings import MeterSample

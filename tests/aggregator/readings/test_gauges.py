@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from support.agents import serving_machine
+from support.fleet.agents import serving_machine
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.readings.gauges import UP, Gauge, Gauges

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from support.agents import Machine, Workload, serving_machine
+from support.fleet.agents import Machine, Workload, serving_machine
 
 from perwatt_aggregator.readings.page import sample_of_snapshot
 from perwatt_aggregator.readings.ring import MAX_SERIES, NodeRing, TooManySeries

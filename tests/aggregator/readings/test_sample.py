@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from support.agents import Gpu, Machine, Workload, serving_machine
+from support.fleet.agents import Gpu, Machine, Workload, serving_machine
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import Histogram

@@ -7,10 +7,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
-from support.asgi import ask
-from support.devices import eventually
-from support.pages import healthy_8_gpus
-from support.web import serving
+from support.exposition.pages import healthy_8_gpus
+from support.gpus.devices import eventually
+from support.servers.asgi import ask
+from support.servers.web import serving
 
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.diagnosis.event_ring import EventRing

@@ -6,8 +6,8 @@ import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from support.agents import serving_machine
-from support.web import PATIENCE_SECONDS
+from support.fleet.agents import serving_machine
+from support.servers.web import PATIENCE_SECONDS
 
 from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator

@@ -3,9 +3,9 @@
 import math
 
 import pytest
-from support.agents import serving_machine
-from support.fleets import FACILITY, Followed
-from support.trees import flat
+from support.fleet.agents import serving_machine
+from support.fleet.fleets import FACILITY, Followed
+from support.fleet.ledger_trees import flat
 
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PueConfig

@@ -3,8 +3,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.agents import Gpu, Machine, Workload
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload
+from support.fleet.fleets import Followed
 
 from perwatt_aggregator.readings.page import sample_of_snapshot
 from perwatt_aggregator.readings.ring import NodeRing

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.agents import Gpu, Machine, Workload, job, serving_machine
-from support.asgi import ask
-from support.engine_pages import Engine, engine_page
-from support.fleets import Followed
+from support.engines.engine_pages import Engine, engine_page
+from support.fleet.agents import Gpu, Machine, Workload, job, serving_machine
+from support.fleet.fleets import Followed
+from support.servers.asgi import ask
 
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.workload import Histogram

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from support.canned import Canned, canned_server
-from support.readings import mig
+from support.accounts.readings import mig
+from support.servers.canned import Canned, canned_server
 
 from perwatt.doctor import doctor
 from perwatt.doctor.doctor import Finding

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import engine_trees
-from support.process_trees import NOTHING, Actor, Tree, running, write_process
-from support.readings import info
+from support.accounts.readings import info
+from support.engines import engine_trees
+from support.processes.process_trees import NOTHING, Actor, Tree, running, write_process
 
 from perwatt.doctor.engine_map import check_engines, check_sight
 from perwatt.findings import Finding

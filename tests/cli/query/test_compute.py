@@ -2,8 +2,8 @@
 
 import pytest
 from msgspec import json as msgspec_json
-from support.busy import Busy, BusyGpu, node
-from support.canned import Canned, canned_server
+from support.fleet.busy import Busy, BusyGpu, node
+from support.servers.canned import Canned, canned_server
 
 from perwatt.main import main
 

@@ -5,9 +5,9 @@ import re
 
 import pytest
 from msgspec import json as msgspec_json
-from support.agents import serving_machine
-from support.canned import Canned, canned_server
-from support.fleets import BARE, FACILITY, Followed
+from support.fleet.agents import serving_machine
+from support.fleet.fleets import BARE, FACILITY, Followed
+from support.servers.canned import Canned, canned_server
 
 from perwatt.main import main
 from perwatt_aggregator.config import FacilityConfig

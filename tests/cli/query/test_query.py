@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.canned import Canned, canned_server
+from support.servers.canned import Canned, canned_server
 
 from perwatt.main import main
 from perwatt.tables import significant

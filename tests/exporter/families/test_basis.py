@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from msgspec.structs import asdict, replace
-from support.samples import SAMPLES
+from support.exposition.samples import SAMPLES
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.all import ALL

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support.pages import collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
-from support.samples import SAMPLES
+from support.exposition.pages import collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
+from support.exposition.samples import SAMPLES
 
 from perwatt_agent.facts.gpu import GpuEnergy, GpuReading, GpuSlowReading, GpuSnapshot, GpuState
 from perwatt_agent.facts.snapshot import Snapshot

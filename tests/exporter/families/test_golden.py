@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from support.samples import SAMPLES
+from support.exposition.samples import SAMPLES
 
 from perwatt_agent import __version__
 from perwatt_exporter.families.all import ALL

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from support.pages import healthy_8_gpus
-from support.web import PATIENCE_SECONDS, Answer, dropped, fetch, parse, request, serving
+from support.exposition.pages import healthy_8_gpus
+from support.servers.web import PATIENCE_SECONDS, Answer, dropped, fetch, parse, request, serving
 
 from perwatt_exporter.app import exporter_app
 from perwatt_exporter.http.asgi import PLAIN, Response, Router, Scope, plain

@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Iterator
 
-from support.pages import no_driver
+from support.exposition.pages import no_driver
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.page.family import Collected, Family, Sample

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 from prometheus_client.utils import floatToGoString
-from support.pages import collect, oracle, points, rendered
-from support.samples import SAMPLES
+from support.exposition.pages import collect, oracle, points, rendered
+from support.exposition.samples import SAMPLES
 
 from perwatt_agent.facts.workload import Histogram
 from perwatt_exporter.families.all import ALL

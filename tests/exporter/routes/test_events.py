@@ -1,8 +1,8 @@
 """GET /v1/events on the agent: newest first, bounded, from a cursor on."""
 
 import pytest
-from support.asgi import Reply, ask
-from support.pages import healthy_8_gpus
+from support.exposition.pages import healthy_8_gpus
+from support.servers.asgi import Reply, ask
 
 from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
 from perwatt_agent.facts.health import Event

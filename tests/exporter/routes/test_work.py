@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from support.asgi import ask
-from support.pages import no_driver
-from support.web import PATIENCE_SECONDS, Answer, dropped, fetch, parse, request, serving
+from support.exposition.pages import no_driver
+from support.servers.asgi import ask
+from support.servers.web import PATIENCE_SECONDS, Answer, dropped, fetch, parse, request, serving
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.work.book import WorkBook

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import asdict
-from support.fakedepth import set_fields
-from support.nvml import Open, opening
+from support.gpus.fakedepth import set_fields
+from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading

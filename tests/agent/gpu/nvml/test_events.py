@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure, NothingToHear, Watch, XidError

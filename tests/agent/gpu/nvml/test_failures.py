@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from support.fakenvml import Constant
-from support.nvml import Open, opening
+from support.gpus.fakenvml import Constant
+from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuReading

@@ -11,7 +11,7 @@ from pathlib import Path
 import pynvml
 import pytest
 from fakenvml import build, layout
-from support.fakenvml import Constant, FakeDriver, Ramp, Sine, Square, Waveform
+from support.gpus.fakenvml import Constant, FakeDriver, Ramp, Sine, Square, Waveform
 
 LOST, UNKNOWN_TO_THE_BINDING = 15, 777
 BURSTS = Square(90.0, 650.0, period_seconds=0.1, duty=0.33)

@@ -4,8 +4,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.fakenvml import Constant, Square
-from support.nvml import Open, opening
+from support.gpus.fakenvml import Constant, Square
+from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuReading

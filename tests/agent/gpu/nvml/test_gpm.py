@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuReading

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.fakedepth import (
+from support.gpus.fakedepth import (
     create_mig,
     destroy_mig,
     disable_mig,
@@ -11,7 +11,7 @@ from support.fakedepth import (
     mig_uuid,
     set_mig_processes,
 )
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading

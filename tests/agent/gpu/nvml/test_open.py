@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuInfo

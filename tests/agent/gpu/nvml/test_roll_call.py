@@ -2,7 +2,7 @@
 
 import threading
 
-from support.devices import PATIENCE_SECONDS
+from support.gpus.devices import PATIENCE_SECONDS
 
 from perwatt_agent.gpu.nvml.identify import RollCall
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from support.fakenvml import Constant
-from support.nvml import Open, opening
+from support.gpus.fakenvml import Constant
+from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading

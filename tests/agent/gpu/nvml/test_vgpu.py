@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from support.nvml import Open, opening
+from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpu.nvml.backend import NvmlBackend

@@ -1,9 +1,9 @@
 """The chain from peak to useful: what each step is, what it is made from, and what must be said of it."""
 
 import pytest
-from support.agents import Gpu, serving_machine
-from support.busy import H100_BF16, PER_TOKEN, Busy, BusyGpu, link, node, ran, step
-from support.fleets import Followed
+from support.fleet.agents import Gpu, serving_machine
+from support.fleet.busy import H100_BF16, PER_TOKEN, Busy, BusyGpu, link, node, ran, step
+from support.fleet.fleets import Followed
 
 from perwatt_aggregator.api.metrics import FAMILIES, state_of
 

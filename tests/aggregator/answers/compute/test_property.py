@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.busy import Busy, BusyGpu, node
+from support.fleet.busy import Busy, BusyGpu, node
 
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
 from perwatt_aggregator.validity.all import is_valid

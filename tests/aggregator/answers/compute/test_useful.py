@@ -1,8 +1,8 @@
 """The last step of the chain: the models' own FLOPs, where they are from, and why they cannot be had."""
 
 import pytest
-from support.agents import Machine, Workload, job, serving_machine
-from support.busy import H100_BF16, LLAMA, PER_TOKEN, Busy, BusyGpu, node, ran, step
+from support.fleet.agents import Machine, Workload, job, serving_machine
+from support.fleet.busy import H100_BF16, LLAMA, PER_TOKEN, Busy, BusyGpu, node, ran, step
 
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig, PeakConfig
 from perwatt_aggregator.api.metrics import FAMILIES, state_of

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.agents import Gpu, Machine, Workload
-from support.fleets import Followed
-from support.trees import entries
+from support.fleet.agents import Gpu, Machine, Workload
+from support.fleet.fleets import Followed
+from support.fleet.ledger_trees import entries
 
 from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig

@@ -2,10 +2,10 @@
 
 import pytest
 from msgspec.structs import replace
-from support.agents import Gpu, Machine, Workload, job, serving_machine
-from support.asgi import ask
-from support.fleets import BARE, FACILITY, Followed
-from support.trees import entries, flat, joules
+from support.fleet.agents import Gpu, Machine, Workload, job, serving_machine
+from support.fleet.fleets import BARE, FACILITY, Followed
+from support.fleet.ledger_trees import entries, flat, joules
+from support.servers.asgi import ask
 
 from perwatt_agent.facts.host import NodeMeterSnapshot
 from perwatt_aggregator.answers.ledger.judgement import judged

@@ -16,7 +16,7 @@ from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.identity import Identity
 from perwatt_agent.identity.names import Names
-from support.readings import info
+from support.accounts.readings import info
 
 GPUS = tuple(info(index) for index in range(4))
 OUTPUT_TOKENS = 4585.0

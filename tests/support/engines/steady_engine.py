@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from support.engine_pages import engine_page
+from support.engines.engine_pages import engine_page
 
 MODEL = "tiny-llama"
 # A request of this many tokens ends as soon as its last one is made.

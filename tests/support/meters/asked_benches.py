@@ -1,4 +1,4 @@
-"""Benches, as in support.meter_benches, of meters that ask somebody else: a BMC, a service, a file."""
+"""Benches, as in support.meters.meter_benches, of meters that ask somebody else: a BMC, a service, a file."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -11,9 +11,9 @@ from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.ipmi import IpmiMeter
 from perwatt_agent.meters.meter import Meter
-from support.documents import CERTIFICATE, Content, DocumentServer, showing
-from support.ipmitool import Ipmitool
-from support.sysfs_trees import nobody, open_folder
+from support.meters.ipmitool import Ipmitool
+from support.meters.sysfs_trees import nobody, open_folder
+from support.servers.documents import CERTIFICATE, Content, DocumentServer, showing
 
 
 class _Asked:

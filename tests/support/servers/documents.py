@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-CERTIFICATE = Path(__file__).parent.parent / "data" / "tls" / "localhost.pem"
+CERTIFICATE = Path(__file__).parents[2] / "data" / "tls" / "localhost.pem"
 
 Say = Callable[[asyncio.StreamWriter], Awaitable[None]]
 Content = Mapping[str, Any] | list[Any] | bytes | int | Say

@@ -8,7 +8,7 @@ from perwatt_agent.facts.gpu import GpuProcess
 from perwatt_agent.facts.gpu_details import MigReading
 from perwatt_agent.facts.readings import EngineSample, Readings
 from perwatt_agent.facts.workload import EngineCounts
-from support.readings import At, counts, page, sweep
+from support.accounts.readings import At, counts, page, sweep
 
 TOKENS_PER_SECOND = 1_000.0
 LATEST_READ_SECONDS = 0.2

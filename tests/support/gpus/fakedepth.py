@@ -4,7 +4,7 @@ from typing import Any
 
 from fakenvml.layout import MAX_MIGS
 
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 
 def set_fields(driver: FakeDriver, gpu: int, fields: dict[int, int | None]) -> None:

@@ -4,7 +4,7 @@ import msgspec
 
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
 from perwatt_agent.facts.gpu import GpuEnergy
-from support.readings import reading
+from support.accounts.readings import reading
 
 LIMIT = 700.0
 MAX_GAP_SECONDS = 3.0

@@ -10,7 +10,7 @@ from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 ALONE = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discover=False)}
 """The configuration of an agent that looks at GPUs and at nothing else of the machine."""

@@ -5,7 +5,16 @@ from msgspec.structs import replace
 from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
 from perwatt_agent.facts.gpu_details import EccCount, GpmReading, MigReading, ProcessUse
 from perwatt_agent.facts.snapshot import Snapshot
-from support.pages import MIB, MONOTONIC_SECONDS, SLOW, gpu_info, healthy_gpu, node, reading, workload
+from support.exposition.pages import (
+    MIB,
+    MONOTONIC_SECONDS,
+    SLOW,
+    gpu_info,
+    healthy_gpu,
+    node,
+    reading,
+    workload,
+)
 
 GPM = GpmReading(
     MONOTONIC_SECONDS,

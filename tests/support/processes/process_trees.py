@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 SOURCE = Path(__file__).with_name("actor.c")
-CACHE = SOURCE.parents[2] / ".cache" / "actors"
+CACHE = SOURCE.parents[3] / ".cache" / "actors"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-format-truncation")
 NOTHING = "-"
 """The page of a socket that answers nothing but 404."""

@@ -7,8 +7,8 @@ The socket of an engine's page is called "api"; all others are its workers' own.
 from collections.abc import Mapping
 from typing import Any
 
-from support.engine_pages import ENGINE_PAGES
-from support.process_trees import NOTHING, Actor, Socket
+from support.engines.engine_pages import ENGINE_PAGES
+from support.processes.process_trees import NOTHING, Actor, Socket
 
 PYTHON = "/usr/bin/python"
 VLLM_PAGE = str(ENGINE_PAGES / "vllm-0.32.0-4-after.prom")

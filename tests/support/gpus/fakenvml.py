@@ -36,7 +36,7 @@ from fakenvml.layout import (
 from fakenvml.profiles import PROFILES
 from fakenvml.waveforms import Constant, Ramp, Sine, Square, Track, Waveform
 
-from support import futex
+from support.gpus import futex
 
 __all__ = ["Constant", "FakeDriver", "Injection", "Ramp", "Sine", "Square", "Waveform"]
 

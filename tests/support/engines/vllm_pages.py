@@ -2,7 +2,7 @@
 
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.workload import EngineCounts
-from support.engine_pages import Engine, engine_page
+from support.engines.engine_pages import Engine, engine_page
 
 STAGES = ("1-idle", "2-warm", "3-underload-1", "3-underload-4", "4-after")
 IDLE, WARM, LOAD_1, LOAD_4, AFTER = (engine_page(f"vllm-0.32.0-{stage}") for stage in STAGES)

@@ -9,8 +9,8 @@ import pytest
 from perwatt_agent.accounting.account import Account, AccountState
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadSnapshot
-from support.node import Engine, Node
-from support.readings import workload_joules
+from support.accounts.node import Engine, Node
+from support.accounts.readings import workload_joules
 
 Ledger = Counter[tuple[str, ...]]
 

@@ -15,7 +15,7 @@ from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.facts.workload import EngineCounts, Role
 from perwatt_agent.net.prometheus_text import PageParser
 
-ENGINE_PAGES = Path(__file__).parent.parent / "data" / "engines"
+ENGINE_PAGES = Path(__file__).parents[2] / "data" / "engines"
 
 
 def engine_page(name: str) -> bytes:

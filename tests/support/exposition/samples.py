@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from perwatt_agent.facts.snapshot import Snapshot
-from support import deep_pages, pages
+from support.exposition import deep_pages, pages
 
 SAMPLES: dict[str, Callable[[], Snapshot]] = {
     sample.__name__: sample

@@ -4,7 +4,7 @@ import csv
 from itertools import pairwise
 from pathlib import Path
 
-TRACE = Path(__file__).parents[1] / "data" / "traces" / "trace_mlperf_v41_h200x8_gptj_offline.csv"
+TRACE = Path(__file__).parents[2] / "data" / "traces" / "trace_mlperf_v41_h200x8_gptj_offline.csv"
 
 
 class Trace:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from perwatt_agent.clock import Clock
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.device import NvmlDevice
-from support.fakenvml import FakeDriver
+from support.gpus.fakenvml import FakeDriver
 
 Open: TypeAlias = Callable[..., tuple[FakeDriver, list[NvmlDevice]]]
 """Takes an architecture; gives its driver, ten seconds after it was loaded, and the devices."""

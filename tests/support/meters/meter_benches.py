@@ -17,8 +17,8 @@ from perwatt_agent.meters.grace import GraceMeter
 from perwatt_agent.meters.hwmon import HwmonMeter
 from perwatt_agent.meters.meter import Meter
 from perwatt_agent.meters.rapl import RaplMeter
-from support import asked_benches
-from support.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
+from support.meters import asked_benches
+from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
 
 class Bench(Protocol):

@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-CERTIFICATE = Path(__file__).parents[1] / "data" / "tls" / "localhost.pem"
+CERTIFICATE = Path(__file__).parents[2] / "data" / "tls" / "localhost.pem"
 TOKEN = "let-me-in"
 
 

@@ -19,7 +19,7 @@ from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimensio
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
-from support.agents import Machine
+from support.fleet.agents import Machine
 
 FACILITY = FacilityConfig(
     pue=PueConfig(1.25),

@@ -11,8 +11,8 @@ from perwatt_agent.facts.gpu_details import GpmReading
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
 from perwatt_aggregator.answers.compute.sizes import flops_per_token
 from perwatt_aggregator.schema.compute import ComputeDimension, ComputeItem, LinkUse, Step, StepName
-from support.agents import Gpu, Machine, Workload
-from support.fleets import Followed
+from support.fleet.agents import Gpu, Machine, Workload
+from support.fleet.fleets import Followed
 
 CYCLES_PER_SECOND = 1.98e9 * 132
 H100 = "NVIDIA H100 80GB HBM3"

@@ -1,0 +1,1 @@
+"""Readings of a node whose every joule is known, and the accounts made of them."""

@@ -1,0 +1,1 @@
+"""The whole agent: in this process over a fake driver, or as a process of its own."""

@@ -1,0 +1,1 @@
+"""Metrics pages and process trees of inference engines."""

@@ -1,0 +1,1 @@
+"""Sample snapshots, and how prometheus_client would render them."""

@@ -1,0 +1,1 @@
+"""Machines whose counters a test moves by hand, and an aggregator over them."""

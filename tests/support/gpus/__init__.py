@@ -1,0 +1,1 @@
+"""Fake GPUs: as a backend in Python, and as a driver library behind the real NVML binding."""

@@ -1,0 +1,1 @@
+"""Power meters under test, and what they read: folders of /sys, files, programs, services."""

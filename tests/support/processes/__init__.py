@@ -1,0 +1,1 @@
+"""Real processes, cgroups and pods, for engine discovery and workload names."""

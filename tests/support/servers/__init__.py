@@ -1,0 +1,1 @@
+"""Servers and clients on loopback: HTTP, HTTPS, ASGI, a real Prometheus."""
