@@ -1,4 +1,4 @@
-"""Each command: the arguments that it takes, and what it runs. Whatever is heavy is imported when it runs."""
+"""The commands: arguments of each, and the function that runs it. Heavy imports happen only then."""
 
 import argparse
 import os
@@ -18,26 +18,26 @@ LONGEST_WINDOW_SECONDS = 366 * 86400.0
 
 
 class Command(Struct, frozen=True):
-    """How a command's arguments are declared, and what runs it; `run` returns the exit code."""
+    """One command: `add_arguments` declares its flags, `run` returns its exit code."""
 
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
 
 
 def _add_agent(parser: argparse.ArgumentParser) -> None:
-    options.add_file_argument(parser, "--config", "the agent's YAML file")
+    options.add_file_argument(parser, "--config", "the agent's configuration file (YAML)")
     options.add_agent_flags(parser)
     options.add_log_flags(parser)
 
 
 def _add_aggregator(parser: argparse.ArgumentParser) -> None:
-    options.add_file_argument(parser, "--config", "the aggregator's YAML file")
+    options.add_file_argument(parser, "--config", "the aggregator's configuration file (YAML)")
     options.add_aggregator_flags(parser)
     options.add_log_flags(parser)
 
 
 def _add_up(parser: argparse.ArgumentParser) -> None:
-    options.add_file_argument(parser, "--aggregator.config", "the aggregator's YAML file")
+    options.add_file_argument(parser, "--aggregator.config", "the aggregator's configuration file (YAML)")
     _add_agent(parser)
     options.add_aggregator_flags(parser, in_up=True)
 
@@ -48,32 +48,57 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="an agent's or an aggregator's YAML file")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="configuration file of an agent or an aggregator (YAML)"
+    )
 
 
 def _add_query(parser: argparse.ArgumentParser) -> None:
     window = options.argument(duration(1.0, LONGEST_WINDOW_SECONDS))
-    parser.add_argument("topic", choices=TOPICS, help="what to ask for")
+    parser.add_argument("topic", choices=TOPICS, help="which figures to show")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     boundaries = options.words(BOUNDARIES)
-    parser.add_argument("--boundary", type=boundaries, metavar="A,B", help=f"of {', '.join(BOUNDARIES)}")
-    live = parser.add_argument_group("of an aggregator")
-    live.add_argument("--url", type=options.argument(URL), help="where it is [http://127.0.0.1:9837]")
-    live.add_argument("--window", type=window, metavar="DURATION", help="how far back [60s]")
-    live.add_argument("--by", type=options.words(GROUPS), metavar="A,B", help=f"of {', '.join(GROUPS)}")
-    past = parser.add_argument_group("of a recording")
-    past.add_argument("--recording", type=Path, metavar="FILE", help="JSON lines, or CSV t_unix_s,watts")
-    past.add_argument("--from", type=options.instant, metavar="TIME", help="RFC 3339 or Unix seconds")
-    past.add_argument("--to", type=options.instant, metavar="TIME", help="RFC 3339 or Unix seconds")
-    past.add_argument("--pue", type=options.argument(number(1.0)), metavar="RATIO", help="of the facility")
+    parser.add_argument(
+        "--boundary",
+        type=boundaries,
+        metavar="A,B",
+        help=f"which boundaries to show, of {', '.join(BOUNDARIES)} [all]",
+    )
+    live = parser.add_argument_group("from an aggregator")
+    live.add_argument(
+        "--url", type=options.argument(URL), help="address of the aggregator [http://127.0.0.1:9837]"
+    )
+    live.add_argument(
+        "--window", type=window, metavar="DURATION", help="length of the window, ending now [60s]"
+    )
+    live.add_argument("--by", type=options.words(GROUPS), metavar="A,B", help=f"group by {', '.join(GROUPS)}")
+    times = "RFC 3339 or Unix seconds"
+    past = parser.add_argument_group("from a recording")
+    past.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="a file written by perwatt record, or CSV with the header t_unix_s,watts",
+    )
+    past.add_argument(
+        "--from", type=options.instant, metavar="TIME", help=f"start of the window, {times} [first reading]"
+    )
+    past.add_argument(
+        "--to", type=options.instant, metavar="TIME", help=f"end of the window, {times} [last reading]"
+    )
+    past.add_argument(
+        "--pue", type=options.argument(number(1.0)), metavar="RATIO", help="PUE of the facility"
+    )
     rate = options.argument(number(0.0))
-    past.add_argument("--tokens-per-second", type=rate, metavar="X", help="where the recording has none")
+    past.add_argument(
+        "--tokens-per-second", type=rate, metavar="X", help="token rate, for a recording without tokens"
+    )
 
 
 def _up(arguments: argparse.Namespace) -> int:
     agent = options.agent_config(arguments, os.environ)
     aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
-    # The status line is what one looks at here: only what is wrong may come between.
+    # The user watches the status line here: only warnings and errors may interrupt it.
     set_up_logging(options.log_config(arguments, {"PERWATT_LOG_LEVEL": "warning"} | dict(os.environ)))
     from perwatt.run.daemons import run_up
 
@@ -113,7 +138,7 @@ def _query(arguments: argparse.Namespace) -> int:
 
 
 def _check_config(arguments: argparse.Namespace) -> int:
-    from perwatt.doctor.check import check_config
+    from perwatt.doctor.config_file import check_config
 
     print(check_config(arguments.file))
     return 0

@@ -1,5 +1,5 @@
-"""How a command says that it cannot go on."""
+"""Error that ends a command."""
 
 
 class CommandError(Exception):
-    """One line for standard error, saying what to do about it; the command then exits with 1."""
+    """One line for standard error, with what to do about it. The command then exits with 1."""

@@ -1,4 +1,4 @@
-"""Logging of the daemons: one line an event, on standard error, as logfmt or JSON."""
+"""Logging of the daemons: one line per event on standard error, as logfmt or JSON."""
 
 import json
 import logging
@@ -17,36 +17,37 @@ FORMAT = one_of("logfmt", "json")
 
 
 class LogConfig(Struct, frozen=True):
-    """How much is logged, and in which form."""
+    """Level and format of the log."""
 
     level: Annotated[
-        Literal["debug", "info", "warning", "error"], Key("debug, info, warning or error", LEVEL)
+        Literal["debug", "info", "warning", "error"],
+        Key("lowest level to log: debug, info, warning or error", LEVEL),
     ] = "info"
-    format: Annotated[Literal["logfmt", "json"], Key("logfmt or json", FORMAT)] = "logfmt"
+    format: Annotated[Literal["logfmt", "json"], Key("form of a log line: logfmt or json", FORMAT)] = "logfmt"
 
 
 class LogOptions(Struct, frozen=True):
-    """What flags and variables, but no file, say about logging."""
+    """Settings of the log, from flags and variables; the files have none."""
 
     log: LogConfig = field(default_factory=LogConfig)
 
 
 def set_up_logging(config: LogConfig, stream: TextIO | None = None) -> None:
-    """Send every logger's events to `stream`, standard error unless told otherwise."""
+    """Send the events of every logger to *stream*, by default standard error."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format == "json" else LogfmtFormatter())
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
 
 
 class LogfmtFormatter(logging.Formatter):
-    """`ts=... level=info logger=... msg="..."`, whatever the message holds on one line."""
+    """Formatter for `ts=... level=info logger=... msg="..."`, always on one line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return " ".join(f"{key}={_quoted(value)}" for key, value in _facts(self, record).items())
 
 
 class JsonFormatter(logging.Formatter):
-    """The same facts as one JSON object a line."""
+    """Formatter for the same facts as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
         return json.dumps(_facts(self, record), ensure_ascii=False)

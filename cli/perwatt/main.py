@@ -1,4 +1,4 @@
-"""The command line: what was asked, and the exit code of having done it."""
+"""Command line: the parser, one command run, its exit code."""
 
 import argparse
 import os
@@ -21,7 +21,7 @@ _HELP = argparse.RawDescriptionHelpFormatter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Errors are one line each on standard error: 2 for usage, 1 for all others."""
+    """Run one command and return its exit code: 2 for a wrong command line, 1 for any other error."""
     try:
         arguments = build_parser().parse_args(argv)
     except SystemExit as end:  # help or a usage error, already printed
@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print("\n".join(error.lines), file=sys.stderr)
         return USAGE if error.usage else FAILED
     except BrokenPipeError:
-        # Whoever read us is gone: leave Python nothing to flush, and to complain about, at exit.
+        # The reader of the pipe is gone: leave Python nothing to flush at exit, or it prints a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CommandError, OSError) as error:
@@ -51,7 +51,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, whose help keeps its lines, and which takes no abbreviations."""
+    """Parser with one-line errors, help texts that keep their lines, and no abbreviations."""
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str) -> None:
         usage = f"{prog} {usage}"
@@ -62,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Every command with its flags. Nothing heavy is imported before a command runs."""
+    """Parser of every command and its flags. Nothing heavy is imported before a command runs."""
     parser = _Parser("perwatt", "COMMAND [FLAGS]", PERWATT, PERWATT_EPILOG)
     parser.add_argument("--version", action="version", version=f"perwatt {__version__}")
     choices = parser.add_subparsers(

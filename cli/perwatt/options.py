@@ -1,4 +1,4 @@
-"""Flags made from the configuration structs, and configurations made from the flags that were given."""
+"""Command-line flags, made from the configuration structs, and configurations made from given flags."""
 
 import argparse
 import re
@@ -17,7 +17,7 @@ from perwatt_agent.configfile.settings import Setting, flag_name, variable_name,
 from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 
 IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
-"""What the aggregator's keys are called where the agent, in the same process, has keys of the same name."""
+"""Names in `perwatt up` of the aggregator's keys that the agent has too."""
 
 FORMS = {
     "engine": "url=URL,workload=NAME,gpus=0+1",
@@ -28,25 +28,25 @@ FORMS = {
     "uncertainty": "SOURCE=RATIO",
     "meter": "kind=csv,file=FILE,unit=watts",
 }
-"""What follows a repeatable flag."""
+"""Form of the value of each repeatable flag."""
 
-_NOT_IN_UP = {"sources.agents"}  # `up` always asks the agent beside it, and no other
+_NOT_IN_UP = {"sources.agents"}  # `up` scrapes its own agent and no other
 
 
-def add_file_argument(parser: argparse.ArgumentParser, flag: str, says: str) -> None:
-    parser.add_argument(flag, dest=flag.lstrip("-"), type=Path, metavar="FILE", help=says)
+def add_file_argument(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
+    parser.add_argument(flag, dest=flag.lstrip("-"), type=Path, metavar="FILE", help=text)
 
 
 def add_agent_flags(parser: argparse.ArgumentParser) -> None:
-    _add_flags(parser, "the agent's keys", AgentConfig)
+    _add_flags(parser, "settings of the agent", AgentConfig)
 
 
 def add_aggregator_flags(parser: argparse.ArgumentParser, *, in_up: bool = False) -> None:
-    _add_flags(parser, "the aggregator's keys", AggregatorConfig, IN_UP if in_up else {}, in_up=in_up)
+    _add_flags(parser, "settings of the aggregator", AggregatorConfig, IN_UP if in_up else {}, in_up=in_up)
 
 
 def add_log_flags(parser: argparse.ArgumentParser) -> None:
-    _add_flags(parser, "logging", LogOptions)
+    _add_flags(parser, "settings of the log", LogOptions)
 
 
 def agent_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> AgentConfig:
@@ -69,7 +69,7 @@ def log_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> Log
 
 
 def argument(kind: Kind) -> Any:
-    """A kind of configuration value as the type of a command-line argument."""
+    """Type of a command-line argument that reads a kind of configuration value."""
 
     def read(text: str) -> Any:
         try:
@@ -81,7 +81,7 @@ def argument(kind: Kind) -> Any:
 
 
 def instant(text: str) -> float:
-    """Unix seconds from a number or an RFC 3339 time; for argparse."""
+    """Unix seconds from a number or an RFC 3339 time: the type of an argparse argument."""
     try:
         return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else _rfc3339(text)
     except ValueError:
@@ -90,13 +90,11 @@ def instant(text: str) -> float:
 
 
 def words(known: Sequence[str]) -> Callable[[str], str]:
-    """A comma-separated list of known words; for argparse."""
+    """Comma-separated list of known words: the type of an argparse argument."""
 
     def read(text: str) -> str:
         if not text or set(text.split(",")) - set(known):
-            raise argparse.ArgumentTypeError(
-                f"expected {', '.join(known)} or several with commas, not {text!r}"
-            )
+            raise argparse.ArgumentTypeError(f"expected one or several of {','.join(known)}, not {text!r}")
         return text
 
     return read
@@ -113,7 +111,7 @@ def _rfc3339(text: str) -> float:
 
 
 def default_text(setting: Setting) -> str:
-    """The default of a key as one would write it; empty where there is none."""
+    """The default of a key as a user would write it; empty where there is none."""
     if setting.required or setting.default is None or not setting.kind:
         return ""
     if setting.shape == "scalar":
@@ -134,15 +132,15 @@ def _add_flags(
         if in_up and path in _NOT_IN_UP:
             continue
         outer = (renamed or {}).get(path, path)
-        default = f", default: {text}" if (text := default_text(setting)) else ""
+        default = f", default: {value}" if (value := default_text(setting)) else ""
         if setting.shape == "scalar":
-            says = f"{setting.help} [{variable_name(outer)}{default}]"
-            group.add_argument(flag_name(outer), dest=outer, metavar="VALUE", help=_plain(says))
+            text = f"{setting.help} [{variable_name(outer)}{default}]"
+            group.add_argument(flag_name(outer), dest=outer, metavar="VALUE", help=_plain(text))
         elif setting.flag:
-            says = f"{setting.help} [repeatable{default}]"
+            text = f"{setting.help} [repeatable{default}]"
             form = FORMS[setting.flag]
             group.add_argument(
-                f"--{setting.flag}", dest=outer, metavar=form, action="append", help=_plain(says)
+                f"--{setting.flag}", dest=outer, metavar=form, action="append", help=_plain(text)
             )
 
 

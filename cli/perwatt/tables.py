@@ -1,4 +1,4 @@
-"""Answers of the aggregator as text for a terminal: aligned, at most three significant digits."""
+"""Tables for a terminal: answers of the aggregator, aligned, with at most three significant digits."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -10,28 +10,28 @@ Item = Mapping[str, Any]
 Column = tuple[str, Callable[[Item], str]]
 
 BANNERS = {
-    "simulated": "SIMULATED: these figures come from simulated GPUs and say nothing about a real machine.",
-    "replay": "REPLAYED: these figures come from a recording, not from what runs now.",
+    "simulated": "SIMULATED: these figures come from simulated GPUs, not from a real machine.",
+    "replay": "REPLAYED: these figures come from a recording, not from the present.",
 }
-"""What stands above any answer that holds a figure of this provenance."""
+"""Line above any answer with a figure of this provenance."""
 
 ABSENT = "-"
 
 
 def answer_text(topic: str, items: Sequence[Item]) -> str:
-    """What `/v1/<topic>` answered: a table, then what its reasons mean."""
+    """The answer of `/v1/<topic>` as a table, followed by the meaning of its reasons."""
     if not items:
-        return "nothing is known yet"
+        return "no data yet"
     if topic == "ledger":
         entries = [entry for item in items for _, entry in _entries(item["tree"])]
-        return "\n".join([*_banners(items), *map(tree_text, items), *_explained([*items, *entries])])
+        return "\n".join([*_banners(items), *map(tree_text, items), *_reason_lines([*items, *entries])])
     columns = list(COLUMNS[topic])
     if topic in ("efficiency", "compute"):
         names = dict.fromkeys(name for item in items for name in item["group"])
         columns = [(name, _fact("group", name)) for name in names] + columns
     rows = [[read(item) for _, read in columns] for item in items]
     table = aligned([title for title, _ in columns], rows)
-    return "\n".join([*_banners(items), table, *_explained(items)])
+    return "\n".join([*_banners(items), table, *_reason_lines(items)])
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -44,7 +44,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def tree_text(item: Item) -> str:
-    """One tree of the ledger, indented, with what each entry holds."""
+    """One tree of the ledger, indented by depth, with the columns of each entry."""
     group = ", ".join(f"{name} {value}" for name, value in item["group"].items()) or "all"
     head = f"{group}: {_text(item['energy_joules'])} J at {item['boundary']}, {_window(item)}"
     verdict = "valid" if item["valid"] else f"not valid: {_text(item['reasons'])}"
@@ -59,7 +59,7 @@ def tree_text(item: Item) -> str:
 
 
 def _entries(entry: Item, depth: int = 0) -> Iterator[tuple[int, Item]]:
-    """An entry and what is below it; nothing, where nothing of it is known."""
+    """An entry and the entries below it, each with its depth; below an unknown entry there is nothing."""
     yield depth, entry
     if _is_known(entry):
         for child in entry["children"]:
@@ -75,7 +75,7 @@ def significant(value: float) -> str:
     return f"{Decimal(f'{value:.3g}'):f}"
 
 
-def _explained(items: Sequence[Item]) -> Iterator[str]:
+def _reason_lines(items: Sequence[Item]) -> Iterator[str]:
     named = {reason for item in items for reason in _reasons(item)}
     for reason in REASONS:
         if reason.name in named:
@@ -103,7 +103,7 @@ def _is_number(text: str) -> bool:
 
 
 def _fact(*path: str) -> Callable[[Item], str]:
-    """A column that shows what stands at a path."""
+    """Column with the value at a path of keys."""
 
     def read(item: Item) -> str:
         value: Any = item
@@ -115,7 +115,7 @@ def _fact(*path: str) -> Callable[[Item], str]:
 
 
 def _text(value: object) -> str:
-    """A value for a cell; what is absent or empty is `-`."""
+    """Text of a value for a cell; `-` where it is absent or empty."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
@@ -135,10 +135,10 @@ def _window(item: Item) -> str:
 
 
 def _meters(item: Item) -> str:
-    """Each thing that the facility is asked for, and how that fares."""
-    states = {None: "not asked yet", True: "up"}
-    told = (f"{one['meter']}:{states.get(one['up'], one['failure'])}" for one in item["meters"])
-    return ",".join(told) or ABSENT
+    """The facility's meters and rates, each with the state of its last reading."""
+    states = {None: "not read yet", True: "up"}
+    shown = (f"{one['meter']}:{states.get(one['up'], one['failure'])}" for one in item["meters"])
+    return ",".join(shown) or ABSENT
 
 
 def _percent(name: str) -> Callable[[Item], str]:
@@ -146,7 +146,7 @@ def _percent(name: str) -> Callable[[Item], str]:
 
 
 def _of_part(kind: str, name: str, read: Callable[[Item], str]) -> Callable[[Item], str]:
-    """A column that shows something of one step or link of a chain."""
+    """Column with a value of one step or link of a chain."""
     return lambda item: next(read(part) for part in item[kind] if part["name"] == name)
 
 
@@ -160,7 +160,7 @@ _TREE_COLUMNS: Sequence[Column] = (
     ("%", _percent("share_ratio")),
     ("+-%", _percent("relative_uncertainty")),
     ("provenance", _fact("provenance")),
-    ("absent for", lambda item: "" if item["energy_joules"] is not None else _text(item["reasons"])),
+    ("why absent", lambda item: "" if item["energy_joules"] is not None else _text(item["reasons"])),
 )
 COLUMNS: Mapping[str, Sequence[Column]] = {
     "efficiency": (

@@ -1,5 +1,5 @@
 """
-Tell the agent on this machine what a job did.
+Meter for jobs: reports a job's work to the agent on this machine.
 
     from perwatt.work import Meter
 
@@ -8,7 +8,7 @@ Tell the agent on this machine what a job did.
             step(batch)
             meter.add(batch.tokens)
 
-Nothing here waits for the agent, raises while the job runs, or needs anything but Python's own library.
+It never waits for the agent, never raises while the job runs, and needs only Python's standard library.
 """
 
 import http.client
@@ -27,24 +27,24 @@ __all__ = ["Meter", "visible_gpu"]
 logger = logging.getLogger(__name__)
 
 URL = "http://127.0.0.1:9836"
-# A job that stands still says that it lives, well before the agent takes it for ended.
-STILL_SECONDS = 60.0
-MOST_WAIT_SECONDS = 30.0
+# A job without new work reports this often, well before the agent considers it ended.
+KEEPALIVE_SECONDS = 60.0
+MAX_WAIT_SECONDS = 30.0
 TIMEOUT_SECONDS = 2.0
 
 
 class Meter:
     """
-    Count one job's work in one unit, and report the total from a thread of its own.
+    Counter of one job's work in one unit; a thread of its own reports the total.
 
-    `gpus` are the indices or UUIDs that the driver knows the job's GPUs by, as in `nvidia-smi`; without
-    them work is counted, but no joules. With `rank`, the process counts what it did itself, and the
-    agent adds up the ranks of its node. `start` is the total from which `set` counts on, such as that of
-    a checkpoint: what was done before is not reported.
+    `gpus` are the job's GPUs: indices or UUIDs as in `nvidia-smi`. Without them work is counted, joules
+    are not. With `rank`, the process counts its own work, and the agent adds up the ranks of its node.
+    `start` is the total from which `set` counts on, such as that of a checkpoint; earlier work is not
+    reported.
 
-    Totals are reported every `interval_seconds`, and only the newest: none is queued, so an agent that
-    is away costs neither time nor memory, and the next report holds what the lost ones held.
-    Raises ValueError for a meter that cannot be; after that, nothing.
+    The newest total is reported every `interval_seconds`. Reports are not queued: an absent agent costs
+    neither time nor memory, and the next report includes the work of the lost ones.
+    Raises ValueError for wrong arguments, and nothing later.
     """
 
     def __init__(
@@ -61,11 +61,11 @@ class Meter:
         interval_seconds: float = 1.0,
     ) -> None:
         if not job or not unit:
-            raise ValueError("a meter needs a job and a unit")
+            raise ValueError("a meter needs a `job` and a `unit`")
         if world_size is not None and not 0 <= (rank or 0) < world_size:
-            raise ValueError(f"rank {rank} is not one of {world_size}")
+            raise ValueError(f"expected a `rank` below `world_size` {world_size}, not {rank}")
         self._host, self._port = _host_and_port(url)
-        self._name = f"work of {job!r}"
+        self._name = f"work of job {job!r}"
         self._facts: dict[str, object] = {"job": job, "unit": unit}
         if gpus:
             self._facts["gpus"] = gpus if isinstance(gpus, str) else list(gpus)
@@ -78,7 +78,7 @@ class Meter:
         self._start = start
         self._total = 0.0
         self._dropped = 0
-        self._has_complained = False
+        self._has_warned = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="perwatt-work", daemon=True)
         self._thread.start()
@@ -90,21 +90,21 @@ class Meter:
 
     @property
     def dropped(self) -> int:
-        """How many reports did not reach the agent, and how many amounts were no amounts."""
+        """Number of reports that did not reach the agent, plus amounts that were not valid numbers."""
         return self._dropped
 
     def add(self, amount: float) -> None:
-        """Count some more work; what is no amount is dropped."""
+        """Add work; an amount that is negative or not a number is dropped."""
         with self._lock:
             self._set(_number(amount, at_least=0.0) + self._total)
 
     def set(self, total: float) -> None:
-        """Say how much work the job did in all; less than before is a restart of the count."""
+        """Set the total work of the job. A lower total than before restarts the count."""
         with self._lock:
             self._set(_number(total, at_least=self._start) - self._start)
 
     def close(self, timeout: float = 2.0) -> None:
-        """Report the last total and that the job is done; wait for that at most *timeout* seconds."""
+        """Report the last total and the end of the job; wait at most *timeout* seconds."""
         self._closing.set()
         self._thread.join(timeout)
 
@@ -123,31 +123,34 @@ class Meter:
             self._dropped += 1
 
     def _run(self) -> None:
-        """Report at once, so that the job's joules are its own from here on; then what is new."""
+        """Report at once, so that the joules are the job's from here on; then report each new total."""
         reported: float | None = None
-        wait_seconds = still_seconds = 0.0
+        wait_seconds = silent_seconds = 0.0
         while not self._closing.wait(wait_seconds):
             total = self._total
-            still_seconds += wait_seconds
+            silent_seconds += wait_seconds
             wait_seconds = self._interval_seconds
-            if total == reported and still_seconds < STILL_SECONDS:
+            if total == reported and silent_seconds < KEEPALIVE_SECONDS:
                 continue
             if self._report(total):
-                reported, still_seconds = total, 0.0
+                reported, silent_seconds = total, 0.0
             else:
-                wait_seconds = min(MOST_WAIT_SECONDS, max(10.0 * self._interval_seconds, 1.0))
+                wait_seconds = min(MAX_WAIT_SECONDS, max(10.0 * self._interval_seconds, 1.0))
         self._report(self._total, done=True)
 
     def _report(self, total: float, *, done: bool = False) -> bool:
-        """Report once; False where it was lost."""
+        """Send one report; False when it was lost."""
         body = self._facts | {"total": total} | ({"done": True} if done else {})
         try:
             status, answer = self._post(json.dumps(body, allow_nan=False).encode())
-        except Exception as error:  # noqa: BLE001 - whatever ails the agent, the job goes on
-            self._lose(f"the agent at {self._host}:{self._port} does not take it: {error!r}")
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the agent, the job goes on
+            self._lose(
+                f"cannot reach the agent at {self._host}:{self._port}: {error!r}; "
+                "start `perwatt agent`, or correct `url`"
+            )
             return False
         if status != http.client.OK:
-            self._lose(f"the agent refused it: {status} {answer[:300].decode(errors='replace')}")
+            self._lose(f"the agent refused the report: {status} {answer[:300].decode(errors='replace')}")
             return False
         return True
 
@@ -161,19 +164,19 @@ class Meter:
             connection.close()
 
     def _lose(self, message: str) -> None:
-        """Count a lost report; the first is logged, the rest is silence."""
+        """Count a lost report; only the first is logged."""
         with self._lock:
             self._dropped += 1
-        if not self._has_complained:
-            self._has_complained = True
-            logger.warning("%s is not measured for now: %s", self._name, message)
+        if not self._has_warned:
+            self._has_warned = True
+            logger.warning("%s is not measured at present: %s", self._name, message)
 
 
 def visible_gpu(index: int, environ: Mapping[str, str] = os.environ) -> int | str:
     """
-    Return what the driver calls the GPU that CUDA calls *index*: CUDA_VISIBLE_DEVICES renumbers them.
+    The driver's index or UUID of the GPU that CUDA calls *index*: CUDA_VISIBLE_DEVICES renumbers them.
 
-    Between different models of GPU, CUDA_DEVICE_ORDER=PCI_BUS_ID must be set, or CUDA numbers the fastest
+    With GPUs of different models, set CUDA_DEVICE_ORDER=PCI_BUS_ID; otherwise CUDA numbers the fastest
     first. Raises ValueError for a GPU that is not visible.
     """
     visible = [part.strip() for part in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if part.strip()]
@@ -185,10 +188,10 @@ def visible_gpu(index: int, environ: Mapping[str, str] = os.environ) -> int | st
 
 
 def _number(amount: object, *, at_least: float) -> float:
-    """A finite float, or NaN: a training loop is no place to raise over a count."""
+    """A finite float, or NaN: a wrong count must not stop a training loop."""
     try:
         number = float(amount)  # type: ignore[arg-type]
-    except Exception:  # noqa: BLE001 - whatever it is, it is no number
+    except Exception:  # noqa: BLE001 - whatever it is, it is not a number
         return math.nan
     return number if at_least <= number < math.inf else math.nan
 

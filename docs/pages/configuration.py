@@ -1,4 +1,4 @@
-"""The reference of all configuration keys, made from the structs that read them."""
+"""Reference of all configuration keys, made from the structs that read them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -15,48 +15,51 @@ PROSE = """\
 
 <!-- Generated from the configuration structs by `make docs`; do not edit. -->
 
-The agent and the aggregator each read one YAML file, the environment and flags. **Flags go over the
-environment, and that over the file**; what none of them says has the default below. Every key that holds a
-single value can be given in all three ways: `web.listen_address` in the file is
+The agent and the aggregator each read a YAML file, environment variables and flags. **A flag overrides the
+variable, and the variable overrides the file**; a key that none of them sets has the default below. Every
+key with a single value can be set in all three ways: `web.listen_address` in the file is
 `PERWATT_WEB_LISTEN_ADDRESS` and `--web.listen-address`.
 
     perwatt agent --config agent.yaml
     perwatt check-config agent.yaml
 
-- A file is read strictly. An unknown key, a key given twice, a duration without its unit are errors, each
-  told as `FILE:LINE: key: what was expected`, all at once, with exit code 1. A wrong flag exits with 2.
-- Durations have a unit: `250ms`, `1s`, `5m`, `1h`. Booleans are `true` and `false`. `null` leaves the
+- A file is read strictly. An unknown key, a repeated key, or a duration without a unit is an error. All
+  errors are printed at once, as `FILE:LINE: key: what was expected`, with exit code 1. A wrong flag exits
+  with 2.
+- Durations have a unit: `250ms`, `1s`, `5m`, `1h`. Booleans are `true` and `false`. `null` means the
   default.
-- Lists have repeatable flags, which replace the list of the file as a whole; `--calibration` goes over single
-  entries. An empty variable counts as none, and unknown `PERWATT_` variables are let be, for Kubernetes sets
-  some for every service of that name.
-- Engines are found by their processes on the GPUs, unless `engines.discover` is `false`; docs/discovery.md
-  says how. What is named under `engines.endpoints` or with `--engine` goes before: its page and its GPUs are
-  left alone, so an endpoint for `gpus: all` that is not `shared` leaves nothing to be found.
-- A GPU that two endpoints claim needs `shared: true` on both. That an index and a UUID name the same GPU
-  shows only when the driver answers: then the first of them has it, the other goes without its joules, and
-  the log and `perwatt doctor` say so.
-- A follower, a node that holds GPUs of a multi-node engine whose page is served elsewhere, has a `group` and
-  no `url`; in this release its joules stay unattributed. A router holds no GPU: `gpus: []`.
-- An engine that perwatt does not know is described under `engines.kinds`, in the file alone: for each role
-  the names of its metric, the first that is on the page being read. A name may filter by labels, each with
-  one or several values: `output_tokens: ['my_tokens_total{phase="decode|verify"}']`. Its counts are taken to
-  move when a request ends, and it is recognised before the engines that perwatt knows, which
-  `docs/engines.md` lists. With `process` it is found by itself, as the engines that perwatt knows are:
-  `process: my-server serve` stands for every process whose command line begins so, without its folder and its
-  interpreter, and whose page is on loopback at the port that its `--port` names, else at `port`.
-- A `calibration` ratio multiplies the joules of one GPU in rules and in the aggregator, never its counter.
-- In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` and
-  `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its file `--aggregator.config`; it asks the agent beside it only.
-- No secret stands in a file, a flag or a variable: `bearer_token_file` and `credentials_file` name files that
-  hold it. Those of meters must not be readable by everybody.
-- Meters of the machine are found, unless `meters.discover` is `false`; docs/meters.md says how, and how to
-  name others under `meters.list`.
+- A list has a repeatable flag, which replaces the whole list of the file. Only `--calibration` replaces
+  single entries. An empty variable counts as not set. Unknown `PERWATT_` variables are ignored, since
+  Kubernetes sets some for every service of that name.
+- Engines are discovered by their processes on the GPUs, unless `engines.discover` is `false`
+  ([discovery](discovery.md)). Configured engines (`engines.endpoints`, `--engine`) take precedence over
+  discovery. An unshared endpoint with `gpus: all` therefore disables discovery on that node.
+- If two endpoints claim one GPU, both need `shared: true`. Whether an index and a UUID name the same GPU is
+  known only when the driver answers. Then the first endpoint gets the GPU and the second gets none of its
+  joules; the log and `perwatt doctor` report it.
+- A follower is a node that holds GPUs of a multi-node engine whose page is on another node. It has a
+  `group` and no `url`; its joules count for the group. A router holds no GPU: `gpus: []`.
+- Describe an engine that perwatt does not know under `engines.kinds`, in the file only. For each role, list
+  the metrics that may have it; the first one on the page is read. A metric may filter by labels, each with
+  one or several values: `output_tokens: ['my_tokens_total{phase="decode|verify"}']`. perwatt assumes that
+  its counts move when a request ends. Such an engine is recognised before the known ones, which
+  [engines](engines.md) lists. With `process`, discovery finds it too: `process: my-server serve` matches
+  every process whose command line starts with these words, ignoring folder and interpreter. Its page must
+  be on loopback, at the port that its `--port` names, or else at `port`.
+- A `calibration` ratio multiplies the joules of one GPU in recording rules and in the aggregator. It never
+  changes the GPU's counter.
+- In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` or
+  `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, and its file is `--aggregator.config`. It scrapes only its own
+  agent.
+- No secret is ever in a file, a flag or a variable: `bearer_token_file` and `credentials_file` name files
+  that hold it. The files of meters must not be readable by everybody.
+- Meters of the machine are discovered, unless `meters.discover` is `false`. [Meters](meters.md) explains
+  how, and how to add others under `meters.list`.
 """
 
 
 def document() -> str:
-    """The page docs/configuration.md: the rules, then every key with flag, variable, default and meaning."""
+    """Text of docs/configuration.md: the rules, then every key with flag, variable, default and meaning."""
     chapters = (
         PROSE.rstrip(),
         *_chapter("The agent", AgentConfig),
@@ -78,7 +81,7 @@ def _chapter(title: str, config: type[Struct]) -> Iterator[str]:
 
 
 def _meaning(setting: Setting) -> str:
-    """What a key of a list's element means; a section says it in its own words."""
+    """Meaning of a key of a list's element; that of a section is its struct's docstring."""
     words = (setting.section.__doc__ or "").strip() if setting.section else ""
     return setting.help or words.partition("\n")[0]
 

@@ -94,17 +94,20 @@ class TestExitCodes:
             (["query", "everything"], "perwatt query: argument topic: invalid choice: 'everything'"),
             (
                 ["query", "gpus", "--by", "model"],
-                "perwatt query: --by goes with `query efficiency` or `query ledger`",
+                "perwatt query: --by works only with `query efficiency`, `query ledger`",
             ),
-            (["query", "efficiency", "--pue", "1.2"], "perwatt query: --pue goes with --recording only"),
-            (["query", "efficiency", "--by", "x"], "perwatt query: argument --by: expected model, engine,"),
+            (["query", "efficiency", "--pue", "1.2"], "perwatt query: --pue works only with --recording"),
+            (
+                ["query", "efficiency", "--by", "x"],
+                "perwatt query: argument --by: expected one or several of model,engine,",
+            ),
             (
                 ["query", "efficiency", "--window", "60"],
                 "perwatt query: argument --window: expected a duration",
             ),
             (
                 ["query", "efficiency", "--recording", "f", "--window", "60s"],
-                "perwatt query: --window does not go with --recording",
+                "perwatt query: --window does not work with --recording",
             ),
             (
                 ["query", "efficiency", "--recording", "f", "--from", "monday"],
@@ -163,7 +166,7 @@ class TestCheckConfig:
         path.write_text(text)
 
         assert 0 == main(["check-config", str(path)])
-        assert f"{path}: a sound configuration of the {whose}\n" == capsys.readouterr().out
+        assert f"{path}: valid configuration of the {whose}\n" == capsys.readouterr().out
 
     @pytest.mark.parametrize(
         ("text", "said"),

@@ -161,7 +161,7 @@ class TestNeverHurts:
         assert 100_000.0 == counting.total
         assert counting.dropped >= 2, "the first report and the last"
         assert ["WARNING"] == [record.levelname for record in caplog.records]
-        assert "is not measured for now" in caplog.text
+        assert "is not measured at present" in caplog.text
 
     def test_an_agent_that_hangs(self) -> None:
         """An agent that takes the connection and never answers holds up neither the job nor its end."""
@@ -185,7 +185,7 @@ class TestNeverHurts:
 
         assert 5.0 == agent.told[-1]["total"]
         assert 1 == len(caplog.records)
-        assert "the agent refused it: 429" in caplog.text
+        assert "the agent refused the report: 429" in caplog.text
 
     def test_comes_back(self, agent: Agent) -> None:
         """After an outage the next report holds all that was lost."""

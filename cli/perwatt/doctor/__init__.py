@@ -1,1 +1,1 @@
-"""`perwatt doctor`, `check-config`: what can be measured, what is missing, what is misconfigured."""
+"""Checks: `perwatt doctor` of this machine, `perwatt check-config` of a configuration file."""

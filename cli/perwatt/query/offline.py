@@ -1,4 +1,4 @@
-"""What a recording says: the agent's account and the aggregator's arithmetic, without either running."""
+"""Efficiency of a recording, by the agent's account and the aggregator's arithmetic, without a daemon."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, WORKLOAD_COVERED, 
 from perwatt_aggregator.schema.common import BOUNDARIES
 
 GIVEN = "given"
-"""The workload and model to which tokens belong that the recording does not hold."""
+"""Workload and model of the tokens of `--tokens-per-second`."""
 
 
 def efficiency_of_recording(
@@ -35,21 +35,21 @@ def efficiency_of_recording(
     tokens_per_second: float | None = None,
 ) -> list[dict[str, Any]]:
     """
-    One item of `/v1/efficiency` per boundary over the readings between two instants, both included.
+    One item of `/v1/efficiency` per boundary, over the readings from one instant to another, both included.
 
-    `tokens_per_second` stands in for the tokens of a recording that has none. Raises CommandError.
+    `tokens_per_second` gives tokens to a recording that has none. Raises CommandError.
     """
     recording = open_recording(path)
     facility = Facility(FacilityConfig(pue=None if pue is None else PueConfig(pue)), SystemClock())
     samples = list(_samples(recording, start_unix, end_unix))
     if len(samples) < 2:
-        raise CommandError(f"{path}: fewer than two readings between --from and --to")
+        raise CommandError(f"{path}: fewer than two readings in the window; widen --from and --to")
     if tokens_per_second is not None:
         if any(sample.workloads for sample in samples):
-            raise CommandError(f"{path} holds tokens of its own: leave --tokens-per-second out")
+            raise CommandError(f"{path} has its own tokens; leave --tokens-per-second out")
         samples = [_with_tokens(sample, samples[0].unix_seconds, tokens_per_second) for sample in samples]
     seconds = samples[-1].unix_seconds - samples[0].unix_seconds
-    # Readings may come a little early now and then: room for every one of them.
+    # A reading may come slightly early, so the ring is sized by their number, not by the time.
     ring = NodeRing(len(samples) * recording.header.interval_seconds, recording.header.interval_seconds)
     node = Node(Target(recording.header.node, ""), ring, facility.config)
     for sample in samples:

@@ -1,4 +1,4 @@
-"""`perwatt query`: ask an aggregator, or a recording, and print the answer."""
+"""`perwatt query`: an answer of the aggregator, or of a recording, printed as a table or as JSON."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 def run_query(arguments: argparse.Namespace) -> int:
-    """Print what was asked for; figures that are not valid are an answer too, and exit with 0."""
+    """Print the answer. Figures that are not valid are an answer too: the exit code is 0."""
     answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
     if arguments.json:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
@@ -30,21 +30,23 @@ def run_query(arguments: argparse.Namespace) -> int:
 
 
 def usage_error(arguments: argparse.Namespace) -> str:
-    """What is wrong with the combination of arguments; empty when nothing is."""
+    """Message for a wrong combination of arguments; empty when it is right."""
     only_offline = [flag for flag in ("from", "to", "pue", "tokens_per_second") if _given(arguments, flag)]
     only_online = [flag for flag in ("url", "window", "by") if _given(arguments, flag)]
     only_efficiency = [flag for flag in ("boundary", "recording") if _given(arguments, flag)]
     if arguments.topic != "efficiency" and only_efficiency:
-        return f"{_flag(only_efficiency[0])} goes with `query efficiency` only"
+        return f"{_flag(only_efficiency[0])} works only with `query efficiency`"
     if arguments.by is not None and arguments.topic not in DIMENSIONS_OF:
-        return f"--by goes with `query {'` or `query '.join(DIMENSIONS_OF)}` only"
-    strangers = set((arguments.by or "").split(",")).difference(("", *DIMENSIONS_OF.get(arguments.topic, ())))
-    if strangers:
-        return f"`query {arguments.topic}` does not go by {', '.join(sorted(strangers))}"
+        return f"--by works only with `query {'`, `query '.join(DIMENSIONS_OF)}`"
+    known = DIMENSIONS_OF.get(arguments.topic, ())
+    unknown = set((arguments.by or "").split(",")).difference(("", *known))
+    if unknown:
+        wrong = f"`query {arguments.topic}` cannot group by {', '.join(sorted(unknown))}"
+        return f"{wrong}; choose from {', '.join(known)}"
     if arguments.recording and only_online:
-        return f"{_flag(only_online[0])} does not go with --recording"
+        return f"{_flag(only_online[0])} does not work with --recording"
     if not arguments.recording and only_offline:
-        return f"{_flag(only_offline[0])} goes with --recording only"
+        return f"{_flag(only_offline[0])} works only with --recording"
     return ""
 
 
@@ -66,7 +68,7 @@ def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _fetch(url: str, base: str) -> bytes:
-    # Straight to the aggregator: a proxy meant for the internet rarely knows the way to it.
+    # Directly to the aggregator: a proxy for the internet rarely has a route to it.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS) as response:
@@ -81,18 +83,20 @@ def _fetch(url: str, base: str) -> bytes:
             "is `perwatt aggregator` or `perwatt up` running there? (--url)"
         ) from None
     if len(body) > MAX_ANSWER_BYTES:
-        raise CommandError(f"{base} answered more than {MAX_ANSWER_BYTES} bytes: not an aggregator's answer")
+        raise CommandError(
+            f"{base} answered with more than {MAX_ANSWER_BYTES} bytes; is --url the aggregator's?"
+        )
     return body
 
 
 def _problem(error: urllib.error.HTTPError) -> str:
-    """The words of an `application/problem+json` answer, else of the status."""
+    """The message of an `application/problem+json` answer, or else the HTTP status."""
     try:
         problem = json.loads(error.read(MAX_ANSWER_BYTES))
-        said = problem.get("detail") or problem.get("title")
+        message = problem.get("detail") or problem.get("title")
     except (OSError, HTTPException, ValueError, AttributeError):
-        said = None
-    return " ".join(str(said or f"HTTP {error.code} {error.reason}").split())
+        message = None
+    return " ".join(str(message or f"HTTP {error.code} {error.reason}").split())
 
 
 def _answer_of(body: bytes, base: str) -> dict[str, Any]:
@@ -102,7 +106,7 @@ def _answer_of(body: bytes, base: str) -> dict[str, Any]:
             return dict(answer)
     except (ValueError, KeyError, TypeError):
         pass
-    raise CommandError(f"{base} did not answer as an aggregator does; is --url the aggregator's?")
+    raise CommandError(f"{base} did not answer like an aggregator; is --url the aggregator's?")
 
 
 def _from_recording(arguments: argparse.Namespace) -> dict[str, Any]:

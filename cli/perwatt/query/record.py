@@ -1,4 +1,4 @@
-"""Record this node's readings into a file, until a signal."""
+"""`perwatt record`: readings of this node, written to a file until a signal."""
 
 import asyncio
 import platform
@@ -17,9 +17,9 @@ from perwatt_agent.sampling.source import Source
 
 
 def run_record(config: AgentConfig, output: Path) -> int:
-    """Write what the configured source reads to *output*, which must not exist yet."""
+    """Write the readings of the configured source to *output*, which must not exist yet."""
     if config.replay_file is not None:
-        raise CommandError("a replay is a recording already: copy the file instead")
+        raise CommandError("--backend replay:FILE is a recording already; copy the file instead")
     file = _create(output)
 
     async def main(stop: asyncio.Event) -> int:
@@ -28,10 +28,10 @@ def run_record(config: AgentConfig, output: Path) -> int:
             source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints)
             with file:
                 writer = RecordingWriter(file, platform.node(), interval_seconds)
-                print(f"recording to {output}; Ctrl-C ends it", flush=True)
+                print(f"recording to {output}; stop with Ctrl-C", flush=True)
                 await cancelled_by(stop, _record(source, writer))
                 writer.close()
-        print(f"{output}: {writer.sweeps} sweeps")
+        print(f"{output}: {writer.sweeps} readings written")
         return 0
 
     return run_daemon(main)
@@ -41,9 +41,9 @@ def _create(output: Path) -> BinaryIO:
     try:
         return output.open("xb")
     except FileExistsError:
-        raise CommandError(f"{output} exists already; name another file") from None
+        raise CommandError(f"{output} exists already; choose another --output") from None
     except OSError as error:
-        raise CommandError(f"cannot write {output}: {error.strerror}") from None
+        raise CommandError(f"cannot write {output}: {error.strerror}; choose another --output") from None
 
 
 async def _record(source: Source, writer: RecordingWriter) -> None:

@@ -1,1 +1,1 @@
-"""Daemons: the bootstrap, the one place that names concrete classes, and what runs beside what."""
+"""The daemons: their assembly from the configuration, and their event loop."""

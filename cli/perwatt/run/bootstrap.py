@@ -1,4 +1,4 @@
-"""Put the agent together: the one place that names concrete classes."""
+"""Assembly of the agent: the one place that names concrete classes."""
 
 from collections.abc import Sequence
 from itertools import count
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from perwatt.errors import CommandError
-from perwatt.run.discovery import build_discovery, build_pods, claims, understood
+from perwatt.run.discovery import build_discovery, build_pods, claims, engine_kinds
 from perwatt.run.metering import build_meters, build_model
 from perwatt.run.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
@@ -60,8 +60,8 @@ def build_source(
     """
     The source of readings and the seconds between them.
 
-    `backend` stands in for the NVIDIA driver's, `endpoints` add to the configured ones; `book` is where
-    jobs tell of their work, by default one of its own.
+    `backend` replaces the NVIDIA driver's, `endpoints` are added to the configured ones, and `book` holds
+    the work that jobs report (default: a new one).
     """
     if config.replay_file is not None:
         recording = open_recording(config.replay_file)
@@ -101,7 +101,7 @@ def build_poller(
     clock: Clock,
     titles: Titles | None = None,
 ) -> EndpointPoller:
-    """What reads an endpoint; on this machine's loopback the process that listens tells whose it is."""
+    """Poller of one endpoint. On loopback the listening process identifies the tenant."""
     if endpoint.host not in LOOPBACK_HOSTS:
         return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock), titles)
     port = LocalPort(lookout, endpoint.host, endpoint.port)
@@ -111,13 +111,13 @@ def build_poller(
 
 
 def build_identifier(config: IdentityConfig, pods: PodWatch | None) -> Identifier:
-    """What finds out whom workloads are for."""
+    """Identifier of the tenant of a workload: Slurm job, pod or user."""
     jobs = JobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
     return Identifier(jobs=jobs, pods=pods)
 
 
 def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:
-    """The book in which jobs tell of their work, under names that no configured engine has."""
+    """Book of the work that jobs report, under names that no configured engine has."""
     named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
     named += [follower.info.workload for follower in configured_followers(config)]
     named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
@@ -125,7 +125,7 @@ def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] 
 
 
 def build_textfiles(config: AgentConfig, book: WorkBook, clock: Clock) -> TextfilePoller | None:
-    """What reads the folder of text files, where there is one."""
+    """Poller of the folder of text files, where one is configured."""
     folder = config.work.textfile_dir
     return None if folder is None else TextfilePoller(TextfileReader(folder), book, clock)
 
@@ -138,7 +138,7 @@ def build_sampler(
     endpoints: Sequence[Endpoint] = (),
     book: WorkBook | None = None,
 ) -> Sampler:
-    """The agent's loop, which remembers its account in the state folder unless it plays a recording."""
+    """The agent's loop. It saves its account in the state folder, except when it plays a recording."""
     source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints, book=book)
     state_file = None if config.replay_file is not None else StateFile(config.state_dir)
     account = Account(
@@ -152,14 +152,14 @@ def build_sampler(
     if state_file is None:
         return Sampler(source, account, clock, (supervisor.sampled,))
 
-    def remember(readings: Readings, snapshot: Snapshot) -> None:
+    def save(readings: Readings, snapshot: Snapshot) -> None:
         state_file.save(account.state())
 
-    return Sampler(source, account, clock, (remember, supervisor.sampled))
+    return Sampler(source, account, clock, (save, supervisor.sampled))
 
 
 def open_recording(path: Path) -> Recording:
-    """Raises CommandError when the file is no whole recording."""
+    """Raises CommandError when the file is not a complete recording."""
     try:
         return Recording(path)
     except RecordingError as error:
@@ -167,13 +167,13 @@ def open_recording(path: Path) -> Recording:
 
 
 def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
-    """The endpoints that have a page."""
-    kinds = understood(config)
+    """The configured endpoints that have a page."""
+    kinds = engine_kinds(config)
     return [_endpoint(one, one.url, kinds) for one in config.engines.endpoints if one.url is not None]
 
 
 def configured_followers(config: AgentConfig) -> list[Follower]:
-    """The endpoints without a page; one without a name is called after its group, and counted."""
+    """The configured endpoints without a page. One without a name is named GROUP-1, GROUP-2, ..."""
     taken = {endpoint.workload for endpoint in config.engines.endpoints}
     followers = []
     for endpoint in config.engines.endpoints:
@@ -195,7 +195,7 @@ def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> 
             url,
             engine=config.engine,
             model=config.model,
-            # Who holds no GPU makes no tokens of its own.
+            # An endpoint without GPUs computes no tokens itself.
             role="router" if config.gpus == () else config.role,
             kinds=kinds,
             bearer_token_file=config.bearer_token_file,

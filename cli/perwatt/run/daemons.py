@@ -1,4 +1,4 @@
-"""The daemons: what runs beside what, until a signal."""
+"""The daemons `agent`, `aggregator` and `up`: what runs side by side until a signal."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_agent(config: AgentConfig) -> int:
-    """Measure this machine and serve its page, until a signal."""
+    """Measure this machine and serve its metrics page until a signal."""
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
@@ -34,11 +34,13 @@ def run_agent(config: AgentConfig) -> int:
 
 
 def run_aggregator(config: AggregatorConfig) -> int:
-    """Follow the agents and answer for them, until a signal."""
+    """Scrape the agents and answer for them until a signal."""
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
-        logger.info("aggregator: http://%s/ asks %d agents", address(sock), len(config.sources.agents))
+        logger.info(
+            "aggregator serves http://%s/; agents to scrape: %d", address(sock), len(config.sources.agents)
+        )
         await serve_aggregator(config, sock, stop)
         return 0
 
@@ -46,7 +48,7 @@ def run_aggregator(config: AggregatorConfig) -> int:
 
 
 def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
-    """Agent, aggregator and page for this machine, with a status line, until a signal."""
+    """Agent, aggregator and web page of this machine, with a status line, until a signal."""
     sock, aggregator_sock = listen(agent.web.listen_address), listen(aggregator.web.listen_address)
     own = SourcesConfig(agents=(f"http://{address(sock)}/metrics",))
     aggregator = msgspec.structs.replace(aggregator, sources=own)
@@ -54,7 +56,7 @@ def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
     async def main(stop: asyncio.Event) -> int:
         config = agent
         if agent.backend == "nvml" and not await has_driver(SystemClock()):
-            print("no NVIDIA driver here: these GPUs are SIMULATED", flush=True)
+            print("no NVIDIA driver on this machine: the GPUs are SIMULATED", flush=True)
             config = msgspec.structs.replace(agent, backend="simulated")
         print(f"page     http://{address(aggregator_sock)}/", flush=True)
         print(f"metrics  http://{address(sock)}/metrics", flush=True)
@@ -69,17 +71,17 @@ def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
 
 
 async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Event) -> None:
-    """Sample and serve until *stop* is set; a recording that ends leaves an empty page."""
+    """Sample and serve until *stop* is set. After the end of a recording the page is empty."""
     clock = SystemClock()
     async with simulated_parts(config, clock) as (backend, endpoints):
         book = build_book(config, clock, endpoints)
         sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, book=book)
-        # A recording holds its work already: whoever reports to a replay is told that there is nothing.
-        taker = None if config.replay_file else book
+        # A recording already holds its work, so a replay refuses reports with 404.
+        work = None if config.replay_file else book
         app = exporter_app(
-            lambda: sampler.latest, work=taker, events=sampler.events, subscribe=sampler.subscribe
+            lambda: sampler.latest, work=work, events=sampler.events, subscribe=sampler.subscribe
         )
-        logger.info("agent: http://%s/metrics", address(sock))
+        logger.info("agent serves http://%s/metrics", address(sock))
         await together(stop, cancelled_by(stop, sampler.run()), serve(app, sock, stop=stop))
 
 
@@ -87,7 +89,7 @@ async def serve_aggregator(
     config: AggregatorConfig, sock: socket.socket, stop: asyncio.Event, *, show_status: bool = False
 ) -> None:
     """Scrape and answer until *stop* is set."""
-    # Here, so that the agent's process never loads FastAPI and aiohttp.
+    # Imported here, so that the agent's process never loads FastAPI and aiohttp.
     from perwatt.run.status import show
     from perwatt_aggregator.aggregator import Aggregator
     from perwatt_aggregator.api.app import create_app
@@ -107,7 +109,7 @@ async def serve_aggregator(
 
 
 def run_daemon(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
-    """Run *main*; a driver that only a new process can use ends this one, for its supervisor."""
+    """Run *main*. Where only a new process can use the driver again, end this one: systemd restarts it."""
     try:
         return run(main)
     except BackendBroken as error:
@@ -115,7 +117,7 @@ def run_daemon(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
 
 
 def listen(listen_address: str) -> socket.socket:
-    """Take the address before anything else is started."""
+    """Bind the address before anything else is started."""
     try:
         return bind(listen_address)
     except ListenError as error:
@@ -123,7 +125,7 @@ def listen(listen_address: str) -> socket.socket:
 
 
 def address(sock: socket.socket) -> str:
-    """Where a person on this machine finds the socket."""
+    """The address at which a browser on this machine reaches the socket."""
     host, port = sock.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

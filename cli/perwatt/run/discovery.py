@@ -1,4 +1,4 @@
-"""Put the search for engines together: what the configuration has is left alone."""
+"""Discovery of engines, built from the configuration. Configured engines take precedence."""
 
 import socket
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from perwatt_agent.identity.names import Names
 
 
 def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, clock: Clock) -> DiscoveryFeed:
-    """The feed that finds engines by their processes on the GPUs."""
+    """Feed that finds engines by their processes on the GPUs."""
     return DiscoveryFeed(
         ProcessTable(),
         identifier,
@@ -30,13 +30,13 @@ def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, c
         configured(config),
         clock,
         config.engines.interval,
-        kinds=understood(config),
+        kinds=engine_kinds(config),
         signatures=signatures(config),
     )
 
 
 def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -> PodFeed:
-    """The feed that finds engines in pods by what the kubelet says of these."""
+    """Feed that finds engines in the pods that the kubelet lists."""
     identity = config.identity
     try:
         pods = PodList(
@@ -48,23 +48,23 @@ def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -
         raise CommandError(f"identity.kubelet_url: {error}") from None
     interval_seconds = config.engines.interval
     return PodFeed(
-        pods, holders, names, configured(config), clock, interval_seconds, kinds=understood(config)
+        pods, holders, names, configured(config), clock, interval_seconds, kinds=engine_kinds(config)
     )
 
 
-def understood(config: AgentConfig) -> Sequence[EngineKind]:
-    """The engines whose pages are understood. The operator's own are recognised before all others."""
+def engine_kinds(config: AgentConfig) -> Sequence[EngineKind]:
+    """The engines whose pages perwatt can read. Those of the configuration are recognised first."""
     return (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
 
 
 def signatures(config: AgentConfig) -> Sequence[Signature]:
-    """The engines that are known by their processes, in the same order."""
+    """The launches by which engines are found, in the same order."""
     own = (own_signature(kind) for kind in config.engines.kinds)
     return (*(signature for signature in own if signature is not None), *SIGNATURES)
 
 
 def configured(config: AgentConfig) -> Configured:
-    """The pages of this machine, and the GPUs, that endpoints have."""
+    """The local pages and the GPUs of the configured endpoints: discovery skips them."""
     endpoints = config.engines.endpoints
     return Configured(
         ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
@@ -74,7 +74,7 @@ def configured(config: AgentConfig) -> Configured:
 
 
 def claims(config: AgentConfig) -> tuple[Claim, ...]:
-    """What each endpoint claims, in the order of the configuration."""
+    """The GPUs that each endpoint claims, in the order of the configuration."""
     return tuple(
         Claim(endpoint.workload or endpoint.url or endpoint.group or "", endpoint.gpus, endpoint.shared)
         for endpoint in config.engines.endpoints

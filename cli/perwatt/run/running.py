@@ -1,4 +1,4 @@
-"""Run coroutines as a daemon does: until a signal, and then to an end whatever hangs."""
+"""Event loop of a daemon: it runs until a signal, and then ends even if something hangs."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from threading import Timer
 
 import uvloop
 
-# A stop takes at most this long: by then the process goes, whatever still hangs.
+# The process ends at most this long after a signal, whatever still hangs.
 STOP_SECONDS = 4.0
 
 
@@ -21,14 +21,14 @@ async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[int]]) -> int
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def begin_to_stop() -> None:
+    def on_signal() -> None:
         stop.set()
         watchdog = Timer(STOP_SECONDS, os._exit, (0,))
         watchdog.daemon = True
         watchdog.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, begin_to_stop)
+        loop.add_signal_handler(number, on_signal)
     return await main(stop)
 
 
@@ -36,7 +36,7 @@ async def together(stop: asyncio.Event, *work: Awaitable[None]) -> None:
     """
     Run all of *work* to its end; the first failure sets *stop* and is raised.
 
-    Each piece must end by itself soon after *stop* is set; what does not is cancelled.
+    Each piece must end by itself soon after *stop* is set; one that does not is cancelled.
     """
     tasks = [asyncio.ensure_future(one) for one in work]
     try:

@@ -1,4 +1,4 @@
-"""A simulated machine in place of a real one: GPUs and an engine that follow one load."""
+"""Simulated machine: GPUs and an engine that follow one load."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,9 +26,9 @@ Parts = tuple[Backend | None, tuple[Endpoint, ...]]
 @asynccontextmanager
 async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Parts]:
     """
-    The backend and the endpoints of a simulated machine where the configuration asks for one.
+    Backend and endpoints of a simulated machine, where the configuration selects one.
 
-    Its engine serves only while no other is configured.
+    The simulated engine runs only when no other engine is configured.
     """
     if config.backend != "simulated":
         yield None, ()
@@ -48,7 +48,7 @@ async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Pa
 
 
 async def has_driver(clock: Clock) -> bool:
-    """Whether this machine has an NVIDIA driver; one that does not answer is one too."""
+    """Whether this machine has an NVIDIA driver. One that hangs counts as present."""
     backend = NvmlBackend(clock)
     lane = Lane("probe", clock)
     opening = lane.submit(backend.open)

@@ -1,4 +1,4 @@
-"""The status line of `perwatt up`: what a joule buys right now."""
+"""Status line of `perwatt up`: the tokens per joule of now."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ PERIOD_SECONDS = 1.0
 
 
 async def show(aggregator: Aggregator) -> None:
-    """Write one line a second, over the last one where there is a terminal, until cancelled."""
+    """Print one line a second until cancelled; on a terminal it replaces the line before."""
     on_terminal = sys.stdout.isatty()
     try:
         while True:
@@ -26,7 +26,7 @@ async def show(aggregator: Aggregator) -> None:
 
 
 def status_line(item: EfficiencyItem) -> str:
-    """One fleet figure in words, never without its boundary, window and validity."""
+    """The fleet's figure with its boundary, window and validity."""
     parts = ["SIMULATED"] if "simulated" in item.provenance else []
     parts += [
         f"{_amount(item.power_watts)} W",

@@ -1,4 +1,4 @@
-"""Tell systemd that the agent is ready, and that its sampling goes on (sd_notify, without its library)."""
+"""Notifications to systemd: the agent is ready, and its sampling continues (sd_notify without a library)."""
 
 import logging
 import os
@@ -10,34 +10,34 @@ from perwatt_agent.facts.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
-# A watchdog that bites before this many sweeps could have come would bite a healthy agent.
+# A watchdog shorter than this many collection cycles would restart a healthy agent.
 SWEEPS_IN_WATCHDOG = 4.0
 
 
 class Supervisor:
     """
-    Speaks to whoever started this process, if that is one who listens.
+    Client of the service manager that started this process, where NOTIFY_SOCKET names one.
 
-    `sampled` is told each sweep before it is published, and is all that feeds the watchdog: an agent whose
-    loop stands still is started anew, while one whose driver hangs samples on and is not.
+    `sampled` is called with each collection cycle before it is published, and nothing else feeds the
+    watchdog. So an agent whose loop stopped is restarted; one whose driver hangs still samples, and is not.
     """
 
     def __init__(self, interval_seconds: float, environ: Mapping[str, str] = os.environ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._ready = False
-        self._heard = True
-        self._patience = ""
+        self._is_reachable = True
+        self._longer_watchdog = ""
         microseconds = environ.get("WATCHDOG_USEC", "")
         needed = int(SWEEPS_IN_WATCHDOG * interval_seconds * 1e6)
         if microseconds.isdecimal() and 0 < int(microseconds) < needed:
-            self._patience = f"\nWATCHDOG_USEC={needed}"
+            self._longer_watchdog = f"\nWATCHDOG_USEC={needed}"
 
     def sampled(self, readings: Readings, snapshot: Snapshot) -> None:
-        """A sweep came: the agent is ready from the first one on."""
-        self._say("WATCHDOG=1" if self._ready else f"READY=1{self._patience}\nWATCHDOG=1")
+        """Report one collection cycle; the agent is ready from the first one on."""
+        self._send("WATCHDOG=1" if self._ready else f"READY=1{self._longer_watchdog}\nWATCHDOG=1")
         self._ready = True
 
-    def _say(self, message: str) -> None:
+    def _send(self, message: str) -> None:
         if not self._address:
             return
         # An abstract address is written with @ for its leading zero.
@@ -47,8 +47,12 @@ class Supervisor:
                 notify.setblocking(False)
                 notify.sendto(message.encode(), address)
         except OSError as error:
-            if self._heard:
-                logger.warning("the supervisor at %s does not listen: %s", self._address, error)
-            self._heard = False
+            if self._is_reachable:
+                logger.warning(
+                    "cannot notify systemd at %s: %s; it may restart the agent: check NotifyAccess=",
+                    self._address,
+                    error,
+                )
+            self._is_reachable = False
         else:
-            self._heard = True
+            self._is_reachable = True

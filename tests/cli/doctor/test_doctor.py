@@ -1,4 +1,4 @@
-"""`perwatt doctor`: every finding says what is, what is missing, and what cures it."""
+"""`perwatt doctor`: each finding states what is there or missing, and the smallest fix."""
 
 import os
 import socket
@@ -11,8 +11,12 @@ from support.accounts.readings import mig
 from support.servers.canned import Canned, canned_server
 
 from perwatt.doctor import doctor
-from perwatt.doctor.doctor import Finding
-from perwatt.run.metering import build_meters, check_meters
+from perwatt.doctor.endpoints import check_endpoint
+from perwatt.doctor.finding import Finding
+from perwatt.doctor.gpus import SEE_XIDS, check_gpus
+from perwatt.doctor.host import check_address, check_state_dir
+from perwatt.doctor.meters import check_meters
+from perwatt.run.metering import build_meters
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
@@ -61,20 +65,20 @@ class FakeBackend:
 
 
 def test_what_each_gpu_gives() -> None:
-    """Each GPU says what it gives and what it does not; a sick one does not hide the others."""
+    """Each GPU has a finding with its readings; a failed GPU does not hide the others."""
     whole = GpuReading(1.0, energy_joules=1.0, power_watts=2.0, utilization_ratio=0.5)
     gpus = (FakeGpu(0, None), FakeGpu(1, whole))
 
-    findings = list(doctor.check_gpus(FakeBackend(*gpus)).findings)
+    findings = list(check_gpus(FakeBackend(*gpus)).findings)
 
     assert [
-        Finding("ok", "nvidia", "driver 580.1, 2 GPUs"),
-        Finding("missing", "nvidia", "1 GPUs do not say who they are", "see dmesg for Xid lines"),
-        Finding("missing", "GPU 0", "H200 GPU-0: it fell off the bus", "see dmesg for Xid lines"),
+        Finding("ok", "nvidia", "driver 580.1, GPUs: 2"),
+        Finding("missing", "nvidia", "GPUs without an identity: 1", SEE_XIDS),
+        Finding("missing", "GPU 0", "H200 GPU-0: it fell off the bus", SEE_XIDS),
         Finding(
             "ok",
             "GPU 1",
-            "H200 GPU-1 gives energy counter, power, utilisation; not memory, temperature, clocks",
+            "H200 GPU-1 reports energy counter, power, utilization; not memory, temperature, clocks",
         ),
     ] == findings
 
@@ -87,15 +91,15 @@ def test_what_each_gpu_gives() -> None:
     ],
 )
 def test_no_driver_does_not_block(failure: Exception, detail: str) -> None:
-    """The agent starts without a driver and waits for it, so its absence is told but blocks nothing."""
-    (finding,) = doctor.check_gpus(FakeBackend(failure=failure)).findings
+    """The agent waits for a driver, so a missing driver is reported and blocks nothing."""
+    (finding,) = check_gpus(FakeBackend(failure=failure)).findings
 
     assert ("missing", detail, False) == (finding.status, finding.detail, finding.blocks)
-    assert finding.cure
+    assert finding.fix
 
 
 def test_a_driver_that_hangs() -> None:
-    """A driver that never answers is told after a while; the checks go on."""
+    """A driver that never answers is reported after a deadline; the other checks go on."""
     release = threading.Event()
 
     class Hanging(FakeBackend):
@@ -104,65 +108,66 @@ def test_a_driver_that_hangs() -> None:
             return super().open()
 
     try:
-        (finding,) = doctor.check_gpus(Hanging(), deadline_seconds=0.05).findings
+        (finding,) = check_gpus(Hanging(), deadline_seconds=0.05).findings
     finally:
         release.set()
 
-    assert Finding("missing", "nvidia", "the driver has not answered for 0.05 s", "see dmesg") == finding
+    assert Finding("missing", "nvidia", "the driver did not answer within 0.05 s", SEE_XIDS) == finding
 
 
 class TestAddress:
     def test_free(self) -> None:
-        """An address that could be listened on is fine, and is left free."""
-        assert "ok" == doctor.check_address("127.0.0.1:0").status
+        """A free address is ok, and stays free."""
+        assert "ok" == check_address("127.0.0.1:0").status
 
     def test_held(self) -> None:
-        """A port that is held blocks, and its holder is named."""
+        """A port in use blocks; the finding names its process and the flag to change."""
         with socket.create_server(("127.0.0.1", 0)) as holder:
-            finding = doctor.check_address(f"127.0.0.1:{holder.getsockname()[1]}")
+            finding = check_address(f"127.0.0.1:{holder.getsockname()[1]}")
 
         assert ("missing", True) == (finding.status, finding.blocks)
         assert f"process {os.getpid()})" in finding.detail
+        assert "choose another port" in finding.fix
 
 
 class TestEndpoint:
     def test_answers(self, tmp_path: Path) -> None:
-        """A page that answers is fine; the token goes with the question."""
+        """A page that answers is ok; the request carries the token."""
         token = tmp_path / "token"
         token.write_text("secret\n")
         with canned_server({"/metrics": Canned(b"")}) as server:
             endpoint = EndpointConfig(f"{server.url}/metrics", workload="chat", bearer_token_file=token)
-            finding = doctor.check_endpoint(endpoint)
+            finding = check_endpoint(endpoint)
 
         assert Finding("ok", "chat", f"{endpoint.url} answers 200") == finding
         assert "Bearer secret" == server.headers[0]["authorization"]
 
-    @pytest.mark.parametrize(("status", "cure"), [(401, "bearer_token_file"), (404, "correct the path")])
-    def test_refuses(self, status: int, cure: str) -> None:
-        """A page that refuses says so, with what cures it."""
+    @pytest.mark.parametrize(("status", "fix"), [(401, "bearer_token_file"), (404, "correct the path")])
+    def test_refuses(self, status: int, fix: str) -> None:
+        """A page that refuses is missing, with the key to change."""
         with canned_server({"/metrics": Canned(b"", status)}) as server:
-            finding = doctor.check_endpoint(EndpointConfig(f"{server.url}/metrics"))
+            finding = check_endpoint(EndpointConfig(f"{server.url}/metrics"))
 
         assert ("missing", "engine", False) == (finding.status, finding.subject, finding.blocks)
-        assert cure in finding.cure
+        assert fix in finding.fix
 
     def test_is_not_there(self) -> None:
-        """An engine that does not run yet is told, and blocks nothing."""
+        """An engine that does not run yet is missing, and blocks nothing."""
         with socket.socket() as unheard:
             unheard.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unheard.getsockname()[1]}/"
-            finding = doctor.check_endpoint(EndpointConfig(url))
+            finding = check_endpoint(EndpointConfig(url))
 
         assert ("missing", False) == (finding.status, finding.blocks)
         assert "Connection refused" in finding.detail
 
     def test_a_follower_has_no_page(self) -> None:
         """A follower is not asked."""
-        assert "ok" == doctor.check_endpoint(EndpointConfig(group="big")).status
+        assert "ok" == check_endpoint(EndpointConfig(group="big")).status
 
 
 class GivenMeter:
-    """A meter that answers so."""
+    """A meter with one answer."""
 
     interval_seconds = 1.0
 
@@ -178,18 +183,18 @@ class GivenMeter:
 
 class TestMeters:
     def test_what_each_meter_shows(self) -> None:
-        """A meter says what it measures; one part that does not answer is named."""
+        """A meter's finding lists what it measures, and the part that does not answer."""
         package = MeterSample("rapl", 1.0, energy_joules=5.0, scope="package", zone="0")
         memory = MeterSample("rapl", 1.0, scope="dram", zone="0")
         wall = MeterSample("ipmi", 1.0, 812.0)
 
         assert [
-            Finding("ok", "rapl", "package 0, dram 0 (does not answer)"),
+            Finding("ok", "rapl", "package 0, dram 0 (no answer)"),
             Finding("ok", "ipmi", "node 812 W"),
         ] == list(check_meters([GivenMeter("rapl", (package, memory)), GivenMeter("ipmi", (wall,))], False))
 
     def test_why_not(self) -> None:
-        """One that is not there is a hint, one that is not permitted is missing and has its cure."""
+        """An absent meter is a hint; one without permission is missing, with its fix."""
         absent = GivenMeter("grace", MeterFailure("absent", "no such meters"))
         denied = GivenMeter("rapl", MeterFailure("permission_denied", "it may not be read; be root"))
 
@@ -199,14 +204,14 @@ class TestMeters:
         ] == list(check_meters([absent, denied], True))
 
     def test_no_node(self) -> None:
-        """Where neither a meter nor a model tells of the whole node, that is said, with the least cure."""
+        """Without a wall meter and a model, a hint names the smallest fix."""
         (hint,) = check_meters([], False)
 
         assert ("hint", "node") == (hint.status, hint.subject)
-        assert "meters.model.rest_watts" in hint.cure
+        assert "meters.model.rest_watts" in hint.fix
 
     def test_of_this_machine(self) -> None:
-        """A real GPU's host is asked for all that it may have; beside simulated ones nothing is."""
+        """With real GPUs every meter of the host is tried; with simulated GPUs none is."""
         clock = ManualClock()
 
         assert ["rapl", "hwmon", "grace", "ipmi"] == [
@@ -218,15 +223,15 @@ class TestMeters:
 
 class TestStateDir:
     def test_can_be_made(self, tmp_path: Path) -> None:
-        """A folder that is not there yet is fine where it can be made; looking makes nothing."""
-        assert "ok" == doctor.check_state_dir(tmp_path / "a" / "b").status
+        """A folder that can be created is ok; the check itself creates nothing."""
+        assert "ok" == check_state_dir(tmp_path / "a" / "b").status
         assert [] == list(tmp_path.iterdir())
 
     def test_cannot_be_made(self, tmp_path: Path) -> None:
-        """Below a file nothing can be kept."""
+        """A folder below a file can never be created."""
         (tmp_path / "file").write_text("")
 
-        assert "missing" == doctor.check_state_dir(tmp_path / "file" / "state").status
+        assert "missing" == check_state_dir(tmp_path / "file" / "state").status
 
 
 class TestReport:
@@ -252,7 +257,7 @@ class TestReport:
         assert ["python", "libraries", "host", "nvidia"] == subjects[:4]
 
     def test_two_names_of_one_gpu(self, tmp_path: Path) -> None:
-        """A GPU that two endpoints claim without sharing it is told, with who goes without."""
+        """A GPU that two endpoints claim without sharing it has a finding that names the loser."""
         endpoints = (
             EndpointConfig(group="big", workload="a", gpus=(1,)),
             EndpointConfig(group="big", workload="b", gpus=("GPU-1",)),
@@ -265,7 +270,7 @@ class TestReport:
         assert "a and b both claim: b goes without" in found[0].detail
 
     def test_instances(self, tmp_path: Path) -> None:
-        """A MIG instance that is on no GPU is told; one that is there is nobody else's GPU."""
+        """A claimed MIG instance that is on no GPU has a finding; one that exists has none."""
         endpoints = (
             EndpointConfig(group="big", workload="a", gpus=("MIG-a",)),
             EndpointConfig(group="big", workload="b", gpus=("MIG-b", "MIG-z")),
@@ -274,18 +279,18 @@ class TestReport:
         config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
         divided = FakeGpu(0, None, mig("a", 1), mig("b", 1)), FakeGpu(1, None, mig("c", 1))
 
-        def told(*gpus: FakeGpu) -> list[str]:
+        def claim_details(*gpus: FakeGpu) -> list[str]:
             found = doctor.examine(config, FakeBackend(*gpus), ())
             return [one.detail for one in found if "claim" in one.detail]
 
-        assert ["b claims MIG-z, which does not exist"] == told(*divided)
-        assert [] == told()
+        assert ["b claims MIG-z, which does not exist"] == claim_details(*divided)
+        assert [] == claim_details()
 
     def test_what_blocks_is_an_error(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """One finding that blocks makes the exit code 1, and its cure is told."""
+        """One finding that blocks makes the exit code 1, and its fix is printed."""
         assert 1 == doctor.report([Finding("missing", "port", "held", "stop it", blocks=True)])
 
         assert (
-            "missing  port       held\n                    cure: stop it\nperwatt agent cannot start here\n"
+            "missing  port       held\n                    fix: stop it\nperwatt agent cannot start here\n"
             == capsys.readouterr().out
         )

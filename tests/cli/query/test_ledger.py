@@ -69,10 +69,10 @@ class TestTree:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["ledger", "--by", "gpu"], "does not go by gpu"),
-        (["efficiency", "--by", "facility"], "does not go by facility"),
-        (["nodes", "--by", "node"], "goes with `query efficiency` or `query ledger` or `query compute` only"),
-        (["ledger", "--boundary", "node"], "goes with `query efficiency` only"),
+        (["ledger", "--by", "gpu"], "cannot group by gpu"),
+        (["efficiency", "--by", "facility"], "cannot group by facility"),
+        (["nodes", "--by", "node"], "works only with `query efficiency`, `query ledger`, `query compute`"),
+        (["ledger", "--boundary", "node"], "works only with `query efficiency`"),
     ],
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str) -> None:

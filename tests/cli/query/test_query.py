@@ -115,7 +115,7 @@ class TestEfficiency:
         with canned_server(efficiency()) as server:
             assert 0 == main(["query", "efficiency", "--url", server.url])
 
-        assert "nothing is known yet\n" == capsys.readouterr().out
+        assert "no data yet\n" == capsys.readouterr().out
 
     def test_an_item_without_readings(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A figure without any reading has no window either."""
@@ -217,7 +217,7 @@ class TestFailures:
     def test_not_an_aggregator(self, capsys: pytest.CaptureFixture[str], body: bytes) -> None:
         """Something else listens there: say so instead of printing rubbish."""
         with canned_server({"/v1/efficiency": Canned(body)}) as server:
-            assert "did not answer as an aggregator does" in self.fails(capsys, server.url)
+            assert "did not answer like an aggregator" in self.fails(capsys, server.url)
 
     def test_an_absent_recording(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         """A recording that is not there is one line, and 1."""

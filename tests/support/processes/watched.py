@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from perwatt.run.discovery import signatures, understood
+from perwatt.run.discovery import engine_kinds, signatures
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.discovery.configured import Configured
@@ -105,7 +105,7 @@ async def watching(
         configured,
         SystemClock(),
         interval_seconds=0.05,
-        kinds=understood(kinds),
+        kinds=engine_kinds(kinds),
         signatures=signatures(kinds),
     )
     try:

@@ -1,10 +1,10 @@
-"""The map of `perwatt doctor`: GPUs, the processes on them, sockets of engines, and what becomes of these."""
+"""Map of the engines on this machine: GPUs, the processes on them, their sockets, and the page of each."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from perwatt.findings import Finding
+from perwatt.doctor.finding import Finding
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.page import Page, ask
 from perwatt_agent.discovery.processes import PROC, ProcessTable
@@ -16,18 +16,23 @@ from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.facts.gpu import GpuInfo
 
 SEE_ALL = (
-    "run as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE: for the systemd unit, "
-    "deploy/systemd/discovery.conf"
+    "run as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE (for the systemd unit: "
+    "deploy/systemd/discovery.conf)"
 )
-NAME_IT = "name its page with --engine url=http://127.0.0.1:8000/metrics,workload=NAME, or in the file"
+CONFIGURE = (
+    "configure its page: --engine url=http://127.0.0.1:8000/metrics,workload=NAME, "
+    "or `engines.endpoints` in the file"
+)
 
 
-def check_sight(proc: Path = PROC) -> Finding:
-    """Whether the owners of all listening sockets can be seen; the first process is nearly always root's."""
+def check_discovery_access(proc: Path = PROC) -> Finding:
+    """Whether the owners of all listening sockets are visible; process 1 is nearly always root's."""
     if socket_inodes(proc, 1) is None:
-        detail = "whose sockets are whose cannot be seen: engines of other users are not found by themselves"
+        detail = (
+            "cannot see which process owns a listening socket: engines of other users will not be discovered"
+        )
         return Finding("hint", "discovery", detail, SEE_ALL)
-    return Finding("ok", "discovery", "the owners of listening sockets can be seen")
+    return Finding("ok", "discovery", "the owners of listening sockets are visible")
 
 
 def check_engines(
@@ -39,26 +44,26 @@ def check_engines(
     signatures: Sequence[Signature] = SIGNATURES,
     kinds: Sequence[EngineKind] = ENGINES,
 ) -> Iterator[Finding]:
-    """Each engine that computes on the GPUs, and why it is read or not; and whatever else computes there."""
+    """Each engine that computes on the GPUs, and why it is read or not; then every other program there."""
     table = ProcessTable(proc)
     try:
         found = search(table, gpu_processes, signatures)
     except OSError as error:
-        yield Finding("missing", "engines", f"processes cannot be looked at: {error}")
+        yield Finding("missing", "engines", f"cannot read the process table: {error}")
         return
     computing = {pid for pids in gpu_processes.values() for pid in pids}
     for engine in found.engines:
-        what, subject = _described(engine, computing), _gpus(engine.gpus, known)
+        what, subject = _description(engine, computing), _gpus(engine.gpus, known)
         objection = configured.objection(engine, known)
         if objection:
-            yield Finding("ok", subject, f"{what}: left alone, {objection}")
+            yield Finding("ok", subject, f"{what}: not discovered, {objection}")
         else:
-            yield _asked(engine, subject, what, asyncio.run(_page_of(engine, table, kinds)))
+            yield _engine_finding(engine, subject, what, asyncio.run(_page_of(engine, table, kinds)))
     for stranger in found.strangers:
-        yield _stranger(stranger, known)
+        yield _stranger_finding(stranger, known)
 
 
-def _described(found: Found, computing: set[int]) -> str:
+def _description(found: Found, computing: set[int]) -> str:
     workers = [str(process.pid) for process in found.members if process.pid in computing]
     what = f"{found.program} (process {found.process.pid}, computing in {', '.join(workers)})"
     sockets = [f"{one.listener.address}:{one.listener.port}" for one in found.candidates]
@@ -69,19 +74,21 @@ async def _page_of(found: Found, table: ProcessTable, kinds: Sequence[EngineKind
     return await ask(found, table.is_alive, kinds) if found.candidates else found.absence
 
 
-def _asked(found: Found, subject: str, what: str, page: Page | str) -> Finding:
+def _engine_finding(found: Found, subject: str, what: str, page: Page | str) -> Finding:
     if isinstance(page, Page):
         return Finding("ok", subject, f"{what}: {page.url} is read")
     if found.is_starting:
-        return Finding("hint", subject, f"{what}: {page}", "wait until it serves")
-    cure = f"{SEE_ALL}; or {NAME_IT}" if page == NOT_OURS else NAME_IT
-    return Finding("missing", subject, f"{what}: refused, {page}", cure)
+        return Finding("hint", subject, f"{what}: {page}", "wait until the engine serves")
+    fix = f"{SEE_ALL}; or {CONFIGURE}" if page == NOT_OURS else CONFIGURE
+    return Finding("missing", subject, f"{what}: not read, {page}", fix)
 
 
-def _stranger(stranger: Stranger, known: Sequence[GpuInfo]) -> Finding:
-    detail = f"{stranger.program} (process {stranger.process.pid}): refused, it is no engine that is known"
-    cure = "if it is one, name its page with --engine; else let it tell of its work"
-    return Finding("hint", _gpus(stranger.gpus, known), detail, cure)
+def _stranger_finding(stranger: Stranger, known: Sequence[GpuInfo]) -> Finding:
+    detail = f"{stranger.program} (process {stranger.process.pid}): not a known engine, so it is not read"
+    fix = (
+        "if it is an engine, configure its page with --engine; if it is a job, report its work (docs/work.md)"
+    )
+    return Finding("hint", _gpus(stranger.gpus, known), detail, fix)
 
 
 def _gpus(uuids: Sequence[str], known: Sequence[GpuInfo]) -> str:

@@ -1,4 +1,4 @@
-"""`perwatt check-config`: does this file say what a daemon understands?"""
+"""`perwatt check-config`: validation of one configuration file."""
 
 from pathlib import Path
 
@@ -12,17 +12,18 @@ from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 
 def check_config(path: Path) -> str:
     """
-    One line saying what the file is and that it is sound; environment and flags are left out.
+    One line with the file's kind, when it is valid. Environment and flags are left out.
 
     Raises ConfigError naming every error.
     """
     keys = top_level_keys(path)
-    if _known(keys, AggregatorConfig) > _known(keys, AgentConfig):
+    if _common(keys, AggregatorConfig) > _common(keys, AgentConfig):
         load_aggregator_config(path, {}, {})
-        return f"{path}: a sound configuration of the aggregator"
+        return f"{path}: valid configuration of the aggregator"
     load_agent_config(path, {}, {})
-    return f"{path}: a sound configuration of the agent"
+    return f"{path}: valid configuration of the agent"
 
 
-def _known(keys: list[str], config: type[Struct]) -> int:
+def _common(keys: list[str], config: type[Struct]) -> int:
+    """How many of the keys a daemon has."""
     return len({setting.name for setting in settings_of(config)}.intersection(keys))

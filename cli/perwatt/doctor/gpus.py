@@ -1,0 +1,109 @@
+"""Checks of the NVIDIA driver, of each GPU, and of the GPUs that endpoints claim."""
+
+import queue
+import threading
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from perwatt.doctor.finding import Finding
+from perwatt.run.discovery import claims
+from perwatt_agent.config import AgentConfig
+from perwatt_agent.engine.gpu_claims import absent_instances, disputes, in_words
+from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
+
+DRIVER_SECONDS = 20.0
+NO_DRIVER_FIX = "without an NVIDIA GPU, try `perwatt up`: it simulates some"
+SEE_XIDS = "look for lines with Xid in `dmesg`"
+
+READINGS = (
+    ("energy_joules", "energy counter"),
+    ("power_watts", "power"),
+    ("utilization_ratio", "utilization"),
+    ("memory_used_bytes", "memory"),
+    ("temperature_core_celsius", "temperature"),
+    ("clock_sm_hertz", "clocks"),
+)
+"""A field of a GPU's reading, and its name here."""
+
+
+class Gpus(Struct, frozen=True):
+    """
+    The driver's answers: findings, its GPUs, the processes that compute on each GPU, and the GPU of each
+    MIG instance.
+    """
+
+    findings: tuple[Finding, ...]
+    known: tuple[GpuInfo, ...] = ()
+    processes: dict[str, tuple[int, ...]] = {}
+    gpu_of: dict[str, str] = {}
+
+
+def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Gpus:
+    """The driver, and what each GPU reports. A thread of its own waits, since the driver may hang."""
+    answers: queue.SimpleQueue[Gpus] = queue.SimpleQueue()
+    threading.Thread(target=lambda: answers.put(_read_driver(nvml)), daemon=True).start()
+    try:
+        return answers.get(timeout=deadline_seconds)
+    except queue.Empty:
+        detail = f"the driver did not answer within {deadline_seconds:g} s"
+        return Gpus((Finding("missing", "nvidia", detail, SEE_XIDS),))
+
+
+def check_claims(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
+    """GPUs that an endpoint claims and will not get; nothing where the driver listed no GPUs."""
+    for dispute in disputes(claims(config), gpus.known, gpus.gpu_of):
+        yield Finding("missing", f"GPU {dispute.gpu.index}", in_words(dispute))
+    absent = absent_instances(claims(config), gpus.gpu_of) if gpus.known else frozenset()
+    for claimant, mig in sorted(absent):
+        fix = "correct its `gpus`; `nvidia-smi -L` lists the instances"
+        yield Finding("missing", "MIG", f"{claimant} claims {mig}, which does not exist", fix)
+
+
+def _read_driver(nvml: Backend) -> Gpus:
+    try:
+        generation = nvml.open()
+    except BackendUnavailable as error:
+        return Gpus((Finding("missing", "nvidia", str(error), NO_DRIVER_FIX),))
+    except Exception as error:  # noqa: BLE001 - whatever a broken driver does, the other checks must follow
+        broken = Finding("missing", "nvidia", f"{type(error).__name__}: {error}", "reinstall NVIDIA's driver")
+        return Gpus((broken,))
+    findings = (*_describe_driver(generation), *map(_describe_gpu, generation.devices))
+    slow = {device.info.uuid: _read_slow(device) for device in generation.devices}
+    return Gpus(
+        findings,
+        tuple(device.info for device in generation.devices),
+        {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items()},
+        {one.uuid: gpu for gpu, read in slow.items() for one in read.mig or ()},
+    )
+
+
+def _read_slow(device: Device) -> GpuSlowReading:
+    try:
+        return device.read_slow()
+    except Exception:  # noqa: BLE001 - _describe_gpu reports the GPU's failure
+        return GpuSlowReading(0.0)
+
+
+def _describe_driver(generation: Generation) -> Iterator[Finding]:
+    yield Finding("ok", "nvidia", f"driver {generation.driver_version}, GPUs: {len(generation.devices)}")
+    if generation.unidentified:
+        yield Finding("missing", "nvidia", f"GPUs without an identity: {generation.unidentified}", SEE_XIDS)
+
+
+def _describe_gpu(device: Device) -> Finding:
+    subject, name = f"GPU {device.info.index}", f"{device.info.name} {device.info.uuid}"
+    try:
+        reading = device.read()
+    except GpuFailure as failure:
+        return Finding("missing", subject, f"{name}: {failure}", SEE_XIDS)
+    except Exception as error:  # noqa: BLE001 - one sick GPU must not hide the others
+        return Finding("missing", subject, f"{name}: {type(error).__name__}: {error}", SEE_XIDS)
+    return Finding("ok", subject, f"{name} reports {_reported(reading)}")
+
+
+def _reported(reading: GpuReading) -> str:
+    present = [name for attribute, name in READINGS if getattr(reading, attribute) is not None]
+    absent = [name for attribute, name in READINGS if getattr(reading, attribute) is None]
+    return ", ".join(present or ["nothing"]) + (f"; not {', '.join(absent)}" if absent else "")
