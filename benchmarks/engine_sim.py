@@ -9,7 +9,7 @@ from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.net.prometheus_text import PageParser
 
 IDLE_WATTS, BUSY_WATTS = 90.0, 650.0

@@ -86,7 +86,8 @@ def attribution() -> Iterator[Work]:
     from hand_clock import HandClock
 
     from perwatt_agent.accounting.account import Account
-    from perwatt_agent.facts.gpu import GpuInfo, GpuReading
+    from perwatt_agent.facts.gpu import GpuInfo
+    from perwatt_agent.facts.gpu_reading import GpuReading
     from perwatt_agent.facts.readings import EngineSample, GpuSample, Readings
     from perwatt_agent.facts.snapshot import BackendStatus
     from perwatt_agent.facts.workload import WorkloadInfo

@@ -12,8 +12,9 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.facts.workload import WorkloadInfo, WorkloadSnapshot
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing

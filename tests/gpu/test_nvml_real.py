@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.backend import Generation
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.device import NvmlDevice

@@ -10,8 +10,9 @@ from perwatt_agent.accounting.attribution import Attribution, AttributionState
 from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
 from perwatt_agent.accounting.idle import IdlePower
 from perwatt_agent.accounting.meters import MeterBooks, MetersState
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading, GpuSnapshot
-from perwatt_agent.facts.host import NodeModel
+from perwatt_agent.facts.gpu import GpuInfo, GpuSnapshot
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.host_meter import NodeModel
 from perwatt_agent.facts.readings import GpuSample, Readings
 from perwatt_agent.facts.snapshot import Snapshot
 

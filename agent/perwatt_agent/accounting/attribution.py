@@ -14,7 +14,8 @@ from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
 from perwatt_agent.accounting.shares import Holder, Split, split
 from perwatt_agent.accounting.slices import Layout, activity, by_slices, layout
 from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
-from perwatt_agent.facts.gpu import GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.workload import WorkloadSnapshot
 

@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from perwatt_agent.accounting.counter import CounterState, judge, miss, resume, seems_restarted
 from perwatt_agent.accounting.integrate import NOTHING, Increment, Integrator
-from perwatt_agent.facts.gpu import EnergySource, GpuEnergy, GpuReading
+from perwatt_agent.facts.gpu import GpuEnergy
+from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
 
 # Below this much common time the two meters' own granularity dominates their difference.
 DIVERGENCE_SECONDS = 60.0

@@ -5,7 +5,7 @@ from msgspec import Struct
 from perwatt_agent.accounting.boards import Boards
 from perwatt_agent.accounting.integrate import NOTHING, Increment
 from perwatt_agent.accounting.plausible import STILL_REFRESHES, bounds
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 
 # Meters at the wall count in steps of up to a kilowatt-hour; one that stands still for longer is frozen.
 COARSEST_STEP_JOULES = 3.6e6

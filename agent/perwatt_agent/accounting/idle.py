@@ -4,7 +4,7 @@ from collections import deque
 from statistics import median
 
 from perwatt_agent.accounting.slices import activity
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 
 # A GPU must be free for this long, and be read this often meanwhile, before its power is its idle power.
 LEARN_SECONDS = 60.0

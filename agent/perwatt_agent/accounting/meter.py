@@ -14,7 +14,7 @@ from perwatt_agent.accounting.boards import Boards
 from perwatt_agent.accounting.hostcounter import CounterPoint, HostCounter
 from perwatt_agent.accounting.integrate import NOTHING, Increment, Integrator
 from perwatt_agent.accounting.plausible import Stillness, bounds
-from perwatt_agent.facts.host import MeterRole, MeterSnapshot
+from perwatt_agent.facts.host_meter import MeterRole, MeterSnapshot
 from perwatt_agent.facts.readings import MeterSample
 
 MAX_GAP_PERIODS = 3.0

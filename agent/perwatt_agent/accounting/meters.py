@@ -9,7 +9,7 @@ from perwatt_agent.accounting.meter import MeterAccount, MeterState, label_of
 from perwatt_agent.accounting.model import modelled_watts
 from perwatt_agent.accounting.wall import WallBook, WallState
 from perwatt_agent.facts.gpu import GpuSnapshot
-from perwatt_agent.facts.host import MeterRole, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.host_meter import MeterRole, MeterSnapshot, NodeMeterSnapshot, NodeModel
 from perwatt_agent.facts.readings import MeterSample, Readings
 
 MODEL = "model"

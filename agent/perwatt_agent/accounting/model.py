@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from perwatt_agent.accounting.boards import Boards
 from perwatt_agent.accounting.meter import MeterAccount
-from perwatt_agent.facts.host import NodeModel
+from perwatt_agent.facts.host_meter import NodeModel
 
 
 def modelled_watts(

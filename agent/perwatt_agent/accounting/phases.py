@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 Doing = Literal["active", "idle", "loading", "unknown"]
 

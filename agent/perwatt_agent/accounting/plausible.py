@@ -5,7 +5,7 @@ from typing import Literal
 from msgspec import Struct
 
 from perwatt_agent.accounting.boards import Boards
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 
 MOST_WATTS: dict[MeterScope, float] = {
     "node": 100_000.0,

@@ -6,8 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.accounting.shares import Holder, Split, split
-from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
-from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.workload import Method
 
 

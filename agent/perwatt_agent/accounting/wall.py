@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from perwatt_agent.accounting.integrate import Increment
 from perwatt_agent.accounting.meter import MeterAccount
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 
 TRUST = ("pdu", "prometheus", "json", "csv", "redfish", "ipmi", "hwmon", "model")
 """

@@ -8,8 +8,9 @@ from msgspec import Struct
 from perwatt_agent.accounting.ledger import GpuLedger
 from perwatt_agent.accounting.phases import Page, has_work, phases
 from perwatt_agent.accounting.slices import Layout
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.readings import EngineSample
-from perwatt_agent.facts.workload import EngineCounts, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.facts.workload import WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
 # A page waits this long for a GPU that is not read; the next ones do not until it is read again.
 MISSING_SECONDS = 60.0

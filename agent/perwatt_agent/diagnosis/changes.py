@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from perwatt_agent.facts.event import Event, Severity
 from perwatt_agent.facts.gpu import GpuSnapshot, GpuState
-from perwatt_agent.facts.health import Event, HealthState, Severity
+from perwatt_agent.facts.health import HealthState
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadSnapshot
 

@@ -9,8 +9,9 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.past import Case, Past
 from perwatt_agent.diagnosis.rules import judge
 from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
+from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.gpu import GpuSnapshot
-from perwatt_agent.facts.health import Event, GpuHealth
+from perwatt_agent.facts.health import GpuHealth
 from perwatt_agent.facts.readings import XidEvent
 from perwatt_agent.facts.snapshot import Snapshot
 

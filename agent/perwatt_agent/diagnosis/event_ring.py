@@ -4,7 +4,7 @@ from collections import Counter, deque
 
 from msgspec.structs import replace
 
-from perwatt_agent.facts.health import EVENT_KINDS, Event
+from perwatt_agent.facts.event import EVENT_KINDS, Event
 
 MAX_EVENTS = 1_000
 

@@ -7,7 +7,8 @@ from msgspec import Struct
 from perwatt_agent.diagnosis.growth import Growth
 from perwatt_agent.diagnosis.thermal import ThermalWatch
 from perwatt_agent.diagnosis.xids import XidClass, XidTally, meaning_of
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu import GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.health import XidCount
 from perwatt_agent.facts.workload import WorkloadSnapshot
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from perwatt_agent.diagnosis.past import Case
-from perwatt_agent.facts.gpu_details import RecoveryAction
+from perwatt_agent.facts.gpu_status import RecoveryAction
 from perwatt_agent.facts.health import HEALTH_STATES, GpuHealth, HealthReason, HealthState
 
 UNREADABLE_SECONDS = 5.0

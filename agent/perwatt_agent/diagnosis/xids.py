@@ -9,7 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.facts.health import Severity, XidCount
+from perwatt_agent.facts.event import Severity
+from perwatt_agent.facts.health import XidCount
 
 XidClass = Literal["fatal", "warning", "application"]
 

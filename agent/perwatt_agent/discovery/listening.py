@@ -12,7 +12,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.discovery.processes import Process, ProcessTable
 from perwatt_agent.discovery.sockets import descriptor_of, listeners
 from perwatt_agent.engine.endpoints import CountsReader, EngineFailure
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.threads.lane import Lane
 
 LOOPBACK_HOSTS = {"127.0.0.1": ("127.0.0.1",), "::1": ("::1",), "localhost": ("127.0.0.1", "::1")}

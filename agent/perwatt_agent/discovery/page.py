@@ -11,7 +11,7 @@ from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 # After these no other path of the same socket would answer either.
 _NO_HTTP = ("refused", "timeout", "tls", "protocol", "resolve")

@@ -8,7 +8,7 @@ from perwatt_agent.engine.kinds.row import EngineKind, Role
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.engine.ranks import RankMemory
 from perwatt_agent.engine.waste import wasted_tokens
-from perwatt_agent.facts.workload import EngineCounts, Histogram
+from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 from perwatt_agent.facts.workload import Role as WorkloadRole
 
 

@@ -11,9 +11,10 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.engine.gpu_claims import GpuSelector, Titles
 from perwatt_agent.engine.instances import Held
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.tenant import Tenant

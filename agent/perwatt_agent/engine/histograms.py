@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 
 # Engines have 20 to 40; each bucket is a series of ours, and of whoever stores our page.

@@ -9,7 +9,8 @@ from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.facts.workload import EngineCounts, Role
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import Role
 from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.http import FETCH_REASONS, FetchError, Target, fetch
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.facts.workload import WasteCause
+from perwatt_agent.facts.engine_counts import WasteCause
 
 Held = Callable[[str, float], float]
 """Holds what is named at the highest that was certain: see `EngineCounter`."""

@@ -1,4 +1,4 @@
-"""How a GPU fares, and what happened on a node: closed lists of words, and frozen structs."""
+"""Health of a GPU: closed lists of states and reasons, and counts of XID errors."""
 
 from typing import Literal, get_args
 
@@ -32,10 +32,6 @@ HealthReason = Literal[
 ]
 HEALTH_REASONS: tuple[HealthReason, ...] = get_args(HealthReason)
 
-EventKind = Literal["xid", "gpu_state", "health", "driver", "energy_source", "node_meter", "engine_restart"]
-EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
-Severity = Literal["info", "warning", "critical"]
-
 
 class GpuHealth(Struct, frozen=True):
     """The worst state that any reason gives, and all reasons that hold."""
@@ -50,23 +46,3 @@ class XidCount(Struct, frozen=True):
     xid: str
     count: int
     last_unix_seconds: float
-
-
-class Event(Struct, frozen=True, omit_defaults=True):
-    """
-    Something that happened, in one sentence and in parts. `number` counts an agent's events from 1.
-
-    `before` and `after` are states; which of the other parts there are depends on `kind`.
-    """
-
-    number: int
-    unix_seconds: float
-    kind: EventKind
-    severity: Severity
-    message: str
-    gpu: str = ""
-    workload: str = ""
-    before: str = ""
-    after: str = ""
-    reasons: tuple[str, ...] = ()
-    xid: int | None = None

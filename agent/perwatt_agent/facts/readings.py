@@ -2,10 +2,13 @@
 
 from msgspec import Struct
 
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading, GpuState
-from perwatt_agent.facts.host import HostReading, MeterScope
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpu import GpuInfo, GpuState
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 
 class GpuSample(Struct, frozen=True, omit_defaults=True):

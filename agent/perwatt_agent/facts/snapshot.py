@@ -8,7 +8,8 @@ Nothing here is ever changed after it was built, which is what makes lock-free r
 from msgspec import Struct
 
 from perwatt_agent.facts.gpu import GpuSnapshot
-from perwatt_agent.facts.host import HostReading, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.host_meter import MeterSnapshot, NodeMeterSnapshot, NodeModel
 from perwatt_agent.facts.workload import WorkloadSnapshot
 
 

@@ -5,7 +5,8 @@ from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
 
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 
 
 class BackendUnavailable(Exception):

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from perwatt_agent.clock import Clock
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.gpu import GpuInfo
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import PATIENCE_SECONDS, Identity, described, workload_name
 from perwatt_agent.identity.names import Names

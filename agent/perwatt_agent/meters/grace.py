@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.hwmon import ACPI_METER, HWMON, Sensor, find_sensors, read_sensors, says_a_socket
 from perwatt_agent.meters.meter import MeterFailure

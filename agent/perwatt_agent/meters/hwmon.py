@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.sysfs import read_word_or_none, try_micro, with_cure

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import plausible_watts, shown

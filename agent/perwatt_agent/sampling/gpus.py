@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading, GpuState
+from perwatt_agent.facts.gpu import GpuInfo, GpuState
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import GpuSample
 from perwatt_agent.gpu.backend import Device, GenerationEnded, GpuFailure
 from perwatt_agent.sampling.blindness import Blindness

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from perwatt_agent.clock import Clock
 from perwatt_agent.engine.gpu_claims import held
 from perwatt_agent.engine.instances import Held, Instances
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
-from perwatt_agent.facts.workload import EngineCounts
 from perwatt_agent.identity.names import Names
 from perwatt_agent.work.job import Instant, Job
 from perwatt_agent.work.post import WorkPost, WorkRefused, WorkTaken

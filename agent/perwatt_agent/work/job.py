@@ -4,7 +4,8 @@ from msgspec import Struct
 
 from perwatt_agent.engine.gpu_claims import GpuSelector
 from perwatt_agent.engine.instances import Held
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.work.post import MAX_GPUS, WorkPost, WorkRefused
 from perwatt_agent.work.tally import Reporter, Tally, tally_for
 

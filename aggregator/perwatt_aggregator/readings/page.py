@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import Histogram
 from perwatt_agent.net.prometheus_text import PageParser, Series
 from perwatt_aggregator.readings.facts import (
     GPU_FACTS,

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.facts.health import EventKind, Severity
+from perwatt_agent.facts.event import EventKind, Severity
 
 
 class EventItem(Struct, frozen=True):

@@ -10,7 +10,8 @@ from perwatt.doctor.finding import Finding
 from perwatt.run.discovery import claims
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.gpu_claims import absent_instances, disputes, in_words
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
 
 DRIVER_SECONDS = 20.0

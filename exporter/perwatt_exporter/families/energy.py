@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import get_args
 
-from perwatt_agent.facts.gpu import EnergySource, GpuEnergy
+from perwatt_agent.facts.gpu import GpuEnergy
+from perwatt_agent.facts.gpu_reading import EnergySource
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import each, gpus, healthy, of_table, only
 from perwatt_exporter.page.family import Family, Rows, Sample

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import get_args
 
-from perwatt_agent.facts.gpu import GpuSlowReading
-from perwatt_agent.facts.gpu_details import EccKind, EccLocation, EccType, RecoveryAction
+from perwatt_agent.facts.ecc import EccKind, EccLocation, EccType
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
+from perwatt_agent.facts.gpu_status import RecoveryAction
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import Values, each, of_slow_reading, only, state
 from perwatt_exporter.page.family import Family

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from perwatt_agent.facts.gpu_details import GpmReading
+from perwatt_agent.facts.gpm import GpmReading
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import each, of_table, only, readings
 from perwatt_exporter.page.family import Columns, Family, Rows

@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from perwatt_agent.facts.gpu_details import ComputeMode, VirtualizationMode
+from perwatt_agent.facts.gpu_status import ComputeMode, VirtualizationMode
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import each, of_slow_reading, only, state
 from perwatt_exporter.page.family import Family

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from perwatt_agent.facts.gpu import GpuSlowReading
-from perwatt_agent.facts.gpu_details import ProcessUse
+from perwatt_agent.facts.gpu_process import ProcessUse
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import Values, of_slow_reading
 from perwatt_exporter.page.family import Family

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families import unchanged
 from perwatt_exporter.page.family import Columns, Family, Kind, Rows, Sample, Table

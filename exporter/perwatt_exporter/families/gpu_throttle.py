@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import get_args
 
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import ThrottleReason
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_status import ThrottleReason
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import Values, each, of_reading, of_slow_reading
 from perwatt_exporter.page.family import Family

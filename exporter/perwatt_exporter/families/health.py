@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.facts.health import EVENT_KINDS, HEALTH_REASONS, HEALTH_STATES
+from perwatt_agent.facts.event import EVENT_KINDS
+from perwatt_agent.facts.health import HEALTH_REASONS, HEALTH_STATES
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.unchanged import judgements
 from perwatt_exporter.page.family import Family, Sample

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.facts.host import HostReading, MeterRole
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.host_meter import MeterRole
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.page.family import Family, Sample
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator
 
+from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import EngineCounts, Histogram
 from perwatt_exporter.page.family import Family, Sample
 
 

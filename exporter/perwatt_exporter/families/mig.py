@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from perwatt_agent.facts.gpu_details import GpmReading, MigReading
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_gpm import DRAM_BANDWIDTH, PIPES, SM_ACTIVE, SM_OCCUPANCY
 from perwatt_exporter.families.gpu_rows import each, healthy, only

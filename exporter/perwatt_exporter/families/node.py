@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.facts.host import MeterSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import MeterSnapshot, NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.page.family import Family, Kind, Sample
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import get_args
 
+from perwatt_agent.facts.engine_counts import EngineCounts, WasteCause
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import EngineCounts, Method, Role, WasteCause
+from perwatt_agent.facts.workload import Method, Role
 from perwatt_exporter.page.family import Family, Sample
 
 Count = Callable[[EngineCounts], float | None]

@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 
 from msgspec import Struct
 
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 
 Kind = Literal["gauge", "counter", "info", "histogram"]
 Sample = tuple[tuple[str, ...], float | Histogram]

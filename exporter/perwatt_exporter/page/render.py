@@ -10,7 +10,7 @@ from itertools import groupby
 from operator import is_
 from typing import Any, Generic, TypeVar
 
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_exporter.http.negotiate import Format
 from perwatt_exporter.page.family import Basis, Collected, Columns, Family, Rows, Sample, Table
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
-from perwatt_agent.facts.health import Event, EventKind, Severity
+from perwatt_agent.facts.event import Event, EventKind, Severity
 from perwatt_exporter.http.asgi import Handler, Response, Scope
 from perwatt_exporter.http.problem import problem
 

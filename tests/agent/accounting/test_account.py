@@ -6,8 +6,9 @@ from support.accounts.node import Engine, Node
 from support.accounts.readings import At, info, limit, reading, sweep
 
 from perwatt_agent.accounting.account import SLOW_VALID_SECONDS, Account
-from perwatt_agent.facts.gpu import GpuSlowReading, GpuSnapshot
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.readings import GpuSample, MeterSample, Readings
 
 

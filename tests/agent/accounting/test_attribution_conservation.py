@@ -8,7 +8,7 @@ from support.accounts.books import Books
 from support.accounts.node import Engine, Node
 from support.accounts.readings import mig
 
-from perwatt_agent.facts.gpu import GpuProcess
+from perwatt_agent.facts.gpu_process import GpuProcess
 
 
 def power(books: Books, which: int, size: float) -> None:

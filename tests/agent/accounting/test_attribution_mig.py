@@ -5,7 +5,7 @@ from support.accounts.books import Books
 from support.accounts.node import Engine, Node
 from support.accounts.readings import mig
 
-from perwatt_agent.facts.gpu import GpuProcess
+from perwatt_agent.facts.gpu_process import GpuProcess
 
 IDLE = {"Test GPU": 70.0}
 WATTS = 300.0

@@ -4,7 +4,7 @@ import pytest
 from support.accounts.books import Books, books_of
 from support.accounts.node import Engine, Node
 
-from perwatt_agent.facts.gpu import GpuProcess
+from perwatt_agent.facts.gpu_process import GpuProcess
 
 IDLE = {"Test GPU": 70.0}
 

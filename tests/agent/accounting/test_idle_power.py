@@ -5,7 +5,9 @@ from support.accounts.readings import UP, reading
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.accounting.idle import LEARN_SECONDS, IdlePower
-from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import GpuSample, Readings
 
 FREE = ()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.accounts.readings import At, sweep
 
 from perwatt_agent.accounting.account import Account, AccountState
-from perwatt_agent.facts.host import MeterScope, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.host_meter import MeterScope, MeterSnapshot, NodeMeterSnapshot, NodeModel
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import Snapshot
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from support.accounts.readings import counts
 
 from perwatt_agent.accounting.phases import Page, Phase, phases, restarted
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 BEFORE = counts(1_000.0, running=0.0, born=50.0)
 

@@ -7,7 +7,8 @@ from support.accounts.readings import mig
 
 from perwatt_agent.accounting.shares import Holder, Split
 from perwatt_agent.accounting.slices import Layout, Part, by_slices, layout
-from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 
 IDLE = 70.0
 

@@ -10,12 +10,15 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.past import LOAD_RATIO
 from perwatt_agent.diagnosis.rules import RULES
 from perwatt_agent.diagnosis.xids import MAX_CODES, OTHER
-from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuReading, GpuSlowReading, GpuSnapshot, GpuState
-from perwatt_agent.facts.gpu_details import EccCount
-from perwatt_agent.facts.health import HEALTH_REASONS, Event
+from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.event import Event
+from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.health import HEALTH_REASONS
 from perwatt_agent.facts.readings import XidEvent
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
-from perwatt_agent.facts.workload import EngineCounts, Role, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.facts.workload import Role, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
 UP = BackendStatus("nvml", up=True, driver_version="580.1")
 INFO = GpuInfo("GPU-0", 0, "H100")

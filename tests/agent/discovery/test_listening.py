@@ -20,7 +20,7 @@ from perwatt_agent.discovery.listening import LocalPort, LocalReader, Lookout
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.names import Names
 

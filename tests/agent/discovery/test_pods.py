@@ -21,7 +21,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.podlist import Pod, PodList
 from perwatt_agent.discovery.pods import PodFeed
-from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.names import Names
 from perwatt_agent.identity.podresources import Container

@@ -15,9 +15,10 @@ from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailu
 from perwatt_agent.engine.followers import Claims, Follower
 from perwatt_agent.engine.gpu_claims import Claim, GpuSelector, Titles, selected
 from perwatt_agent.engine.instances import Held
-from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 GPUS = (info(0), info(1), info(2))
 REFUSED = EngineFailure("refused", "nobody listens: start the engine")

@@ -11,7 +11,7 @@ from support.engines.engine_pages import ENGINE_PAGES, Engine, engine_page, kind
 
 from perwatt_agent.engine.histograms import MOST_BUCKETS, BadHistogram, histogram_of
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 
 VLLM_PAGES = [engine_page(f"vllm-0.32.0-{stage}") for stage in ("1-idle", "2-warm", "4-after")]

@@ -6,7 +6,7 @@ from support.engines.engine_pages import Engine, all_engine_pages, engine_page, 
 from perwatt_agent.engine.kinds.all import ENGINES, counts_at, engine_names, is_frontend
 from perwatt_agent.engine.kinds.row import EngineKind, Pick
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 ROWS = [pytest.param(kind, id=kind.name) for kind in ENGINES]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engines.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named
 
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 IDLE, LOAD, AFTER, ABOVE_1E6 = (
     engine_page(f"llamacpp-{stage}") for stage in ("1-idle", "2-underload-1", "3-after", "4-above-1e6")

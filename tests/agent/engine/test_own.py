@@ -10,7 +10,7 @@ from perwatt.run.bootstrap import configured_endpoints
 from perwatt_agent.config import AgentConfig, load_agent_config
 from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.engine.kinds.own import OwnKind, own_kind
-from perwatt_agent.facts.workload import EngineCounts, Histogram
+from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 
 KINDS = """\
 engines:

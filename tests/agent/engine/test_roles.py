@@ -5,8 +5,9 @@ from support.engines.engine_pages import Engine, changed, engine_page, kind_name
 
 from perwatt_agent.engine.frontends import Frontends
 from perwatt_agent.engine.kinds.vllm import VLLM
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.readings import EngineSample
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 AFTER = engine_page("vllm-0.32.0-4-after")
 SOURCE = 'vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny-llama",source="%s"}'

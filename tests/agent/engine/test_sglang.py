@@ -13,7 +13,7 @@ from support.engines.engine_pages import (
     without_latencies,
 )
 
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 STAGES = ("1-idle", "2-underload-1", "2-underload-4", "3-after")
 IDLE, LOAD_1, LOAD_4, AFTER = (engine_page(f"sglang-0.5.23-{stage}") for stage in STAGES)

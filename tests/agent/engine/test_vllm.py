@@ -18,7 +18,7 @@ from support.engines.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 
 
 class TestFlops:

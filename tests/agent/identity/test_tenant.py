@@ -10,9 +10,10 @@ from support.processes.pods import FixedPods
 from perwatt_agent.accounting.attribution import Attribution
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import PATIENCE_SECONDS
 from perwatt_agent.identity.jobs import JobMap

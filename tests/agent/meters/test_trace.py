@@ -7,7 +7,7 @@ from support.accounts.readings import sweep
 from support.meters.real_trace import Trace
 
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.readings import MeterSample
 
 

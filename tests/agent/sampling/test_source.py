@@ -9,7 +9,8 @@ from support.gpus.devices import FakeBackend, FakeDevice, eventually
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import BackendUnavailable
 from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuSweeper, Timing

@@ -11,7 +11,7 @@ from support.agent.rig import Rig
 from support.gpus.fakedepth import enable_mig
 from support.gpus.fakenvml import Constant, FakeDriver
 
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice
 from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.accounts.readings import info, mig
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuSlowReading
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.names import Names
 from perwatt_agent.work.book import (

@@ -4,7 +4,7 @@ import pytest
 from support.fleet.agents import Machine, serving_machine
 from support.fleet.fleets import BARE, FACILITY, Followed
 
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PueConfig
 

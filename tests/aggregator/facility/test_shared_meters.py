@@ -14,7 +14,7 @@ from support.servers.documents import showing
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.configfile.layers import ConfigError
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api.app import create_app

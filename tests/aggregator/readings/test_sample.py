@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from support.fleet.agents import Gpu, Machine, Workload, serving_machine
 
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import Histogram
 from perwatt_agent.net.prometheus_text import PageError, PageParser
 from perwatt_aggregator.readings.objectives import Objectives, SloConfig
 from perwatt_aggregator.readings.page import WANTED, NotAnAgent, PageReader, families, sample_of_snapshot

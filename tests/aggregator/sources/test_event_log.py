@@ -14,7 +14,7 @@ from support.servers.web import serving
 
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.diagnosis.event_ring import EventRing
-from perwatt_agent.facts.health import Event
+from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app

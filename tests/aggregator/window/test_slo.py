@@ -12,7 +12,7 @@ from support.fleet.fleets import Followed
 from support.servers.asgi import ask
 
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.readings.objectives import SloConfig, edges
 from perwatt_aggregator.readings.sample import BUCKETS

@@ -19,8 +19,9 @@ from perwatt.doctor.meters import check_meters
 from perwatt.run.metering import build_meters
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.gpu.backend import BackendUnavailable, Generation, GpuFailure
 from perwatt_agent.meters.config import MetersConfig

@@ -9,9 +9,11 @@ import pytest
 from support.exposition.pages import collect, healthy_8_gpus, healthy_gpu, node, rendered, sick_gpu
 from support.exposition.samples import SAMPLES
 
-from perwatt_agent.facts.gpu import GpuEnergy, GpuReading, GpuSlowReading, GpuSnapshot, GpuState
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpu import GpuEnergy, GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo, WorkloadSnapshot
+from perwatt_agent.facts.workload import WorkloadInfo, WorkloadSnapshot
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.family import Family
 from perwatt_exporter.page.process import ProcessMetrics

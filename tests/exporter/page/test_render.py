@@ -11,7 +11,7 @@ from prometheus_client.utils import floatToGoString
 from support.exposition.pages import collect, oracle, points, rendered
 from support.exposition.samples import SAMPLES
 
-from perwatt_agent.facts.workload import Histogram
+from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.http.negotiate import Format
 from perwatt_exporter.page.family import Family

@@ -5,7 +5,7 @@ from support.exposition.pages import healthy_8_gpus
 from support.servers.asgi import Reply, ask
 
 from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
-from perwatt_agent.facts.health import Event
+from perwatt_agent.facts.event import Event
 from perwatt_exporter.app import exporter_app
 
 

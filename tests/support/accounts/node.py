@@ -4,10 +4,10 @@ from collections.abc import Hashable, Sequence
 
 from msgspec.structs import replace
 
-from perwatt_agent.facts.gpu import GpuProcess
-from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.readings import EngineSample, Readings
-from perwatt_agent.facts.workload import EngineCounts
 from support.accounts.readings import At, counts, page, sweep
 
 TOKENS_PER_SECOND = 1_000.0

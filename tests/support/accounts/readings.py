@@ -5,11 +5,15 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import GpmReading, MigReading
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample, MeterSample, Readings
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 
 BOOT_UNIX_SECONDS = 1_800_000_000.0
 """Monotonic 0 in Unix time."""

@@ -12,7 +12,8 @@ from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.kinds.all import ENGINES
 from perwatt_agent.engine.kinds.row import EngineKind
 from perwatt_agent.engine.page import EnginePage
-from perwatt_agent.facts.workload import EngineCounts, Role
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import Role
 from perwatt_agent.net.prometheus_text import PageParser
 
 ENGINE_PAGES = Path(__file__).parents[2] / "data" / "engines"

@@ -1,7 +1,7 @@
 """The recorded run of vLLM, page by page, and its counts."""
 
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 from support.engines.engine_pages import Engine, engine_page
 
 STAGES = ("1-idle", "2-warm", "3-underload-1", "3-underload-4", "4-after")

@@ -2,8 +2,12 @@
 
 from msgspec.structs import replace
 
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
-from perwatt_agent.facts.gpu_details import EccCount, GpmReading, MigReading, ProcessUse
+from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.gpu_process import ProcessUse
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.snapshot import Snapshot
 from support.exposition.pages import (
     MIB,

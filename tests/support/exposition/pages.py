@@ -9,26 +9,15 @@ from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from perwatt_agent.facts.gpu import (
-    GpuEnergy,
-    GpuInfo,
-    GpuProcess,
-    GpuReading,
-    GpuSlowReading,
-    GpuSnapshot,
-    GpuState,
-)
+from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
+from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot, GpuState
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.health import GpuHealth, XidCount
-from perwatt_agent.facts.host import HostReading, MeterSnapshot, NodeMeterSnapshot, NodeModel
+from perwatt_agent.facts.host import HostReading
+from perwatt_agent.facts.host_meter import MeterSnapshot, NodeMeterSnapshot, NodeModel
 from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth, Snapshot
-from perwatt_agent.facts.workload import (
-    EngineCounts,
-    Histogram,
-    Method,
-    WorkloadGpuEnergy,
-    WorkloadInfo,
-    WorkloadSnapshot,
-)
+from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 from perwatt_exporter.http.negotiate import Format
 from perwatt_exporter.page.family import Collected, Family, Sample
 from perwatt_exporter.page.render import Renderer, page

@@ -4,18 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from perwatt_agent.facts.gpu import EnergySource, GpuEnergy, GpuInfo, GpuReading, GpuSnapshot
-from perwatt_agent.facts.host import MeterRole, MeterScope, MeterSnapshot, NodeMeterSnapshot
+from perwatt_agent.facts.engine_counts import EngineCounts, Histogram, WasteCause
+from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot
+from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
+from perwatt_agent.facts.host_meter import MeterRole, MeterScope, MeterSnapshot, NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
-from perwatt_agent.facts.workload import (
-    EngineCounts,
-    Histogram,
-    Method,
-    WasteCause,
-    WorkloadGpuEnergy,
-    WorkloadInfo,
-    WorkloadSnapshot,
-)
+from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
 
 @dataclass

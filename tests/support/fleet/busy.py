@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading, GpuSnapshot
-from perwatt_agent.facts.gpu_details import GpmReading
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
 from perwatt_aggregator.answers.compute.sizes import flops_per_token
 from perwatt_aggregator.schema.compute import ComputeDimension, ComputeItem, LinkUse, Step, StepName

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import Generation
 
 PATIENCE_SECONDS = 60.0

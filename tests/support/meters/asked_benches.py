@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.ipmi import IpmiMeter

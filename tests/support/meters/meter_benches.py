@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.host import MeterScope
+from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.meters.aside import Aside
 from perwatt_agent.meters.grace import GraceMeter
 from perwatt_agent.meters.hwmon import HwmonMeter

@@ -12,7 +12,9 @@ from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.kinds.own import OwnKind
-from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.identity import Identity
 from perwatt_agent.identity.names import Names

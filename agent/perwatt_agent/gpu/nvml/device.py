@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure
 from perwatt_agent.gpu.nvml.driver.calls import Asker
 from perwatt_agent.gpu.nvml.driver.context import Tools

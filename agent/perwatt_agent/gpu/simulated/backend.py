@@ -10,8 +10,10 @@ from collections.abc import Callable
 from random import Random
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.gpu import GpuInfo, GpuProcess, GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import GpmReading
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import Generation
 from perwatt_agent.gpu.simulated.load import Load
 

@@ -8,8 +8,8 @@ from support.gpus.fakedepth import set_fields
 from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import EccCount
+from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options, version_numbers
 

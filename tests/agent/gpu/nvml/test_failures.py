@@ -8,7 +8,7 @@ from support.gpus.fakenvml import Constant
 from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure
 from perwatt_agent.gpu.nvml.driver import errors
 from perwatt_agent.gpu.nvml.driver.traits import Traits

@@ -8,7 +8,7 @@ from support.gpus.fakenvml import Constant, Square
 from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.backend import GpuFailure
 
 FIELDS = (82, 83, 185, 186, 191)

@@ -7,8 +7,8 @@ import pytest
 from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading
-from perwatt_agent.facts.gpu_details import GpmMode, GpmReading
+from perwatt_agent.facts.gpm import GpmMode, GpmReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.backend import GenerationEnded
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options

@@ -6,8 +6,8 @@ import pytest
 from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuSlowReading
-from perwatt_agent.facts.gpu_details import ProcessUse
+from perwatt_agent.facts.gpu_process import ProcessUse
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options
 

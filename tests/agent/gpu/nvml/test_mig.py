@@ -14,8 +14,8 @@ from support.gpus.fakedepth import (
 from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading, GpuSlowReading
-from perwatt_agent.facts.gpu_details import MigReading
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.gpu.backend import GenerationEnded
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options

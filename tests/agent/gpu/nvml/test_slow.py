@@ -6,7 +6,8 @@ import pytest
 from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuProcess, GpuSlowReading
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.gpu.backend import GenerationEnded, GpuFailure
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.backend import Device
 from perwatt_agent.gpu.simulated.backend import FULL_WATTS, IDLE_WATTS, LIMIT_WATTS, SimulatedBackend
 from perwatt_agent.gpu.simulated.load import Load

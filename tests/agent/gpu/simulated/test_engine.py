@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.reader import EngineReader
-from perwatt_agent.facts.workload import EngineCounts
+from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.gpu.simulated.backend import SimulatedBackend
 from perwatt_agent.gpu.simulated.engine import SimulatedEngine
 from perwatt_agent.gpu.simulated.load import Load

@@ -10,7 +10,7 @@ from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import Followed
 from support.fleet.ledger_trees import entries
 
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import CarbonConfig, NodeOverheadConfig, PriceConfig, PueConfig
 from perwatt_aggregator.facility.shared_meter import SharedReading

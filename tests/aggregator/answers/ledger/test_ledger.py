@@ -7,7 +7,7 @@ from support.fleet.fleets import BARE, FACILITY, Followed
 from support.fleet.ledger_trees import entries, flat, joules
 from support.servers.asgi import ask
 
-from perwatt_agent.facts.host import NodeMeterSnapshot
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_aggregator.answers.ledger.judgement import judged
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import FacilityConfig

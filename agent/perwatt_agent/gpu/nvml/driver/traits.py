@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from perwatt_agent.facts.gpu_details import Detail, GpmMode
+from perwatt_agent.facts.gpm import GpmMode
+from perwatt_agent.facts.gpu_reading import Detail
 
 BLACKWELL = 10
 """nvmlDeviceArchitecture_t; what is newer than the header has a greater number."""

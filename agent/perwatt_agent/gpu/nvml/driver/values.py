@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar, get_args
 
-from perwatt_agent.facts.gpu_details import RecoveryAction
+from perwatt_agent.facts.gpu_status import RecoveryAction
 
 T = TypeVar("T")
 

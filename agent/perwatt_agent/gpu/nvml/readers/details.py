@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import pynvml
 
-from perwatt_agent.facts.gpu_details import ComputeMode, FabricHealth, FabricState, ThrottleReason
+from perwatt_agent.facts.gpu_status import ComputeMode, FabricHealth, FabricState, ThrottleReason
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Asker, Call, Facts, Once
 

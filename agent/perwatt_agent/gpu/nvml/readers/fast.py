@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pynvml
 
-from perwatt_agent.facts.gpu import GpuReading
+from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Answer, Asker, Facts
 from perwatt_agent.gpu.nvml.driver.context import Tools

@@ -16,7 +16,7 @@ import pynvml
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.facts.gpu_details import GpmReading
+from perwatt_agent.facts.gpm import GpmReading
 from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts
 from perwatt_agent.gpu.nvml.driver.context import Tools
 from perwatt_agent.gpu.nvml.driver.errors import SUCCESS, Meaning, describe

@@ -12,8 +12,9 @@ from typing import Any
 import pynvml
 from msgspec.structs import replace
 
-from perwatt_agent.facts.gpu import GpuProcess
-from perwatt_agent.facts.gpu_details import GpmReading, MigReading
+from perwatt_agent.facts.gpm import GpmReading
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts, Once
 from perwatt_agent.gpu.nvml.driver.context import Tools

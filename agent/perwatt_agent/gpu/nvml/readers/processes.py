@@ -5,8 +5,7 @@ from typing import Any, TypeVar
 
 import pynvml
 
-from perwatt_agent.facts.gpu import GpuProcess
-from perwatt_agent.facts.gpu_details import ProcessUse
+from perwatt_agent.facts.gpu_process import GpuProcess, ProcessUse
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Facts
 from perwatt_agent.gpu.nvml.driver.errors import NOT_FOUND, SUCCESS

@@ -7,8 +7,8 @@ from typing import Any
 
 import pynvml
 
-from perwatt_agent.facts.gpu import GpuSlowReading
-from perwatt_agent.facts.gpu_details import EccCount
+from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Asker, Call, Facts, Once
 from perwatt_agent.gpu.nvml.driver.context import Tools

@@ -7,7 +7,8 @@ Ids up to 250 never moved between drivers. Those above did, so that they are cho
 from collections.abc import Iterator
 from typing import TypeAlias
 
-from perwatt_agent.facts.gpu_details import Detail, EccKind, EccLocation, EccType
+from perwatt_agent.facts.ecc import EccKind, EccLocation, EccType
+from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.fields import ALL_LINKS, MODULE, Field
 from perwatt_agent.gpu.nvml.driver.traits import BLACKWELL, Traits

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pynvml
 
-from perwatt_agent.facts.gpu_details import VirtualizationMode
+from perwatt_agent.facts.gpu_status import VirtualizationMode
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts, Once
 
