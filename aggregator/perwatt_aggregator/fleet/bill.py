@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import Fleet
 from perwatt_aggregator.schema.common import CarbonKind
@@ -33,7 +33,7 @@ class Bill(Struct, frozen=True):
 
 def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
     """Price the parts' joules at the facility, and the time of their GPUs."""
-    views = [fleet.views[part.node] for part in parts]
+    views = [fleet.views[part.owner.node] for part in parts]
     states = [view.facility for view in views]
     facilities = tuple({state.name: state for state in states}.values())
     currencies, kinds = _currencies(facilities), _carbon_kinds(facilities)
@@ -43,7 +43,7 @@ def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
         currency=currencies.pop() if len(currencies) == 1 else None,
         energy=_sum(joules, [state.price.per_joule if state.price else None for state in states]),
         capital=_sum(
-            [part.gpu_seconds for part in parts],
+            [part.gpus.seconds for part in parts],
             [state.capital.per_gpu_second if state.capital else None for state in states],
         ),
         carbon_kind=kinds.pop() if len(kinds) == 1 else None,

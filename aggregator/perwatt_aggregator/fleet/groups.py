@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import Part, unreachable
+from perwatt_aggregator.attribution.part import Part, unreachable
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.schema.common import AnyDimension
 
@@ -37,28 +37,29 @@ class Fleet:
         models: dict[str, set[str]] = {}
         known: set[str] = set()
         for part in self._parts:
-            if part.group:
-                self._members[part.group] = self._members.get(part.group, 0) + 1
-                if part.model:
-                    models.setdefault(part.group, set()).add(part.model)
-                if part.known:
-                    known.add(part.group)
+            group, model = part.owner.group, part.owner.model
+            if group:
+                self._members[group] = self._members.get(group, 0) + 1
+                if model:
+                    models.setdefault(group, set()).add(model)
+                if part.is_known:
+                    known.add(group)
         self._models = {group: names.pop() for group, names in models.items() if len(names) == 1}
         self._known_groups = known
 
     def is_known(self, part: Part) -> bool:
         """Whether it is known what was done with the part's joules, by itself or by its group."""
-        return part.known or part.group in self._known_groups
+        return part.is_known or part.owner.group in self._known_groups
 
     def groups(self) -> tuple[Group, ...]:
         """The groups in order of their labels, what has none at the end."""
         gathered: dict[tuple[str, ...], list[Part]] = {}
         for part in self._parts:
             if (
-                part.workload
+                part.owner.workload
                 or _PLACES.issuperset(self._by)
-                or part.meter_joules
-                or any(part.leaves.values())
+                or part.energy.meter_joules
+                or any(part.energy.leaves.values())
             ):
                 gathered.setdefault(self._key(part), []).append(part)
         keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
@@ -66,7 +67,7 @@ class Fleet:
 
     def _of(self, view: NodeView) -> tuple[Part, ...]:
         if view.parts is not None:
-            return view.parts.by_gpu if "gpu" in self._by else view.parts.whole
+            return view.parts.by_gpu if "gpu" in self._by else view.parts.by_workload
         # A node that is out of reach is missed by the whole and by itself; whose work it did is unknown.
         return (unreachable(view.node, view.gpus),) if {"facility", "node"}.issuperset(self._by) else ()
 
@@ -75,21 +76,21 @@ class Fleet:
 
     def _label(self, part: Part, dimension: AnyDimension) -> str:
         if dimension == "facility":
-            return self.views[part.node].facility.name
-        if dimension == "model" and not part.model:
+            return self.views[part.owner.node].facility.name
+        if dimension == "model" and not part.owner.model:
             # The followers of an engine over several nodes have no page that names the model.
-            return self._models.get(part.group, "")
-        label: str = getattr(part, dimension)
+            return self._models.get(part.owner.group, "")
+        label: str = getattr(part.owner, dimension)
         return label
 
     def _group(self, key: tuple[str, ...], parts: list[Part]) -> Group:
         members: dict[str, int] = {}
         for part in parts:
-            if part.group:
-                members[part.group] = members.get(part.group, 0) + 1
+            if group := part.owner.group:
+                members[group] = members.get(group, 0) + 1
         return Group(
             labels={dimension: value or None for dimension, value in zip(self._by, key, strict=True)},
             parts=tuple(parts),
-            is_rest=not _PLACES.issuperset(self._by) and not any(part.workload for part in parts),
+            is_rest=not _PLACES.issuperset(self._by) and not any(part.owner.workload for part in parts),
             has_whole_groups=all(self._members[group] == count for group, count in members.items()),
         )

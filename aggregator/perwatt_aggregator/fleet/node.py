@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import NodeParts, node_parts
+from perwatt_aggregator.attribution.node_parts import NodeParts, node_parts
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet.view import NodeView

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.view import NodeView
@@ -55,9 +55,9 @@ class Sums(Struct, frozen=True):
 
 def sums_of(group: Group, fleet: Fleet) -> Sums:
     """Sum the parts of *group*."""
-    views = [fleet.views[node] for node in {part.node for part in group.parts}]
+    views = [fleet.views[node] for node in {part.owner.node for part in group.parts}]
     reached = [view.parts for view in views if view.parts is not None]
-    board_sources = frozenset(source for part in group.parts for source in part.provenance)
+    board_sources = frozenset(source for part in group.parts for source in part.energy.provenance)
     if _is_estimated(group.parts, fleet):
         board_sources |= {"estimated"}
     node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
@@ -66,7 +66,7 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
     return Sums(
         group=group,
         work=work_of(group.parts),
-        window=mean_window((part.start_unix, part.end_unix, part.weight) for part in group.parts),
+        window=mean_window(map(_weighed_span, group.parts)),
         places={
             "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
             "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
@@ -79,20 +79,24 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
     )
 
 
+def _weighed_span(part: Part) -> tuple[float, float, float]:
+    return part.span.start_unix, part.span.end_unix, part.gpus.weight
+
+
 def _is_estimated(parts: Sequence[Part], fleet: Fleet) -> bool:
     """Whether *parts* have some, but not all, of a GPU whose division is an estimate."""
-    estimated = {(part.node, gpu) for part in parts for gpu in part.estimated_gpus}
+    estimated = {(part.owner.node, gpu) for part in parts for gpu in part.gpus.estimated}
     nodes = [fleet.views[node].parts for node in {node for node, _ in estimated}]
-    others = (part for node in nodes if node is not None for part in node.whole)
+    others = (part for node in nodes if node is not None for part in node.by_workload)
     return _owners(estimated, parts) != _owners(estimated, others)
 
 
 def _owners(gpus: Collection[tuple[str, str]], parts: Iterable[Part]) -> set[tuple[str, str, str, str]]:
     return {
-        (part.node, gpu, part.workload, part.model)
+        (part.owner.node, gpu, part.owner.workload, part.owner.model)
         for part in parts
-        for gpu in part.gpus
-        if (part.node, gpu) in gpus
+        for gpu in part.gpus.uuids
+        if (part.owner.node, gpu) in gpus
     }
 
 
@@ -112,7 +116,7 @@ def _place(
 def _terms(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Iterator[tuple[float, float | None]]:
     """Each part's joules at *boundary*, and by how much they may be off."""
     for part in parts:
-        view = fleet.views[part.node]
+        view = fleet.views[part.owner.node]
         yield view.joules_at(boundary, part) or 0.0, view.uncertainty_at(boundary, part)
 
 
@@ -143,21 +147,21 @@ def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy |
     active: float | None = 0.0
     found = False
     for part in parts:
-        view = fleet.views[part.node]
+        view = fleet.views[part.owner.node]
         own = view.joules_at(boundary, part)
         if own is None:
-            if boundary != "gpu_board" and (part.joules is not None or part.meter_joules is not None):
+            if boundary != "gpu_board" and part.energy.is_measured:
                 return None
             continue
         found = True
         joules += own
         known += own if fleet.is_known(part) else 0.0
-        power += own / part.seconds if part.seconds > 0.0 else 0.0
+        power += own / part.span.seconds if part.span.seconds > 0.0 else 0.0
         ratio = view.ratio_at(boundary)
-        if part.joules is None or part.active_joules is None or ratio is None:
+        if part.energy.joules is None or part.energy.active_joules is None or ratio is None:
             active = None
         elif active is not None:
-            active += part.active_joules * ratio
+            active += part.energy.active_joules * ratio
     return Energy(joules, active, known, power) if found else None
 
 
@@ -165,12 +169,12 @@ def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_
     """The share of the window that readings cover: the mean over the GPUs behind the parts."""
     covered = total = 0.0
     for part in parts:
-        view = views[part.node]
-        ratio = part.coverage_ratio
+        view = views[part.owner.node]
+        ratio = part.span.coverage_ratio
         if at_node and view.parts is not None:
             ratio = min(ratio, view.parts.factor.coverage_ratio)
-        covered += part.weight * ratio * view.fresh_ratio
-        total += part.weight
+        covered += part.gpus.weight * ratio * view.fresh_ratio
+        total += part.gpus.weight
     return covered / total if total else 0.0
 
 
@@ -178,6 +182,6 @@ def _few_readings(parts: Iterable[Part]) -> bool:
     """Whether parts with too few readings are more than a small share."""
     few = total = 0.0
     for part in parts:
-        total += part.weight
-        few += part.weight if part.few_readings else 0.0
+        total += part.gpus.weight
+        few += part.gpus.weight if part.span.has_few_readings else 0.0
     return few > SPOILING_RATIO * total

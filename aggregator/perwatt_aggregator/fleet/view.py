@@ -2,7 +2,8 @@
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.attribution.node_parts import NodeParts
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.schema.common import Boundary
 from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
@@ -48,27 +49,27 @@ class NodeView(Struct, frozen=True):
 
     def joules_at(self, boundary: Boundary, part: Part) -> float | None:
         """The joules of *part*, one of this node, at *boundary*."""
-        ratio = self.ratio_at(boundary)
-        if part.joules is not None and ratio is not None:
-            return part.joules * ratio
+        energy, ratio = part.energy, self.ratio_at(boundary)
+        if energy.joules is not None and ratio is not None:
+            return energy.joules * ratio
         beyond = self.plug_ratio(boundary)
-        return None if part.meter_joules is None or beyond is None else part.meter_joules * beyond
+        return None if energy.meter_joules is None or beyond is None else energy.meter_joules * beyond
 
     def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
         """By how much, relative, the joules of *part* at *boundary* may be off; None where nobody knows."""
-        covered = part.coverage_ratio * self.fresh_ratio
+        covered = part.span.coverage_ratio * self.fresh_ratio
         if boundary == "gpu_board" or self.parts is None:
             return combined(
-                part.meter_uncertainty_ratio,
-                of_window(part.seconds, part.refresh_seconds, covered),
-                of_alignment(part.seconds, SWEEP_SECONDS / 2.0),
+                part.energy.uncertainty_ratio,
+                of_window(part.span.seconds, part.energy.refresh_seconds, covered),
+                of_alignment(part.span.seconds, SWEEP_SECONDS / 2.0),
             )
         factor = self.parts.factor
-        refresh = max(factor.refresh_seconds, part.refresh_seconds)
+        refresh = max(factor.refresh_seconds, part.energy.refresh_seconds)
         at_node = combined(
             factor.uncertainty_ratio,
-            of_window(part.seconds, refresh, min(covered, factor.coverage_ratio)),
-            of_alignment(part.seconds, max(refresh, SWEEP_SECONDS) / 2.0),
+            of_window(part.span.seconds, refresh, min(covered, factor.coverage_ratio)),
+            of_alignment(part.span.seconds, max(refresh, SWEEP_SECONDS) / 2.0),
         )
         if boundary == "node":
             return at_node

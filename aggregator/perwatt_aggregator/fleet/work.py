@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.slo import slo_of
 from perwatt_aggregator.fleet.waste import wasted_of
 from perwatt_aggregator.schema.efficiency import Requests, Slo, Tokens, Wasted
@@ -73,7 +73,7 @@ def work_of(parts: Iterable[Part]) -> Work:
     parts = tuple(parts)
     spans = any("tokens_span_gpus" in part.reasons for part in parts)
     covered = () if spans else _with_joules(parts)
-    telling = [(part, part.counts) for part in covered if part.counts and part.known]
+    telling = [(part, part.counts) for part in covered if part.counts and part.is_known]
     counts = [count for _, count in telling]
     outputs = [(part, count.output) for part, count in telling if count.output is not None]
     return Work(
@@ -98,9 +98,9 @@ def _with_joules(parts: Sequence[Part]) -> Sequence[Part]:
 
     Where nobody has any, nothing is divided, and what was done is told nevertheless.
     """
-    measured = [part for part in parts if _has_joules(part)]
-    groups = {part.group for part in measured if part.group}
-    kept = [part for part in parts if _has_joules(part) or part.group in groups]
+    measured = [part for part in parts if part.energy.is_measured]
+    groups = {part.owner.group for part in measured if part.owner.group}
+    kept = [part for part in parts if part.energy.is_measured or part.owner.group in groups]
     return kept if measured else parts
 
 
@@ -109,12 +109,8 @@ def _left_out(parts: Sequence[Part]) -> Sequence[Part]:
     return [part for part in parts if id(part) not in kept]
 
 
-def _has_joules(part: Part) -> bool:
-    return part.joules is not None or part.meter_joules is not None
-
-
 def _rate(part: Part, amount: float) -> float:
-    return amount / part.seconds if part.seconds > 0.0 else 0.0
+    return amount / part.span.seconds if part.span.seconds > 0.0 else 0.0
 
 
 def _all(amounts: Sequence[float | None]) -> float | None:

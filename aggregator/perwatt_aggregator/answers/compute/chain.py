@@ -9,7 +9,7 @@ from perwatt_aggregator.answers.compute.shares import Pool, Share, Use
 from perwatt_aggregator.answers.compute.sizes import Sizes
 from perwatt_aggregator.answers.compute.useful import useful
 from perwatt_aggregator.attribution import leaves
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
@@ -54,7 +54,7 @@ class _Chain:
         self._sums = sums_of(group, fleet)
         self._sizes = sizes
         self._pool = Pool(list(_held(group.parts, holdings, sizes, precision)))
-        sources = {source for part in group.parts for source in part.provenance}
+        sources = {source for part in group.parts for source in part.energy.provenance}
         self._labels = frozenset[ComputeSource](
             label for label in COMPUTE_SOURCES if label in ("simulated", "replay") and label in sources
         )
@@ -178,15 +178,17 @@ class _Chain:
 
 def _held(parts: Sequence[Part], holdings: Holdings, sizes: Sizes, precision: Precision) -> Iterator[Held]:
     # The members of an engine that have no page go by the model of the one that has.
-    models = {part.group: part.model for part in parts if part.group and part.model}
-    for part in parts:
-        size = sizes.of(part.model or models.get(part.group, ""), part.workload) if part.workload else None
+    owners = [part.owner for part in parts]
+    models = {owner.group: owner.model for owner in owners if owner.group and owner.model}
+    for part, owner in zip(parts, owners, strict=True):
+        model = owner.model or models.get(owner.group, "")
+        size = sizes.of(model, owner.workload) if owner.workload else None
         yield from holdings.of(part, precision if size is None or size.precision is None else size.precision)
 
 
 def _unknown_ratio(parts: Iterable[Part]) -> float:
     """The share of the joules that was used by work that nobody explained, whose FLOPs nobody knows."""
-    joules = [part.leaves for part in parts]
+    joules = [part.energy.leaves for part in parts]
     total = sum(sum(one.values()) for one in joules)
     return sum(one.get(leaves.UNKNOWN, 0.0) for one in joules) / total if total > 0.0 else 0.0
 

@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from perwatt_aggregator.answers.compute.config import Precision
 from perwatt_aggregator.answers.compute.peaks import Peak, Peaks
-from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.attribution.node_parts import NodeParts
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.window.activity import GpuActivity
 
@@ -46,27 +47,27 @@ class Holdings:
     def of(self, part: Part, precision: Precision) -> Iterator[Held]:
         """What *part* holds of its GPUs, and what it lacks."""
         names: set[str] = set()
-        for gpu in part.gpus:
-            activity = self._activity[part.node].get(gpu, GpuActivity())
+        for gpu in part.gpus.uuids:
+            activity = self._activity[part.owner.node].get(gpu, GpuActivity())
             if share := self._share(part, gpu):
                 names.add(activity.name)
                 yield self._held(share, activity, precision, is_shared=share < 1.0)
-        if part.missing_gpus and len(names) == 1:
+        if part.gpus.missing and len(names) == 1:
             # A launch on one node has GPUs of one kind.
-            missing = part.missing_gpus / self._models(part)
+            missing = part.gpus.missing / self._models(part)
             yield self._held(missing, GpuActivity(names.pop()), precision, is_missing=True)
 
     def _share(self, part: Part, gpu: str) -> float:
         """How much of a GPU the part holds: an equal share of a held one, all of one that nobody holds."""
-        holders = self._holders.get((part.node, gpu), set())
-        if not part.workload:
+        holders = self._holders.get((part.owner.node, gpu), set())
+        if not part.owner.workload:
             return 0.0 if holders else 1.0
-        return 1.0 / len(holders) if (part.workload, part.model) in holders else 0.0
+        return 1.0 / len(holders) if (part.owner.workload, part.owner.model) in holders else 0.0
 
     def _models(self, part: Part) -> int:
         """How many models of the part's workload share what it holds, and what it lacks."""
-        holders = self._holders[part.node, part.gpus[0]]
-        return len({model for workload, model in holders if workload == part.workload}) or 1
+        holders = self._holders[part.owner.node, part.gpus.uuids[0]]
+        return len({model for workload, model in holders if workload == part.owner.workload}) or 1
 
     def _held(
         self,
@@ -93,8 +94,9 @@ def _holders(parts: NodeParts) -> dict[str, set[tuple[str, str]]]:
     holding: dict[str, set[tuple[str, str]]] = {}
     taking: dict[str, set[tuple[str, str]]] = {}
     for part in parts.by_gpu:
-        if part.workload and part.gpu:
-            holding.setdefault(part.gpu, set()).add((part.workload, part.model))
-            if part.joules:
-                taking.setdefault(part.gpu, set()).add((part.workload, part.model))
+        owner = part.owner
+        if owner.workload and owner.gpu:
+            holding.setdefault(owner.gpu, set()).add((owner.workload, owner.model))
+            if part.energy.joules:
+                taking.setdefault(owner.gpu, set()).add((owner.workload, owner.model))
     return holding | taking

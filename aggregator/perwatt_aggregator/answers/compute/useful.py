@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from perwatt_aggregator.answers.compute.config import ModelConfig
 from perwatt_aggregator.answers.compute.sizes import Sizes, flops_per_token
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import EngineKey, Part
 from perwatt_aggregator.schema.compute import ComputeSource
 
 TRAINING_UNIT = "tokens"
@@ -28,10 +28,10 @@ class Useful(Struct, frozen=True):
 
 def useful(parts: Iterable[Part], sizes: Sizes) -> Useful:
     """Sum what the models of *parts* took; what nobody holds took nothing."""
-    engines: dict[tuple[str, ...], list[Part]] = {}
+    engines: dict[EngineKey, list[Part]] = {}
     for part in parts:
-        if part.workload and (part.gpus or part.group):
-            engines.setdefault(_engine(part), []).append(part)
+        if part.owner.workload and (part.gpus.uuids or part.owner.group):
+            engines.setdefault(part.owner.engine_key, []).append(part)
     took = [_of_engine(members, sizes) for members in engines.values()]
     known = [one.flops_per_second for one in took if one.flops_per_second is not None]
     return Useful(
@@ -41,14 +41,9 @@ def useful(parts: Iterable[Part], sizes: Sizes) -> Useful:
     )
 
 
-def _engine(part: Part) -> tuple[str, ...]:
-    """The members of one engine tell of its work between them."""
-    return (part.group,) if part.group else (part.node, part.workload, part.model)
-
-
 def _of_engine(members: Sequence[Part], sizes: Sizes) -> Useful:
-    head = next((part for part in members if part.model), members[0])
-    size = sizes.of(head.model, head.workload)
+    head = next((part for part in members if part.owner.model), members[0])
+    size = sizes.of(head.owner.model, head.owner.workload)
     per_token = None if size is None else flops_per_token(size)
     counted = _counted(members) if per_token is None else None
     if counted is not None:
@@ -69,9 +64,9 @@ def _counted(members: Sequence[Part]) -> float | None:
     told = [
         _rate(part.counts.flops_per_gpu, part)
         for part in members
-        if part.counts is not None and part.counts.flops_per_gpu is not None and part.seconds > 0.0
+        if part.counts is not None and part.counts.flops_per_gpu is not None and part.span.seconds > 0.0
     ]
-    gpus = sum(len(part.gpus) for part in members)
+    gpus = sum(len(part.gpus.uuids) for part in members)
     return sum(told) / len(told) * gpus if told else None
 
 
@@ -87,14 +82,14 @@ def _trained(members: Sequence[Part]) -> float | str:
     told = [
         _rate(part.counts.work[TRAINING_UNIT], part)
         for part in members
-        if part.counts is not None and TRAINING_UNIT in part.counts.work and part.seconds > 0.0
+        if part.counts is not None and TRAINING_UNIT in part.counts.work and part.span.seconds > 0.0
     ]
     return sum(told) if told else "no_token_source"
 
 
 def _inferred(members: Sequence[Part]) -> float | str:
     """Tokens a second that passed a model that serves, or why they are not known; cached ones do not."""
-    counted = [(part, part.counts) for part in members if part.counts is not None and part.seconds > 0.0]
+    counted = [(part, part.counts) for part in members if part.counts is not None and part.span.seconds > 0.0]
     prompt = [
         _rate(counts.prompt_computed, part) for part, counts in counted if counts.prompt_computed is not None
     ]
@@ -105,4 +100,4 @@ def _inferred(members: Sequence[Part]) -> float | str:
 
 
 def _rate(amount: float, part: Part) -> float:
-    return amount / part.seconds
+    return amount / part.span.seconds

@@ -6,8 +6,9 @@ from msgspec import Struct
 
 from perwatt_aggregator.answers.ledger.judgement import Shares
 from perwatt_aggregator.attribution import leaves
-from perwatt_aggregator.attribution.boards import ACTIVE
-from perwatt_aggregator.attribution.parts import NodeParts, Part
+from perwatt_aggregator.attribution.board_leaves import ACTIVE
+from perwatt_aggregator.attribution.node_parts import NodeParts
+from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.validity.uncertainty import combined, of_difference
@@ -44,8 +45,8 @@ class NodeBooks:
     def __init__(self, view: NodeView, parts: NodeParts) -> None:
         self._view = view
         self._parts = parts
-        measured = (part for part in parts.whole if part.joules is not None)
-        self._boards = sum(sum(part.leaves.values()) for part in measured)
+        measured = (part for part in parts.by_workload if part.energy.joules is not None)
+        self._boards = sum(sum(part.energy.leaves.values()) for part in measured)
         self._reasons = frozenset(self._host_reasons())
 
     def book(self, part: Part, shares: Shares) -> Booking:
@@ -73,11 +74,11 @@ class NodeBooks:
         return ratio is None or ratio < 1.0 or metered <= self._boards * (ratio - 1.0)
 
     def _board_lines(self, part: Part, shares: Shares) -> Iterator[Line]:
-        if part.joules is None:
+        if part.energy.joules is None:
             return
         off_by = self._view.uncertainty_at("gpu_board", part)
-        provenance = frozenset(part.provenance)
-        for leaf, joules in part.leaves.items():
+        provenance = frozenset(part.energy.provenance)
+        for leaf, joules in part.energy.leaves.items():
             if leaf != ACTIVE:
                 yield Line(leaf, joules, off_by, provenance)
                 continue
@@ -89,17 +90,19 @@ class NodeBooks:
                 yield Line(kind, joules * share, off_by, split)
 
     def _whole(self, name: str, joules: float, part: Part) -> Line:
-        return Line(name, joules, self._view.uncertainty_at("gpu_board", part), frozenset(part.provenance))
+        return Line(
+            name, joules, self._view.uncertainty_at("gpu_board", part), frozenset(part.energy.provenance)
+        )
 
     def _node(self, part: Part, board: Line | None) -> Line | None:
         """What the part took at the wall; None where that is not known, or less than its boards took."""
         factor = self._parts.factor
-        joules = part.meter_joules
+        joules = part.energy.meter_joules
         if board is not None and factor.ratio is not None and factor.ratio >= 1.0:
             joules = board.joules * factor.ratio
         if joules is None:
             return None
-        provenance = frozenset((*part.provenance, *factor.provenance))
+        provenance = frozenset((*part.energy.provenance, *factor.provenance))
         return Line(leaves.NODES.name, joules, self._view.uncertainty_at("node", part), provenance)
 
     def _host_lines(self, part: Part, board: Line | None, node: Line) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from perwatt_aggregator.answers.ledger.judgement import NOT_TOLD, Shares, judged
 from perwatt_aggregator.answers.ledger.tree import Sheet
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.leaves import Entry
-from perwatt_aggregator.attribution.parts import Part
+from perwatt_aggregator.attribution.part import EngineKey
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
@@ -34,18 +34,14 @@ def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[Le
     return tuple(_Item(group, fleet, books, shares).item() for group in fleet.groups())
 
 
-def _shares(fleet: Fleet) -> dict[tuple[str, ...], Shares]:
+def _shares(fleet: Fleet) -> dict[EngineKey, Shares]:
     """How the active joules of each workload are divided; the members of one engine are judged together."""
-    counts: dict[tuple[str, ...], list[Counts]] = {}
+    counts: dict[EngineKey, list[Counts]] = {}
     for view in fleet.views.values():
-        for part in view.parts.whole if view.parts else ():
+        for part in view.parts.by_workload if view.parts else ():
             if part.counts is not None:
-                counts.setdefault(_engine(part), []).append(part.counts)
+                counts.setdefault(part.owner.engine_key, []).append(part.counts)
     return {engine: judged(told) for engine, told in counts.items()}
-
-
-def _engine(part: Part) -> tuple[str, ...]:
-    return (part.group,) if part.group else (part.node, part.workload, part.model)
 
 
 class _Item:
@@ -56,15 +52,15 @@ class _Item:
         group: Group,
         fleet: Fleet,
         books: Mapping[str, NodeBooks],
-        shares: Mapping[tuple[str, ...], Shares],
+        shares: Mapping[EngineKey, Shares],
     ) -> None:
         self._group = group
         self._views = fleet.views
         self._sums = sums_of(group, fleet)
         self._booked = [
-            books[part.node].book(part, shares.get(_engine(part), NOT_TOLD))
+            books[part.owner.node].book(part, shares.get(part.owner.engine_key, NOT_TOLD))
             for part in group.parts
-            if part.node in books
+            if part.owner.node in books
         ]
         self._sheet = Sheet(self._booked)
         self._whole = self._sheet.whole
@@ -94,7 +90,7 @@ class _Item:
 
     def _window(self) -> Window | None:
         """Between which readings the nodes' boards were measured: the tree holds what waits as well."""
-        nodes = ((self._views[part.node].parts, part.weight) for part in self._group.parts)
+        nodes = ((self._views[part.owner.node].parts, part.gpus.weight) for part in self._group.parts)
         return mean_window((parts.start_unix, parts.end_unix, weight) for parts, weight in nodes if parts)
 
     def _entry(self, entry: Entry) -> LedgerEntry:
@@ -141,7 +137,7 @@ class _Item:
     def _throttled_seconds(self) -> dict[str, float]:
         """By reason, of every GPU of the group once."""
         seconds: dict[str, float] = {}
-        gpus = {(part.node, gpu) for part in self._group.parts for gpu in part.gpus}
+        gpus = {(part.owner.node, gpu) for part in self._group.parts for gpu in part.gpus.uuids}
         for node, gpu in sorted(gpus):
             parts = self._views[node].parts
             for reason, own in parts.throttled_seconds.get(gpu, {}).items() if parts else ():

@@ -155,9 +155,10 @@ def test_a_tree_is_the_sum_of_its_leaves(fleet: Followed) -> None:
     nodes = [view for view in fleet.aggregator.views(SECONDS) if view.parts is not None]
     if branches["nodes"] is not None and boards:
         measured = sum(
-            (view.factor_ratio or 0.0) * sum(sum(part.leaves.values()) for part in view.parts.whole)
+            (view.factor_ratio or 0.0) * sum(part.energy.leaves.values())
             for view in nodes
             if view.parts is not None
+            for part in view.parts.by_workload
         )
         assert pytest.approx(measured, rel=CLOSE) == branches["nodes"]
     if branches["facility"] is not None and branches["nodes"] is not None:

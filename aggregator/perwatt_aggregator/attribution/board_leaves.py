@@ -19,10 +19,10 @@ WorkKey = tuple[str, str]
 
 
 class BoardLeaves(Struct, frozen=True):
-    """The joules by leaf of each workload and GPU (`works`), and of what no workload was given (`rest`)."""
+    """Board joules by leaf: of each workload, model and GPU, and of each GPU what belongs to no workload."""
 
-    works: dict[tuple[WorkKey, str], Leaves]
-    rest: dict[str, Leaves]
+    by_work: dict[tuple[WorkKey, str], Leaves]
+    unattributed: dict[str, Leaves]
 
 
 def board_leaves(window: NodeWindow) -> BoardLeaves:
@@ -36,18 +36,18 @@ def board_leaves(window: NodeWindow) -> BoardLeaves:
     for work in window.works:
         for gpu in work.joules:
             holders[gpu].append(work)
-    works = {
+    by_work = {
         (_key(work), gpu): _of_state(joules, work.has_served)
         for work in window.works
         for gpu, joules in work.joules.items()
     }
-    rest: dict[str, Leaves] = {}
+    unattributed: dict[str, Leaves] = {}
     for board in window.gpus:
-        nobodys = {leaves.UNALLOCATED: board.unallocated_joules, leaves.UNKNOWN: board.unknown_joules}
-        own = [works[_key(work), board.gpu] for work in holders[board.gpu]]
-        _let_wait(_waiting(board, own), own or [nobodys])
-        rest[board.gpu] = nobodys
-    return BoardLeaves(works, rest)
+        own_leaves = {leaves.UNALLOCATED: board.unallocated_joules, leaves.UNKNOWN: board.unknown_joules}
+        own = [by_work[_key(work), board.gpu] for work in holders[board.gpu]]
+        _let_wait(_waiting(board, own), own or [own_leaves])
+        unattributed[board.gpu] = own_leaves
+    return BoardLeaves(by_work, unattributed)
 
 
 def _key(work: WorkWindow) -> WorkKey:

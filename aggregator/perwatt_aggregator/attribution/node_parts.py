@@ -1,0 +1,226 @@
+"""
+Node parts: the energy and the work of one node within a window, divided into parts with one owner each.
+
+Every answer sums parts, so any grouping of the same parts has the same joules and the same tokens.
+"""
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator, Mapping
+
+from msgspec import Struct
+
+from perwatt_aggregator.attribution.board_leaves import board_leaves
+from perwatt_aggregator.attribution.node_factor import NodeFactor, board_watts, node_factor
+from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span
+from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
+from perwatt_aggregator.window.activity import GpuActivity
+from perwatt_aggregator.window.window import (
+    Counts,
+    GpuWindow,
+    HostWindow,
+    NodeWindow,
+    StateJoules,
+    WorkWindow,
+)
+
+MIN_READINGS = 4
+
+
+class NodeParts(Struct, frozen=True):
+    """
+    All parts of one node.
+
+    A workload has one part in `by_workload`, and one part for each of its GPUs in `by_gpu`. Tokens of a
+    workload on several GPUs cannot be split, so that its parts in `by_gpu` have no counts.
+
+    `start_unix` and `end_unix` are the readings between which its boards were measured; the span of a part
+    is that of its tokens. `board_watts` is the mean power of all boards, `throttled_seconds` is by GPU and
+    reason, `activity` by GPU.
+    """
+
+    by_workload: tuple[Part, ...]
+    by_gpu: tuple[Part, ...]
+    factor: NodeFactor
+    host: HostWindow
+    host_uncertainty_ratio: float | None
+    board_watts: float | None
+    throttled_seconds: Mapping[str, Mapping[str, float]]
+    activity: Mapping[str, GpuActivity]
+    largest_gap_seconds: float
+    filled: bool
+    start_unix: float
+    end_unix: float
+
+
+def node_parts(
+    node: str,
+    window: NodeWindow,
+    facility: FacilityConfig,
+    uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+) -> NodeParts:
+    """Divide *window* of *node* into parts, and compute the factor from board joules to node joules."""
+    divider = _Divider(node, window, uncertainty)
+    unattributed = tuple(divider.unattributed())
+    by_workload = tuple(divider.by_workload()) + unattributed
+    has_wide_work = any(len(work.joules) > 1 for work in window.works)
+    return NodeParts(
+        by_workload=by_workload,
+        by_gpu=tuple(divider.by_gpu()) + unattributed if has_wide_work else by_workload,
+        factor=node_factor(window, facility, uncertainty),
+        host=window.host,
+        host_uncertainty_ratio=uncertainty.of(("rapl",)),
+        board_watts=board_watts(window),
+        throttled_seconds={gpu.gpu: gpu.throttled_seconds for gpu in window.gpus},
+        activity={gpu.gpu: gpu.activity for gpu in window.gpus},
+        largest_gap_seconds=window.largest_gap_seconds,
+        filled=window.filled,
+        start_unix=window.start_unix,
+        end_unix=window.end_unix,
+    )
+
+
+class _Divider:
+    def __init__(self, node: str, window: NodeWindow, uncertainty: UncertaintyConfig) -> None:
+        self._node = node
+        self._window = window
+        self._uncertainty = uncertainty
+        self._leaves = board_leaves(window)
+        self._has_few_readings = window.readings < MIN_READINGS
+        self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
+        self._holders = Tally(gpu for work in window.works for gpu in work.joules)
+        self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
+        # A node that shows a meter and no boards: its workloads have equal shares of the meter's joules.
+        self._has_meter_only = window.meter is not None and not window.gpus
+
+    def by_workload(self) -> Iterator[Part]:
+        """One part for each workload and model."""
+        for work in self._window.works:
+            yield self._work(work, tuple(work.joules), work.counts, work.reasons)
+
+    def by_gpu(self) -> Iterator[Part]:
+        """One part for each workload, model and GPU."""
+        for work in self._window.works:
+            gpus = tuple(work.joules)
+            if len(gpus) < 2:
+                yield self._work(work, gpus, work.counts, work.reasons)
+                continue
+            for gpu in gpus:
+                yield self._work(work, (gpu,), None, (*work.reasons, "tokens_span_gpus"))
+
+    def unattributed(self) -> Iterator[Part]:
+        """One part for each GPU with joules of no workload."""
+        for gpu in self._window.gpus:
+            # A GPU whose joules all belong to workloads has no such part.
+            if gpu.gpu not in self._holders or gpu.unattributed_joules or gpu.waiting_joules or gpu.reset:
+                yield self._unattributed(gpu)
+        if self._has_meter_only and not self._window.works:
+            yield Part(
+                owner=Owner(self._node),
+                gpus=GpuSet(),
+                energy=PartEnergy(meter_joules=self._meter_share(1), provenance=self._label),
+                span=self._window_span(1.0),
+                reasons=("no_energy",),
+            )
+
+    def _work(
+        self, work: WorkWindow, gpus: tuple[str, ...], counts: Counts | None, reasons: tuple[str, ...]
+    ) -> Part:
+        return Part(
+            owner=Owner(
+                node=self._node,
+                gpu=gpus[0] if len(gpus) == 1 else "",
+                workload=work.workload,
+                model=work.model,
+                engine=work.engine,
+                group=work.group,
+            ),
+            gpus=GpuSet(
+                uuids=gpus,
+                # A workload without GPUs has no joules that readings could cover.
+                weight=float(len(gpus) or self._has_meter_only),
+                seconds=sum(self._window.seconds / self._holders[gpu] for gpu in gpus),
+                missing=work.missing_gpus,
+                estimated=work.estimated_gpus.intersection(gpus),
+            ),
+            energy=self._work_energy(work, gpus, has_baseline="no_baseline" not in reasons),
+            span=Span(
+                start_unix=work.start_unix,
+                end_unix=work.end_unix,
+                seconds=work.covered_seconds,
+                coverage_ratio=self._coverage_ratio(work.covered_seconds + work.slack_seconds),
+                has_few_readings=self._has_few_readings or work.settlements < MIN_READINGS - 1,
+            ),
+            counts=counts,
+            is_known=work.counts.known,
+            reasons=reasons,
+        )
+
+    def _work_energy(self, work: WorkWindow, gpus: tuple[str, ...], *, has_baseline: bool) -> PartEnergy:
+        joules = [work.joules.get(gpu, StateJoules()) for gpu in gpus]
+        key = (work.workload, work.model)
+        return PartEnergy(
+            joules=sum(one.total for one in joules) if gpus else None,
+            active_joules=sum(one.active for one in joules) if gpus and has_baseline else None,
+            meter_joules=self._meter_share(len(self._window.works)) if self._has_meter_only else None,
+            leaves=_summed(self._leaves.by_work[key, gpu] for gpu in gpus),
+            provenance=self._provenance(gpus),
+            uncertainty_ratio=self._uncertainty_ratio(gpus),
+            refresh_seconds=self._refresh_seconds(gpus),
+        )
+
+    def _unattributed(self, gpu: GpuWindow) -> Part:
+        is_measured, is_held = gpu.energy_joules is not None, gpu.gpu in self._holders
+        slack_seconds = SWEEP_SECONDS if "integrated" in gpu.sources else 0.0
+        gpus = (gpu.gpu,)
+        return Part(
+            owner=Owner(self._node, gpu=gpu.gpu),
+            gpus=GpuSet(
+                uuids=gpus,
+                weight=0.0 if is_held else 1.0,
+                seconds=0.0 if is_held else self._window.seconds,
+            ),
+            energy=PartEnergy(
+                joules=gpu.unattributed_joules + gpu.waiting_joules if is_measured else None,
+                active_joules=0.0 if is_measured else None,
+                leaves=self._leaves.unattributed[gpu.gpu],
+                provenance=self._provenance(gpus),
+                uncertainty_ratio=self._uncertainty_ratio(gpus),
+                refresh_seconds=self._refresh_seconds(gpus),
+            ),
+            span=self._window_span(self._coverage_ratio(gpu.covered_seconds + slack_seconds)),
+            reasons=("counter_reset",) if gpu.reset else (),
+        )
+
+    def _window_span(self, coverage_ratio: float) -> Span:
+        window = self._window
+        return Span(
+            window.start_unix, window.end_unix, window.seconds, coverage_ratio, self._has_few_readings
+        )
+
+    def _coverage_ratio(self, covered_seconds: float) -> float:
+        return min(1.0, covered_seconds / self._window.nominal_seconds)
+
+    def _provenance(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(self._sources_of(gpus).union(self._label)))
+
+    def _uncertainty_ratio(self, gpus: tuple[str, ...]) -> float | None:
+        return self._uncertainty.of((*self._sources_of(gpus), *self._label))
+
+    def _refresh_seconds(self, gpus: tuple[str, ...]) -> float:
+        return SWEEP_SECONDS if "integrated" in self._sources_of(gpus) else COUNTER_REFRESH_SECONDS
+
+    def _sources_of(self, gpus: tuple[str, ...]) -> set[str]:
+        return {source for gpu in gpus for source in self._sources.get(gpu, ())}
+
+    def _meter_share(self, owners: int) -> float | None:
+        meter = self._window.meter
+        return None if meter is None else meter.energy_joules / owners
+
+
+def _summed(many: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for leaves in many:
+        for leaf, joules in leaves.items():
+            sums[leaf] = sums.get(leaf, 0.0) + joules
+    return sums

@@ -1,0 +1,115 @@
+"""Part: the energy and the work of one owner on one node within a window, in structs by subject."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS
+from perwatt_aggregator.window.window import Counts
+
+EngineKey = tuple[str, ...]
+"""What the members of one engine have in common: its group, or else node, workload and model."""
+
+
+class Owner(Struct, frozen=True):
+    """
+    Labels of a part: they place it in a group of any dimension. What does not apply is empty.
+
+    `gpu` is set only if the part is on a single GPU.
+    """
+
+    node: str
+    gpu: str = ""
+    workload: str = ""
+    model: str = ""
+    engine: str = ""
+    group: str = ""
+
+    @property
+    def engine_key(self) -> EngineKey:
+        return (self.group,) if self.group else (self.node, self.workload, self.model)
+
+
+class GpuSet(Struct, frozen=True):
+    """
+    GPUs of a part.
+
+    `weight` is how many GPUs the part counts for in a mean over parts. `seconds` is its share of the
+    GPUs' time: workloads that share a GPU have equal shares of it. `missing` is how many GPUs the launch
+    requested and did not get. The division of `estimated` GPUs among workloads is an estimate (MIG).
+    """
+
+    uuids: tuple[str, ...] = ()
+    weight: float = 1.0
+    seconds: float = 0.0
+    missing: int = 0
+    estimated: frozenset[str] = frozenset()
+
+
+class PartEnergy(Struct, frozen=True):
+    """
+    Energy of a part; None if it was not measured.
+
+    `joules` are board joules. `active_joules` are those of them in which a workload served; None if the
+    idle power of a shared GPU is unknown. `meter_joules` are joules at the node meter, only of a node
+    that shows no GPU boards. `leaves` are board joules by leaf of the ledger; they include joules that are
+    not attributed yet, so that the leaves of all parts add up to what the boards used.
+
+    `uncertainty_ratio` is the relative uncertainty of the boards' meters, None if they are simulated,
+    and `refresh_seconds` the time between two of their readings.
+    """
+
+    joules: float | None = None
+    active_joules: float | None = None
+    meter_joules: float | None = None
+    leaves: Mapping[str, float] = {}
+    provenance: tuple[str, ...] = ()
+    uncertainty_ratio: float | None = None
+    refresh_seconds: float = COUNTER_REFRESH_SECONDS
+
+    @property
+    def is_measured(self) -> bool:
+        return self.joules is not None or self.meter_joules is not None
+
+
+class Span(Struct, frozen=True):
+    """
+    Time of a part.
+
+    `seconds` is the time that its tokens and joules cover, by which rates are divided.
+    `coverage_ratio` is the share of the window that this is.
+    """
+
+    start_unix: float
+    end_unix: float
+    seconds: float
+    coverage_ratio: float
+    has_few_readings: bool = False
+
+
+class Part(Struct, frozen=True):
+    """
+    Energy of one owner, and the work that was done with it.
+
+    `counts` is None if the part is no workload's, or if the work cannot be split by GPU; `is_known` tells
+    whether the work of its owner is known at all.
+    """
+
+    owner: Owner
+    gpus: GpuSet
+    energy: PartEnergy
+    span: Span
+    counts: Counts | None = None
+    is_known: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+def unreachable(node: str, gpus: int) -> Part:
+    """The part of a node without readings. It has no energy; *gpus* is how many GPUs it last had."""
+    return Part(
+        owner=Owner(node),
+        gpus=GpuSet(weight=float(max(1, gpus))),
+        energy=PartEnergy(),
+        span=Span(start_unix=0.0, end_unix=0.0, seconds=0.0, coverage_ratio=0.0),
+        reasons=("node_unreachable",),
+    )
