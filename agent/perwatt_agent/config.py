@@ -1,4 +1,4 @@
-"""What an operator may say to the agent. The annotations are the reference: keys, kinds, defaults, help."""
+"""Configuration of the agent. The annotations are the reference: keys, kinds, defaults, help."""
 
 import math
 import re
@@ -32,7 +32,7 @@ from perwatt_agent.meters.config import MetersConfig, check_meters
 REPLAY_PREFIX = "replay:"
 
 GpuClaim = Literal["all"] | tuple[int | str, ...]
-"""The GPUs of an endpoint: every one of the machine, or those of these indices and UUIDs."""
+"""The GPUs of an endpoint: all of the machine, or those with these indices and UUIDs."""
 
 
 def _read_backend(text: str) -> str:
@@ -93,66 +93,66 @@ FEW = Kind(_read_few)
 
 
 class AgentWebConfig(Struct, frozen=True):
-    """Where the agent serves its page."""
+    """The agent's HTTP server."""
 
-    listen_address: Annotated[str, Key("where to serve `/metrics`", ADDRESS)] = "0.0.0.0:9836"
+    listen_address: Annotated[str, Key("address that serves `/metrics`", ADDRESS)] = "0.0.0.0:9836"
 
 
 class EndpointConfig(Struct, frozen=True):
-    """One engine that reports tokens, and the GPUs that it holds. A follower has a group and no URL."""
+    """One engine that counts tokens, and the GPUs it holds. A follower has a group and no URL."""
 
-    url: Annotated[str | None, Key("the engine's own metrics page; absent only on followers", URL)] = None
-    engine: Annotated[str, Key("which engine it is; `auto` asks its page", ENGINE_NAME)] = "auto"
-    workload: Annotated[str | None, Key("the name in every figure", TEXT)] = None
-    model: Annotated[str | None, Key("the model, for engines that do not say", TEXT)] = None
-    gpus: Annotated[GpuClaim, Key("`all`, or a list of indices or UUIDs", GPUS)] = "all"
-    shared: Annotated[bool, Key("other endpoints may claim the same GPUs", BOOLEAN)] = False
-    group: Annotated[str | None, Key("the multi-node engine that this is a member of", TEXT)] = None
-    role: Annotated[Role, Key("mixed, prefill, decode, router or trainer", ROLE)] = "mixed"
-    bearer_token_file: Annotated[Path | None, Key("the page's bearer token", READABLE_FILE)] = None
+    url: Annotated[str | None, Key("metrics page of the engine; absent only for a follower", URL)] = None
+    engine: Annotated[str, Key("which engine it is; `auto` recognises it by its page", ENGINE_NAME)] = "auto"
+    workload: Annotated[str | None, Key("name of the workload in every figure", TEXT)] = None
+    model: Annotated[str | None, Key("name of the model, for an engine whose page has none", TEXT)] = None
+    gpus: Annotated[GpuClaim, Key("GPUs it holds: `all`, or a list of indices or UUIDs", GPUS)] = "all"
+    shared: Annotated[bool, Key("whether other endpoints may claim the same GPUs", BOOLEAN)] = False
+    group: Annotated[str | None, Key("multi-node engine of which this is a member", TEXT)] = None
+    role: Annotated[Role, Key("role: mixed, prefill, decode, router or trainer", ROLE)] = "mixed"
+    bearer_token_file: Annotated[Path | None, Key("file with the page's bearer token", READABLE_FILE)] = None
 
 
 class EnginesConfig(Struct, frozen=True):
-    """Where tokens come from."""
+    """Engines: the sources of token counts."""
 
-    discover: Annotated[bool, Key("find engines by their processes on the GPUs", BOOLEAN)] = True
-    interval: Annotated[float, Key("how often each page is read", duration(1.0, 3600.0))] = 5.0
-    endpoints: Annotated[tuple[EndpointConfig, ...], Key("the engines of this machine", flag="engine")] = ()
-    kinds: Annotated[tuple[OwnKind, ...], Key("engines that perwatt does not know; in the file only")] = ()
+    discover: Annotated[bool, Key("whether to find engines by their processes on the GPUs", BOOLEAN)] = True
+    interval: Annotated[float, Key("how often to read each engine's page", duration(1.0, 3600.0))] = 5.0
+    endpoints: Annotated[tuple[EndpointConfig, ...], Key("engines of this machine", flag="engine")] = ()
+    kinds: Annotated[tuple[OwnKind, ...], Key("engines that perwatt does not know (file only)")] = ()
 
 
 class IdentityConfig(Struct, frozen=True):
-    """Where it is written whom GPUs were given to."""
+    """Sources of identity: the job or pod that a GPU was given to."""
 
     hpc_job_mapping_dir: Annotated[
-        Path | None, Key("the folder in which Slurm's prolog names the jobs of each GPU", PATH)
+        Path | None, Key("folder in which Slurm's prolog writes the jobs of each GPU", PATH)
     ] = None
     pod_resources_socket: Annotated[
         Path | None,
-        Key("the kubelet's socket, mostly `/var/lib/kubelet/pod-resources/kubelet.sock`", PATH),
+        Key("socket of the kubelet, usually `/var/lib/kubelet/pod-resources/kubelet.sock`", PATH),
     ] = None
     kubelet_url: Annotated[
         str | None,
-        Key("the kubelet, such as `https://NODE:10250`, for the pages of pods that hold GPUs", URL),
+        Key("address of the kubelet, such as `https://NODE:10250`, to find engines in pods", URL),
     ] = None
     kubelet_ca_file: Annotated[
-        Path | None, Key("who vouches for the kubelet's certificate", READABLE_FILE)
+        Path | None, Key("file with the CA of the kubelet's certificate", READABLE_FILE)
     ] = None
-    kubelet_token_file: Annotated[Path | None, Key("the bearer token for the kubelet", PATH)] = None
+    kubelet_token_file: Annotated[Path | None, Key("file with the bearer token for the kubelet", PATH)] = None
 
 
 class GpuConfig(Struct, frozen=True):
-    """What is read of GPUs."""
+    """How much is read of each GPU."""
 
     detail: Annotated[
         Detail,
-        Key("`full`, or `core`: energy, power, load, memory, heat, clocks and limits alone", DETAIL),
+        Key("`full`, or `core`: only energy, power, load, memory, temperature, clocks and limits", DETAIL),
     ] = "full"
     gpm: Annotated[
         GpmMode,
-        Key("the chip's own performance monitor: `auto` gives way to DCGM, `on`, `off`", GPM),
+        Key("performance monitor (GPM): `on`, `off`, or `auto`, which is off while DCGM runs", GPM),
     ] = "auto"
-    processes: Annotated[int, Key("how many processes of each GPU are shown one by one", FEW)] = 0
+    processes: Annotated[int, Key("how many processes of each GPU to show as series of their own", FEW)] = 0
 
 
 class AttributionConfig(Struct, frozen=True):
@@ -161,32 +161,38 @@ class AttributionConfig(Struct, frozen=True):
     idle_watts: Annotated[
         dict[str, float],
         Key(
-            "power of an idle GPU by its name; learnt while nobody uses it", number(1.0, 2000.0), "idle-watts"
+            "power of an idle GPU, by the GPU's name; by default measured while it is free",
+            number(1.0, 2000.0),
+            "idle-watts",
         ),
     ] = field(default_factory=dict)
 
 
 class WorkConfig(Struct, frozen=True):
-    """What is taken of jobs that say themselves what they did."""
+    """Work that jobs report themselves."""
 
     textfile_dir: Annotated[
-        Path | None, Key("a folder whose `*.prom` files hold jobs' `perwatt_work_total`", PATH)
+        Path | None, Key("folder with `*.prom` files in which jobs write `perwatt_work_total`", PATH)
     ] = None
-    max_jobs: Annotated[int, Key("how many jobs are held at most", COUNT)] = 1000
+    max_jobs: Annotated[int, Key("maximum number of jobs", COUNT)] = 1000
 
 
 class ReplayConfig(Struct, frozen=True):
-    """How a recording is played; `speed` is infinite for as fast as possible."""
+    """Playback of a recording; an infinite `speed` plays it as fast as possible."""
 
-    speed: Annotated[float, Key("`1`, `max`, or how many times faster", SPEED)] = 1.0
+    speed: Annotated[float, Key("speed of a replay: `1`, `max`, or how many times faster", SPEED)] = 1.0
 
 
 class AgentConfig(Struct, frozen=True):
-    """All that the agent is told. Times are in seconds."""
+    """Settings of the agent. Times are in seconds."""
 
-    backend: Annotated[str, Key("`nvml`, `simulated` or `replay:FILE`", BACKEND)] = "nvml"
-    sample_interval: Annotated[float, Key("how often GPUs are read", duration(0.1, 60.0))] = 1.0
-    state_dir: Annotated[Path, Key("what outlives a restart of the agent", PATH)] = Path("/run/perwatt")
+    backend: Annotated[str, Key("source of GPU readings: `nvml`, `simulated` or `replay:FILE`", BACKEND)] = (
+        "nvml"
+    )
+    sample_interval: Annotated[float, Key("how often to read the GPUs", duration(0.1, 60.0))] = 1.0
+    state_dir: Annotated[Path, Key("folder for what must survive a restart of the agent", PATH)] = Path(
+        "/run/perwatt"
+    )
     web: AgentWebConfig = field(default_factory=AgentWebConfig)
     engines: EnginesConfig = field(default_factory=EnginesConfig)
     meters: MetersConfig = field(default_factory=MetersConfig)
@@ -194,14 +200,15 @@ class AgentConfig(Struct, frozen=True):
     work: WorkConfig = field(default_factory=WorkConfig)
     gpu: GpuConfig = field(default_factory=GpuConfig)
     calibration: Annotated[
-        dict[str, float], Key("true joules per counted joule, by GPU UUID", number(0.5, 1.5), "calibration")
+        dict[str, float],
+        Key("true joules per counted joule, by the GPU's UUID", number(0.5, 1.5), "calibration"),
     ] = field(default_factory=dict)
     attribution: AttributionConfig = field(default_factory=AttributionConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
 
     @property
     def replay_file(self) -> Path | None:
-        """The recording to play, if the backend is one."""
+        """The recording to play, if the backend is a replay."""
         if not self.backend.startswith(REPLAY_PREFIX):
             return None
         return Path(self.backend[len(REPLAY_PREFIX) :])
@@ -217,13 +224,19 @@ def load_agent_config(path: Path | None, environ: Mapping[str, str], flags: Flag
 
 
 def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
-    """What must hold between keys; an endpoint with an error of its own is left out."""
+    """Errors between keys; an endpoint with an error of its own is left out."""
     for uuid in config.calibration:
         if not uuid.startswith(("GPU-", "SIM-")):
-            yield f"calibration.{uuid}", "expected a GPU's UUID as key, such as GPU-8f6d..."
+            yield (
+                f"calibration.{uuid}",
+                "expected a GPU's UUID as key, such as GPU-8f6d...",
+            )
     yield from check_meters(config.meters, sound)
     if config.identity.kubelet_url and config.identity.pod_resources_socket is None:
-        yield "identity.kubelet_url", "expected identity.pod_resources_socket too: it says whose a GPU is"
+        yield (
+            "identity.kubelet_url",
+            "expected identity.pod_resources_socket too, which names the pod of each GPU",
+        )
     yield from _check_kinds(config.engines, sound)
     endpoints = {
         path: endpoint
@@ -232,20 +245,20 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
     }
     for path, endpoint in endpoints.items():
         if endpoint.url is None and endpoint.group is None:
-            yield f"{path}.url", "expected a URL; it may be absent only where a group is given"
+            yield f"{path}.url", "expected a URL; only an endpoint with a `group` may have none"
         earlier = {other: endpoints[other] for other in list(endpoints)[: list(endpoints).index(path)]}
         yield from _check_against_earlier(path, endpoint, earlier)
 
 
 def _check_kinds(engines: EnginesConfig, sound: Sound) -> Iterator[tuple[str, str]]:
-    """Engines of the operator's own have names of their own, and every endpoint's engine is known."""
+    """Each configured kind has a name of its own, and every endpoint's engine is known."""
     names = ["auto", *engine_names()]
     for index, kind in enumerate(engines.kinds):
         path = f"engines.kinds[{index}]"
         if kind.name in names:
-            yield f"{path}.name", f"expected a name of its own, {kind.name!r} is taken"
+            yield f"{path}.name", f"expected an unused name; {kind.name!r} is taken"
         if not kind.recognised_by and sound(f"{path}.recognised_by"):
-            yield f"{path}.recognised_by", "expected at least one metric that only this engine shows"
+            yield f"{path}.recognised_by", "expected at least one metric that only this engine has"
         names.append(kind.name)
     for index, endpoint in enumerate(engines.endpoints):
         if endpoint.engine not in names:
@@ -258,20 +271,20 @@ def _check_against_earlier(
 ) -> Iterator[tuple[str, str]]:
     for other_path, other in earlier.items():
         if endpoint.workload is not None and endpoint.workload == other.workload:
-            yield f"{path}.workload", f"expected a name of its own, {other_path} is {other.workload!r} too"
+            yield f"{path}.workload", f"expected an unused name; {other_path} is {other.workload!r} too"
         claimed = _claimed_by_both(endpoint.gpus, other.gpus)
         if claimed and not (endpoint.shared and other.shared):
             yield (
                 f"{path}.gpus",
-                f"expected GPUs of its own, or `shared: true` on both: {other_path} claims {claimed} too",
+                f"expected other GPUs, or `shared: true` on both: {other_path} claims {claimed} too",
             )
 
 
 def _claimed_by_both(one: GpuClaim, other: GpuClaim) -> str:
     """
-    What two claims have in common, in words; empty when nothing is known to be.
+    The overlap of two claims, in words; empty when none is known.
 
-    Whether an index and a UUID are the same GPU shows only once the driver has named its GPUs.
+    Whether an index and a UUID are the same GPU is known only once the driver has listed its GPUs.
     """
     if one == () or other == ():
         return ""

@@ -1,4 +1,4 @@
-"""What an operator may say to the aggregator. The annotations are the reference, as in the agent."""
+"""Configuration of the aggregator. The annotations are the reference, as in the agent."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,35 +18,38 @@ from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 
 
 class SourcesConfig(Struct, frozen=True):
-    """Whom the aggregator asks."""
+    """The agents that the aggregator scrapes."""
 
-    agents: Annotated[tuple[str, ...], Key("the agents' `/metrics` pages", URL, "agent")] = (
+    agents: Annotated[tuple[str, ...], Key("`/metrics` page of each agent", URL, "agent")] = (
         "http://127.0.0.1:9836/metrics",
     )
 
 
 class AggregatorWebConfig(Struct, frozen=True):
-    """Where the aggregator answers."""
+    """The aggregator's HTTP server."""
 
-    listen_address: Annotated[str, Key("where to answer", ADDRESS)] = "0.0.0.0:9837"
+    listen_address: Annotated[str, Key("address that serves the web page and the HTTP API", ADDRESS)] = (
+        "0.0.0.0:9837"
+    )
 
 
 class AggregatorConfig(Struct, frozen=True):
-    """All that the aggregator is told. Times are in seconds."""
+    """Settings of the aggregator. Times are in seconds."""
 
     sources: SourcesConfig = field(default_factory=SourcesConfig)
-    scrape_interval: Annotated[float, Key("how often each agent is asked", duration(0.1, 300.0))] = 5.0
+    scrape_interval: Annotated[float, Key("how often to scrape each agent", duration(0.1, 300.0))] = 5.0
     facility: FacilityConfig = field(default_factory=FacilityConfig)
     facilities: Annotated[
-        tuple[FacilityConfig, ...], Key("several facilities, instead of `facility`, each with its `nodes`")
+        tuple[FacilityConfig, ...], Key("several facilities in place of `facility`, each with its `nodes`")
     ] = ()
     meters: Annotated[
         tuple[SharedMeterConfig, ...],
-        Key("meters at the wall that cover several nodes, split by board joules"),
+        Key("wall meters that cover several nodes; their joules are divided by board joules"),
     ] = ()
     uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
     slo: Annotated[
-        tuple[SloConfig, ...], Key("what requests are to meet, told by `slo` in `/v1/efficiency`")
+        tuple[SloConfig, ...],
+        Key("latency objectives; `slo` in `/v1/efficiency` counts the requests that met them"),
     ] = ()
     compute: ComputeConfig = field(default_factory=ComputeConfig)
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
@@ -74,13 +77,16 @@ def load_aggregator_config(
 
 
 def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
-    """What must hold between keys."""
+    """Errors between keys."""
     agents = config.sources.agents
     if not agents and sound("sources.agents"):
         yield "sources.agents", "expected at least one agent's URL"
     for index, url in enumerate(agents):
         if url in agents[:index]:
-            yield f"sources.agents[{index}]", "expected each agent once, or its joules would count twice"
+            yield (
+                f"sources.agents[{index}]",
+                "expected each agent only once; otherwise its joules count twice",
+            )
     yield from _check_facilities(config, sound)
     yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), sound)
     yield from check_objectives(config.slo, sound)
@@ -88,20 +94,20 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
 
 
 def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
-    """Every node stands in a facility, and no two facilities go by one name."""
+    """Every node belongs to a facility, and no two facilities have one name."""
     if config.facilities and config.facility != FacilityConfig():
-        yield "facilities", "expected either these or `facility`"
+        yield "facilities", "expected either `facilities` or `facility`, not both"
     yield from check_facility(config.facility, "facility", sound)
     for index, facility in enumerate(config.facilities):
         yield from check_facility(facility, f"facilities[{index}]", sound)
     names = [facility.name for facility in config.facilities]
     for index, name in enumerate(names):
         if name in names[:index]:
-            yield f"facilities[{index}].name", f"expected a name of its own, {name!r} is taken"
+            yield f"facilities[{index}].name", f"expected an unused name; {name!r} is taken"
     if sound("sources.agents") and sound("facilities"):
         for index, url in enumerate(config.sources.agents):
             if not any(facility.holds(node_name(url)) for facility in config.all_facilities):
-                yield f"sources.agents[{index}]", "expected a facility whose `nodes` name it"
+                yield f"sources.agents[{index}]", "expected a facility whose `nodes` match this agent"
 
 
 def node_name(url: str) -> str:

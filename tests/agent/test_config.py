@@ -207,7 +207,7 @@ WRONG = [
     ),
     (
         "engines:\n  endpoints:\n  - workload: chat",
-        "3: engines.endpoints[0].url: expected a URL; it may be absent only where a group is given",
+        "3: engines.endpoints[0].url: expected a URL; only an endpoint with a `group` may have none",
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a, gpus: [x]}",
@@ -234,16 +234,16 @@ WRONG = [
     (
         "engines:\n  endpoints:\n  - {url: http://a, workload: w, gpus: 0}\n"
         "  - {url: http://b, workload: w, gpus: 1}",
-        "4: engines.endpoints[1].workload: expected a name of its own, engines.endpoints[0] is 'w' too",
+        "4: engines.endpoints[1].workload: expected an unused name; engines.endpoints[0] is 'w' too",
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a}\n  - {url: http://b, gpus: [1]}",
-        "4: engines.endpoints[1].gpus: expected GPUs of its own, or `shared: true` on both: "
+        "4: engines.endpoints[1].gpus: expected other GPUs, or `shared: true` on both: "
         "engines.endpoints[0] claims GPU 1 too",
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a, shared: true}\n  - url: http://b",
-        "4: engines.endpoints[1].gpus: expected GPUs of its own, or `shared: true` on both: "
+        "4: engines.endpoints[1].gpus: expected other GPUs, or `shared: true` on both: "
         "engines.endpoints[0] claims all GPUs too",
     ),
     (

@@ -200,15 +200,15 @@ WRONG = [
     ),
     (
         "facility: {name: here}\nfacilities: [{name: there}]",
-        "2: facilities: expected either these or `facility`",
+        "2: facilities: expected either `facilities` or `facility`, not both",
     ),
     (
         "facilities:\n- {name: a}\n- {name: a}",
-        "3: facilities[1].name: expected a name of its own, 'a' is taken",
+        "3: facilities[1].name: expected an unused name; 'a' is taken",
     ),
     (
         "sources: {agents: ['http://gpu-7:9836/metrics']}\nfacilities:\n- {name: a, nodes: ['gpu-1*']}",
-        "1: sources.agents[0]: expected a facility whose `nodes` name it",
+        "1: sources.agents[0]: expected a facility whose `nodes` match this agent",
     ),
     (
         "facility:\n  price:\n    per_kwh: 1",
@@ -234,7 +234,7 @@ WRONG = [
     ),
     (
         "sources:\n  agents:\n  - http://a\n  - http://a",
-        "4: sources.agents[1]: expected each agent once, or its joules would count twice",
+        "4: sources.agents[1]: expected each agent only once; otherwise its joules count twice",
     ),
     ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
     (

@@ -55,24 +55,29 @@ TOKEN_FILE = _secret(bearer)
 class PlaceConfig(Struct, frozen=True, kw_only=True):
     """Where a number is had that somebody else measured or knows."""
 
-    kind: Annotated[MeterKind, Key("`ipmi`, `redfish`, `prometheus`, `json` or `csv`", METER_KIND)]
-    url: Annotated[str | None, Key("the BMC, the Prometheus server, or the JSON document", URL)] = None
-    query: Annotated[str | None, Key("PromQL with one series as its result", TEXT)] = None
+    kind: Annotated[
+        MeterKind, Key("kind of meter: `ipmi`, `redfish`, `prometheus`, `json` or `csv`", METER_KIND)
+    ]
+    url: Annotated[
+        str | None, Key("address of the BMC, the Prometheus server, or the JSON document", URL)
+    ] = None
+    query: Annotated[str | None, Key("PromQL expression with one series as its result", TEXT)] = None
     path: Annotated[
         str | None,
-        Key("where it stands: `a.b[0].c` in JSON, a column of CSV, a Redfish chassis or member", TEXT),
+        Key("place of the value: `a.b[0].c` in JSON, a column of CSV, a Redfish chassis or member", TEXT),
     ] = None
-    file: Annotated[Path | None, Key("a CSV file that grows", PATH)] = None
-    time_column: Annotated[str, Key("the column with the time of each row of CSV", TEXT)] = "t_unix_s"
+    file: Annotated[Path | None, Key("CSV file to which rows are appended", PATH)] = None
+    time_column: Annotated[str, Key("CSV column with the time of each row", TEXT)] = "t_unix_s"
     interval: Annotated[
-        float | None, Key("how often it is asked; by default as often as suits its kind", INTERVAL)
+        float | None, Key("how often to read it; the default depends on the kind", INTERVAL)
     ] = None
     credentials_file: Annotated[
-        Path | None, Key("`username:` and `password:`, or one line `USER:PASSWORD`", CREDENTIALS_FILE)
+        Path | None,
+        Key("file with `username:` and `password:`, or one line `USER:PASSWORD`", CREDENTIALS_FILE),
     ] = None
-    bearer_token_file: Annotated[Path | None, Key("the service's bearer token", TOKEN_FILE)] = None
+    bearer_token_file: Annotated[Path | None, Key("file with the service's bearer token", TOKEN_FILE)] = None
     ca_file: Annotated[
-        Path | None, Key("the certificates that vouch for it, instead of the system's", READABLE_FILE)
+        Path | None, Key("file with the CA of its certificate; default: the system's", READABLE_FILE)
     ] = None
 
 
@@ -80,20 +85,26 @@ class MeterConfig(PlaceConfig, frozen=True, kw_only=True):
     """One meter, and what its number means. Units, factors and scopes are applied once, when it is read."""
 
     name: Annotated[
-        str | None, Key("its name in health and in comparisons; the kind by default", METER_NAME)
+        str | None, Key("name of the meter in metrics and messages; default: its kind", METER_NAME)
     ] = None
     source: Annotated[
-        ConfiguredSource | None, Key("the `source` label, such as `pdu`; the kind by default", METER_SOURCE)
+        ConfiguredSource | None,
+        Key("value of the `source` label, such as `pdu`; default: its kind", METER_SOURCE),
     ] = None
     scope: Annotated[
         ConfiguredScope,
-        Key("`node`: the whole node at the wall (AC); `sensor`: a part, shown and not added", METER_SCOPE),
+        Key("`node`: the whole node at the wall (AC); `sensor`: a part, shown but not added", METER_SCOPE),
     ] = "node"
     unit: Annotated[
         MeterUnit | None,
-        Key("`watts`, `kilowatts`, or of a counter `joules`, `watt_hours`, `kilowatt_hours`", METER_UNIT),
+        Key(
+            "unit: `watts`, `kilowatts`, or for a counter `joules`, `watt_hours`, `kilowatt_hours`",
+            METER_UNIT,
+        ),
     ] = None
-    factor: Annotated[float, Key("multiplies the number, before its unit", number(1e-9, 1e9))] = 1.0
+    factor: Annotated[
+        float, Key("factor by which to multiply the number before its unit applies", number(1e-9, 1e9))
+    ] = 1.0
 
     @property
     def label(self) -> str:
@@ -106,20 +117,22 @@ class ModelConfig(Struct, frozen=True):
 
     rest_watts: Annotated[
         float,
-        Key("power of fans, drives, board and network: all but GPUs, CPUs and memory", number(0.0, 1e5)),
+        Key("power of all but GPUs, CPUs and memory: fans, drives, mainboard, network", number(0.0, 1e5)),
     ]
     # Nodes of 8 GPUs in MLPerf Training v4.0, metered on both sides of their supplies: 0.967 to 0.973.
-    psu_efficiency: Annotated[float, Key("power out of the supplies / power into them", number(0.5, 1.0))] = (
-        0.97
-    )
+    psu_efficiency: Annotated[
+        float, Key("efficiency of the power supplies: power out / power in", number(0.5, 1.0))
+    ] = 0.97
 
 
 class MetersConfig(Struct, frozen=True):
     """The meters around the GPUs."""
 
-    discover: Annotated[bool, Key("find the meters of this machine: RAPL, hwmon, IPMI", BOOLEAN)] = True
+    discover: Annotated[
+        bool, Key("whether to find the meters of this machine: RAPL, hwmon, IPMI", BOOLEAN)
+    ] = True
     model: ModelConfig | None = None
-    list: Annotated[tuple[MeterConfig, ...], Key("further meters of this node", flag="meter")] = ()
+    list: Annotated[tuple[MeterConfig, ...], Key("more meters of this node", flag="meter")] = ()
 
 
 class _Use(Struct, frozen=True):
@@ -190,5 +203,5 @@ def check_meters(config: MetersConfig, sound: Sound, path: str = "meters") -> It
         where = f"{path}.list[{index}]"
         yield from check_meter(meter, where, sound)
         if meter.label in labels:
-            yield join(where, "name"), f"expected a name of its own, {meter.label!r} is taken"
+            yield join(where, "name"), f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)

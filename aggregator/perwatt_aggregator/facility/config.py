@@ -44,26 +44,29 @@ class PueConfig(Struct, frozen=True):
     """Power usage effectiveness: facility joules per joule at the nodes."""
 
     ratio: Annotated[
-        float | None, Key("facility joules / IT joules; of a live one, what stands in for it", number(1.0))
+        float | None, Key("PUE: facility joules / IT joules; the fallback of a live PUE", number(1.0))
     ] = None
     kind: Annotated[
         PueKind,
         Key(
-            "how it is known: `static` (assumed), `interim` (measured for less than a year), `category` "
+            "source of the PUE: `static` (assumed), `interim` (measured for less than a year), `category` "
             "(a year, as its category asks) or `live` (measured now)",
             one_of(*PUE_KINDS),
         ),
     ] = "static"
-    category: Annotated[int | None, Key("0 to 3 of ISO/IEC 30134-2", CATEGORY)] = None
+    category: Annotated[int | None, Key("PUE category of ISO/IEC 30134-2, 0 to 3", CATEGORY)] = None
     measured_until: Annotated[
-        float | None, Key("the last day of the measurement of an `interim` or `category` ratio", DATE)
+        float | None, Key("last day of measurement of an `interim` or `category` PUE", DATE)
     ] = None
     period: Annotated[
-        float, Key("what a live PUE is measured over", duration(MIN_PERIOD_SECONDS, 7 * DAY_SECONDS))
+        float, Key("period over which a live PUE is measured", duration(MIN_PERIOD_SECONDS, 7 * DAY_SECONDS))
     ] = DAY_SECONDS
     uncertainty: Annotated[
         float | None,
-        Key("relative standard uncertainty; by default 0.05, of a live one 0.02", number(0.0, 1.0)),
+        Key(
+            "relative standard uncertainty of the PUE; default: 0.05, and 0.02 for a live PUE",
+            number(0.0, 1.0),
+        ),
     ] = None
     facility_meter: MeterConfig | None = None
     it_meter: MeterConfig | None = None
@@ -72,18 +75,22 @@ class PueConfig(Struct, frozen=True):
 class NodeOverheadConfig(Struct, frozen=True):
     """An estimate of node joules from board joules, only where no node meter exists."""
 
-    ratio: Annotated[float, Key("node joules / board joules", number(1.0))]
+    ratio: Annotated[
+        float, Key("estimate of node joules / board joules, for nodes without a meter", number(1.0))
+    ]
 
 
 class RateConfig(PlaceConfig, frozen=True, kw_only=True):
     """A price or a carbon intensity that is asked for."""
 
-    factor: Annotated[float, Key("multiplies the number, before its unit", number(1e-9, 1e9))] = 1.0
+    factor: Annotated[
+        float, Key("factor by which to multiply the number before its unit applies", number(1e-9, 1e9))
+    ] = 1.0
     per: Annotated[
         Literal["kilowatt_hour", "megawatt_hour"],
-        Key("its unit is per `kilowatt_hour` or `megawatt_hour`", one_of("kilowatt_hour", "megawatt_hour")),
+        Key("unit: per `kilowatt_hour` or `megawatt_hour`", one_of("kilowatt_hour", "megawatt_hour")),
     ] = "kilowatt_hour"
-    max_age: Annotated[float, Key("an answer older than that is refused", duration(1.0, 7 * DAY_SECONDS))] = (
+    max_age: Annotated[float, Key("oldest answer that is still used", duration(1.0, 7 * DAY_SECONDS))] = (
         7200.0
     )
 
@@ -91,25 +98,25 @@ class RateConfig(PlaceConfig, frozen=True, kw_only=True):
 class TimeOfUseConfig(Struct, frozen=True):
     """A price at some hours of some days, by the clocks of the price's time zone."""
 
-    per_kwh: Annotated[float, Key("price of a kilowatt-hour then", number(0.0))]
+    per_kwh: Annotated[float, Key("price of a kilowatt-hour in these hours", number(0.0))]
     days: Annotated[
         frozenset[int],
-        Key("such as `mon-fri`; hours over midnight belong to the day they begin on", WEEKDAYS),
+        Key("days, such as `mon-fri`; hours past midnight belong to the day on which they begin", WEEKDAYS),
     ] = ALL_DAYS
-    hours: Annotated[HoursOfDay, Key("such as `08:00-20:00` or `22:00-06:00`", HOURS)] = WHOLE_DAY
+    hours: Annotated[HoursOfDay, Key("hours, such as `08:00-20:00` or `22:00-06:00`", HOURS)] = WHOLE_DAY
 
 
 class PriceConfig(Struct, frozen=True):
     """What a kilowatt-hour costs: the first of `times` that applies, else `per_kwh`; or what `query` says."""
 
-    currency: Annotated[str, Key("ISO 4217", CURRENCY)]
+    currency: Annotated[str, Key("currency code of ISO 4217, such as `EUR`", CURRENCY)]
     per_kwh: Annotated[
         float | None,
-        Key("price of a kilowatt-hour, at all times that none of `times` names", number(0.0)),
+        Key("price of a kilowatt-hour, outside of `times`", number(0.0)),
     ] = None
-    time_zone: Annotated[str, Key("whose clocks `times` go by", ZONE)] = "UTC"
+    time_zone: Annotated[str, Key("time zone of `times`, such as `Europe/Berlin`", ZONE)] = "UTC"
     times: Annotated[
-        tuple[TimeOfUseConfig, ...], Key("prices by time of use; the first that applies holds")
+        tuple[TimeOfUseConfig, ...], Key("prices by time of use; the first that applies is used")
     ] = ()
     query: RateConfig | None = None
 
@@ -117,11 +124,13 @@ class PriceConfig(Struct, frozen=True):
 class CarbonConfig(Struct, frozen=True):
     """What a kilowatt-hour emits: what `query` or `file` say, else `grams_co2e_per_kwh`."""
 
-    grams_co2e_per_kwh: Annotated[float | None, Key("emissions of a kilowatt-hour", number(0.0))] = None
-    kind: Annotated[CarbonKind, Key("`average` or `marginal`", one_of(*CARBON_KINDS))] = "average"
+    grams_co2e_per_kwh: Annotated[float | None, Key("emissions per kilowatt-hour", number(0.0))] = None
+    kind: Annotated[CarbonKind, Key("kind of intensity: `average` or `marginal`", one_of(*CARBON_KINDS))] = (
+        "average"
+    )
     file: Annotated[
         Path | None,
-        Key("CSV with the columns `time` and `grams_co2e_per_kwh`, a row an hour", READABLE_FILE),
+        Key("CSV file with the columns `time` and `grams_co2e_per_kwh`, one row per hour", READABLE_FILE),
     ] = None
     query: RateConfig | None = None
 
@@ -129,20 +138,24 @@ class CarbonConfig(Struct, frozen=True):
 class CapitalConfig(Struct, frozen=True):
     """What the hardware costs, written off over its life, in the currency of the price."""
 
-    per_gpu_hour: Annotated[float, Key("cost of a GPU for an hour, used or not", number(0.0))]
+    per_gpu_hour: Annotated[float, Key("cost of one GPU for one hour, used or not", number(0.0))]
 
 
 class FacilityConfig(Struct, frozen=True):
     """The building around the nodes; what is not known of it is None."""
 
-    name: Annotated[str, Key("the `facility` label", TEXT)] = "default"
+    name: Annotated[str, Key("name of the facility: the `facility` label", TEXT)] = "default"
     pue: PueConfig | None = None
     node_overhead: NodeOverheadConfig | None = None
     price: PriceConfig | None = None
     carbon: CarbonConfig | None = None
     nodes: Annotated[
         tuple[str, ...],
-        Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT, "facility-node"),
+        Key(
+            "nodes of the facility: patterns of `HOST:PORT` or `HOST`, such as `gpu-1*`",
+            TEXT,
+            "facility-node",
+        ),
     ] = ("*",)
     capital: CapitalConfig | None = None
     it: ItConfig | None = None

@@ -14,7 +14,8 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
     """One meter at the wall, and the nodes that hang on it: all that it measures is theirs."""
 
     covers: Annotated[
-        tuple[str, ...], Key("patterns of its nodes' names, `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT)
+        tuple[str, ...],
+        Key("nodes behind the meter: patterns of `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT),
     ]
 
     def is_over(self, node: str) -> bool:
@@ -35,7 +36,7 @@ def check_shared_meters(
         if meter.scope != "node":
             yield f"{where}.scope", "expected node, for what covers several nodes covers them whole"
         if meter.label in labels:
-            yield f"{where}.name", f"expected a name of its own, {meter.label!r} is taken"
+            yield f"{where}.name", f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)
         under = [node for node in nodes if meter.is_over(node)]
         if not under and sound("sources.agents") and sound(f"{where}.covers"):

@@ -16,12 +16,14 @@ _SECONDS = duration(0.0001, 3600.0)
 class SloConfig(Struct, frozen=True):
     """What requests are to meet, of one model or of all others. There is at least one objective."""
 
-    model: Annotated[str | None, Key("the model; absent: every model that has no entry of its own", TEXT)] = (
-        None
-    )
-    time_to_first_token: Annotated[float | None, Key("at most this, a request", _SECONDS)] = None
+    model: Annotated[
+        str | None, Key("name of the model; default: all models without an entry of their own", TEXT)
+    ] = None
+    time_to_first_token: Annotated[
+        float | None, Key("longest time to first token of a request", _SECONDS)
+    ] = None
     time_per_output_token: Annotated[
-        float | None, Key("at most this, as a mean over the request", _SECONDS)
+        float | None, Key("longest mean time per output token of a request", _SECONDS)
     ] = None
 
 

@@ -115,7 +115,7 @@ async def test_no_gpus_is_a_router(tmp_path: Path) -> None:
     [
         (
             "name: vllm, recognised_by: [a]",
-            "3: engines.kinds[0].name: expected a name of its own, 'vllm' is taken",
+            "3: engines.kinds[0].name: expected an unused name; 'vllm' is taken",
         ),
         (
             "name: Mine, recognised_by: [a]",
@@ -123,7 +123,7 @@ async def test_no_gpus_is_a_router(tmp_path: Path) -> None:
         ),
         (
             "name: mine",
-            "3: engines.kinds[0].recognised_by: expected at least one metric that only this engine shows",
+            "3: engines.kinds[0].recognised_by: expected at least one metric that only this engine has",
         ),
         (
             "name: mine, recognised_by: ['a b']",

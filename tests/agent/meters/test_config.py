@@ -154,7 +154,7 @@ def test_names_are_their_own(tmp_path: Path) -> None:
     """Two meters of one kind need names, for their health would be one."""
     two = "    - {kind: csv, file: a}\n    - {kind: csv, file: b}"
 
-    assert ["[1].name: expected a name of its own, 'csv' is taken"] == errors(tmp_path, two)
+    assert ["[1].name: expected an unused name; 'csv' is taken"] == errors(tmp_path, two)
 
 
 class TestSecrets:

@@ -212,7 +212,7 @@ class TestConfig:
             ),
             pytest.param(
                 [METER.format(name="a", covers="gpu-1"), METER.format(name="a", covers="gpu-2")],
-                "name of its own",
+                "an unused name",
                 id="name",
             ),
         ],

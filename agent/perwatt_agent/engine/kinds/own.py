@@ -56,20 +56,23 @@ class OwnKind(Struct, frozen=True):
     interpreter.
     """
 
-    name: Annotated[str, Key("the engine's name, for `engine` and for figures", ENGINE_NAME)]
-    recognised_by: Annotated[Picks, Key("metrics any of which tells its page", METRIC)] = ()
+    name: Annotated[str, Key("name of the engine, for `engine` and in figures", ENGINE_NAME)]
+    recognised_by: Annotated[
+        Picks, Key("metrics that only this engine has; one on the page is enough", METRIC)
+    ] = ()
     process: Annotated[
-        str | None, Key("how its command line begins, a regular expression: it is found by that", PROGRAM)
+        str | None,
+        Key("start of its command line, a regular expression, by which discovery finds it", PROGRAM),
     ] = None
-    port: Annotated[int | None, Key("its page's port where its launch names none by `--port`", PORT)] = None
-    path: Annotated[str, Key("its page's path, where it is found by itself", URL_PATH)] = "/metrics"
-    model_label: Annotated[str, Key("the label that names the model", LABEL)] = "model_name"
-    rank_labels: Annotated[Picks, Key("labels that tell replicas apart", LABEL)] = ()
+    port: Annotated[int | None, Key("port of its page, if its command line has no `--port`", PORT)] = None
+    path: Annotated[str, Key("path of its page, for discovery", URL_PATH)] = "/metrics"
+    model_label: Annotated[str, Key("label with the name of the model", LABEL)] = "model_name"
+    rank_labels: Annotated[Picks, Key("labels that distinguish replicas", LABEL)] = ()
     mirror_labels: Annotated[
-        Picks, Key("labels of ranks that do the same work: the lowest counts", LABEL)
+        Picks, Key("labels of ranks that do the same work; only the lowest rank counts", LABEL)
     ] = ()
     output_tokens: Annotated[Picks, Key("generated tokens", SERIES)] = ()
-    finished_output_tokens: Annotated[Picks, Key("generated tokens of ended requests", SERIES)] = ()
+    finished_output_tokens: Annotated[Picks, Key("generated tokens of finished requests", SERIES)] = ()
     prompt_tokens: Annotated[Picks, Key("all prompt tokens", SERIES)] = ()
     prompt_computed: Annotated[Picks, Key("prompt tokens that were computed", SERIES)] = ()
     prompt_cached: Annotated[Picks, Key("prompt tokens from the cache", SERIES)] = ()
@@ -79,23 +82,21 @@ class OwnKind(Struct, frozen=True):
     requests_failed: Annotated[Picks, Key("requests that failed", SERIES)] = ()
     aborted_tokens: Annotated[Picks, Key("output tokens of aborted requests", SERIES)] = ()
     failed_tokens: Annotated[Picks, Key("output tokens of failed requests", SERIES)] = ()
-    recomputed_tokens: Annotated[Picks, Key("tokens computed again", SERIES)] = ()
-    draft_tokens: Annotated[Picks, Key("tokens drafted for speculation", SERIES)] = ()
-    accepted_draft_tokens: Annotated[Picks, Key("drafted tokens that were accepted", SERIES)] = ()
+    recomputed_tokens: Annotated[Picks, Key("tokens that were computed again", SERIES)] = ()
+    draft_tokens: Annotated[Picks, Key("draft tokens of speculative decoding", SERIES)] = ()
+    accepted_draft_tokens: Annotated[Picks, Key("draft tokens that were accepted", SERIES)] = ()
     time_to_first_token: Annotated[
-        Picks, Key("histogram of seconds to a request's first token, named without `_bucket`", SERIES)
+        Picks, Key("histogram of seconds to the first token, without `_bucket`", SERIES)
     ] = ()
     time_per_output_token: Annotated[
-        Picks, Key("histogram of each request's mean seconds per output token", SERIES)
+        Picks, Key("histogram of mean seconds per output token of a request", SERIES)
     ] = ()
-    inter_token_latency: Annotated[
-        Picks, Key("histogram of the seconds between one token and the next", SERIES)
-    ] = ()
-    preemptions: Annotated[Picks, Key("preemptions of requests", SERIES)] = ()
-    running: Annotated[Picks, Key("requests that run", SERIES)] = ()
-    waiting: Annotated[Picks, Key("requests that wait", SERIES)] = ()
-    kv_cache_usage: Annotated[Picks, Key("use of the KV cache, 0 to 1", SERIES)] = ()
-    process_start: Annotated[Picks, Key("start of the process in Unix seconds", SERIES)] = ()
+    inter_token_latency: Annotated[Picks, Key("histogram of seconds between two tokens", SERIES)] = ()
+    preemptions: Annotated[Picks, Key("preempted requests", SERIES)] = ()
+    running: Annotated[Picks, Key("running requests", SERIES)] = ()
+    waiting: Annotated[Picks, Key("waiting requests", SERIES)] = ()
+    kv_cache_usage: Annotated[Picks, Key("usage of the KV cache, from 0 to 1", SERIES)] = ()
+    process_start: Annotated[Picks, Key("start time of the process, in Unix seconds", SERIES)] = ()
 
 
 _ROLES = (

@@ -20,16 +20,16 @@ _PRECISION = one_of(*PRECISIONS)
 class PeakConfig(Struct, frozen=True, kw_only=True):
     """The dense peaks of GPUs by name, in FLOP/s without sparsity; goes before what perwatt knows."""
 
-    gpu: Annotated[str, Key("the GPU's name as the driver has it; `*` stands for anything", TEXT)]
-    fp32: Annotated[float | None, Key("FLOP/s, such as `67e12`", _FLOPS)] = None
+    gpu: Annotated[str, Key("name of the GPU in the driver; `*` matches anything", TEXT)]
+    fp32: Annotated[float | None, Key("dense peak in FLOP/s, such as `67e12`", _FLOPS)] = None
     tf32: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
     fp16: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
     bf16: Annotated[float | None, Key("FLOP/s, such as `989.5e12`", _FLOPS)] = None
     fp8: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
-    int8: Annotated[float | None, Key("operations a second", _FLOPS)] = None
+    int8: Annotated[float | None, Key("operations per second", _FLOPS)] = None
     fp4: Annotated[float | None, Key("FLOP/s", _FLOPS)] = None
     nvlink_bytes_per_second: Annotated[
-        float | None, Key("all NVLinks of a GPU together, each way", _AMOUNT)
+        float | None, Key("sum of all NVLinks of a GPU, in each direction", _AMOUNT)
     ] = None
 
 
@@ -39,22 +39,23 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     `layers`, `hidden` and `context` are set. Without `parameters_active` the engine's own count is taken.
     """
 
-    model: Annotated[str, Key("the model as the engine names it; `*` stands for anything", TEXT)] = "*"
-    workload: Annotated[str, Key("the workload, where that tells more", TEXT)] = "*"
+    model: Annotated[str, Key("name of the model in the engine; `*` matches anything", TEXT)] = "*"
+    workload: Annotated[str, Key("name of the workload; `*` matches anything", TEXT)] = "*"
     parameters_active: Annotated[
         float | None,
-        Key("parameters that a token passes; of experts only the active ones, such as `70e9`", _AMOUNT),
+        Key("parameters used per token, such as `70e9`; of experts only the active ones", _AMOUNT),
     ] = None
-    layers: Annotated[float | None, Key("layers with attention", _AMOUNT)] = None
-    hidden: Annotated[float | None, Key("heads times the size of a head", _AMOUNT)] = None
+    layers: Annotated[float | None, Key("number of layers with attention", _AMOUNT)] = None
+    hidden: Annotated[float | None, Key("number of heads times the size of a head", _AMOUNT)] = None
     context: Annotated[
-        float | None, Key("tokens that a token attends to on average; in training the sequence", _AMOUNT)
+        float | None,
+        Key("mean number of tokens that a token attends to; in training the sequence length", _AMOUNT),
     ] = None
     precision: Annotated[
-        Precision | None, Key("of the matrix products; absent: `compute.precision`", _PRECISION)
+        Precision | None, Key("precision of the matrix products; default: `compute.precision`", _PRECISION)
     ] = None
     training: Annotated[
-        bool, Key("trained, not served: its `tokens` are told as work (docs/work.md)", BOOLEAN)
+        bool, Key("whether it is trained, and its `tokens` are reported as work (docs/work.md)", BOOLEAN)
     ] = False
 
 
@@ -62,13 +63,13 @@ class ComputeConfig(Struct, frozen=True):
     """What the chain from peak to useful compute is told."""
 
     precision: Annotated[
-        Precision, Key("the precision whose peak counts, where a model does not say", _PRECISION)
+        Precision, Key("precision of the peak, for models without one of their own", _PRECISION)
     ] = "bf16"
     peaks: Annotated[
-        tuple[PeakConfig, ...], Key("peaks of GPUs that perwatt does not know, or knows wrongly")
+        tuple[PeakConfig, ...], Key("peaks of GPUs, to add to or replace those that perwatt knows")
     ] = ()
     models: Annotated[
-        tuple[ModelConfig, ...], Key("sizes of models; none is ever read out of a model's name")
+        tuple[ModelConfig, ...], Key("sizes of models; perwatt never infers them from a model's name")
     ] = ()
 
 
