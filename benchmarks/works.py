@@ -71,7 +71,7 @@ def packed() -> Iterator[Work]:
 @contextmanager
 def parse() -> Iterator[Work]:
     """An engine's page of 100 kB."""
-    from perwatt_agent.engine.kinds.all import ENGINES
+    from perwatt_agent.engine.catalog import ENGINES
     from perwatt_agent.net.prometheus_text import PageParser
 
     page = engine_page_100k()

@@ -22,8 +22,8 @@ from perwatt_agent.configfile.kinds import (
 )
 from perwatt_agent.configfile.loading import Flags, Sound, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.engine.kinds.all import engine_names
-from perwatt_agent.engine.kinds.own import ENGINE_NAME, OwnKind
+from perwatt_agent.engine.catalog import engine_names
+from perwatt_agent.engine.custom_kind import ENGINE_NAME, OwnKind
 from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role

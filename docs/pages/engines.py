@@ -1,9 +1,9 @@
 """The reference of the engines that are understood, made from the table that reads them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind, Pick, Role
 
 PROSE = """\
 # Engines
@@ -74,15 +74,15 @@ _FACTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def document() -> str:
-    """The page docs/engines.md: the rules, all engines at a glance, then each with its series and traps."""
-    return "\n\n".join([PROSE.rstrip(), "\n".join(_overview()), *map(_chapter, ENGINES)]) + "\n"
+def document(kinds: Sequence[EngineKind] = ENGINES) -> str:
+    """Return docs/engines.md: the rules, a table of all engines, then each with its series and caveats."""
+    return "\n\n".join([PROSE.rstrip(), "\n".join(_overview(kinds)), *map(_chapter, kinds)]) + "\n"
 
 
-def _overview() -> Iterator[str]:
+def _overview(kinds: Sequence[EngineKind]) -> Iterator[str]:
     yield "| engine | `engine` | page | counts move | useful unit | known from |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for kind in ENGINES:
+    for kind in kinds:
         page = " or ".join(f"`:{kind.port}{path}`" for path in kind.paths)
         cells = (kind.title, f"`{kind.also or kind.name}`", page, _MOVES[kind.counts_at], _unit(kind))
         yield f"| {' | '.join((*cells, kind.known_from))} |"

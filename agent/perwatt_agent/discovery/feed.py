@@ -17,10 +17,9 @@ from perwatt_agent.discovery.page import FoundReader, Page, ask
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import Found, Search, Stranger
-from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.workload import FoundWorkload
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
@@ -54,8 +53,7 @@ class DiscoveryFeed:
     page every *interval_seconds*.
 
     An engine that does not listen yet on its port is loading: it holds its GPUs already. One whose
-    process ended is a workload no more. *kinds* are the pages that are understood, *signatures* the
-    processes that may have one.
+    process ended is a workload no more. *kinds* are the engines that are understood.
     """
 
     def __init__(
@@ -68,11 +66,10 @@ class DiscoveryFeed:
         interval_seconds: float,
         *,
         kinds: Sequence[EngineKind] = ENGINES,
-        signatures: Sequence[Signature] = SIGNATURES,
     ) -> None:
         self._table = table
         self._kinds = kinds
-        self._scanner = Scanner(table, signatures)
+        self._scanner = Scanner(table, kinds)
         self._identifier = identifier
         self._names = names
         self._configured = configured
@@ -193,7 +190,7 @@ class DiscoveryFeed:
 
     def _engine(self, found: Found) -> FoundEngine:
         started_unix_seconds = self._table.started_unix_seconds(found.process)
-        reader = FoundReader(found.signature.engine, started_unix_seconds, self._table.is_alive)
+        reader = FoundReader(found.kind.name, started_unix_seconds, self._table.is_alive)
         return FoundEngine(found, reader, self._clock.monotonic())
 
     async def _attend(self, engine: FoundEngine) -> None:
@@ -237,7 +234,7 @@ class DiscoveryFeed:
         gpus = [gpu for gpu in self._known if gpu.uuid in engine.found.gpus]
         identity = self._identifier.identify(engine.found.process.pid, gpus)
         # By how it was launched: its page may call it otherwise, but not before it has loaded.
-        name = workload_name(identity, engine.found.signature.engine, engine.port)
+        name = workload_name(identity, engine.found.kind.name, engine.port)
         info = WorkloadInfo(self._names.claim(engine, name, engine.port), role=engine.found.role)
         info = described(info, identity)
         engine.workload = FoundWorkload(info, engine.port, engine.reader, self._clock, self._interval_seconds)

@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from perwatt_agent.discovery.processes import Process
 from perwatt_agent.discovery.search import Found
+from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 
@@ -34,10 +34,9 @@ async def ask(found: Found, is_alive: IsAlive, kinds: Sequence[EngineKind] = ENG
 
     Only GET, only on loopback, bounded in time and size, and of owners that are still alive.
     """
-    paths = next(kind.paths for kind in kinds if kind.name == found.signature.engine)
     refusal = ""
     for candidate in found.candidates:
-        for path in paths:
+        for path in found.kind.paths:
             if not is_alive(candidate.owner):
                 break
             url = f"{candidate.listener.loopback_url}{path}"

@@ -13,10 +13,10 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.podlist import Pod, PodListFailure
+from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.gpu_claims import Titles
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample

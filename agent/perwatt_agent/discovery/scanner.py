@@ -6,7 +6,8 @@ from msgspec import Struct
 
 from perwatt_agent.discovery.processes import Process, ProcessTable
 from perwatt_agent.discovery.search import GpuProcesses, Search, search
-from perwatt_agent.discovery.signatures import SIGNATURES, Signature
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind
 
 
 class Scan(Struct, frozen=True):
@@ -19,16 +20,16 @@ class Scan(Struct, frozen=True):
 class Scanner:
     """Search a process table again and again. It only reads files of /proc, and may block while it does."""
 
-    def __init__(self, table: ProcessTable, signatures: Sequence[Signature] = SIGNATURES) -> None:
+    def __init__(self, table: ProcessTable, kinds: Sequence[EngineKind] = ENGINES) -> None:
         self._table = table
-        self._signatures = signatures
+        self._kinds = kinds
         self._gpu_processes: GpuProcesses = {}
         self._search = Search()
 
     def scan(self, gpu_processes: GpuProcesses, watched: Iterable[Process], *, anew: bool) -> Scan:
         """Look once. *anew* asks for a search even where no process has changed: sockets open later."""
         if anew or gpu_processes != self._gpu_processes or not self._is_unchanged():
-            self._search = search(self._table, gpu_processes, self._signatures)
+            self._search = search(self._table, gpu_processes, self._kinds)
             self._gpu_processes = gpu_processes
         return Scan(self._search, frozenset(one for one in watched if not self._table.is_alive(one)))
 

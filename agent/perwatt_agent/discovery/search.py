@@ -10,9 +10,12 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
+from perwatt_agent.discovery.launches import gpus_requested, kind_of, launch_port, leads_to, role_of
 from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
-from perwatt_agent.discovery.signatures import SIGNATURES, Signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind
+from perwatt_agent.engine.launch import Launch
 from perwatt_agent.facts.workload import Role
 
 _MOST_SOCKETS = 4
@@ -38,13 +41,14 @@ class Found(Struct, frozen=True):
     why there is none, and `is_starting` whether there may soon be one.
     """
 
-    signature: Signature
+    kind: EngineKind
     process: Process
     members: tuple[Process, ...]
     program: str
     gpus: tuple[str, ...]
     gpus_asked_for: int | None
     port: int | None
+    default_port: int | None = None
     role: Role = "mixed"
     candidates: tuple[Candidate, ...] = ()
     absence: str = ""
@@ -53,7 +57,7 @@ class Found(Struct, frozen=True):
     @property
     def expected_port(self) -> int:
         """Where its page will be, unless something else moved it; 0 where it has none."""
-        return self.port or self.signature.default_port or 0
+        return self.port or self.default_port or 0
 
 
 class Stranger(Struct, frozen=True):
@@ -74,12 +78,11 @@ class Search(Struct, frozen=True):
 
 class _Root(NamedTuple):
     process: Process
-    signature: Signature
+    kind: EngineKind
+    launch: Launch
 
 
-def search(
-    table: ProcessTable, gpu_processes: GpuProcesses, signatures: Sequence[Signature] = SIGNATURES
-) -> Search:
+def search(table: ProcessTable, gpu_processes: GpuProcesses, kinds: Sequence[EngineKind] = ENGINES) -> Search:
     """Look for the engines behind *gpu_processes*; GPUs of an engine come in their order there."""
     processes = table.all()
     children = children_of(processes.values())
@@ -90,7 +93,7 @@ def search(
         for process in (processes[pid] for pid in pids if pid in processes):
             line = tuple(ancestors(process, processes))
             relatives.update(line)
-            root = _root_of(table, line, signatures)
+            root = _root_of(table, line, kinds)
             holders = strangers.setdefault(process, []) if root is None else roots.setdefault(root, [])
             if gpu not in holders:
                 holders.append(gpu)
@@ -107,16 +110,16 @@ def search(
     )
 
 
-def _root_of(table: ProcessTable, line: Iterable[Process], signatures: Sequence[Signature]) -> _Root | None:
+def _root_of(table: ProcessTable, line: Iterable[Process], kinds: Sequence[EngineKind]) -> _Root | None:
     """The process of a line of ancestors that was launched as an engine: the highest, as a rule."""
     root = None
     programs: list[str] = []
     for process in line:
         programs.append(table.program(process))
-        signature = signature_of(programs[-1], signatures)
-        if signature is not None and signature.leads_to(programs):
-            root = _Root(process, signature)
-            if signature.each_alone:
+        kind = kind_of(programs[-1], kinds)
+        if kind is not None and kind.launch is not None and leads_to(kind.launch, programs):
+            root = _Root(process, kind, kind.launch)
+            if kind.launch.each_alone:
                 break
     return root
 
@@ -130,41 +133,44 @@ class _Sockets:
 
     def found(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> Found:
         command = self._table.command(root.process)
-        signature = root.signature
-        servers = [process for process in members if self._is_server(signature, process)]
-        ports = (self._launch_port(signature, process) for process in (root.process, *servers))
+        launch = root.launch
+        servers = [process for process in members if self._is_server(launch, process)]
+        ports = (self._launch_port(launch, process) for process in (root.process, *servers))
         found = Found(
-            signature=signature,
+            kind=root.kind,
             process=root.process,
             members=members,
             program=_shown(self._table, root.process),
             gpus=gpus,
-            gpus_asked_for=signature.gpus_asked_for(command),
+            gpus_asked_for=gpus_requested(launch, command),
             port=next((port for port in ports if port is not None), None),
+            default_port=launch.default_port,
             role=role_of(command),
         )
         if self._are_hidden(servers):
             return replace(found, absence=NOT_OURS)
         if not found.expected_port:
-            how = " or ".join(filter(None, (*signature.port_options, signature.port_variable)))
+            how = " or ".join(filter(None, (*launch.port_options, launch.port_variable)))
             return replace(found, absence=f"its launch names no port for its page, by {how}")
-        return self._with_candidates(found, servers, members)
+        return self._with_candidates(found, launch, servers, members)
 
     def _are_hidden(self, servers: Sequence[Process]) -> bool:
         return any(socket_inodes(self._table.root, process.pid) is None for process in servers)
 
-    def _launch_port(self, signature: Signature, process: Process) -> int | None:
-        name = signature.port_variable
+    def _launch_port(self, launch: Launch, process: Process) -> int | None:
+        name = launch.port_variable
         variable = self._table.variable(process, name) if name else ""
-        return signature.launch_port(self._table.command(process), variable)
+        return launch_port(launch, self._table.command(process), variable)
 
-    def _is_server(self, signature: Signature, process: Process) -> bool:
-        return signature.serves.match(self._table.program(process)) is not None
+    def _is_server(self, launch: Launch, process: Process) -> bool:
+        return launch.serves.match(self._table.program(process)) is not None
 
-    def _with_candidates(self, found: Found, servers: list[Process], members: tuple[Process, ...]) -> Found:
+    def _with_candidates(
+        self, found: Found, launch: Launch, servers: list[Process], members: tuple[Process, ...]
+    ) -> Found:
         port = found.expected_port
         held = self._held_by(servers)
-        others = self._held_by(self._servers_at_port(found.signature, members))
+        others = self._held_by(self._servers_at_port(launch, members))
         # Besides its page a server has sockets for its own workers: nobody else's words belong there.
         at_port = [candidate for candidate in held + others if candidate.listener.port == port]
         chosen = at_port if at_port or found.port is not None else held
@@ -187,8 +193,8 @@ class _Sockets:
         ordered = sorted(held.items(), key=lambda item: (item[0].port, item[0].address))
         return [Candidate(listener, owner) for listener, owner in ordered]
 
-    def _servers_at_port(self, signature: Signature, members: tuple[Process, ...]) -> list[Process]:
-        pattern = signature.serves_at_port
+    def _servers_at_port(self, launch: Launch, members: tuple[Process, ...]) -> list[Process]:
+        pattern = launch.serves_at_port
         if pattern is None:
             return []
         return [process for process in members if pattern.match(self._table.program(process))]

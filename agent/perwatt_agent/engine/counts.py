@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.histograms import BadHistogram
-from perwatt_agent.engine.kinds.row import EngineKind, Role
+from perwatt_agent.engine.kind import EngineKind, Role
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.engine.ranks import RankMemory
 from perwatt_agent.engine.waste import wasted_tokens

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from perwatt_agent.engine.catalog import is_frontend
 from perwatt_agent.engine.counts import passed_on
-from perwatt_agent.engine.kinds.all import is_frontend
 from perwatt_agent.facts.readings import EngineSample
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from perwatt_agent.engine.endpoints import EngineFailure
 from perwatt_agent.engine.histograms import histogram_of
-from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role, histogram_series
+from perwatt_agent.engine.kind import EngineKind, Pick, Role, histogram_series
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 

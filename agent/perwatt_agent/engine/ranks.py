@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.page import is_count, rank_of
 from perwatt_agent.net.prometheus_text import Series
 

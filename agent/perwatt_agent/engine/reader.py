@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.counts import EngineCounter
 from perwatt_agent.engine.endpoints import EngineFailure
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import Role

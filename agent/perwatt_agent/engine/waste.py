@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.facts.engine_counts import WasteCause
 

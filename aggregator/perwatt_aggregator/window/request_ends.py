@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from perwatt_agent.engine.kinds.all import counts_at
+from perwatt_agent.engine.catalog import counts_at
 from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, REQUESTS, Counter
 

@@ -8,7 +8,7 @@ from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import Gpus, check_claims, check_gpus
 from perwatt.doctor.host import check_address, check_host, check_python, check_state_dir
 from perwatt.doctor.meters import check_meters
-from perwatt.run.discovery import configured, engine_kinds, signatures
+from perwatt.run.discovery import configured, engine_kinds
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.meters.meter import Meter
@@ -43,7 +43,6 @@ def _check_discovered(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
             gpus.known,
             gpus.processes,
             configured(config),
-            signatures=signatures(config),
             kinds=engine_kinds(config),
         )
     yield from found

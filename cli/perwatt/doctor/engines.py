@@ -9,10 +9,9 @@ from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.page import Page, ask
 from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.search import NOT_OURS, Found, GpuProcesses, Stranger, search
-from perwatt_agent.discovery.signatures import SIGNATURES, Signature
 from perwatt_agent.discovery.sockets import socket_inodes
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.gpu import GpuInfo
 
 SEE_ALL = (
@@ -41,13 +40,12 @@ def check_engines(
     configured: Configured,
     proc: Path = PROC,
     *,
-    signatures: Sequence[Signature] = SIGNATURES,
     kinds: Sequence[EngineKind] = ENGINES,
 ) -> Iterator[Finding]:
     """Each engine that computes on the GPUs, and why it is read or not; then every other program there."""
     table = ProcessTable(proc)
     try:
-        found = search(table, gpu_processes, signatures)
+        found = search(table, gpu_processes, kinds)
     except OSError as error:
         yield Finding("missing", "engines", f"cannot read the process table: {error}")
         return

@@ -20,7 +20,7 @@ from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
 from perwatt_agent.engine.feed import EngineFeed
 from perwatt_agent.engine.followers import Claims, Follower
 from perwatt_agent.engine.gpu_claims import Titles
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.facts.readings import Readings
 from perwatt_agent.facts.snapshot import Snapshot

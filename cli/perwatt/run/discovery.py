@@ -12,11 +12,10 @@ from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.podlist import PodList
 from perwatt_agent.discovery.pods import PodFeed
 from perwatt_agent.discovery.processes import ProcessTable
-from perwatt_agent.discovery.signatures import SIGNATURES, Signature, own_signature
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.custom_kind import own_kind
 from perwatt_agent.engine.gpu_claims import Claim
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.own import own_kind
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.identity.identifier import Identifier, Pods
 from perwatt_agent.identity.names import Names
 
@@ -31,7 +30,6 @@ def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, c
         clock,
         config.engines.interval,
         kinds=engine_kinds(config),
-        signatures=signatures(config),
     )
 
 
@@ -55,12 +53,6 @@ def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -
 def engine_kinds(config: AgentConfig) -> Sequence[EngineKind]:
     """The engines whose pages perwatt can read. Those of the configuration are recognised first."""
     return (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
-
-
-def signatures(config: AgentConfig) -> Sequence[Signature]:
-    """The launches by which engines are found, in the same order."""
-    own = (own_signature(kind) for kind in config.engines.kinds)
-    return (*(signature for signature in own if signature is not None), *SIGNATURES)
 
 
 def configured(config: AgentConfig) -> Configured:

@@ -8,7 +8,7 @@ from support.engines import engine_trees
 from support.processes.process_trees import Actor, running
 from support.processes.watched import OUTPUT_TOKENS, Somebody, has_tokens, watching
 
-from perwatt_agent.engine.kinds.own import OwnKind
+from perwatt_agent.engine.custom_kind import OwnKind
 from perwatt_agent.identity.identity import Identity
 
 OWN = (

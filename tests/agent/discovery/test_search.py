@@ -11,13 +11,13 @@ from support.engines import engine_trees
 from support.processes.process_trees import Actor, Tree, running, write_process
 
 from perwatt_agent.discovery.commandline import program
+from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of
 from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import Found, Search, search
-from perwatt_agent.discovery.signatures import SIGNATURES, own_signature, role_of, signature_of
 from perwatt_agent.discovery.sockets import Listener, listeners
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.own import OwnKind
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.custom_kind import OwnKind, own_kind
 
 
 def look(tree: Tree, on_gpus: Mapping[str, str]) -> Search:
@@ -67,7 +67,7 @@ def test_engines(
     with running(tmp_path, actor) as tree:
         (found,) = look(tree, on_gpus).engines
 
-        assert (engine, tuple(on_gpus)) == (found.signature.engine, found.gpus)
+        assert (engine, tuple(on_gpus)) == (found.kind.name, found.gpus)
         assert [("api", owner)] == candidates(tree, found)
         assert tree.pid("root") == found.process.pid
         assert set(tree.pids.values()) == {process.pid for process in found.members}
@@ -92,7 +92,7 @@ def test_two_engines_on_one_gpu(tmp_path: Path) -> None:
         pids = (one.pid("worker"), other.pid("shard"))
         engines = search(ProcessTable(), {"GPU-0": pids}).engines
 
-        ports = {found.signature.engine: found.candidates[0].listener.port for found in engines}
+        ports = {found.kind.name: found.candidates[0].listener.port for found in engines}
         assert {"vllm": one.port("api"), "tgi": other.port("api")} == ports
 
 
@@ -117,15 +117,13 @@ def test_page_switched_off(tmp_path: Path, environment: dict[str, str]) -> None:
 
 def test_own_engine(tmp_path: Path) -> None:
     """An engine that its operator described is found as those are that are known; without that it is not."""
-    kind = OwnKind("my-engine", process=r"my-server serve\b")
-    own = own_signature(kind)
-    assert own is not None
+    own = own_kind(OwnKind("my-engine", process=r"my-server serve\b"))
     with running(tmp_path, engine_trees.own()) as tree:
         on_gpus = {"GPU-0": (tree.pid("worker"),)}
         assert () == search(ProcessTable(), on_gpus).engines
 
-        (found,) = search(ProcessTable(), on_gpus, (own, *SIGNATURES)).engines
-        assert ("my-engine", [("api", "root")]) == (found.signature.engine, candidates(tree, found))
+        (found,) = search(ProcessTable(), on_gpus, (own, *ENGINES)).engines
+        assert ("my-engine", [("api", "root")]) == (found.kind.name, candidates(tree, found))
 
 
 def test_strangers(tmp_path: Path) -> None:
@@ -229,10 +227,6 @@ class TestSockets:
 
 
 class TestSignatures:
-    def test_every_engine_can_be_read(self) -> None:
-        """What is recognised by its process is understood by its page."""
-        assert {signature.engine for signature in SIGNATURES} <= {kind.name for kind in ENGINES}
-
     @pytest.mark.parametrize(
         ("command", "runs"),
         [
@@ -264,7 +258,7 @@ class TestSignatures:
     )
     def test_no_engine(self, command: str) -> None:
         """Whatever merely speaks of an engine is none."""
-        assert None is signature_of(program(command.split()))
+        assert None is kind_of(program(command.split()))
 
     @pytest.mark.parametrize(
         ("command", "gpus"),
@@ -281,10 +275,11 @@ class TestSignatures:
     )
     def test_gpus_asked_for(self, command: str, gpus: int | None) -> None:
         """The degrees of parallelism multiply, unless one is inside the other."""
-        signature = signature_of(program(command.split()))
+        kind = kind_of(program(command.split()))
 
-        assert signature is not None
-        assert gpus == signature.gpus_asked_for(command.split())
+        assert kind is not None
+        assert kind.launch is not None
+        assert gpus == gpus_requested(kind.launch, command.split())
 
     @pytest.mark.parametrize(
         ("command", "role"),

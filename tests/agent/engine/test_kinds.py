@@ -3,8 +3,8 @@
 import pytest
 from support.engines.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
 
-from perwatt_agent.engine.kinds.all import ENGINES, counts_at, engine_names, is_frontend
-from perwatt_agent.engine.kinds.row import EngineKind, Pick
+from perwatt_agent.engine.catalog import ENGINES, counts_at, engine_names, is_frontend
+from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.reader import EngineReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.counts import EngineCounter
-from perwatt_agent.engine.kinds.all import ENGINES
-from perwatt_agent.engine.kinds.row import EngineKind
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.page import EnginePage
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import Role

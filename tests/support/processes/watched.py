@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from perwatt.run.discovery import engine_kinds, signatures
+from perwatt.run.discovery import engine_kinds
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.discovery.configured import Configured
 from perwatt_agent.discovery.feed import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
-from perwatt_agent.engine.kinds.own import OwnKind
+from perwatt_agent.engine.custom_kind import OwnKind
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
@@ -108,7 +108,6 @@ async def watching(
         SystemClock(),
         interval_seconds=0.05,
         kinds=engine_kinds(kinds),
-        signatures=signatures(kinds),
     )
     try:
         yield Watched(feed)

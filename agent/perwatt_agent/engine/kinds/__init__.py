@@ -1,1 +1,1 @@
-"""Engines: one row each, which says what series plays what role on its page."""
+"""Engines: a file each, whose ROWS say how an engine is recognised and read."""

@@ -1,9 +1,12 @@
 """SGLang, with and without counters that move while a request runs."""
 
+import re
+
 from msgspec.structs import replace
 
-from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role, where
-from perwatt_agent.engine.kinds.vllm import WORK_HANDLERS
+from perwatt_agent.engine.kind import EngineKind, Pick, Role, where
+from perwatt_agent.engine.launch import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
+from perwatt_agent.engine.work_paths import WORK_PATHS
 
 _LIVE = "sglang:realtime_tokens_total"
 _ABORTED = "sglang:num_aborted_requests_total"
@@ -15,7 +18,7 @@ def _live(mode: str) -> Pick:
 
 def _http(first_status: int) -> Role:
     codes = frozenset(str(status) for status in range(first_status, first_status + 100))
-    filters = where(status_code=codes, method="POST", endpoint=WORK_HANDLERS)
+    filters = where(status_code=codes, method="POST", endpoint=WORK_PATHS)
     return (Pick("sglang:http_responses_total", filters),)
 
 
@@ -39,6 +42,14 @@ SGLANG = EngineKind(
         "With `--enable-metrics-for-all-schedulers` each tensor- and pipeline-parallel rank shows the same "
         "work: of each replica the lowest counts.",
         "It never shows a process start.",
+    ),
+    launch=Launch(
+        serves=re.compile(r"sglang\.launch_server\b|sglang serve\b"),
+        # Its server in Rust runs inside the process that computes.
+        serves_at_port=re.compile(r"sglang::scheduler"),
+        default_port=30000,
+        degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
+        flat_with="--enable-dp-attention",
     ),
     rank_labels=("dp_rank",),
     mirror_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
@@ -77,6 +88,7 @@ SGLANG_BEFORE_0_5_8 = replace(
     name="sglang-before-0.5.8",
     also="sglang",
     title="SGLang before 0.5.8",
+    launch=None,
     known_from="source (0.4.6, 0.5.3)",
     counts_at="request_end",
     caveats=(
@@ -94,4 +106,9 @@ SGLANG_BEFORE_0_5_8 = replace(
     recomputed_tokens=(),
     flops_per_gpu=(),
     preemptions=(),
+)
+
+ROWS = (
+    SGLANG,
+    SGLANG_BEFORE_0_5_8,
 )

@@ -1,8 +1,10 @@
-"""vLLM, and those that show its families under names of their own."""
+"""vLLM."""
 
-from msgspec.structs import replace
+import re
 
-from perwatt_agent.engine.kinds.row import EngineKind, Pick, Role, renamed, where
+from perwatt_agent.engine.kind import EngineKind, Pick, Role, where
+from perwatt_agent.engine.launch import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
+from perwatt_agent.engine.work_paths import WORK_PATHS
 
 
 def _finished(*reasons: str) -> Role:
@@ -13,24 +15,8 @@ def _prompt(source: str) -> Pick:
     return Pick("vllm:prompt_tokens_by_source_total", where(source=source))
 
 
-# Where an engine's HTTP server is asked for work, as opposed to health and lists of models.
-WORK_HANDLERS = frozenset(
-    {
-        "/v1/completions",
-        "/v1/chat/completions",
-        "/v1/responses",
-        "/v1/messages",
-        "/v1/embeddings",
-        "/generate",
-        "/pooling",
-        "/score",
-        "/rerank",
-    }
-)
-
-
 def _http(status: str) -> Role:
-    return (Pick("http_requests_total", where(status=status, method="POST", handler=WORK_HANDLERS)),)
+    return (Pick("http_requests_total", where(status=status, method="POST", handler=WORK_PATHS)),)
 
 
 VLLM = EngineKind(
@@ -49,6 +35,11 @@ VLLM = EngineKind(
         "FLOPs are counted with `--enable-mfu-metrics` alone; their counter is 0 without it, and not shown.",
         "`vllm:iteration_tokens_total` is a histogram; nothing of it is read.",
         "Counts outlive a restart where `PROMETHEUS_MULTIPROC_DIR` is set by the user and not wiped.",
+    ),
+    launch=Launch(
+        serves=re.compile(r"vllm serve\b|vllm\.entrypoints\.\S*api_server\b|\S+::APIServer"),
+        default_port=8000,
+        degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
     ),
     recognised_by=frozenset({"vllm:generation_tokens_total", "vllm:prompt_tokens_total"}),
     output_tokens=(Pick("vllm:generation_tokens_total"),),
@@ -87,50 +78,4 @@ VLLM = EngineKind(
     kv_cache_usage=(Pick("vllm:kv_cache_usage_perc"), Pick("vllm:gpu_cache_usage_perc")),
 )
 
-KSERVE = replace(
-    VLLM,
-    name="kserve",
-    title="KServe, with its prefix `kserve_vllm:`",
-    known_from="documentation",
-    port=8080,
-    caveats=("Its runtime without the prefix is read as vLLM.",),
-    **renamed(VLLM, "vllm:", "kserve_vllm:"),
-)
-
-# The page is that of Ray's node agent: its HTTP server and its start are not the engine's.
-RAY = replace(
-    VLLM,
-    name="ray",
-    title="Ray Serve LLM (vLLM)",
-    known_from="source, documentation",
-    port=8080,
-    rank_labels=("engine", "WorkerId", "ReplicaId"),
-    caveats=(
-        "A counter is absent until it is not 0.",
-        "Some versions show `X` beside `X_total`: only `X_total` is read.",
-        "Needs `log_engine_metrics`; the port is that of Ray's metrics agent, which differs by installation.",
-    ),
-    **renamed(VLLM, "vllm:", "ray_vllm_")
-    | {"http_rejected": (), "http_failed": (), "requests_failed": (), "process_start": ()},
-)
-
-NIM = EngineKind(
-    name="nim",
-    title="NVIDIA NIM for LLMs 1.x, bare names",
-    known_from="documentation",
-    counts_at="live",
-    port=8000,
-    paths=("/v1/metrics", "/metrics"),
-    caveats=(
-        "One that shows `vllm:` families is read as vLLM.",
-        "Prompt tokens are not told apart by cache, failures not by kind: both are absent.",
-    ),
-    recognised_by=frozenset({"generation_tokens_total"}),
-    output_tokens=(Pick("generation_tokens_total"),),
-    requests_ok=(Pick("request_success_total"),),
-    running=(Pick("num_requests_running"),),
-    waiting=(Pick("num_requests_waiting"),),
-    kv_cache_usage=(Pick("gpu_cache_usage_perc"),),
-    time_to_first_token=(Pick("time_to_first_token_seconds"),),
-    inter_token_latency=(Pick("time_per_output_token_seconds"),),
-)
+ROWS = (VLLM,)

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from perwatt_agent.configfile.kinds import Kind, matching
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.engine.kinds.row import EngineKind, Labels, Pick, Role
+from perwatt_agent.engine.kind import EngineKind, Labels, Pick, Role
+from perwatt_agent.engine.launch import Launch
 
 _LABEL = r'[a-zA-Z_]\w*="[^"\\]*"'
 _SERIES = re.compile(rf"([a-zA-Z_:][\w:]*)(?:\{{({_LABEL}(?:,\s*{_LABEL})*)\}})?")
@@ -138,8 +139,15 @@ def own_kind(config: OwnKind) -> EngineKind:
         rank_labels=config.rank_labels,
         mirror_labels=config.mirror_labels,
         recognised_by=frozenset(config.recognised_by),
+        launch=_launch(config),
     )
     return replace(row, **{role: _role(getattr(config, role)) for role in _ROLES})
+
+
+def _launch(config: OwnKind) -> Launch | None:
+    if config.process is None:
+        return None
+    return Launch(serves=re.compile(config.process), default_port=config.port)
 
 
 def _role(texts: Picks) -> Role:

@@ -5,6 +5,8 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from perwatt_agent.engine.launch import Launch
+
 CountsAt = Literal["live", "request_end"]
 
 Labels = tuple[tuple[str, frozenset[str]], ...]
@@ -61,6 +63,8 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...] = ("/metrics",)
     draining_paths: tuple[str, ...] = ()
     frontend: bool = False
+    tried_last: bool = False
+    launch: Launch | None = None
     aborts_leave_output: bool = False
     caveats: tuple[str, ...] = ()
     model_label: str = "model_name"

@@ -1,0 +1,56 @@
+"""Recognition of engine launches: which engine a program is, its port, its GPUs and its role."""
+
+import re
+from collections.abc import Sequence
+
+from perwatt_agent.discovery.commandline import number
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.kind import EngineKind
+from perwatt_agent.engine.launch import Launch
+from perwatt_agent.facts.workload import Role
+
+# A launch that names its part of a disaggregated engine; every other launch does both parts.
+_ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
+    (re.compile(r"--disaggregation[-_]mode[ =]prefill\b|--is-prefill-worker\b"), "prefill"),
+    (re.compile(r"--disaggregation[-_]mode[ =]decode\b|--is-decode-worker\b"), "decode"),
+    (re.compile(r"\bkv_role\W+kv_producer\b"), "prefill"),
+    (re.compile(r"\bkv_role\W+kv_consumer\b"), "decode"),
+)
+
+
+def kind_of(program: str, kinds: Sequence[EngineKind] = ENGINES) -> EngineKind | None:
+    """Return the first of *kinds* whose launch signature matches a program; None if none does."""
+    return next(
+        (kind for kind in kinds if kind.launch is not None and kind.launch.serves.match(program)), None
+    )
+
+
+def launch_port(launch: Launch, command: Sequence[str], variable: str = "") -> int | None:
+    """Return the port in a command line, else the port in *variable*; None if neither has a valid one."""
+    port = number(command, launch.port_options)
+    if port is None and variable.isdecimal():
+        port = int(variable)
+    return port if port is not None and 0 < port < 65536 else None
+
+
+def gpus_requested(launch: Launch, command: Sequence[str]) -> int | None:
+    """Return how many GPUs a launch requests on all its nodes; None if its command line does not say."""
+    if not launch.degrees or "--config" in command:
+        return None
+    is_flat = bool(launch.flat_with) and launch.flat_with in command
+    degrees = launch.degrees[:-1] if is_flat else launch.degrees
+    gpus = 1
+    for options in degrees:
+        gpus *= number(command, options) or 1
+    return gpus
+
+
+def leads_to(launch: Launch, programs: Sequence[str]) -> bool:
+    """Return whether *programs*, from a process on a GPU up to this launch, belong to this engine."""
+    return launch.through is None or any(launch.through.match(program) for program in programs)
+
+
+def role_of(command: Sequence[str]) -> Role:
+    """Return the role that a command line gives its workload."""
+    text = " ".join(command)
+    return next((role for pattern, role in _ROLES if pattern.search(text)), "mixed")

@@ -1,0 +1,45 @@
+"""NVIDIA Dynamo: its frontend's page and its workers' launches."""
+
+import re
+
+from perwatt_agent.engine.kind import EngineKind, Pick, where
+from perwatt_agent.engine.launch import Launch
+
+DYNAMO = EngineKind(
+    name="dynamo",
+    title="Dynamo's frontend",
+    known_from="recorded on a real one (1.6.1)",
+    tried_last=True,
+    counts_at="request_end",
+    port=8000,
+    frontend=True,
+    model_label="model",
+    rank_labels=(),
+    caveats=(
+        "A worker passes its engine's families through and is read as that engine; the frontend counts the "
+        "same tokens once more. It therefore counts by itself only: beside a page of an engine that holds "
+        "one of its GPUs, and where it holds none (`gpus: []`, `role: router`), it shows what runs and "
+        "waits, and neither tokens nor ended requests.",
+        "Families appear with the first request.",
+        "`dynamo_frontend_output_tokens_total` misses what is not streamed and is not read; input tokens "
+        "miss the same, so computed prompt tokens are absent.",
+    ),
+    launch=Launch(
+        # A worker; the frontend is on no GPU. Its page is off unless its environment names a port.
+        serves=re.compile(r"dynamo\.(vllm|sglang|trtllm)\b"),
+        port_options=(),
+        port_variable="DYN_SYSTEM_PORT",
+    ),
+    recognised_by=frozenset({"dynamo_frontend_output_sequence_tokens_sum"}),
+    output_tokens=(Pick("dynamo_frontend_output_sequence_tokens_sum"),),
+    prompt_cached=(Pick("dynamo_frontend_cached_tokens_sum"),),
+    requests_ok=(Pick("dynamo_frontend_requests_total", where(status="success")),),
+    requests_failed=(Pick("dynamo_frontend_requests_total", where(status="error")),),
+    time_to_first_token=(Pick("dynamo_frontend_time_to_first_token_seconds"),),
+    inter_token_latency=(Pick("dynamo_frontend_inter_token_latency_seconds"),),
+    running=(Pick("dynamo_frontend_inflight_requests"),),
+    waiting=(Pick("dynamo_frontend_queued_requests"),),
+    process_start=(),
+)
+
+ROWS = (DYNAMO,)

@@ -1,0 +1,43 @@
+"""llama.cpp's server."""
+
+import re
+
+from perwatt_agent.engine.kind import EngineKind, Pick
+from perwatt_agent.engine.launch import Launch
+
+LLAMACPP = EngineKind(
+    name="llamacpp",
+    title="llama.cpp's llama-server",
+    known_from="recorded pages",
+    counts_at="request_end",
+    port=8080,
+    model_label="",
+    caveats=(
+        "Needs `--metrics`, and the API key where there is one: `bearer_token_file`.",
+        "Numbers have six digits: above 1e6 the counts move in steps of 10, above 1e7 of 100, and so on. A "
+        "count is off by at most half a step, a difference of two by at most a step; none ever falls.",
+        "A router's page names a model, `?model=...`, and asking for it would load that model: "
+        "`autoload=false` is always added.",
+        "Gauges that are means between two scrapes are not read, for another reader changes them; but by "
+        "reading the page perwatt shortens the means of other readers.",
+        "Requests are not counted. Aborted ones are in the output as far as they came.",
+    ),
+    launch=Launch(
+        serves=re.compile(r"llama-server\b|llama\.cpp/server\b"),
+        default_port=8080,
+        port_variable="LLAMA_ARG_PORT",
+        each_alone=True,
+    ),
+    recognised_by=frozenset({"llamacpp:tokens_predicted_total"}),
+    output_tokens=(Pick("llamacpp:tokens_predicted_total"),),
+    prompt_computed=(Pick("llamacpp:prompt_tokens_total"),),
+    prompt_cached=(Pick("llamacpp:prompt_tokens_cached_total"),),
+    draft_tokens=(Pick("llamacpp:spec_decode_num_draft_tokens_total"),),
+    accepted_draft_tokens=(Pick("llamacpp:spec_decode_num_accepted_tokens_total"),),
+    running=(Pick("llamacpp:requests_processing"),),
+    waiting=(Pick("llamacpp:requests_deferred"),),
+    kv_cache_usage=(Pick("llamacpp:kv_cache_usage_ratio"),),  # older builds
+    process_start=(),
+)
+
+ROWS = (LLAMACPP,)

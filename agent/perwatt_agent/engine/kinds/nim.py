@@ -1,0 +1,39 @@
+"""NVIDIA NIM for LLMs."""
+
+import re
+
+from perwatt_agent.engine.kind import EngineKind, Pick
+from perwatt_agent.engine.launch import Launch
+
+NIM = EngineKind(
+    name="nim",
+    title="NVIDIA NIM for LLMs 1.x, bare names",
+    known_from="documentation",
+    tried_last=True,
+    counts_at="live",
+    port=8000,
+    paths=("/v1/metrics", "/metrics"),
+    caveats=(
+        "One that shows `vllm:` families is read as vLLM.",
+        "Prompt tokens are not told apart by cache, failures not by kind: both are absent.",
+    ),
+    launch=Launch(
+        # Release 2 launches vLLM, which then serves.
+        serves=re.compile(
+            r"(nim_llm_sdk|vllm_nvext)\.entrypoints\.\S*(launch|api_server)\b|nim-serve\b"
+            r"|vllm serve\b|vllm\.entrypoints\.\S*api_server\b"
+        ),
+        default_port=8000,
+        port_variable="NIM_SERVER_PORT",
+    ),
+    recognised_by=frozenset({"generation_tokens_total"}),
+    output_tokens=(Pick("generation_tokens_total"),),
+    requests_ok=(Pick("request_success_total"),),
+    running=(Pick("num_requests_running"),),
+    waiting=(Pick("num_requests_waiting"),),
+    kv_cache_usage=(Pick("gpu_cache_usage_perc"),),
+    time_to_first_token=(Pick("time_to_first_token_seconds"),),
+    inter_token_latency=(Pick("time_per_output_token_seconds"),),
+)
+
+ROWS = (NIM,)

@@ -1,0 +1,34 @@
+"""Ray Serve LLM, which shows vLLM's metrics under a prefix of its own."""
+
+import re
+
+from msgspec.structs import replace
+
+from perwatt_agent.engine.kind import renamed
+from perwatt_agent.engine.kinds.vllm import VLLM
+from perwatt_agent.engine.launch import Launch
+
+# The page is that of Ray's node agent: its HTTP server and its start are not the engine's.
+RAY = replace(
+    VLLM,
+    name="ray",
+    title="Ray Serve LLM (vLLM)",
+    known_from="source, documentation",
+    port=8080,
+    rank_labels=("engine", "WorkerId", "ReplicaId"),
+    caveats=(
+        "A counter is absent until it is not 0.",
+        "Some versions show `X` beside `X_total`: only `X_total` is read.",
+        "Needs `log_engine_metrics`; the port is that of Ray's metrics agent, which differs by installation.",
+    ),
+    launch=Launch(
+        # Ray starts all replicas and executors of a node; its agent serves one page for all of them.
+        serves=re.compile(r"raylet --|ray::DashboardAgent\b|agent\.py .*--metrics-export-port"),
+        port_options=("--metrics-export-port",),
+        through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper)\b"),
+    ),
+    **renamed(VLLM, "vllm:", "ray_vllm_")
+    | {"http_rejected": (), "http_failed": (), "requests_failed": (), "process_start": ()},
+)
+
+ROWS = (RAY,)

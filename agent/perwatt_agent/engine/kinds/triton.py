@@ -1,0 +1,32 @@
+"""Triton Inference Server."""
+
+import re
+
+from perwatt_agent.engine.kind import EngineKind, Pick
+from perwatt_agent.engine.launch import Launch
+
+TRITON = EngineKind(
+    name="triton",
+    title="Triton Inference Server",
+    known_from="documentation",
+    tried_last=True,
+    counts_at="request_end",
+    port=8002,
+    model_label="model",
+    rank_labels=(),
+    caveats=(
+        "Requests only: no backend's tokens are in its core metrics. Nothing is divided by them.",
+        "Of several models on a page, the endpoint's `model` chooses one.",
+    ),
+    launch=Launch(
+        serves=re.compile(r"tritonserver\b"),
+        default_port=8002,
+        port_options=("--metrics-port",),
+    ),
+    recognised_by=frozenset({"nv_inference_request_success"}),
+    requests_ok=(Pick("nv_inference_request_success"),),
+    requests_failed=(Pick("nv_inference_request_failure"),),
+    process_start=(),
+)
+
+ROWS = (TRITON,)

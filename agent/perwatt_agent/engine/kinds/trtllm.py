@@ -1,0 +1,48 @@
+"""TensorRT-LLM's server."""
+
+import re
+
+from perwatt_agent.engine.kind import EngineKind, Pick, where
+from perwatt_agent.engine.launch import PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
+
+_ENDED = "trtllm_request_success_total"
+
+
+TRTLLM = EngineKind(
+    name="trtllm",
+    title="TensorRT-LLM's trtllm-serve",
+    known_from="source, documentation",
+    counts_at="request_end",
+    port=8000,
+    paths=("/prometheus/metrics",),
+    draining_paths=("/metrics",),
+    caveats=(
+        "Needs `return_perf_metrics: true`, for gauges also `enable_iter_perf_stats: true`.",
+        "`/metrics` is another page: reading it takes away what is in it. It is refused where `trtllm` is "
+        "configured, and where a page turns out to be such a queue it is never read again.",
+        "Effective tokens are absent. The model may be given as `undefined`, and must then be configured.",
+    ),
+    launch=Launch(
+        serves=re.compile(r"trtllm-serve\b"),
+        default_port=8000,
+        degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL),
+    ),
+    recognised_by=frozenset({"trtllm_generation_tokens_total", _ENDED, "trtllm_num_requests_running"}),
+    output_tokens=(Pick("trtllm_generation_tokens_total"),),
+    prompt_tokens=(Pick("trtllm_prompt_tokens_total"),),
+    prompt_cached=(Pick("trtllm_prompt_cached_tokens_total"),),
+    requests_ok=(Pick(_ENDED, where(finished_reason=frozenset({"stop", "length"}))),),
+    requests_aborted=(Pick(_ENDED, where(finished_reason="cancelled")),),
+    requests_failed=(Pick("trtllm_request_error_total", zero_beside=_ENDED),),
+    requests_cut_short=(Pick(_ENDED, where(finished_reason="timeout")),),
+    draft_tokens=(Pick("trtllm_spec_decode_num_draft_tokens_total"),),
+    accepted_draft_tokens=(Pick("trtllm_spec_decode_num_accepted_tokens_total"),),
+    time_to_first_token=(Pick("trtllm_time_to_first_token_seconds"),),
+    time_per_output_token=(Pick("trtllm_time_per_output_token_seconds"),),
+    running=(Pick("trtllm_num_requests_running"),),
+    waiting=(Pick("trtllm_num_requests_waiting"),),
+    kv_cache_usage=(Pick("trtllm_kv_cache_utilization"),),
+    process_start=(),
+)
+
+ROWS = (TRTLLM,)

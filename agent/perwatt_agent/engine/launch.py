@@ -1,0 +1,37 @@
+"""Launch signature of an engine: how its processes look, and what its launch options mean."""
+
+import re
+
+from msgspec import Struct
+
+TENSOR_PARALLEL = ("--tensor-parallel-size", "--tp-size", "--tp", "-tp")
+PIPELINE_PARALLEL = ("--pipeline-parallel-size", "--pp-size", "--pp", "-pp")
+DATA_PARALLEL = ("--data-parallel-size", "--dp-size", "--dp", "-dp")
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """
+    The command lines of one engine. Patterns match a program from its start, without folder and interpreter.
+
+    `serves` matches the programs that may serve its page. `serves_at_port` matches further programs, which
+    are tried only at the port that the launch names.
+
+    The launch names its port by one of `port_options` or else by the environment variable `port_variable`.
+    If it names none, `default_port` holds; without a `default_port` the engine then has no page.
+
+    `degrees` are groups of options. The product of their values is the number of GPUs that the launch
+    requests; with the option `flat_with`, the last group does not multiply. `each_alone` means that a
+    process below another of the same engine is an engine of its own, not a worker. `through` is for a
+    launch that other software shares: only processes that run as, or below, a program it matches belong
+    to the engine.
+    """
+
+    serves: re.Pattern[str]
+    default_port: int | None = None
+    serves_at_port: re.Pattern[str] | None = None
+    port_options: tuple[str, ...] = ("--port",)
+    port_variable: str = ""
+    degrees: tuple[tuple[str, ...], ...] = ()
+    flat_with: str = ""
+    each_alone: bool = False
+    through: re.Pattern[str] | None = None
