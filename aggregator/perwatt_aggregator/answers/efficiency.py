@@ -6,10 +6,13 @@ A ratio here is a sum of tokens over a sum of joules of the same intervals, neve
 
 from collections.abc import Iterable, Sequence
 
+from perwatt_aggregator.answers.counts import requests, tokens
 from perwatt_aggregator.answers.headline import headline
+from perwatt_aggregator.answers.slo import slo_answer
 from perwatt_aggregator.fleet.groups import Fleet
 from perwatt_aggregator.fleet.sums import Sums, sums_of
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.optional import product, quotient
 from perwatt_aggregator.schema.common import PROVENANCES, Boundary, Dimension, Provenance
 from perwatt_aggregator.schema.efficiency import Carbon, Charge, Cost, EfficiencyItem, Pue
 from perwatt_aggregator.validity.all import is_valid, ordered
@@ -44,33 +47,34 @@ class _Item:
 
     def item(self) -> EfficiencyItem:
         sums, work, energy = self._sums, self._sums.work, self._energy
+        counts = work.counts
         coverage, explained = self._place.coverage_ratio, self._explained()
         output, joules = (
-            (work.output, energy.joules if energy else None) if self._divisible() else (None, None)
+            (counts.output, energy.joules if energy else None) if self._divisible() else (None, None)
         )
         self._judge(coverage, explained)
-        per_token, per_request = _over(joules, output), _over(joules, work.requests_ok)
+        per_token, per_request = quotient(joules, output), quotient(joules, counts.requests.get("ok"))
         return EfficiencyItem(
             group=sums.group.labels,
             boundary=self._boundary,
             window=sums.window,
-            tokens=work.tokens(),
-            requests=work.requests(),
-            work=work.units,
+            tokens=tokens(counts),
+            requests=requests(counts),
+            work=counts.work,
             energy_joules=energy.joules if energy else None,
             energy_idle_joules=energy.idle_joules if energy else None,
             power_watts=energy.power_watts if energy else None,
             output_tokens_per_second=work.output_per_second,
-            tokens_per_joule=_over(output, joules),
+            tokens_per_joule=quotient(output, joules),
             joules_per_token=per_token,
-            effective_tokens_per_joule=_over(work.effective_output, joules),
-            tokens_per_joule_active=_over(output, energy.active_joules if energy else None),
-            watt_hours_per_million_tokens=_times(per_token, MILLION / JOULES_PER_WATT_HOUR),
+            effective_tokens_per_joule=quotient(counts.effective_output, joules),
+            tokens_per_joule_active=quotient(output, energy.active_joules if energy else None),
+            watt_hours_per_million_tokens=product(per_token, MILLION / JOULES_PER_WATT_HOUR),
             joules_per_request=per_request,
-            watt_hours_per_request=_times(per_request, 1.0 / JOULES_PER_WATT_HOUR),
-            headline=headline(work.output, work.prompt, work.units, joules),
-            slo=work.slo,
-            work_per_joule={unit: amount / joules for unit, amount in work.units.items()} if joules else {},
+            watt_hours_per_request=product(per_request, 1.0 / JOULES_PER_WATT_HOUR),
+            headline=headline(counts.output, work.prompt, counts.work, joules),
+            slo=slo_answer(work.slos),
+            work_per_joule={unit: amount / joules for unit, amount in counts.work.items()} if joules else {},
             pue=self._pue(),
             cost=self._cost(),
             carbon=self._carbon(),
@@ -86,7 +90,7 @@ class _Item:
 
     def _explained(self) -> float | None:
         energy = self._energy
-        return None if energy is None else _over(min(energy.known_joules, energy.joules), energy.joules)
+        return None if energy is None else quotient(min(energy.known_joules, energy.joules), energy.joules)
 
     def _divisible(self) -> bool:
         """Whether the item's tokens and joules belong together, member by member."""
@@ -149,14 +153,6 @@ class _Item:
         """An amount of money or grams, and what of it goes to tokens and to requests."""
         if not self._divisible():
             return Charge(amount, None, None)
-        work = self._sums.work
-        return Charge(amount, _times(_over(amount, work.output), MILLION), _over(amount, work.requests_ok))
-
-
-def _over(numerator: float | None, denominator: float | None) -> float | None:
-    """A quotient, or None where there is none: never Inf, never NaN."""
-    return None if numerator is None or not denominator else numerator / denominator
-
-
-def _times(factor: float | None, other: float) -> float | None:
-    return None if factor is None else factor * other
+        counts = self._sums.work.counts
+        per_token = quotient(amount, counts.output)
+        return Charge(amount, product(per_token, MILLION), quotient(amount, counts.requests.get("ok")))

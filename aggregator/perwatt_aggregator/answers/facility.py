@@ -10,6 +10,7 @@ from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import Fleet
 from perwatt_aggregator.fleet.sums import Sums, sums_of
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.optional import difference
 from perwatt_aggregator.schema.common import PROVENANCES
 from perwatt_aggregator.schema.facility import (
     Capital,
@@ -57,7 +58,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         capital=_capital(state),
         window=tree.window if tree else None,
         node_energy_joules=node,
-        overhead_joules=None if node is None or whole is None else whole - node,
+        overhead_joules=difference(whole, node),
         facility_energy_joules=whole,
         coverage_ratio=coverage_ratio,
         provenance=tuple(one for one in PROVENANCES if sums and one in sums.places["facility"].provenance),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from perwatt_aggregator.optional import quotient
 from perwatt_aggregator.schema.efficiency import Headline
 
 OUTPUT_TOKENS = "output_tokens"
@@ -20,7 +21,7 @@ def headline(
     Units never add: of jobs that count in several there is no headline. None is what is not known.
     """
     unit, amount = _useful(output, prompt, units)
-    return Headline(unit, None if amount is None or not joules else amount / joules)
+    return Headline(unit, quotient(amount, joules))
 
 
 def _useful(

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from perwatt_agent.facts.gpu import GPU_STATES
+from perwatt_aggregator.answers.counts import requests, tokens
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.fleet.waste import wasted_of
+from perwatt_aggregator.optional import quotient, rounded, total
 from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.readings.sample import NodeSample
 from perwatt_aggregator.schema.common import PROVENANCES, Provenance
-from perwatt_aggregator.schema.efficiency import Requests, Tokens
 from perwatt_aggregator.schema.instants import instant, window
 from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, WorkloadItem
 from perwatt_aggregator.validity.all import ordered
-from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, StateJoules, WorkWindow
+from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkWindow
 
 
 def node_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[NodeItem, ...]:
@@ -35,7 +35,7 @@ def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
     sample = node.sample
     last_success = node.last_success_unix
     power = (
-        _sum(gpu.power_watts for gpu in sample.gpus.values()) if sample and not node.is_stale(now) else None
+        total(gpu.power_watts for gpu in sample.gpus.values()) if sample and not node.is_stale(now) else None
     )
     meter = seen.meter if seen else None
     return NodeItem(
@@ -54,7 +54,7 @@ def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
         gpus={state: sample.gpu_states.get(state, 0) for state in GPU_STATES} if sample else {},
         workloads=len(sample.workloads) if sample else 0,
         gpu_power_watts=power,
-        gpu_energy_joules=_sum(gpu.energy_joules for gpu in seen.gpus) if seen else None,
+        gpu_energy_joules=total(gpu.energy_joules for gpu in seen.gpus) if seen else None,
         node_power_watts=meter.energy_joules / meter.seconds if meter else None,
         node_energy_joules=meter.energy_joules if meter else None,
     )
@@ -96,8 +96,8 @@ def _gpu(
         state=_state(facts, sample),
         power_watts=fresh.power_watts,
         utilization_ratio=fresh.utilization_ratio,
-        memory_used_bytes=_whole(fresh.memory_used_bytes),
-        memory_total_bytes=_whole(fresh.memory_total_bytes),
+        memory_used_bytes=rounded(fresh.memory_used_bytes),
+        memory_total_bytes=rounded(fresh.memory_total_bytes),
         window=window(seen.start_unix, seen.end_unix) if seen else None,
         energy_joules=gpu.energy_joules if gpu else None,
         unattributed_joules=gpu.unattributed_joules if gpu and gpu.energy_joules is not None else None,
@@ -153,34 +153,20 @@ def _workload(
         gpus=held,
         window=window(work.start_unix, work.end_unix) if work else None,
         covered_seconds=covered,
-        tokens=_tokens(counts),
-        requests=_requests(counts),
+        tokens=tokens(counts),
+        requests=requests(counts),
         work=counts.work,
-        output_tokens_per_second=_rate(counts.output, covered),
-        energy_active_joules=_sum(one.active for one in joules),
-        energy_idle_joules=_sum(one.idle for one in joules),
-        energy_loading_joules=_sum(one.loading for one in joules),
-        power_watts=_rate(_sum(_all(one) for one in joules), covered),
+        output_tokens_per_second=quotient(counts.output, covered),
+        energy_active_joules=total(one.active for one in joules),
+        energy_idle_joules=total(one.idle for one in joules),
+        energy_loading_joules=total(one.loading for one in joules),
+        power_watts=quotient(total(one.total for one in joules), covered),
         provenance=_provenance(
             (*(source for gpu in held for source in sources.get(gpu, ())), *_estimated(facts)), sample.backend
         ),
         age_seconds=node.age_seconds(now) or 0.0,
         reasons=ordered(work.reasons if work else ()),
     )
-
-
-def _tokens(counts: Counts) -> Tokens:
-    return Tokens(
-        output=_whole(counts.output),
-        prompt_computed=_whole(counts.prompt_computed),
-        prompt_cached=_whole(counts.prompt_cached),
-        effective_output=_whole(counts.effective_output),
-        wasted=wasted_of((counts,)),
-    )
-
-
-def _requests(counts: Counts) -> Requests:
-    return Requests(*(_whole(counts.requests.get(outcome)) for outcome in ("ok", "aborted", "error")))
 
 
 def _provenance(sources: Iterable[str], backend: str) -> tuple[Provenance, ...]:
@@ -190,20 +176,3 @@ def _provenance(sources: Iterable[str], backend: str) -> tuple[Provenance, ...]:
 
 def _estimated(facts: WorkloadFacts) -> tuple[str, ...]:
     return ("estimated",) if facts.estimated_gpus else ()
-
-
-def _all(joules: StateJoules) -> float:
-    return joules.active + joules.idle + joules.loading
-
-
-def _sum(amounts: Iterable[float | None]) -> float | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None
-
-
-def _rate(amount: float | None, seconds: float) -> float | None:
-    return None if amount is None or seconds <= 0.0 else amount / seconds
-
-
-def _whole(amount: float | None) -> int | None:
-    return None if amount is None else round(amount)

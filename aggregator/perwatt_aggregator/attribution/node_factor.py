@@ -8,6 +8,7 @@ node says it all. PUE multiplies joules at the node, once, and never those of a 
 from msgspec import Struct
 
 from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.optional import quotient, total
 from perwatt_aggregator.readings.sample import MODEL
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
 from perwatt_aggregator.window.window import MeterWindow, NodeWindow
@@ -44,8 +45,7 @@ def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: Uncer
 
 def board_watts(window: NodeWindow) -> float | None:
     """The mean power of all boards of a node; None where it has none that was measured."""
-    joules = [gpu.energy_joules for gpu in window.gpus if gpu.energy_joules is not None]
-    return sum(joules) / window.seconds if joules else None
+    return quotient(total(gpu.energy_joules for gpu in window.gpus), window.seconds)
 
 
 def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyConfig) -> NodeFactor:
@@ -61,7 +61,7 @@ def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyCo
     provenance = {"estimated" if source == MODEL else "integrated" for source in meter.sources}
     covered = meter.covered_seconds + meter.slack_seconds
     return NodeFactor(
-        meter.energy_joules / boards if boards else None,
+        quotient(meter.energy_joules, boards),
         tuple(sorted(provenance)),
         tuple(reasons),
         min(1.0, covered / window.nominal_seconds),

@@ -15,6 +15,7 @@ from perwatt_aggregator.facility.pue_energies import MeteredEnergy, NodesEnergy,
 from perwatt_aggregator.facility.rates import AskedRate, HoursFile
 from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
 from perwatt_aggregator.facility.tariff import Tariff
+from perwatt_aggregator.optional import complete_total
 from perwatt_aggregator.readings.agent import Agent
 
 SECONDS_PER_HOUR = 3600.0
@@ -163,5 +164,6 @@ def _asked_carbon(config: CarbonConfig | None, clock: Clock) -> AskedRate | Hour
 
 
 def _total(histories: Sequence[EnergyHistory]) -> float | None:
-    begun = [history for history in histories if history.first_seconds is not None]
-    return sum(history.joules_total for history in begun) if len(begun) == len(histories) > 0 else None
+    return complete_total(
+        None if history.first_seconds is None else history.joules_total for history in histories
+    )

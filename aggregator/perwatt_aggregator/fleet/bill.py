@@ -11,6 +11,7 @@ from msgspec import Struct
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.optional import total_of_products
 from perwatt_aggregator.schema.common import CarbonKind
 
 
@@ -41,26 +42,21 @@ def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
     return Bill(
         facilities,
         currency=currencies.pop() if len(currencies) == 1 else None,
-        energy=_sum(joules, [state.price.per_joule if state.price else None for state in states]),
-        capital=_sum(
+        energy=_at_rates(joules, [state.price.per_joule if state.price else None for state in states]),
+        capital=_at_rates(
             [part.gpus.seconds for part in parts],
             [state.capital.per_gpu_second if state.capital else None for state in states],
         ),
         carbon_kind=kinds.pop() if len(kinds) == 1 else None,
-        grams_co2e=_sum(joules, [state.carbon.grams_per_joule if state.carbon else None for state in states]),
+        grams_co2e=_at_rates(
+            joules, [state.carbon.grams_per_joule if state.carbon else None for state in states]
+        ),
         reasons=frozenset(_reasons(facilities)),
     )
 
 
-def _sum(amounts: Sequence[float | None], rates: Sequence[float | None]) -> float | None:
-    """Amounts at their rates; None where something was taken whose rate is not known, or nothing was."""
-    total: float | None = None
-    for amount, rate in zip(amounts, rates, strict=True):
-        if amount is not None and rate is not None:
-            total = (total or 0.0) + amount * rate
-        elif amount:
-            return None
-    return total
+def _at_rates(amounts: Sequence[float | None], rates: Sequence[float | None]) -> float | None:
+    return total_of_products(zip(amounts, rates, strict=True))
 
 
 def _reasons(facilities: Sequence[FacilityState]) -> Iterator[str]:

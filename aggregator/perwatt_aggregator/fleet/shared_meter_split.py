@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from perwatt_aggregator.attribution.node_factor import NodeFactor
 from perwatt_aggregator.facility.shared_meter import SharedReading
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.optional import difference, product
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
 from perwatt_aggregator.window.meters import MIN_METER_REFRESHES
 
@@ -76,8 +77,8 @@ def _watts_to_share(reading: SharedReading, views: Iterable[NodeView]) -> float 
 
 
 def _less(watts: float, view: NodeView) -> float | None:
-    boards, ratio = view.parts.board_watts if view.parts else None, view.factor_ratio
-    return None if boards is None or ratio is None else watts - boards * ratio
+    boards = view.parts.board_watts if view.parts else None
+    return difference(watts, product(boards, view.factor_ratio))
 
 
 def _is_measured(view: NodeView) -> bool:

@@ -8,7 +8,7 @@ from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.fleet.work import Work, _left_out, work_of
+from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
 from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.validity.uncertainty import of_sum
@@ -124,7 +124,7 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
     """What must be said of a group at any boundary."""
     for part in group.parts:
         yield from part.reasons
-    if any(part.counts and part.counts.known for part in _left_out(group.parts)):
+    if any(part.counts and part.counts.known for part in without_joules(group.parts)):
         yield "tokens_uncovered"
     if any(view.stale for view in views):
         yield "stale"

@@ -5,6 +5,7 @@ from msgspec import Struct
 from perwatt_aggregator.attribution.node_parts import NodeParts
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
+from perwatt_aggregator.optional import product
 from perwatt_aggregator.schema.common import Boundary
 from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
 
@@ -34,8 +35,7 @@ class NodeView(Struct, frozen=True):
         """Joules at *boundary* per board joule; None where it cannot be known."""
         if boundary == "gpu_board":
             return 1.0
-        beyond = self.plug_ratio(boundary)
-        return None if self.factor_ratio is None or beyond is None else self.factor_ratio * beyond
+        return product(self.factor_ratio, self.plug_ratio(boundary))
 
     def plug_ratio(self, boundary: Boundary) -> float | None:
         """
@@ -52,8 +52,7 @@ class NodeView(Struct, frozen=True):
         energy, ratio = part.energy, self.ratio_at(boundary)
         if energy.joules is not None and ratio is not None:
             return energy.joules * ratio
-        beyond = self.plug_ratio(boundary)
-        return None if energy.meter_joules is None or beyond is None else energy.meter_joules * beyond
+        return product(energy.meter_joules, self.plug_ratio(boundary))
 
     def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
         """By how much, relative, the joules of *part* at *boundary* may be off; None where nobody knows."""

@@ -1,5 +1,6 @@
 """How much each counter of a ring grew between two of its rows."""
 
+from perwatt_aggregator.optional import total
 from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_aggregator.readings.sample import GPU_ENERGY, Counter
 
@@ -31,9 +32,7 @@ class Growth:
 
     def total(self, name: str) -> float | None:
         """How much all counters of one name grew together; None where none was read twice."""
-        increases = [self._grown[counter] for counter in self.of(name)]
-        known = [increase for increase in increases if increase is not None]
-        return sum(known) if known else None
+        return total(self._grown[counter] for counter in self.of(name))
 
     def resets(self, counter: Counter) -> list[int]:
         """The rows within, in which the counter had started anew."""

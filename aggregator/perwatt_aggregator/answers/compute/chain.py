@@ -13,6 +13,7 @@ from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.optional import maximum, product, quotient
 from perwatt_aggregator.schema.compute import (
     COMPUTE_SOURCES,
     ComputeDimension,
@@ -106,7 +107,7 @@ class _Chain:
         if _unknown_ratio(sums.group.parts) > 1.0 - MIN_EXPLAINED_RATIO:
             found |= {"unexplained"}
         return Share(
-            None if took.flops_per_second is None or whole is None else took.flops_per_second / whole,
+            quotient(took.flops_per_second, whole),
             sums.places["gpu_board"].coverage_ratio,
             took.provenance | peak.provenance,
             found,
@@ -127,9 +128,9 @@ class _Chain:
         peak = self._pool.peak_flops_per_second
         return Step(
             name=name,
-            flops_per_second=None if share.ratio is None or peak is None else share.ratio * peak,
+            flops_per_second=product(share.ratio, peak),
             share_of_peak_ratio=share.ratio,
-            ratio_to_step_before=share.ratio / before if share.ratio is not None and before else None,
+            ratio_to_step_before=quotient(share.ratio, before),
             coverage_ratio=share.coverage_ratio,
             provenance=self._provenance(share.provenance),
             valid=is_valid(found),
@@ -147,9 +148,9 @@ class _Chain:
         )
 
     def _link(self, name: LinkName, use: Use) -> LinkUse:
-        busier = _most(use.transmitted_bytes_per_second, use.received_bytes_per_second)
+        busier = maximum(use.transmitted_bytes_per_second, use.received_bytes_per_second)
         rate = use.rate_bytes_per_second
-        share = None if busier is None or rate is None else busier / rate
+        share = quotient(busier, rate)
         found = self._qualified(share, use.coverage_ratio) | use.reasons
         return LinkUse(
             name=name,
@@ -191,7 +192,3 @@ def _unknown_ratio(parts: Iterable[Part]) -> float:
     joules = [part.energy.leaves for part in parts]
     total = sum(sum(one.values()) for one in joules)
     return sum(one.get(leaves.UNKNOWN, 0.0) for one in joules) / total if total > 0.0 else 0.0
-
-
-def _most(first: float | None, second: float | None) -> float | None:
-    return None if first is None or second is None else max(first, second)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import Struct
 
 from perwatt_aggregator.answers.compute.held import Held
+from perwatt_aggregator.optional import complete_total, product
 from perwatt_aggregator.schema.compute import ComputeSource
 from perwatt_aggregator.window.activity import Mean, Traffic
 
@@ -37,9 +38,7 @@ class Pool:
 
     def __init__(self, held: Sequence[Held]) -> None:
         self.held = held
-        peaks = [one.peak_flops_per_second for one in held]
-        known = [peak for peak in peaks if peak is not None]
-        self.peak_flops_per_second = sum(known) if known and len(known) == len(peaks) else None
+        self.peak_flops_per_second = complete_total(one.peak_flops_per_second for one in held)
         self.gpus = sum(one.gpus for one in held)
 
     def peak(self) -> Share:
@@ -82,17 +81,17 @@ class Pool:
         """What went over their links. Those of missing GPUs carry nothing, as far as is known."""
         there = [one for one in self.held if not one.is_missing]
         told = [(one.gpus, bytes_) for one in there if (bytes_ := traffic(one)) is not None]
-        rates = [one.gpus * carried for one in there if (carried := rate(one)) is not None]
+        carried = complete_total(product(one.gpus, rate(one)) for one in there)
         counted = bool(told) and len(told) == len(there)
         found = set() if counted else {"no_link_counter" if there else "coverage_low"}
-        if len(rates) < len(there):
+        if there and carried is None:
             found.add("no_link_rate")
         if any(one.reset for _, one in told):
             found.add("counter_reset")
         return Use(
             sum(gpus * one.transmitted_bytes_per_second for gpus, one in told) if counted else None,
             sum(gpus * one.received_bytes_per_second for gpus, one in told) if counted else None,
-            sum(rates) if rates and len(rates) == len(there) else None,
+            carried,
             _mean_of((gpus, one.coverage_ratio) for gpus, one in told) if counted else 0.0,
             frozenset(("counter",)) if counted else frozenset(),
             frozenset(found),

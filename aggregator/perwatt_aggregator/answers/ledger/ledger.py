@@ -11,6 +11,7 @@ from perwatt_aggregator.attribution.part import EngineKey
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.optional import quotient, total
 from perwatt_aggregator.schema.common import PROVENANCES, Boundary, LedgerDimension, Provenance, Window
 from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
@@ -69,7 +70,6 @@ class _Item:
         sums, sheet = self._sums, self._sheet
         found = self._reasons("facility") | sums.bill.reasons
         throttled = self._throttled_seconds()
-        caps = [throttled[reason] for reason in POWER_CAPS if reason in throttled]
         return LedgerItem(
             group=self._group.labels,
             boundary=sheet.boundary,
@@ -79,7 +79,7 @@ class _Item:
             carbon_kind=sums.bill.carbon_kind,
             tree=self._entry(leaves.TREE),
             throttled_seconds=throttled,
-            power_capped_seconds=sum(caps) if caps else None,
+            power_capped_seconds=total(throttled.get(reason) for reason in POWER_CAPS),
             coverage_ratio=sums.places[sheet.boundary].coverage_ratio,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
@@ -99,7 +99,7 @@ class _Item:
         return LedgerEntry(
             name=entry.name,
             energy_joules=amount.joules,
-            share_ratio=self._share(amount.joules),
+            share_ratio=quotient(amount.joules, self._whole.joules),
             cost=amount.cost if self._sums.bill.currency else None,
             grams_co2e=amount.grams if self._sums.bill.carbon_kind else None,
             relative_uncertainty=amount.uncertainty_ratio,
@@ -108,9 +108,6 @@ class _Item:
             reasons=ordered(found),
             children=tuple(map(self._entry, entry.children)),
         )
-
-    def _share(self, joules: float | None) -> float | None:
-        return joules / self._whole.joules if joules is not None and self._whole.joules else None
 
     def _entry_reasons(self, entry: Entry, *, is_known: bool) -> set[str]:
         """What must be said of an entry, and why it is null where it is."""

@@ -9,6 +9,7 @@ from perwatt_aggregator.answers.ledger.booking import Booking, Line
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.leaves import Entry
 from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.optional import total_of_products
 from perwatt_aggregator.schema.common import BOUNDARIES, Boundary
 from perwatt_aggregator.validity.uncertainty import of_sum
 
@@ -96,12 +97,5 @@ class Sheet:
 
 
 def _at(lines: Iterable[tuple[FacilityState, Line]], rate: _Rate) -> float | None:
-    """Joules at the rates of their facilities; None where something was taken whose rate is not known."""
-    total = 0.0
-    for facility, line in lines:
-        own = rate(facility)
-        if own is not None:
-            total += line.joules * own
-        elif line.joules:
-            return None
-    return total
+    """Joules at the rates of their facilities."""
+    return total_of_products(((line.joules, rate(facility)) for facility, line in lines), empty=0.0)
