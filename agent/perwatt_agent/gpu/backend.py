@@ -1,6 +1,5 @@
 """What a source of GPU readings must offer, and how it says that it cannot."""
 
-from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
 from msgspec import Struct
@@ -75,12 +74,6 @@ class Device(Protocol):
     def info(self) -> GpuInfo: ...
 
     def read(self) -> GpuReading: ...
-
-    def ask(self) -> Callable[[], GpuReading]:
-        """
-        Ask what `read` asks, and return what makes a reading of the answers: without the driver, on any
-        thread, before this GPU is asked again. It raises as this does.
-        """
 
     def read_slow(self) -> GpuSlowReading: ...
 

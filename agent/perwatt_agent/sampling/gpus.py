@@ -1,7 +1,6 @@
 """Read all GPUs of the machine, each at most once at a time, through every life of the driver."""
 
 import logging
-from collections.abc import Callable
 from functools import partial
 
 from msgspec import Struct
@@ -18,8 +17,8 @@ from perwatt_agent.threads.crew import Call, Crew, NotMade
 
 logger = logging.getLogger(__name__)
 
-Read = tuple[Callable[[], GpuReading], GpuSlowReading | GpuFailure | None]
-"""What makes a reading of what the driver said, and the slow facts where they were due."""
+Read = tuple[GpuReading, GpuSlowReading | GpuFailure | None]
+"""The reading, and the slow facts where they were due."""
 
 
 class Timing(Struct, frozen=True):
@@ -63,13 +62,8 @@ class _Gpu:
         self._device = device
         self._retry_at = self._slow_due_at = 0.0
 
-    def start(self, now: float, *, alone: bool) -> Call[Read] | None:
-        """
-        The read to make in this sweep; None while one is still under way, or none is due.
-
-        A thread that is `alone` understands at once what the driver says, while it is at hand. Several would
-        hold each other up by that, where the loop has nothing to do but to wait for them.
-        """
+    def start(self, now: float) -> Call[Read] | None:
+        """The read to make in this sweep; None while one is still under way, or none is due."""
         self._read = None
         if self._late is not None and self._late.over:
             self._late = None  # what it brought was for a sweep that is gone
@@ -78,8 +72,7 @@ class _Gpu:
         with_slow = now >= self._slow_due_at
         if with_slow:
             self._slow_due_at = now + self._timing.slow_period_seconds
-        device = self._device
-        self._read = Call(partial(_read, device, with_slow, alone), now)
+        self._read = Call(partial(_read, self._device, with_slow), now)
         return self._read
 
     def finish(self, health: Health) -> None:
@@ -107,8 +100,7 @@ class _Gpu:
 
     def _take(self, read: Call[Read], health: Health) -> None:
         try:
-            understand, slow = read.result()
-            reading = understand()
+            reading, slow = read.result()
         except GpuFailure as failure:
             self.fail(failure.state, failure.reason, str(failure), health)
             return
@@ -148,7 +140,7 @@ class GpuSweeper:
         self._timing = timing
         self._gpus: dict[str, _Gpu] = {}
         self._present: list[_Gpu] = []
-        self._crew = Crew("gpus", clock)
+        self._crew = Crew("gpus")
         self._blindness = Blindness()
         self.health = Health("gpu")
         self.known: tuple[GpuInfo, ...] = ()
@@ -171,8 +163,8 @@ class GpuSweeper:
         self._driver.close(may_close=not self._any_busy())
 
     async def _read_all(self) -> None:
-        present, now, alone = self._present, self._clock.monotonic(), self._crew.goes_alone
-        reads = [read for gpu in present if (read := gpu.start(now, alone=alone)) is not None]
+        present, now = self._present, self._clock.monotonic()
+        reads = [read for gpu in present if (read := gpu.start(now)) is not None]
         await self._crew.make(reads, self._timing.wait_seconds)
         ended: dict[_Gpu, str] = {}
         for gpu in present:
@@ -213,13 +205,10 @@ class GpuSweeper:
         return any(gpu.busy for gpu in self._gpus.values())
 
 
-def _read(device: Device, with_slow: bool, at_once: bool) -> Read:
-    # The slow facts first, so that the reading tells of their calls as well that failed just now.
+def _read(device: Device, with_slow: bool) -> Read:
+    # The slow facts first, so that the reading names the failed calls of both.
     slow = _read_slow(device) if with_slow else None
-    if at_once:
-        reading = device.read()
-        return lambda: reading, slow
-    return device.ask(), slow
+    return device.read(), slow
 
 
 def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:

@@ -126,23 +126,6 @@ async def test_late_result_is_not_shown(clock: ManualClock) -> None:
     assert is_fresh(sample, clock)
 
 
-@pytest.mark.parametrize("alone", [True, False])
-async def test_what_an_answer_says_counts(clock: ManualClock, alone: bool) -> None:
-    """A GPU may be lost by what it answered, on whatever thread that is understood; the others go on."""
-    machine = Machine(clock)
-    crew = machine.sweeper._crew
-    crew._threads, crew._batches_left = (1, 0) if alone else (2, 30)
-    threads: set[threading.Thread] = set()
-    machine.devices[1].understood.happen = lambda: threads.add(threading.current_thread())
-    await machine.sweep()
-
-    assert alone == (threading.main_thread() not in threads)
-
-    machine.devices[0].understood.failure = LOST
-    assert ["lost", "ok"] == await machine.states()
-    assert {"gpu_is_lost": 1} == machine.failures()
-
-
 async def test_lost(clock: ManualClock) -> None:
     """A lost GPU is tried again after 5 s, not before; the others go on."""
     machine = Machine(clock)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
@@ -13,115 +13,39 @@ import pytest
 from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.threads.crew import BATCHES_SIDE_BY_SIDE, QUICK_SECONDS, Call, Crew, NotMade
+from perwatt_agent.threads.crew import Call, Crew, NotMade
 
 
 @pytest.fixture
-def crew(clock: ManualClock) -> Crew:
-    return Crew("test", clock)
+def crew() -> Crew:
+    return Crew("test")
 
 
-async def test_quick_calls_share_a_thread(crew: Crew, clock: ManualClock) -> None:
-    """Calls that take no time are made in their order, on one daemon thread for ever."""
-    threads = set()
-    for _ in range(3):
-        calls = [Call(threading.current_thread, clock.monotonic()) for _ in range(8)]
-        await crew.make(calls, PATIENCE_SECONDS)
-        threads |= {call.result() for call in calls}
-
-    (thread,) = threads
-    assert ("test", True) == (thread.name, thread.daemon)
-
-
-async def test_slow_calls_go_side_by_side() -> None:
-    """Where the batch before was slow, and where this one turns out to be, each call has a thread."""
-    clock = SystemClock()
-    crew = Crew("test", clock)
+async def test_calls_go_side_by_side(crew: Crew, clock: ManualClock) -> None:
+    """Each call has a thread of its own where all of them wait, in the first batch and in later ones."""
     together = threading.Barrier(8)
-    for _ in range(2):
+    for _ in range(3):
         calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock.monotonic()) for _ in range(8)]
         await crew.make(calls, PATIENCE_SECONDS)
+
         assert list(range(8)) == sorted(call.result() for call in calls)
 
 
-async def test_calls_that_compute_share_a_thread() -> None:
-    """To compute is not to wait: more threads would only wait for each other."""
-    clock = SystemClock()
-    crew = Crew("test", clock)
+async def test_threads_are_daemons(crew: Crew, clock: ManualClock) -> None:
+    """No thread keeps the process from exiting, and each has the pool's name."""
+    calls = [Call(threading.current_thread, clock.monotonic()) for _ in range(8)]
+    await crew.make(calls, PATIENCE_SECONDS)
 
-    def compute() -> threading.Thread:
-        until = time.thread_time() + QUICK_SECONDS / 2
-        while time.thread_time() < until:
-            pass
-        return threading.current_thread()
-
-    assert await _batches_by_one(crew, compute, 4) > 0
-
-
-async def test_many_calls_are_not_slow_calls(crew: Crew) -> None:
-    """One thread makes any number of calls that each are quick, however long they take together."""
-    assert await _batches_by_one(crew, _doze, 100) > 0
-
-
-async def _batches_by_one(crew: Crew, function: Callable[[], threading.Thread], calls: int) -> int:
-    """
-    How many of 20 batches one thread alone made.
-
-    On a busy machine others take the processor away, which looks like waiting: not every one need be.
-    """
-    alone = 0
-    for _ in range(20):
-        batch = [Call(function, 0.0) for _ in range(calls)]
-        await crew.make(batch, PATIENCE_SECONDS)
-        alone += len({call.result() for call in batch}) == 1
-    return alone
-
-
-def _doze() -> threading.Thread:
-    time.sleep(0.0001)
-    return threading.current_thread()
-
-
-async def test_waiting_is_measured_again() -> None:
-    """A driver that was slow once is not read by many threads for ever."""
-    clock = SystemClock()
-    crew = Crew("test", clock)
-    for _ in range(2):
-        slow = [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock.monotonic()) for _ in range(4)]
-        await crew.make(slow, PATIENCE_SECONDS)
-    assert crew._threads > 1
-
-    still = ManualClock()
-    quick = [
-        [Call(threading.current_thread, still.monotonic()) for _ in range(4)]
-        for _ in range(BATCHES_SIDE_BY_SIDE + 2)
-    ]
-    for calls in quick:
-        await crew.make(calls, PATIENCE_SECONDS)
-
-    assert 1 == crew._threads
-    assert 1 == len({call.result() for call in quick[-1]})
-
-
-async def test_one_slow_batch_is_no_slow_driver(crew: Crew, clock: ManualClock) -> None:
-    """Calls that are held up once, as by a busy machine, are not made by many threads afterwards."""
-    for seconds in (0.0, 2 * QUICK_SECONDS, 0.0):
-        await crew.make(
-            [Call(partial(clock.advance, seconds), clock.monotonic()) for _ in range(4)], PATIENCE_SECONDS
-        )
-
-        assert 1 == crew._threads
+    assert {("test", True)} == {(call.result().name, call.result().daemon) for call in calls}
 
 
 async def test_threads_are_used_again() -> None:
     """However slow the batches are, there are never more threads than calls in one."""
     clock = SystemClock()
-    crew = Crew("reused", clock)
+    crew = Crew("reused")
 
     for _ in range(10):
-        await crew.make(
-            [Call(lambda: time.sleep(2 * QUICK_SECONDS), clock.monotonic()) for _ in range(4)], 60.0
-        )
+        await crew.make([Call(lambda: time.sleep(0.001), clock.monotonic()) for _ in range(4)], 60.0)
         await eventually(lambda: len(crew._resting) == _threads("reused"))
 
     assert 1 < _threads("reused") <= 4
@@ -158,7 +82,7 @@ async def test_hanging_call(crew: Crew, clock: ManualClock) -> None:
 async def test_a_thread_too_many_goes() -> None:
     """Who was replaced while a call hung is back: the crew is then as large as if nothing had hung."""
     clock = SystemClock()
-    crew = Crew("surplus", clock)
+    crew = Crew("surplus")
 
     for _ in range(3):
         begun, may_return, together = threading.Barrier(3), threading.Event(), threading.Barrier(2)
@@ -208,7 +132,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_agent.threads.crew import Call, Crew
 
 clock = SystemClock()
-asyncio.run(Crew("test", clock).make([Call(threading.Event().wait, clock.monotonic())], 0.1))
+asyncio.run(Crew("test").make([Call(threading.Event().wait, clock.monotonic())], 0.1))
 print("done")
 """
     ended = subprocess.run(

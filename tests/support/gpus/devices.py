@@ -55,19 +55,11 @@ class FakeDevice:
         self.info = GpuInfo(f"GPU-{index}", index, "Fake GPU")
         self.reads = Calls()
         self.slow_reads = Calls()
-        self.understood = Calls()
         self._clock = clock
 
     def read(self) -> GpuReading:
-        return self.ask()()
-
-    def ask(self) -> Callable[[], GpuReading]:
         now = self._clock.monotonic()
         self.reads.happen()
-        return lambda: self._understand(now)
-
-    def _understand(self, now: float) -> GpuReading:
-        self.understood.happen()
         return GpuReading(now, energy_joules=300.0 * now, power_watts=300.0)
 
     def read_slow(self) -> GpuSlowReading:

@@ -96,14 +96,10 @@ class NvmlDevice:
         return self._info
 
     def read(self) -> GpuReading:
-        return self.ask()()
-
-    def ask(self) -> Callable[[], GpuReading]:
-        understand = self._call(self._ask)
-        return lambda: self._judge(understand)
+        return self._call(self._readers.fast.read)
 
     def read_slow(self) -> GpuSlowReading:
-        return self._call(self._ask_slow)
+        return self._call(self._readers.slow.read)
 
     def found(self, handle: Any, info: GpuInfo) -> None:
         """Go on with where the driver has it now; a read that is under way ends with what it began with."""
@@ -122,34 +118,25 @@ class NvmlDevice:
         """Forget what it has learned of the GPU."""
         self._asker.forget()
 
-    def _ask(self) -> Callable[[], GpuReading]:
-        return self._readers.fast.ask(self._found_handle())
-
-    def _ask_slow(self) -> GpuSlowReading:
-        return self._readers.slow.read(self._found_handle())
-
-    def _call(self, ask: Callable[[], R]) -> R:
+    def _call(self, read: Callable[[Any], R]) -> R:
+        """Read; what it raises also says how the GPU, or all of them, are."""
         with self._roll.gate:
             if self._mute_since is not None:
                 self._listen_anew(self._mute_since)
-            answer = self._judge(ask)
+            try:
+                reading = read(self._found_handle())
+            except GpuFailure as failure:
+                self._handle = None
+                if isinstance(failure, GpuMissing):
+                    self._roll.missing(self._info.uuid)
+                if isinstance(failure, GpuMute) and self._mute_since is None:
+                    self._mute_since = self._tools.clock.monotonic()
+                raise
+            except GenerationEnded:
+                self._roll.ended = True
+                raise
         self._roll.present(self._info.uuid)
-        return answer
-
-    def _judge(self, part: Callable[[], R]) -> R:
-        """Do a part of a reading; what it raises tells how the GPU, or all of them, fare."""
-        try:
-            return part()
-        except GpuFailure as failure:
-            self._handle = None
-            if isinstance(failure, GpuMissing):
-                self._roll.missing(self._info.uuid)
-            if isinstance(failure, GpuMute) and self._mute_since is None:
-                self._mute_since = self._tools.clock.monotonic()
-            raise
-        except GenerationEnded:
-            self._roll.ended = True
-            raise
+        return reading
 
     def _listen_anew(self, mute_since: float) -> None:
         """Ask a mute GPU everything again: each gives something, so that what it refused is no news of it."""

@@ -6,7 +6,6 @@ Everything they show is labelled simulated: the name, the UUID, the source of th
 
 import math
 import platform
-from collections.abc import Callable
 from random import Random
 
 from perwatt_agent.clock import Clock
@@ -88,10 +87,6 @@ class SimulatedDevice:
             clock_memory_hertz=_CLOCK_MEMORY_HERTZ,
             gpm=self._monitor(now, self._utilization.mean(seconds, _MONITOR_SECONDS)),
         )
-
-    def ask(self) -> Callable[[], GpuReading]:
-        reading = self.read()
-        return lambda: reading
 
     def _monitor(self, now: float, busy: float) -> GpmReading:
         """As of a decoder: memory is what it waits for, and its tensor cores wait with it."""

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 import pynvml
 
@@ -18,11 +18,6 @@ Facts: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[[Any], Facts]
 """One driver call on a handle; raises NVMLError."""
 
-Answer: TypeAlias = Callable[[], Facts]
-"""What the driver said, still to be understood; to be called before the driver is asked the same again."""
-
-T = TypeVar("T")
-
 FORBIDDEN_RETRY_SECONDS = 60.0
 
 
@@ -36,33 +31,30 @@ class Asker:
     def __init__(self, uuid: str, clock: Clock) -> None:
         self._uuid = uuid
         self._clock = clock
-        self._not_before: dict[Callable[[Any], Any], float] = {}
+        self._not_before: dict[Call, float] = {}
         self._forbidden: set[str] = set()
         self.failed: dict[str, str] = {}
 
     def ask(self, handle: Any, alternatives: Iterable[Call]) -> Facts:
         """The facts of the first call that answers, among calls for the same; see `each`."""
-        told = self.each(handle, (alternatives,))
-        return told[0] if told else {}
+        return self.each(handle, (alternatives,))
 
-    def each(
-        self, handle: Any, facts: Iterable[Iterable[Callable[[Any], T]]], *, vital: bool = False
-    ) -> list[T]:
+    def each(self, handle: Any, rows: Iterable[Iterable[Call]], *, vital: bool = False) -> Facts:
         """
-        What is told of *facts*, each a row of calls for it, best first: of each row what the first call
-        returns that answers, and nothing where none answers now.
+        The facts of *rows*. Each row is the calls that can give the same facts, best first; the first call
+        that answers counts.
 
         Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
         """
-        told = []
-        for alternatives in facts:
+        facts: Facts = {}
+        for alternatives in rows:
             for call in alternatives:
                 if self._not_before and self._clock.monotonic() < self._not_before.get(call, -math.inf):
                     continue
                 if self.failed:
                     self.failed.pop(call.__name__, None)
                 try:
-                    told.append(call(handle))
+                    facts |= call(handle)
                     break
                 except pynvml.NVMLError as error:
                     code = int(error.value)
@@ -72,7 +64,7 @@ class Asker:
                         raise_failure(code, call.__name__)
                     self.failed[call.__name__] = describe(code).word
                     break
-        return told
+        return facts
 
     def note(self, call: str, code: int | None) -> None:
         """Say that a call failed which others make, or, with None, that it did not."""
@@ -85,7 +77,7 @@ class Asker:
         """Ask everything anew, because the GPU has become another one in what it gives."""
         self._not_before.clear()
 
-    def _put_off(self, call: Callable[[Any], Any], code: int) -> bool:
+    def _put_off(self, call: Call, code: int) -> bool:
         """Whether the call need not be made again for now, so that another may take its place."""
         meaning = describe(code).meaning
         if meaning is Meaning.ABSENT:

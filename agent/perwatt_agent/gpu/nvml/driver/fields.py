@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import pynvml
 from msgspec import Struct
 
-from perwatt_agent.gpu.nvml.driver.calls import Answer, Facts
+from perwatt_agent.gpu.nvml.driver.calls import Facts
 from perwatt_agent.gpu.nvml.driver.errors import (
     INVALID_ARGUMENT,
     SUCCESS,
@@ -35,9 +35,8 @@ class Field(Struct, frozen=True, cache_hash=True):
     scope: int = GPU
 
 
-# nvmlFieldValue_t: id, scope, timestamp, latency, and then what counts: type of the value, code, value.
-_ENTRY = struct.Struct("=24x16s")
-_REPLY = struct.Struct("=ii8s")
+# nvmlFieldValue_t: id, scope, timestamp, latency, then what counts: type of the value, code, value.
+_ENTRY = struct.Struct("=24xii8s")
 
 # nvmlValueType_t -> how to read the eight bytes of the value.
 _VALUES = dict(enumerate(map(struct.Struct, ("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))))
@@ -47,24 +46,15 @@ Reply: TypeAlias = tuple[int, float]
 
 
 class FieldBatch:
-    """
-    One call for a fixed list of fields, and what it brought.
-
-    `failing` are those whose own code was a failure in the latest replies, and `changed` the places in the
-    list whose reply was not that of the replies before.
-    """
+    """One driver call for a fixed list of fields."""
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
-        self.failing: set[Field] = set()
-        self.changed: list[int] = []
         self._function: Callable[..., int] | None = None
         self._array = (pynvml.c_nvmlFieldValue_t * len(self.fields))()
         for entry, field in zip(self._array, self.fields, strict=True):
             entry.fieldId, entry.scopeId = field.id, field.scope
         self._count = ctypes.c_int(len(self.fields))
-        self._entries = [b""] * len(self.fields)
-        self._replies: list[Reply] = [(SUCCESS, 0)] * len(self.fields)
 
     def call(self, handle: Any) -> int:
         """Make the call, and return its code."""
@@ -76,21 +66,8 @@ class FieldBatch:
         return self._function(handle, self._count, self._array)
 
     def replies(self) -> list[Reply]:
-        """Each field's own code and raw number, as of the latest call that succeeded."""
-        self.changed = []
-        for place, (entry,) in enumerate(_ENTRY.iter_unpack(self._array)):
-            if entry != self._entries[place]:
-                self._take(place, entry)
-        return self._replies
-
-    def _take(self, place: int, entry: bytes) -> None:
-        self.changed.append(place)
-        reply = _decode(*_REPLY.unpack(entry))
-        self._entries[place], self._replies[place] = entry, reply
-        if reply[0] == SUCCESS:
-            self.failing.discard(self.fields[place])
-        else:
-            self.failing.add(self.fields[place])
+        """Each field's own code and raw number, as of the latest call."""
+        return [_decode(*entry) for entry in _ENTRY.iter_unpack(self._array)]
 
 
 def _decode(kind: int, code: int, raw: bytes) -> Reply:
@@ -124,47 +101,26 @@ class FieldFacts:
     def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
         self._failed = failed
-        self._is_complete = False
         self._ask_for(dict(table))
 
     def read(self, handle: Any) -> Facts:
         """
-        The facts that came, in base units; what the GPU does not give is not there.
+        The facts that came, in base units; a fact that the GPU does not give is not there.
 
         Raises GpuFailure when no field could be read, and GenerationEnded.
         """
-        return self.ask(handle)()
-
-    def ask(self, handle: Any) -> Answer:
-        """Make the call of `read`, and leave to the answer what it says; either raises as `read` does."""
         if not self.best:
-            return dict  # it gives none of the facts by field
+            return {}  # it gives none of the facts by field
         code = self._batch.call(handle)
         if code != SUCCESS:
             self._give_up_or_raise(code)
-            return dict
-        if self._settled:
-            return self._understand
-        facts = self._understand()  # what it says decides on what is asked next
-        return lambda: facts
-
-    def _understand(self) -> Facts:
+            return {}
         replies = self._batch.replies()
-        # A reading that ends early took note of what changed, but not of what that means.
-        is_complete = self._is_complete
-        self._is_complete = False
-        if self._batch.failing or not self._settled:
+        if not self._settled or any(code != SUCCESS for code, _ in replies):
             by_field = dict(zip(self._batch.fields, replies, strict=True))
             self._raise_if_dead(by_field)
             replies = self._settle(by_field)
-            is_complete = False
-        if is_complete:
-            for number in self._batch.changed:
-                self._learn(self._places[number], replies[number])
-            self._is_complete = True
-        else:
-            self._learn_all(replies)
-        return dict(self._known)
+        return self._facts(replies)
 
     def _give_up_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
@@ -189,27 +145,20 @@ class FieldFacts:
             self._ask_for(settled)
         return [replies[field] for field in self._batch.fields]
 
-    def _learn_all(self, replies: list[Reply]) -> None:
+    def _facts(self, replies: list[Reply]) -> Facts:
         for name in self._names if self._failed else ():
             self._failed.pop(name, None)
-        self._known: Facts = {}
+        facts: Facts = {}
         for place in self._places:
-            code, _ = reply = replies[place.number]
-            if code == SUCCESS:
-                self._learn(place, reply)
-            else:
+            code, number = replies[place.number]
+            if code != SUCCESS:
                 self._failed[f"field {place.field.id}"] = describe(code).word
-        self._is_complete = self._settled and all(code == SUCCESS for code, _ in replies)
-
-    def _learn(self, place: _Place, reply: Reply) -> None:
-        value = place.field.convert(reply[1])
-        facts = self._known
-        if place.group:  # a new one: readings that were made hold the group as it was
-            facts = self._known[place.group] = dict(self._known.get(place.group, {}))
-        if value is None:
-            facts.pop(place.key, None)
-        else:
-            facts[place.key] = value
+            elif (value := place.field.convert(number)) is not None:
+                if place.group:
+                    facts.setdefault(place.group, {})[place.key] = value
+                else:
+                    facts[place.key] = value
+        return facts
 
     def _ask_for(self, candidates: dict[str, tuple[Field, ...]]) -> None:
         self._candidates = candidates
@@ -222,9 +171,6 @@ class FieldFacts:
             for fact, field in self.best.items()
             for group, _, key in (fact.rpartition("."),)
         ]
-        # Complete as long as each field of a settled batch says something.
-        self._known = {}
-        self._is_complete = False
 
 
 def nested(facts: Facts) -> Facts:
