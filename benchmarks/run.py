@@ -11,25 +11,27 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))  # the fake driver and its helpers are the tests' own
+ROOT = HERE.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the fake driver and its helpers are the tests' own
 
-import depth
-import discovery_round
-import engine_page
-import fleet
-import growth
-import many_engines
-import micro
-import node_cost
-import slow_driver
-import soak
-import survival
-import tokens
-import truth
-from exporters import Exporter, nvitop_exporter, perwatt
-from harness import LONG, SHORT, Plan
-from report import Section, ratios, results, verdicts, with_summary
-
+from benchmarks.parts import (
+    depth,
+    discovery_round,
+    engine_page,
+    fleet,
+    growth,
+    many_engines,
+    micro,
+    node_cost,
+    slow_driver,
+    soak,
+    survival,
+    tokens,
+    truth,
+)
+from benchmarks.peers.exporters import Exporter, given, nvitop_exporter, perwatt
+from benchmarks.tools.harness import LONG, SHORT, Plan
+from benchmarks.tools.report import Section, ratios, results, verdicts, with_summary
 from perwatt_agent import __version__
 
 Benchmark = Callable[[Plan, Sequence[Exporter]], Section]
@@ -53,11 +55,11 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--long", action="store_true", help="hours, not minutes: flatness, less noise")
-    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="print this one, write nothing")
-    arguments = parser.parse_args()
-    own, peer = perwatt(__version__), nvitop_exporter()
+    arguments = _arguments()
+    if arguments.store:
+        micro.store()
+        return
+    own, peer = perwatt(__version__), _peer(arguments)
     exporters = [own] if peer is None else [own, peer]
     begun, load = time.monotonic(), os.getloadavg()[0]
     sections = []
@@ -65,16 +67,42 @@ def main() -> None:
         print(f"{name} ...", flush=True)
         section = BENCHMARKS[name](LONG if arguments.long else SHORT, exporters)
         sections.append(section)
-        print(section.text, verdicts(section.targets), ratios(section.ratios), sep="\n\n", flush=True)
-    if not arguments.only:
+        beside = ratios(section.ratios, peer.name if peer else "no peer")
+        print(section.text, verdicts(section.targets), beside, sep="\n\n", flush=True)
+    if not arguments.only and not arguments.peer_command:
         versions = {exporter.name: exporter.version for exporter in exporters}
-        page = results(sections, versions, (time.monotonic() - begun) / 60, load)
-        (HERE / "RESULTS.md").write_text(page)
-        readme = HERE.parent / "README.md"
-        readme.write_text(with_summary(readme.read_text(), sections))
-        for section in sections:
-            for name, text in section.files.items():
-                (HERE / name).write_text(text)
+        _write(sections, results(sections, versions, (time.monotonic() - begun) / 60, load))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--long", action="store_true", help="hours, not minutes: flatness, less noise")
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="print this part, write nothing")
+    parser.add_argument("--store", action="store_true", help="measure `micro` and write baseline.json")
+    peer = parser.add_argument_group("an exporter of yours in place of nvitop-exporter; writes nothing")
+    peer.add_argument("--peer-command", help="how it is started; {port} stands for its port on 127.0.0.1")
+    peer.add_argument("--peer-power", help="its metric of a GPU's power: one series a GPU")
+    peer.add_argument("--peer-gpu-label", default="uuid", help="its label of a GPU's UUID (default: uuid)")
+    arguments = parser.parse_args()
+    if arguments.peer_command and not arguments.peer_power:
+        parser.error("--peer-command needs --peer-power: a page is whole once it has the power of every GPU")
+    return arguments
+
+
+def _peer(arguments: argparse.Namespace) -> Exporter | None:
+    if arguments.peer_command:
+        return given(arguments.peer_command, arguments.peer_power, arguments.peer_gpu_label)
+    return nvitop_exporter()
+
+
+def _write(sections: Sequence[Section], page: str) -> None:
+    """Write RESULTS.md, its charts, and the summary in the README."""
+    (HERE / "RESULTS.md").write_text(page)
+    readme = ROOT / "README.md"
+    readme.write_text(with_summary(readme.read_text(), sections))
+    for section in sections:
+        for name, text in section.files.items():
+            (HERE / name).write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """
-The parts of a second's work, one by one: what `micro.py` times and `compare.py` holds against another commit.
+The parts of a second's work, one by one; `parts/micro.py` times them, `compare.py` compares two commits.
 
     works.py [--repeats N]    print a JSON object: seconds of CPU of each work, repeat by repeat
-    works.py --calls N        do each work N times between two marks, for callgrind: `instructions.py`
+    works.py --calls N        do each work N times between two marks, for callgrind: `tools/run_works.py`
 
+`compare.py` runs this file of both commits, so its place, its options and the names of its works must stay.
 Every work is built when it is asked for, so that one that an older commit cannot do leaves the others.
 """
 
@@ -22,10 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from pages import engine_page_100k, replayed
+from benchmarks.tools.pages import engine_page_100k, replayed
 
 GPUS = 8
 WINDOW_SECONDS = 60.0
@@ -82,9 +83,8 @@ def parse() -> Iterator[Work]:
 @contextmanager
 def attribution() -> Iterator[Work]:
     """Readings of a second into accounts: eight GPUs, an engine on each."""
-    from engine_sim import SimulatedReader, steady
-    from hand_clock import HandClock
-
+    from benchmarks.tools.engine_sim import SimulatedReader, steady
+    from benchmarks.tools.hand_clock import HandClock
     from perwatt_agent.accounting.account import Account
     from perwatt_agent.facts.gpu import GpuInfo
     from perwatt_agent.facts.gpu_reading import GpuReading

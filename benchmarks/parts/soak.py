@@ -18,14 +18,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
-from exporters import Exporter
-from harness import MIB, Plan
 from msgspec import Struct
-from report import Section, Target, table
 from support.agent.rig import Rig
 from support.gpus.fakedepth import create_mig, destroy_mig, enable_mig
 from support.gpus.fakenvml import FakeDriver
 
+from benchmarks.peers.exporters import Exporter
+from benchmarks.tools.harness import MIB, Plan
+from benchmarks.tools.report import Section, Target, table
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages

@@ -10,7 +10,7 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
-CACHE = HERE.parent / ".cache" / "benchmarks"
+CACHE = HERE.parents[1] / ".cache" / "benchmarks"
 QUIET = ("--quiet", "--disable-pip-version-check", "--root-user-action=ignore")
 
 

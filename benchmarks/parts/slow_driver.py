@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
-from exporters import Exporter, Running, started
-from harness import MIB, Plan, measured, quantile, rss_bytes
 from msgspec import Struct
-from report import Section, Target, table
-from scraping import scrape
+
+from benchmarks.peers.exporters import Exporter, Running, started
+from benchmarks.tools.harness import MIB, Plan, measured, quantile, rss_bytes
+from benchmarks.tools.report import Section, Target, table
+from benchmarks.tools.scraping import scrape
 
 SETTLE_SECONDS = 12.0  # what happens once after the start is over, and the slow tier has been round
 SPAN_SECONDS = 15.0  # perwatt reads what changes slowly this often: less would measure it by chance

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pynvml
 import uvloop
-from exporters import Exporter, Running, perwatt, slowed, started
-from harness import MIB, Plan, measured, median, rss_bytes
 from msgspec import Struct
-from report import Section, Target, table
-from scraping import scrape
 from support.agent.rig import ALONE
 from support.gpus.fakedepth import enable_mig
 from support.gpus.fakenvml import FakeDriver
 
+from benchmarks.peers.exporters import Exporter, Running, perwatt, slowed, started
+from benchmarks.tools.harness import MIB, Plan, measured, median, rss_bytes
+from benchmarks.tools.report import Section, Target, table
+from benchmarks.tools.scraping import scrape
 from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, GpuConfig

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 
-from exporters import Exporter, Running, perwatt, side_by_side, started
-from harness import MIB, Plan, measured, median, quantile, rss_bytes, spread
 from msgspec import Struct, field
 from msgspec.structs import replace
-from report import Ratio, Section, Target, table
-from scraping import Scrapes, page, scrape
+
+from benchmarks.peers.exporters import Exporter, Running, perwatt, side_by_side, started
+from benchmarks.tools.harness import MIB, Plan, measured, median, quantile, rss_bytes, spread
+from benchmarks.tools.report import Ratio, Section, Target, table
+from benchmarks.tools.scraping import Scrapes, page, scrape
 
 GPUS = 8
 SETTLE_SECONDS = 17.0  # what happens once after the start is over

@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from engine_sim import SCENARIOS, SimulatedEngine, SimulatedReader
-from exporters import Exporter
-from hand_clock import HandClock
-from hand_clock import second as pass_second
-from harness import Plan, median
 from msgspec import Struct
-from report import Section, Target, table
 from support.agent.rig import ALONE
 from support.gpus.fakenvml import Constant, FakeDriver
 from support.servers import prometheus
 
+from benchmarks.peers.exporters import Exporter
+from benchmarks.tools.engine_sim import SCENARIOS, SimulatedEngine, SimulatedReader
+from benchmarks.tools.hand_clock import HandClock
+from benchmarks.tools.hand_clock import second as pass_second
+from benchmarks.tools.harness import Plan, median
+from benchmarks.tools.report import Section, Target, table
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoints import Endpoint

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from peers import HERE, Peers
 from support.gpus.fakenvml import FakeDriver
+
+from benchmarks.peers.environments import HERE, Peers
 
 TOOLS = ("codecarbon", "zeus")
 

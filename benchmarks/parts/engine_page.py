@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvloop
-from exporters import Exporter, perwatt, side_by_side
-from harness import MIB, Plan, measured, rss_bytes, wait_until
-from report import Section, Target, table
 from support.agent.process import free_port
 
-from pages import engine_page_100k
+from benchmarks.peers.exporters import Exporter, perwatt, side_by_side
+from benchmarks.tools.harness import MIB, Plan, measured, rss_bytes, wait_until
+from benchmarks.tools.pages import engine_page_100k
+from benchmarks.tools.report import Section, Target, table
 
 SETTLE_SECONDS = 4.0
 TOKENS_PER_SECOND = 1000.0

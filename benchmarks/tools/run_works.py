@@ -1,4 +1,4 @@
-"""How many instructions each of the works takes, by callgrind: without the noise that times have."""
+"""Runner of `works.py` in a process of its own: CPU time of each work, and its instructions by callgrind."""
 
 import json
 import os
@@ -10,15 +10,26 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-WORKS = Path(__file__).parent / "works.py"
+WORKS = Path(__file__).parents[1] / "works.py"
 CALLS = 10
 
 
 def available() -> bool:
+    """Whether instructions can be counted here."""
     return shutil.which("valgrind") is not None
 
 
-def instructions(environment: Mapping[str, str] = os.environ) -> dict[str, float]:
+def times(
+    repeats: int, works: Path = WORKS, environment: Mapping[str, str] = os.environ
+) -> dict[str, list[float]]:
+    """CPU seconds of one call of each work, repeat by repeat, in a fresh process."""
+    command = [sys.executable, str(works), "--repeats", str(repeats)]
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def instructions(works: Path = WORKS, environment: Mapping[str, str] = os.environ) -> dict[str, float]:
     """
     Instructions of one call of each work, all threads together.
 
@@ -28,7 +39,7 @@ def instructions(environment: Mapping[str, str] = os.environ) -> dict[str, float
         out = Path(folder) / "callgrind"
         command = ["valgrind", "--tool=callgrind", "--dump-before=getppid", f"--callgrind-out-file={out}"]
         done = subprocess.run(
-            [*command, sys.executable, str(WORKS), "--calls", str(CALLS)],
+            [*command, sys.executable, str(works), "--calls", str(CALLS)],
             env={**environment, "PYTHONHASHSEED": "0"},
             check=True,
             capture_output=True,

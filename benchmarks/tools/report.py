@@ -79,9 +79,9 @@ def verdicts(targets: Iterable[Target]) -> str:
     return table(("Target", "Limit", "Measured", "Verdict"), [target.cells for target in targets])
 
 
-def ratios(found: Iterable[Ratio]) -> str:
+def ratios(found: Iterable[Ratio], peer: str = "nvitop-exporter") -> str:
     rows = [(one.what, one.perwatt, one.peer, one.shown) for one in found]
-    return table(("perwatt / nvitop-exporter", "perwatt", "nvitop-exporter", "Ratio"), rows)
+    return table((f"perwatt / {peer}", "perwatt", peer, "Ratio"), rows)
 
 
 def with_summary(readme: str, sections: Sequence[Section]) -> str:

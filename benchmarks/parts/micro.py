@@ -1,28 +1,16 @@
-"""
-The parts of one second's work, one by one, beside the figures that were stored with the code.
-
-    micro.py --store    measure, and store the figures as the new baseline
-"""
-
-# ruff: noqa: E402 - the imports need the path that is added first
+"""The parts of one second's work, one by one, beside the figures of `baseline.json`."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
-
-from exporters import Exporter
-from harness import Plan, median, spread
-from instructions import available, instructions
-from report import Section, table
+from benchmarks.peers.exporters import Exporter
+from benchmarks.tools.harness import Plan, median, spread
+from benchmarks.tools.report import Section, table
+from benchmarks.tools.run_works import available, instructions, times
 
 REPEATS = 15
-BASELINE = HERE / "baseline.json"
+BASELINE = Path(__file__).parents[1] / "baseline.json"
 
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
@@ -37,19 +25,11 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     text = (
         f"CPU time, the median of {REPEATS} repeats and the least; and instructions, by callgrind"
         + ("" if available() else " (valgrind is not installed: not counted)")
-        + ", with their ratio to those of `baseline.json`. `make bench-compare A=COMMIT B=COMMIT` holds two "
-        "commits against each other.\n\n"
+        + ", with their ratio to those of `baseline.json`. `make bench-compare A=COMMIT B=COMMIT` compares "
+        "two commits.\n\n"
     )
     head = ("Work", "ms", "least, ms", "1000 instructions", "/ baseline")
     return Section("Part by part", text + table(head, rows))
-
-
-def times(repeats: int, environment: Mapping[str, str] = os.environ) -> dict[str, list[float]]:
-    """CPU seconds of each work, repeat by repeat, in a fresh process."""
-    command = [sys.executable, str(HERE / "works.py"), "--repeats", str(repeats)]
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def _counts(counted: float | None, stored: Mapping[str, float] | None) -> tuple[str, str]:
@@ -60,14 +40,10 @@ def _counts(counted: float | None, stored: Mapping[str, float] | None) -> tuple[
 
 
 def store() -> None:
-    """Write what this code takes now."""
+    """Measure, and write the figures to `baseline.json`."""
     counted = instructions() if available() else {}
     figures = {
         name: {"seconds": round(median(took), 7), "instructions": counted.get(name)}
         for name, took in times(REPEATS).items()
     }
     BASELINE.write_text(json.dumps(figures, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    store()

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import peers
-from energy_tools import TOOLS, Tool, tool
-from exporters import Exporter
-from harness import Plan, median
 from msgspec import Struct, field
-from peers import HERE, Peers
-from report import Ratio, Section, Target, table
 from support.agent.rig import Rig
 from support.gpus.fakenvml import Constant, FakeDriver, Ramp, Square, Waveform
+
+from benchmarks.peers import environments
+from benchmarks.peers.energy_tools import TOOLS, Tool, tool
+from benchmarks.peers.environments import HERE, Peers
+from benchmarks.peers.exporters import Exporter
+from benchmarks.tools.harness import Plan, median
+from benchmarks.tools.report import Ratio, Section, Target, table
 
 WINDOW_SECONDS = 600
 SCRAPE_SECONDS = (5, 15)
@@ -72,7 +73,8 @@ class Errors(Struct, frozen=True):
 
 def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     """The counter's increase, `avg_over_time(gauge) * seconds`, and what the tools tell of a measurement."""
-    with_peer, energy = len(exporters) > 1, peers.energy_tools()
+    with_peer = any(one.name == "nvitop-exporter" for one in exporters)
+    energy = environments.energy_tools()
     found = {name: asyncio.run(_errors(name, energy, with_peer=with_peer)) for name in ARCHITECTURES}
     if energy is not None:
         found[WITHOUT_COUNTER] = _with_tools(found[WITHOUT_COUNTER], _in_real_time(energy))
@@ -197,7 +199,7 @@ def _mean(values: Sequence[float]) -> float:
 @contextmanager
 def _gauge(driver: FakeDriver, *, with_peer: bool) -> Iterator[Update]:
     """nvitop-exporter's own code in its own environment, told when to update; gives its page's watts."""
-    installed = peers.exporters() if with_peer else None
+    installed = environments.exporters() if with_peer else None
     if installed is None:
         yield list
         return

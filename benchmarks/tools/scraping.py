@@ -63,12 +63,35 @@ class Scraper:
         head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         if b" 200 " not in head.partition(b"\r\n")[0]:
             raise ConnectionError(head.partition(b"\r\n")[0].decode())
+        chunked = b"chunked" in _header(head, b"transfer-encoding")
         length = _header(head, b"content-length")
-        body = await (self._reader.readexactly(int(length)) if length else self._reader.read(-1))
-        if head.startswith(b"http/1.0") or not length or _header(head, b"connection") == b"close":
+        if chunked:
+            body, size = await _chunks(self._reader)
+        else:
+            body = await (self._reader.readexactly(int(length)) if length else self._reader.read(-1))
+            size = len(body)
+        ends = not chunked and not length
+        if ends or head.startswith(b"http/1.0") or _header(head, b"connection") == b"close":
             self.close()
-        size = len(head) + len(body)
-        return Answer(gzip.decompress(body) if _header(head, b"content-encoding") else body, size)
+        packed = _header(head, b"content-encoding")
+        return Answer(gzip.decompress(body) if packed else body, len(head) + size)
+
+
+async def _chunks(reader: asyncio.StreamReader) -> tuple[bytes, int]:
+    """The body of an answer in chunks (RFC 9112, 7.1), and its bytes on the wire: sizes and trailers, too."""
+    chunks, wire_bytes = [], 0
+    while True:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line.partition(b";")[0], 16)
+        wire_bytes += len(line) + size
+        if not size:
+            break
+        chunks.append((await reader.readexactly(size + 2))[:-2])
+        wire_bytes += 2
+    while line != b"\r\n":
+        line = await reader.readuntil(b"\r\n")
+        wire_bytes += len(line)
+    return b"".join(chunks), wire_bytes
 
 
 def page(port: int) -> Answer:

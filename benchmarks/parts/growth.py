@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from chart import Curve, svg
-from engine_page import served
-from engine_sim import SimulatedReader, steady
-from exporters import Exporter, process
-from fleet import agent_page, answers, node_page
-from hand_clock import HandClock, second
-from harness import MIB, Plan, measured, median, rss_bytes, wait_until
 from msgspec import Struct
-from report import Section, Target, table
-from scraping import Scraper
 from support.agent.process import free_port
 from support.agent.rig import ALONE
 from support.gpus.fakenvml import FakeDriver
 
+from benchmarks.parts.engine_page import served
+from benchmarks.parts.fleet import agent_page, answers, node_page
+from benchmarks.peers.exporters import Exporter, process
+from benchmarks.tools.chart import Curve, svg
+from benchmarks.tools.engine_sim import SimulatedReader, steady
+from benchmarks.tools.hand_clock import HandClock, second
+from benchmarks.tools.harness import MIB, Plan, measured, median, rss_bytes, wait_until
+from benchmarks.tools.report import Section, Target, table
+from benchmarks.tools.scraping import Scraper
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoints import Endpoint

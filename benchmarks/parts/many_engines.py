@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
-from engine_page import TOKENS_PER_SECOND, served
-from exporters import Exporter, Running, perwatt, side_by_side, started
-from harness import MIB, Plan, measured, rss_bytes, wait_until
-from report import Section, Target, table
-from scraping import page
 from support.agent.process import Page, free_port
 from support.engines.engine_pages import engine_page
+
+from benchmarks.parts.engine_page import TOKENS_PER_SECOND, served
+from benchmarks.peers.exporters import Exporter, Running, perwatt, side_by_side, started
+from benchmarks.tools.harness import MIB, Plan, measured, rss_bytes, wait_until
+from benchmarks.tools.report import Section, Target, table
+from benchmarks.tools.scraping import page
 
 GPUS = 8
 SETTLE_SECONDS = 4.0

@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import uvloop
-from engine_page import growing, served
-from exporters import Exporter, perwatt, process, started
-from harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
-from report import Section, Target, table
-from scraping import Scraper
-from scraping import page as get_page
 from support.agent.process import free_port, get
 
-from pages import engine_page_100k, replayed
+from benchmarks.parts.engine_page import growing, served
+from benchmarks.peers.exporters import Exporter, perwatt, process, started
+from benchmarks.tools.harness import MIB, Plan, measured, quantile, rss_bytes, wait_until
+from benchmarks.tools.pages import engine_page_100k, replayed
+from benchmarks.tools.report import Section, Target, table
+from benchmarks.tools.scraping import Scraper
+from benchmarks.tools.scraping import page as get_page
 
 AGENTS = 50
 INTERVAL_SECONDS = 5

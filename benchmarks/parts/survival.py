@@ -4,11 +4,12 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from exporters import Exporter, Running, side_by_side
-from harness import Plan
 from msgspec import Struct, field
-from report import Ratio, Section, Target, table
 from support.gpus.fakenvml import FakeDriver, Sine
+
+from benchmarks.peers.exporters import Exporter, Running, side_by_side
+from benchmarks.tools.harness import Plan
+from benchmarks.tools.report import Ratio, Section, Target, table
 
 GPUS = 8
 SICK = 3

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from exporters import Exporter
-from harness import Plan, spread
-from report import Section, Target, table
 from support.engines import engine_trees
 from support.processes.process_trees import Actor, Tree, running
 
+from benchmarks.peers.exporters import Exporter
+from benchmarks.tools.harness import Plan, spread
+from benchmarks.tools.report import Section, Target, table
 from perwatt_agent.discovery.processes import Process, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 

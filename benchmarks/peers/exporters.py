@@ -1,6 +1,7 @@
 """The exporters that are compared, each started as its README says, over a fake driver of its own."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -9,12 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import peers
-from harness import wait_until
 from msgspec import Struct
-from scraping import page
 from support.agent.process import free_port
 from support.gpus.fakenvml import FakeDriver
+
+from benchmarks.peers import environments
+from benchmarks.tools.harness import wait_until
+from benchmarks.tools.scraping import page
 
 MEMORY = Path("/dev/shm")  # where state and the driver's control file lie, as the state does in /run
 START_POLL_SECONDS = 0.005
@@ -79,12 +81,18 @@ def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
 
 def nvitop_exporter() -> Exporter | None:
     """The peer in a virtual environment of its own, on this Python; None where it cannot be installed."""
-    installed = peers.exporters()
+    installed = environments.exporters()
     if installed is None:
         return None
     command = (installed.program("nvitop-exporter"), "--port", "{port}")
     version = installed.version("nvitop-exporter")
     return Exporter("nvitop-exporter", version, command, "gpu_power_usage_W", "uuid")
+
+
+def given(command: str, power: str, gpu_label: str) -> Exporter:
+    """An exporter of the user's; `{port}` in its command, and *power* is its metric of a GPU's power."""
+    words = tuple(shlex.split(command))
+    return Exporter(Path(words[0]).name, "", words, power, gpu_label)
 
 
 @contextmanager

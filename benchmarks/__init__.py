@@ -1,0 +1,1 @@
+"""Measures perwatt, and beside it what one would install instead."""

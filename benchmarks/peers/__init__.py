@@ -1,0 +1,1 @@
+"""Other exporters and energy meters: how they are installed and started."""
