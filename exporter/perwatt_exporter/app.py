@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.http.asgi import Handler, Response, Router, Scope, header, plain
@@ -30,7 +31,7 @@ def exporter_app(
     families: Sequence[Family[Snapshot]] = ALL,
     own: Callable[[], Iterable[Collected[Any]]] | None = None,
     work: WorkTaker | None = None,
-    events: EventRing | None = None,
+    events: EventRing[Event] | None = None,
     subscribe: Callable[[Callable[[], None]], None] = lambda published: None,
 ) -> Router:
     """

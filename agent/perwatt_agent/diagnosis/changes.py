@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from perwatt_agent.facts.event import Event, Severity
+from perwatt_agent.facts.event import Event, Severity, event_at
 from perwatt_agent.facts.gpu import GpuSnapshot, GpuState
 from perwatt_agent.facts.health import HealthState
 from perwatt_agent.facts.snapshot import Snapshot
@@ -37,14 +37,13 @@ def _driver(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     was, now = before.backend, after.backend
     if was.up and not now.up:
         message = f"The driver does not answer any more: {now.reason}."
-        yield Event(0, after.unix_seconds, "driver", "critical", message, before="up", after=now.reason)
+        yield event_at(after.unix_seconds, "driver", "critical", message, before="up", after=now.reason)
     elif now.up and not was.up:
         message = f"Driver {now.driver_version} answers."
-        yield Event(0, after.unix_seconds, "driver", "info", message, before=was.reason, after="up")
+        yield event_at(after.unix_seconds, "driver", "info", message, before=was.reason, after="up")
     elif now.driver_version != was.driver_version:
         message = f"Driver {now.driver_version} answers in place of {was.driver_version}."
-        yield Event(
-            0,
+        yield event_at(
             after.unix_seconds,
             "driver",
             "info",
@@ -63,8 +62,14 @@ def _gpu_state(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -
     what = "is back" if back else f"is {gpu.state}"
     message = f"GPU {gpu.info.index} ({gpu.info.name}) {what}."
     severity: Severity = "info" if back else "critical"
-    yield Event(
-        0, after.unix_seconds, "gpu_state", severity, message, gpu=gpu.info.uuid, before=was, after=gpu.state
+    yield event_at(
+        after.unix_seconds,
+        "gpu_state",
+        severity,
+        message,
+        gpu=gpu.info.uuid,
+        before=was,
+        after=gpu.state,
     )
 
 
@@ -77,8 +82,7 @@ def _health(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -> I
     if (was, reasons) == (now.state, now.reasons):
         return
     why = f": {', '.join(now.reasons)}" if now.reasons else ""
-    yield Event(
-        0,
+    yield event_at(
         after.unix_seconds,
         "health",
         _HEALTH_SEVERITY[now.state],
@@ -102,8 +106,7 @@ def _energy_source(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapsho
     was, now = earlier.energy.source, gpu.energy.source
     if was != now:
         message = f"The energy of GPU {gpu.info.index} ({gpu.info.name}) comes from {now}, before from {was}."
-        yield Event(
-            0,
+        yield event_at(
             after.unix_seconds,
             "energy_source",
             "warning",
@@ -119,8 +122,13 @@ def _meters(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     now = "+".join(meter.source for meter in after.node_meters)
     if was != now:
         message = f"The node is measured by {now or 'nothing'}, before by {was or 'nothing'}."
-        yield Event(
-            0, after.unix_seconds, "node_meter", "info" if now else "warning", message, before=was, after=now
+        yield event_at(
+            after.unix_seconds,
+            "node_meter",
+            "info" if now else "warning",
+            message,
+            before=was,
+            after=now,
         )
 
 
@@ -131,8 +139,7 @@ def _engine(earlier: WorkloadSnapshot | None, workload: WorkloadSnapshot, after:
     # Engines round their start differently from page to page.
     if was is not None and now is not None and now - was > 1.0:
         name = workload.info.workload
-        yield Event(
-            0,
+        yield event_at(
             after.unix_seconds,
             "engine_restart",
             "info",

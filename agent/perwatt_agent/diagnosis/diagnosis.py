@@ -9,7 +9,7 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.past import Case, Past
 from perwatt_agent.diagnosis.rules import judge
 from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
-from perwatt_agent.facts.event import Event
+from perwatt_agent.facts.event import Event, event_at
 from perwatt_agent.facts.gpu import GpuSnapshot
 from perwatt_agent.facts.health import GpuHealth
 from perwatt_agent.facts.readings import XidEvent
@@ -23,7 +23,7 @@ class Diagnosis:
     An XID error may be told twice, at once and with the sweep after it: it counts once, by its number.
     """
 
-    def __init__(self, events: EventRing) -> None:
+    def __init__(self, events: EventRing[Event]) -> None:
         self.events = events
         self._pasts: defaultdict[str, Past] = defaultdict(Past)
         self._judged: dict[str, tuple[Case, GpuHealth]] = {}
@@ -70,5 +70,5 @@ class Diagnosis:
         names = {gpu.info.uuid: f"GPU {gpu.info.index} ({gpu.info.name})" for gpu in snapshot.gpus}
         message = f"{names.get(xid.uuid, xid.uuid)}: XID {xid.code}, {known.meaning}."
         self.events.add(
-            Event(0, xid.unix_seconds, "xid", SEVERITY[known.kind], message, gpu=xid.uuid, xid=xid.code)
+            event_at(xid.unix_seconds, "xid", SEVERITY[known.kind], message, gpu=xid.uuid, xid=xid.code)
         )

@@ -1,45 +1,49 @@
-"""The newest events of this agent's life."""
+"""Ring buffer of the newest events, with cursors for clients that read on from their last answer."""
 
 from collections import Counter, deque
-
-from msgspec.structs import replace
+from typing import Generic, TypeVar
 
 from perwatt_agent.facts.event import EVENT_KINDS, Event
 
 MAX_EVENTS = 1_000
 
+E = TypeVar("E", bound=Event)
 
-class EventRing:
+
+class EventRing(Generic[E]):
     """
-    Keeps the newest events, numbered from 1 as they come.
+    The newest *capacity* events, numbered from 1 in the order in which they were added.
 
-    `run` tells this agent's numbers from those of the one before: a cursor is a run and a number.
+    `run` identifies this process: a cursor is a run and a number.
     """
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, capacity: int = MAX_EVENTS) -> None:
         self.run = run
-        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self.last = 0
+        self._events: deque[E] = deque(maxlen=capacity)
         self._counts: Counter[str] = Counter(dict.fromkeys(EVENT_KINDS, 0))
 
     @property
-    def last(self) -> int:
-        """The number of the newest event; 0 before the first."""
-        return self._events[-1].number if self._events else 0
+    def cursor(self) -> str:
+        """The cursor after the newest event."""
+        return f"{self.run}-{self.last}"
 
-    def add(self, event: Event) -> None:
-        """Take in an event, whatever number it has so far."""
+    def add(self, event: E) -> None:
+        """Add an event; the oldest one is dropped if the ring is full."""
         self._counts[event.kind] += 1
-        self._events.append(replace(event, number=self.last + 1))
+        self._events.append(event)
+        self.last += 1
 
     def counts(self) -> tuple[tuple[str, int], ...]:
         """How many events there were of each kind."""
         return tuple(self._counts.items())
 
-    def newest(self, since: int, limit: int) -> tuple[Event, ...]:
-        """At most *limit* events after the one numbered *since*, newest first."""
-        found: list[Event] = []
-        for event in reversed(self._events):
-            if event.number <= since or len(found) == limit:
-                break
-            found.append(event)
-        return tuple(found)
+    def number_of(self, cursor: str) -> int:
+        """The number in a cursor; 0 for a cursor of another run, all events of this run being newer."""
+        run, _, number = cursor.rpartition("-")
+        return int(number) if run == self.run and number else 0
+
+    def newest(self, since: int, limit: int) -> tuple[E, ...]:
+        """At most *limit* events after the one numbered *since*, newest first: their numbers fall."""
+        count = max(0, min(self.last - since, len(self._events), limit))
+        return tuple(self._events[-1 - index] for index in range(count))

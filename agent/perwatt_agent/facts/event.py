@@ -1,29 +1,60 @@
-"""Events of a node: something that happened, with a closed list of kinds."""
+"""Event of a node: something that happened, with a closed list of kinds."""
 
-from typing import Literal, get_args
+from datetime import datetime, timezone
+from typing import Annotated, Literal, get_args
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 EventKind = Literal["xid", "gpu_state", "health", "driver", "energy_source", "node_meter", "engine_restart"]
 EVENT_KINDS: tuple[EventKind, ...] = get_args(EventKind)
 Severity = Literal["info", "warning", "critical"]
+Text = Annotated[str, Meta(max_length=2_000)]
+"""Bounded, because the aggregator decodes events of any host that it is configured for."""
 
 
-class Event(Struct, frozen=True, omit_defaults=True):
+class Event(Struct, frozen=True, kw_only=True):
     """
-    Something that happened, in one sentence and in parts. `number` counts an agent's events from 1.
+    One event: a sentence and its parts, as JSON answers write them.
 
-    `before` and `after` are states; which of the other parts there are depends on `kind`.
+    `time` is RFC 3339 in UTC, by the node's clock. `before` and `after` are states. A part that its kind
+    does not have is None or empty.
     """
 
-    number: int
-    unix_seconds: float
+    time: Text
     kind: EventKind
     severity: Severity
-    message: str
-    gpu: str = ""
-    workload: str = ""
-    before: str = ""
-    after: str = ""
-    reasons: tuple[str, ...] = ()
-    xid: int | None = None
+    message: Text
+    gpu: Text | None
+    workload: Text | None
+    before: Text | None
+    after: Text | None
+    reasons: Annotated[tuple[Text, ...], Meta(max_length=100)]
+    xid: int | None
+
+
+def event_at(
+    unix_seconds: float,
+    kind: EventKind,
+    severity: Severity,
+    message: str,
+    *,
+    gpu: str = "",
+    workload: str = "",
+    before: str = "",
+    after: str = "",
+    reasons: tuple[str, ...] = (),
+    xid: int | None = None,
+) -> Event:
+    """The event that happened at *unix_seconds*."""
+    return Event(
+        time=datetime.fromtimestamp(unix_seconds, timezone.utc).isoformat(timespec="milliseconds"),
+        kind=kind,
+        severity=severity,
+        message=message,
+        gpu=gpu or None,
+        workload=workload or None,
+        before=before or None,
+        after=after or None,
+        reasons=reasons,
+        xid=xid,
+    )

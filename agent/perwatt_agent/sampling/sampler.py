@@ -7,6 +7,7 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
 from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.readings import Readings, XidEvent
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.sampling.source import Source
@@ -28,7 +29,7 @@ class Sampler:
         clock: Clock,
         observers: tuple[Callable[[Readings, Snapshot], None], ...] = (),
     ) -> None:
-        self.events = EventRing(run=f"{int(clock.unix() * 1000):x}")
+        self.events: EventRing[Event] = EventRing(run=f"{int(clock.unix() * 1000):x}")
         self._diagnosis = Diagnosis(self.events)
         self._source = source
         self._account = account

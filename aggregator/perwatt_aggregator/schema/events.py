@@ -2,25 +2,15 @@
 
 from msgspec import Struct
 
-from perwatt_agent.facts.event import EventKind, Severity
+from perwatt_agent.facts.event import Event
 
 
-class EventItem(Struct, frozen=True):
+class EventItem(Event, frozen=True):
     """
     One event of one node, at a time by that node's clock. What its kind does not have is null or empty.
     """
 
     node: str
-    time: str
-    kind: EventKind
-    severity: Severity
-    message: str
-    gpu: str | None
-    workload: str | None
-    before: str | None
-    after: str | None
-    reasons: tuple[str, ...]
-    xid: int | None
 
 
 class Events(Struct, frozen=True):

@@ -1,37 +1,23 @@
 """GET /v1/events: what happened on this node, newest first."""
 
-from datetime import datetime, timezone
-from typing import Annotated
 from urllib.parse import parse_qsl
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
-from perwatt_agent.facts.event import Event, EventKind, Severity
+from perwatt_agent.facts.event import Event, Text
 from perwatt_exporter.http.asgi import Handler, Response, Scope
 from perwatt_exporter.http.problem import problem
 
 DEFAULT_LIMIT = 100
 
-Text = Annotated[str, Meta(max_length=2_000)]
-"""Bounded, because the aggregator takes it from whoever answers."""
 
-
-class EventItem(Struct, frozen=True):
-    """One event; what its kind does not have is null or empty."""
+class EventItem(Event, frozen=True):
+    """One event of this agent, with its number. A part that its kind does not have is null or empty."""
 
     number: int
-    time: Text
-    kind: EventKind
-    severity: Severity
-    message: Text
-    gpu: Text | None
-    workload: Text | None
-    before: Text | None
-    after: Text | None
-    reasons: Annotated[tuple[Text, ...], Meta(max_length=100)]
-    xid: int | None
 
 
 class Events(Struct, frozen=True):
@@ -46,22 +32,23 @@ class _BadParameter(Exception):
     """What a client asked cannot be answered; the message says what can."""
 
 
-def events_handler(ring: EventRing) -> Handler:
+def events_handler(ring: EventRing[Event]) -> Handler:
     """Answer from the ring, or with a problem where a parameter cannot be used."""
 
     def handle(scope: Scope) -> Response:
         try:
-            since, limit = _parameters(scope.get("query_string", b"").decode("latin-1"), ring.run)
+            since, limit = _parameters(scope.get("query_string", b"").decode("latin-1"), ring)
         except _BadParameter as error:
             return problem(422, str(error))
-        items = tuple(map(_item, ring.newest(since, limit)))
-        body = msgspec.json.encode(Events(items, f"{ring.run}-{ring.last}"))
+        newest = ring.newest(since, limit)
+        items = tuple(_item(ring.last - index, event) for index, event in enumerate(newest))
+        body = msgspec.json.encode(Events(items, ring.cursor))
         return Response(200, "application/json", body, ((b"cache-control", b"no-store"),))
 
     return handle
 
 
-def _parameters(query: str, run: str) -> tuple[int, int]:
+def _parameters(query: str, ring: EventRing[Event]) -> tuple[int, int]:
     """The number after which events are wanted, and how many at most. Raises _BadParameter."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), max_num_fields=8)
@@ -70,17 +57,16 @@ def _parameters(query: str, run: str) -> tuple[int, int]:
     given = dict(pairs)
     if len(given) < len(pairs) or not given.keys() <= {"since", "limit"}:
         raise _BadParameter("There are the parameters since and limit, each at most once.")
-    return _since(given.get("since"), run), _limit(given.get("limit", str(DEFAULT_LIMIT)))
+    return _since(given.get("since"), ring), _limit(given.get("limit", str(DEFAULT_LIMIT)))
 
 
-def _since(cursor: str | None, run: str) -> int:
+def _since(cursor: str | None, ring: EventRing[Event]) -> int:
     if cursor is None:
         return 0
     of_run, dash, number = cursor.rpartition("-")
     if not (dash and of_run.isalnum() and number.isascii() and number.isdecimal() and len(cursor) <= 40):
         raise _BadParameter("since: expected the `next` of an earlier answer.")
-    # A cursor of an earlier run of the agent: all that this run has seen came after it.
-    return int(number) if of_run == run else 0
+    return ring.number_of(cursor)
 
 
 def _limit(text: str) -> int:
@@ -89,17 +75,5 @@ def _limit(text: str) -> int:
     return int(text)
 
 
-def _item(event: Event) -> EventItem:
-    return EventItem(
-        number=event.number,
-        time=datetime.fromtimestamp(event.unix_seconds, timezone.utc).isoformat(timespec="milliseconds"),
-        kind=event.kind,
-        severity=event.severity,
-        message=event.message,
-        gpu=event.gpu or None,
-        workload=event.workload or None,
-        before=event.before or None,
-        after=event.after or None,
-        reasons=event.reasons,
-        xid=event.xid,
-    )
+def _item(number: int, event: Event) -> EventItem:
+    return EventItem(number, **asdict(event))

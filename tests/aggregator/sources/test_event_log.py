@@ -14,7 +14,7 @@ from support.servers.web import serving
 
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.diagnosis.event_ring import EventRing
-from perwatt_agent.facts.event import Event
+from perwatt_agent.facts.event import event_at
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
@@ -32,7 +32,7 @@ class Agent:
         self.app = exporter_app(self._latest, events=None if old else self.ring)
 
     def happen(self, message: str) -> None:
-        self.ring.add(Event(0, self._started, "xid", "critical", message, gpu="GPU-0", xid=79))
+        self.ring.add(event_at(self._started, "xid", "critical", message, gpu="GPU-0", xid=79))
 
     def restart(self) -> None:
         self.ring.__init__(self.ring.run + "1")  # type: ignore[misc]

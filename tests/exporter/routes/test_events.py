@@ -5,20 +5,20 @@ from support.exposition.pages import healthy_8_gpus
 from support.servers.asgi import Reply, ask
 
 from perwatt_agent.diagnosis.event_ring import MAX_EVENTS, EventRing
-from perwatt_agent.facts.event import Event
+from perwatt_agent.facts.event import Event, event_at
 from perwatt_exporter.app import exporter_app
 
 
-def ring_of(events: int, run: str = "19f0") -> EventRing:
+def ring_of(events: int, run: str = "19f0") -> EventRing[Event]:
     ring = EventRing(run)
     for number in range(events):
         ring.add(
-            Event(0, 1_800_000_000.25 + number, "xid", "critical", "GPU 0: XID 79.", gpu="GPU-0", xid=79)
+            event_at(1_800_000_000.25 + number, "xid", "critical", "GPU 0: XID 79.", gpu="GPU-0", xid=79)
         )
     return ring
 
 
-async def get(ring: EventRing, query: str = "") -> Reply:
+async def get(ring: EventRing[Event], query: str = "") -> Reply:
     return await ask(exporter_app(healthy_8_gpus, events=ring), f"/v1/events{query}")
 
 
@@ -51,7 +51,7 @@ async def test_cursor() -> None:
     """`next` gives what came since; a cursor of an earlier run gives all of this one."""
     ring = ring_of(3)
     cursor = (await get(ring)).json()["next"]
-    ring.add(Event(0, 1_800_000_009.0, "driver", "info", "Driver 580 answers."))
+    ring.add(event_at(1_800_000_009.0, "driver", "info", "Driver 580 answers."))
 
     assert [4] == numbers(await get(ring, f"?since={cursor}"))
     assert [2, 1] == numbers(await get(ring_of(2, run="aa"), f"?since={cursor}"))
