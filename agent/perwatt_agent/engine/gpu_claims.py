@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.engine.mig_instances import WHOLE, HeldGpus, MigInstances, in_parts
+from perwatt_agent.engine.instances import WHOLE, Held, Instances, in_parts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import GpuSample
 
@@ -22,9 +22,7 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
     return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
 
 
-def held(
-    selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
-) -> HeldGpus:
+def held(selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE) -> Held:
     """What *selector* comes to; *gpu_of* has the GPU of each MIG instance, None while that is not known."""
     return in_parts(instances(selector), selected(selector, known), known, gpu_of)
 
@@ -44,7 +42,7 @@ class Claim(Struct, frozen=True):
     shared: bool = False
 
 
-class ClaimConflict(Struct, frozen=True):
+class Dispute(Struct, frozen=True):
     """A GPU that an earlier claim has and a later one goes without."""
 
     gpu: GpuInfo
@@ -52,9 +50,9 @@ class ClaimConflict(Struct, frozen=True):
     second: Claim
 
 
-def claim_conflicts(
+def disputes(
     claims: Sequence[Claim], known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
-) -> Iterator[ClaimConflict]:
+) -> Iterator[Dispute]:
     """
     The GPUs that two claims name without sharing them, which shows once the driver has named its GPUs.
 
@@ -66,18 +64,18 @@ def claim_conflicts(
         for gpu in known:
             for first, part in zip(claims[:place], parts, strict=False):
                 if part.collides_with(parts[place], gpu.uuid) and not (first.shared and second.shared):
-                    yield ClaimConflict(gpu, first, second)
+                    yield Dispute(gpu, first, second)
                     break
 
 
-def missing_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def absent_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Who claims which MIG instance that is on no GPU."""
     return frozenset(
         (claim.who, mig) for claim in claims for mig in instances(claim.gpus) if mig not in gpu_of
     )
 
 
-class GpuClaims:
+class Titles:
     """
     The GPUs of each of *claims*, and their MIG instances: what an earlier one has and does not share, a later
     one goes without.
@@ -85,7 +83,7 @@ class GpuClaims:
 
     def __init__(self, claims: Sequence[Claim] = ()) -> None:
         self._claims = tuple(claims)
-        self._instances = MigInstances()
+        self._instances = Instances()
         self._judged: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
         self._absent: frozenset[tuple[str, str]] = frozenset()
@@ -99,7 +97,7 @@ class GpuClaims:
         """The GPU of each MIG instance, as far as they are known."""
         return self._instances.gpu_of or WHOLE
 
-    def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> HeldGpus:
+    def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> Held:
         """What *selector*, which is that of a claim, has for its own."""
         gpu_of = self._instances.gpu_of
         if (tuple(known), gpu_of) != self._judged:
@@ -110,17 +108,17 @@ class GpuClaims:
 
     def _judge(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
         lost: dict[GpuSelector, frozenset[str]] = {}
-        for dispute in claim_conflicts(self._claims, known, gpu_of):
+        for dispute in disputes(self._claims, known, gpu_of):
             before = lost.get(dispute.second.gpus, frozenset())
             lost[dispute.second.gpus] = before | {dispute.gpu.uuid}
             if dispute.gpu.uuid not in self._lost.get(dispute.second.gpus, frozenset()):
-                logger.error("%s", describe_conflict(dispute))
+                logger.error("%s", in_words(dispute))
         self._lost = lost
 
     def _look_for_instances(self, gpu_of: Mapping[str, str] | None) -> None:
         if gpu_of is None:
             return
-        absent = missing_instances(self._claims, gpu_of)
+        absent = absent_instances(self._claims, gpu_of)
         for who, mig in sorted(absent - self._absent):
             logger.warning(
                 "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
@@ -131,7 +129,7 @@ class GpuClaims:
         self._absent = absent
 
 
-def describe_conflict(dispute: ClaimConflict) -> str:
+def in_words(dispute: Dispute) -> str:
     """What a dispute is about, who has the GPU, and what to do about it."""
     gpu, first, second = dispute.gpu, dispute.first.who, dispute.second.who
     return (

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.loading import Sound
-from perwatt_agent.configfile.settings import Key, join, settings_of
-from perwatt_agent.configfile.values import (
+from perwatt_agent.configfile.kinds import (
     BOOLEAN,
     PATH,
     READABLE_FILE,
@@ -20,6 +18,8 @@ from perwatt_agent.configfile.values import (
     number,
     one_of,
 )
+from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.settings import Key, join, settings_of
 from perwatt_agent.meters.credentials import basic, bearer
 from perwatt_agent.meters.jsonpath import steps_of
 from perwatt_agent.meters.quantity import UNITS, MeterUnit
