@@ -12,18 +12,7 @@ from typing import Any
 
 import pytest
 from support.agent.process import PerwattProcess, free_port, get, perwatt
-
-CHROMIUM = (
-    "chromium",
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from support.servers.browser import CHROMIUM
 
 
 class Machine:
