@@ -65,4 +65,8 @@ class Sampler:
             while await self.tick():
                 pass
         finally:
-            self._source.close()
+            self.close()
+
+    def close(self) -> None:
+        """End the source; what was published stays."""
+        self._source.close()

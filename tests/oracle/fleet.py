@@ -1,0 +1,110 @@
+"""The fleet of one schedule: machines, an aggregator that follows them, and what is true of any window."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from random import Random
+
+from oracle.machine import TrueEngine, TrueGpu, TrueNode
+from oracle.truth import DrivenClock, following, load
+from perwatt_aggregator.aggregator import Aggregator
+from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.readings.page import PageReader
+from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_exporter.families.all import ALL
+from perwatt_exporter.page.pages import Pages
+
+SCRAPE_SECONDS = 5.0
+MODELS = ("chat", "code")
+
+
+class TrueFleet:
+    """Nodes with one or two engines, each on one to three GPUs of its own, and an aggregator over them."""
+
+    def __init__(self, random: Random, folder: Path, seconds: float) -> None:
+        self.clock = DrivenClock()
+        self._seconds = seconds
+        self.nodes = [self._node(random, number, folder) for number in range(random.randint(1, 3))]
+        self._aggregator = self.start_aggregator()
+
+    def start_agents(self) -> None:
+        for node in self.nodes:
+            node.restart_agent()
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.stop_agent()
+
+    def start_aggregator(self) -> Aggregator:
+        """A new aggregator in place of the one before."""
+        urls = tuple(f"http://{node.name}:9836/metrics" for node in self.nodes)
+        self._aggregator = Aggregator(AggregatorConfig(SourcesConfig(urls), SCRAPE_SECONDS), self.clock)
+        self._readers = [PageReader() for _ in self.nodes]
+        return self._aggregator
+
+    def _node(self, random: Random, number: int, folder: Path) -> TrueNode:
+        start, end = self.clock.monotonic() - 10.0, self.clock.monotonic() + self._seconds
+        gpus: list[TrueGpu] = []
+        engines: list[TrueEngine] = []
+        for place in range(random.randint(1, 2)):
+            levels = load(random, start, end)
+            own = [
+                TrueGpu(f"GPU-{number}-{index}", index, following(levels, random, 80.0, 600.0))
+                for index in range(len(gpus), len(gpus) + random.randint(1, 3))
+            ]
+            rate = following(levels, random, 0.0, len(own) * 1_500.0)
+            model = random.choice(MODELS)
+            engines.append(TrueEngine(f"engine-{number}-{place}", model, tuple(own), rate, self.clock))
+            gpus += own
+        return TrueNode(f"node{number}", gpus, engines, folder / str(number), self.clock)
+
+    async def second(self) -> None:
+        """Let a second pass; every fifth is scraped."""
+        await self.clock.advance(1.0)
+        for node in self.nodes:
+            await node.tick()
+        if round(self.clock.monotonic()) % SCRAPE_SECONDS == 0:
+            self._scrape()
+
+    def _scrape(self) -> None:
+        for node, followed, reader in zip(self.nodes, self._aggregator.nodes, self._readers, strict=True):
+            if not (node.is_alive and node.answers):
+                followed.fail("timeout")
+                continue
+            page = Pages(lambda node=node: node.snapshot, ALL).body("text", "identity")
+            followed.add(reader.read(page, self.clock.monotonic()), self.clock.unix())
+
+    def items(self, seconds: float = 60.0) -> Iterable[EfficiencyItem]:
+        """All figures that are held against the truth."""
+        for by in ((), ("model",), ("node",), ("workload",)):
+            yield from self._aggregator.efficiency(seconds, by, ("gpu_board",)).items
+
+    def true_tokens_per_joule(self, item: EfficiencyItem) -> float | None:
+        """What the item should be; None where it has no such figure."""
+        if item.window is None:
+            return None
+        start, end = (self._monotonic(text) for text in (item.window.start, item.window.end))
+        nodes = [node for node in self.nodes if item.group.get("node") in (None, _name(node))]
+        engines = [
+            engine
+            for node in nodes
+            for engine in node.engines
+            if item.group.get("model") in (None, engine.model)
+            and item.group.get("workload") in (None, engine.name)
+        ]
+        by_owner = "model" in item.group or "workload" in item.group
+        gpus = (
+            {id(gpu): gpu for engine in engines for gpu in engine.gpus}
+            if by_owner
+            else {id(gpu): gpu for node in nodes for gpu in node.gpus}
+        )
+        tokens = sum(engine.rate.between(start, end) for engine in engines)
+        joules = sum(gpu.watts.between(start, end) for gpu in gpus.values())
+        return tokens / joules if joules else None
+
+    def _monotonic(self, instant: str) -> float:
+        return self.clock.monotonic_at(datetime.fromisoformat(instant.replace("Z", "+00:00")).timestamp())
+
+
+def _name(node: TrueNode) -> str:
+    return f"{node.name}:9836"
