@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 
 from msgspec import Struct, field
 
-from perwatt_agent.configfile.kinds import (
+from perwatt_agent.configfile.loading import Flags, Sound, load
+from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import (
     ADDRESS,
     BOOLEAN,
     PATH,
@@ -20,10 +22,8 @@ from perwatt_agent.configfile.kinds import (
     number,
     one_of,
 )
-from perwatt_agent.configfile.loading import Flags, Sound, load
-from perwatt_agent.configfile.settings import Key
 from perwatt_agent.engine.catalog import engine_names
-from perwatt_agent.engine.custom_kind import ENGINE_NAME, OwnKind
+from perwatt_agent.engine.custom_kind import ENGINE_NAME, CustomKind
 from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role
@@ -118,7 +118,7 @@ class EnginesConfig(Struct, frozen=True):
     discover: Annotated[bool, Key("whether to find engines by their processes on the GPUs", BOOLEAN)] = True
     interval: Annotated[float, Key("how often to read each engine's page", duration(1.0, 3600.0))] = 5.0
     endpoints: Annotated[tuple[EndpointConfig, ...], Key("engines of this machine", flag="engine")] = ()
-    kinds: Annotated[tuple[OwnKind, ...], Key("engines that perwatt does not know (file only)")] = ()
+    kinds: Annotated[tuple[CustomKind, ...], Key("engines that perwatt does not know (file only)")] = ()
 
 
 class IdentityConfig(Struct, frozen=True):

@@ -27,7 +27,7 @@ from benchmarks.tools.report import Section, Target, table
 from benchmarks.tools.scraping import Scraper
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
-from perwatt_agent.engine.endpoints import Endpoint
+from perwatt_agent.engine.endpoint_poller import Endpoint
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages

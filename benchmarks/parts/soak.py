@@ -42,7 +42,7 @@ CALLS = (
 )
 
 
-class Held(Struct, frozen=True):
+class HeldGpus(Struct, frozen=True):
     """
     What a process holds: bytes, threads, file descriptors, GPM samples and event sets of the driver; and
     how many GPUs it cannot read, without which the rest says nothing.
@@ -63,8 +63,8 @@ class Soaked(Struct, frozen=True):
     `fresh_samples` are held after a reload at the very end: the fake driver then forgets the ones before.
     """
 
-    warm: Held
-    end: Held
+    warm: HeldGpus
+    end: HeldGpus
     fresh_samples: int
     late_samples: int
     dead_sets: int
@@ -82,7 +82,7 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
             _shown(name, getattr(soaked.warm, name)),
             _shown(name, getattr(soaked.end, name)),
         )
-        for name in Held.__struct_fields__
+        for name in HeldGpus.__struct_fields__
     ]
     faults = ", ".join(f"{count} x {name}" for name, count in sorted(soaked.faults.items()))
     hours = plan.soak_ticks / 3600
@@ -190,14 +190,14 @@ class Soak:
     def _gpu(self) -> int:
         return self._chance.randrange(GPUS)
 
-    async def _held(self) -> Held:
+    async def _held(self) -> HeldGpus:
         """With all faults lifted and the agent recovered."""
         self._lift()
         for _ in range(60):
             await self._rig.run(1)
             await asyncio.sleep(0.01)  # lanes live in real time
         gc.collect()
-        return Held(
+        return HeldGpus(
             int(psutil.Process().memory_info().rss),
             threading.active_count(),
             len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - as it is read

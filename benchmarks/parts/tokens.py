@@ -30,7 +30,7 @@ from benchmarks.tools.harness import Plan, median
 from benchmarks.tools.report import Section, Target, table
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.engine.endpoints import Endpoint
+from perwatt_agent.engine.endpoint_poller import Endpoint
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_aggregator.aggregator import Aggregator

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.engine.counts import EngineCounter
-from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.engine_counter import EngineCounter
 from perwatt_agent.engine.kinds.vllm import VLLM
-from perwatt_agent.engine.page import EnginePage
+from perwatt_agent.engine.metrics_page import EngineMetricsPage
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.net.prometheus_text import PageParser
 
@@ -111,7 +111,7 @@ class SimulatedReader:
         page = self._engine.page(self._now())
         if page is None:
             raise EngineFailure("connect", "the engine is down")
-        return self._counter.counts(VLLM, EnginePage(VLLM, self._parser.parse(page), None))
+        return self._counter.counts(VLLM, EngineMetricsPage(VLLM, self._parser.parse(page), None))
 
 
 def steady() -> SimulatedEngine:

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from perwatt.logs import LogConfig, LogOptions
 from perwatt_agent.config import AgentConfig, load_agent_config
-from perwatt_agent.configfile.kinds import Kind
 from perwatt_agent.configfile.loading import Flags, load
 from perwatt_agent.configfile.settings import Setting, flag_name, variable_name, walk
+from perwatt_agent.configfile.values import Kind
 from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 
 IN_UP = {"web.listen_address": "aggregator.web.listen_address"}

@@ -18,6 +18,7 @@ from perwatt_agent.config import (
 from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.configfile.loading import Flags
 from perwatt_agent.configfile.settings import walk
+from perwatt_agent.engine.catalog import engine_names
 
 EXAMPLE = """\
 backend: nvml        # nvml | simulated | replay:FILE
@@ -223,8 +224,7 @@ WRONG = [
     ),
     (
         "engines:\n  endpoints:\n  - {url: http://a, engine: vlmm}",
-        "3: engines.endpoints[0].engine: expected one of auto, vllm, sglang, llamacpp, tgi, trtllm, "
-        "lmdeploy, kserve, ray, tei, dynamo, nim, mlc, triton, not 'vlmm'",
+        f"3: engines.endpoints[0].engine: expected one of auto, {', '.join(engine_names())}, not 'vlmm'",
     ),
     (
         "engines:\n  endpoints:\n  - url: http://a\n    bearer_token_file: absent",

@@ -9,9 +9,9 @@ from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
-from perwatt_agent.engine.feed import EngineFeed
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
+from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo, WorkloadSnapshot
@@ -34,7 +34,7 @@ class Run:
         self.driver = driver
         self._clock = ManualClock()
         info = WorkloadInfo("chat")
-        self._poller = EndpointPoller(Endpoint(info, 8000, "all", EngineReader(url)), self._clock, 5.0)
+        self._poller = EndpointPoller(Endpoint(info, 8000, "all", EnginePageReader(url)), self._clock, 5.0)
         timing = Timing.for_interval(1.0)
         gpus = Driver(NvmlBackend(self._clock), self._clock, timing.hung_seconds)
         sweeper = GpuSweeper(gpus, self._clock, timing)

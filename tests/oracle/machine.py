@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from perwatt_agent.engine.endpoint_poller import Endpoint, EngineFailure
-
 from oracle.truth import DrivenClock, Steps
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
+from perwatt_agent.engine.endpoint_poller import Endpoint, EngineFailure
 from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo

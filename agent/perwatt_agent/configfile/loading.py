@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.kinds import Kind
 from perwatt_agent.configfile.layers import Layers, Origin
 from perwatt_agent.configfile.settings import Setting, flag_name, join, settings_of, variable_name, walk
+from perwatt_agent.configfile.values import Kind
 from perwatt_agent.configfile.yamlfile import read_file, unknown_key
 
 Flags = Mapping[str, str | Sequence[str] | None]

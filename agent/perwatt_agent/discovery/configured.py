@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.discovery.search import Found
+from perwatt_agent.discovery.search import DiscoveredEngine
 from perwatt_agent.engine.gpu_claims import GpuSelector, instances, selected
 from perwatt_agent.facts.gpu import GpuInfo
-from perwatt_agent.net.http import Target
+from perwatt_agent.net.http_client import Target
 
 
-class Configured(Struct, frozen=True):
+class ConfiguredEndpoints(Struct, frozen=True):
     """
     The pages that are configured, by host and port, those on this machine by port too, and the GPUs that
     are claimed and not shared.
@@ -20,7 +20,7 @@ class Configured(Struct, frozen=True):
     exclusive: tuple[GpuSelector, ...] = ()
     pages: frozenset[tuple[str, int]] = frozenset()
 
-    def objection(self, found: Found, known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
+    def objection(self, found: DiscoveredEngine, known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
         """
         Why *found* is the configuration's business; empty where it is not.
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from perwatt_agent.discovery.commandline import number
+from perwatt_agent.discovery.command_line import number
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch

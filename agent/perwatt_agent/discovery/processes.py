@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from perwatt_agent.discovery.commandline import program
+from perwatt_agent.discovery.command_line import program
 
 PROC = Path("/proc")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

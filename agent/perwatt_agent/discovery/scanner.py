@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from perwatt_agent.discovery.processes import Process, ProcessTable
-from perwatt_agent.discovery.search import GpuProcesses, Search, search
+from perwatt_agent.discovery.search import GpuProcesses, SearchResult, search
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 
@@ -13,7 +13,7 @@ from perwatt_agent.engine.kind import EngineKind
 class Scan(Struct, frozen=True):
     """What one look brought: the search, as it stands, and which of the watched processes have ended."""
 
-    search: Search
+    search: SearchResult
     ended: frozenset[Process]
 
 
@@ -24,7 +24,7 @@ class Scanner:
         self._table = table
         self._kinds = kinds
         self._gpu_processes: GpuProcesses = {}
-        self._search = Search()
+        self._search = SearchResult()
 
     def scan(self, gpu_processes: GpuProcesses, watched: Iterable[Process], *, anew: bool) -> Scan:
         """Look once. *anew* asks for a search even where no process has changed: sockets open later."""

@@ -33,7 +33,7 @@ class Candidate(Struct, frozen=True):
     owner: Process
 
 
-class Found(Struct, frozen=True):
+class DiscoveredEngine(Struct, frozen=True):
     """
     An engine: the process that was launched, what came from it, and the GPUs that these compute on.
 
@@ -60,7 +60,7 @@ class Found(Struct, frozen=True):
         return self.port or self.default_port or 0
 
 
-class Stranger(Struct, frozen=True):
+class UnknownProcess(Struct, frozen=True):
     """A process on a GPU that belongs to no known engine."""
 
     process: Process
@@ -68,11 +68,11 @@ class Stranger(Struct, frozen=True):
     gpus: tuple[str, ...]
 
 
-class Search(Struct, frozen=True):
+class SearchResult(Struct, frozen=True):
     """What was found; `relatives` are all the processes that this rests on."""
 
-    engines: tuple[Found, ...] = ()
-    strangers: tuple[Stranger, ...] = ()
+    engines: tuple[DiscoveredEngine, ...] = ()
+    strangers: tuple[UnknownProcess, ...] = ()
     relatives: frozenset[Process] = frozenset()
 
 
@@ -82,7 +82,9 @@ class _Root(NamedTuple):
     launch: Launch
 
 
-def search(table: ProcessTable, gpu_processes: GpuProcesses, kinds: Sequence[EngineKind] = ENGINES) -> Search:
+def search(
+    table: ProcessTable, gpu_processes: GpuProcesses, kinds: Sequence[EngineKind] = ENGINES
+) -> SearchResult:
     """Look for the engines behind *gpu_processes*; GPUs of an engine come in their order there."""
     processes = table.all()
     children = children_of(processes.values())
@@ -103,9 +105,12 @@ def search(table: ProcessTable, gpu_processes: GpuProcesses, kinds: Sequence[Eng
         members = tuple(descendants(root.process, children))
         relatives.update(members)
         engines.append(sockets.found(root, members, tuple(gpus)))
-    return Search(
+    return SearchResult(
         tuple(_merged(engines)),
-        tuple(Stranger(process, _shown(table, process), tuple(gpus)) for process, gpus in strangers.items()),
+        tuple(
+            UnknownProcess(process, _shown(table, process), tuple(gpus))
+            for process, gpus in strangers.items()
+        ),
         frozenset(relatives),
     )
 
@@ -131,12 +136,12 @@ class _Sockets:
         self._table = table
         self._listening = listening
 
-    def found(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> Found:
+    def found(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> DiscoveredEngine:
         command = self._table.command(root.process)
         launch = root.launch
         servers = [process for process in members if self._is_server(launch, process)]
         ports = (self._launch_port(launch, process) for process in (root.process, *servers))
-        found = Found(
+        found = DiscoveredEngine(
             kind=root.kind,
             process=root.process,
             members=members,
@@ -166,8 +171,8 @@ class _Sockets:
         return launch.serves.match(self._table.program(process)) is not None
 
     def _with_candidates(
-        self, found: Found, launch: Launch, servers: list[Process], members: tuple[Process, ...]
-    ) -> Found:
+        self, found: DiscoveredEngine, launch: Launch, servers: list[Process], members: tuple[Process, ...]
+    ) -> DiscoveredEngine:
         port = found.expected_port
         held = self._held_by(servers)
         others = self._held_by(self._servers_at_port(launch, members))
@@ -200,10 +205,10 @@ class _Sockets:
         return [process for process in members if pattern.match(self._table.program(process))]
 
 
-def _merged(engines: Iterable[Found]) -> list[Found]:
+def _merged(engines: Iterable[DiscoveredEngine]) -> list[DiscoveredEngine]:
     """Engines that hold the very same socket are one: its first process stands for it."""
-    by_socket: dict[Listener, Found] = {}
-    merged: list[Found] = []
+    by_socket: dict[Listener, DiscoveredEngine] = {}
+    merged: list[DiscoveredEngine] = []
     for found in sorted(engines, key=lambda found: (found.process.started_ticks, found.process.pid)):
         listener = found.candidates[0].listener if found.candidates else None
         first = by_socket.get(listener) if listener is not None else None

@@ -6,8 +6,8 @@ from typing import Annotated
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.configfile.kinds import Kind, matching
 from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import Kind, matching
 from perwatt_agent.engine.kind import EngineKind, Labels, Pick, Role
 from perwatt_agent.engine.launch import Launch
 
@@ -48,7 +48,7 @@ LABEL = matching(r"[a-zA-Z_]\w*", "a label's name")
 Picks = tuple[str, ...]
 
 
-class OwnKind(Struct, frozen=True):
+class CustomKind(Struct, frozen=True):
     """
     An engine as its operator describes it: role -> the metrics that play it, oldest name last.
 
@@ -126,7 +126,7 @@ _ROLES = (
 )
 
 
-def own_kind(config: OwnKind) -> EngineKind:
+def custom_kind(config: CustomKind) -> EngineKind:
     """Return the row that an operator described; its counts are taken to move at a request's end."""
     row = EngineKind(
         name=config.name,
@@ -144,7 +144,7 @@ def own_kind(config: OwnKind) -> EngineKind:
     return replace(row, **{role: _role(getattr(config, role)) for role in _ROLES})
 
 
-def _launch(config: OwnKind) -> Launch | None:
+def _launch(config: CustomKind) -> Launch | None:
     if config.process is None:
         return None
     return Launch(serves=re.compile(config.process), default_port=config.port)

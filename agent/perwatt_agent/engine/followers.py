@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.engine.gpu_claims import GpuSelector, Titles
-from perwatt_agent.engine.instances import Held
+from perwatt_agent.engine.gpu_claims import GpuClaims, GpuSelector
+from perwatt_agent.engine.mig_instances import HeldGpus
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.workload import WorkloadInfo
@@ -19,20 +19,22 @@ class Follower(Struct, frozen=True):
     gpus: GpuSelector
 
 
-class Claims:
+class FollowerClaims:
     """Claim the GPUs of followers, anew whenever more of them are known."""
 
-    def __init__(self, followers: Sequence[Follower], clock: Clock, titles: Titles | None = None) -> None:
+    def __init__(
+        self, followers: Sequence[Follower], clock: Clock, gpu_claims: GpuClaims | None = None
+    ) -> None:
         self._followers = tuple(followers)
         self._clock = clock
-        self._titles = titles or Titles()
-        self._claimed: dict[str, Held] = {}
+        self._gpu_claims = gpu_claims or GpuClaims()
+        self._claimed: dict[str, HeldGpus] = {}
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """The claims that have changed since the last call."""
         samples = []
         for follower in self._followers:
-            name, held = follower.info.workload, self._titles.held(follower.gpus, known)
+            name, held = follower.info.workload, self._gpu_claims.held(follower.gpus, known)
             if self._claimed.get(name) != held:
                 self._claimed[name] = held
                 at, unix = self._clock.monotonic(), self._clock.unix()

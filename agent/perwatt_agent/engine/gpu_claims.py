@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.engine.instances import WHOLE, Held, Instances, in_parts
+from perwatt_agent.engine.mig_instances import WHOLE, HeldGpus, MigInstances, in_parts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import GpuSample
 
@@ -22,7 +22,9 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
     return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
 
 
-def held(selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE) -> Held:
+def held(
+    selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
+) -> HeldGpus:
     """What *selector* comes to; *gpu_of* has the GPU of each MIG instance, None while that is not known."""
     return in_parts(instances(selector), selected(selector, known), known, gpu_of)
 
@@ -42,7 +44,7 @@ class Claim(Struct, frozen=True):
     shared: bool = False
 
 
-class Dispute(Struct, frozen=True):
+class ClaimConflict(Struct, frozen=True):
     """A GPU that an earlier claim has and a later one goes without."""
 
     gpu: GpuInfo
@@ -50,9 +52,9 @@ class Dispute(Struct, frozen=True):
     second: Claim
 
 
-def disputes(
+def claim_conflicts(
     claims: Sequence[Claim], known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
-) -> Iterator[Dispute]:
+) -> Iterator[ClaimConflict]:
     """
     The GPUs that two claims name without sharing them, which shows once the driver has named its GPUs.
 
@@ -64,18 +66,18 @@ def disputes(
         for gpu in known:
             for first, part in zip(claims[:place], parts, strict=False):
                 if part.collides_with(parts[place], gpu.uuid) and not (first.shared and second.shared):
-                    yield Dispute(gpu, first, second)
+                    yield ClaimConflict(gpu, first, second)
                     break
 
 
-def absent_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
+def missing_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
     """Who claims which MIG instance that is on no GPU."""
     return frozenset(
         (claim.who, mig) for claim in claims for mig in instances(claim.gpus) if mig not in gpu_of
     )
 
 
-class Titles:
+class GpuClaims:
     """
     The GPUs of each of *claims*, and their MIG instances: what an earlier one has and does not share, a later
     one goes without.
@@ -83,7 +85,7 @@ class Titles:
 
     def __init__(self, claims: Sequence[Claim] = ()) -> None:
         self._claims = tuple(claims)
-        self._instances = Instances()
+        self._instances = MigInstances()
         self._judged: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
         self._absent: frozenset[tuple[str, str]] = frozenset()
@@ -97,7 +99,7 @@ class Titles:
         """The GPU of each MIG instance, as far as they are known."""
         return self._instances.gpu_of or WHOLE
 
-    def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> Held:
+    def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> HeldGpus:
         """What *selector*, which is that of a claim, has for its own."""
         gpu_of = self._instances.gpu_of
         if (tuple(known), gpu_of) != self._judged:
@@ -108,17 +110,17 @@ class Titles:
 
     def _judge(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
         lost: dict[GpuSelector, frozenset[str]] = {}
-        for dispute in disputes(self._claims, known, gpu_of):
+        for dispute in claim_conflicts(self._claims, known, gpu_of):
             before = lost.get(dispute.second.gpus, frozenset())
             lost[dispute.second.gpus] = before | {dispute.gpu.uuid}
             if dispute.gpu.uuid not in self._lost.get(dispute.second.gpus, frozenset()):
-                logger.error("%s", in_words(dispute))
+                logger.error("%s", describe_conflict(dispute))
         self._lost = lost
 
     def _look_for_instances(self, gpu_of: Mapping[str, str] | None) -> None:
         if gpu_of is None:
             return
-        absent = absent_instances(self._claims, gpu_of)
+        absent = missing_instances(self._claims, gpu_of)
         for who, mig in sorted(absent - self._absent):
             logger.warning(
                 "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
@@ -129,7 +131,7 @@ class Titles:
         self._absent = absent
 
 
-def in_words(dispute: Dispute) -> str:
+def describe_conflict(dispute: ClaimConflict) -> str:
     """What a dispute is about, who has the GPU, and what to do about it."""
     gpu, first, second = dispute.gpu, dispute.first.who, dispute.second.who
     return (

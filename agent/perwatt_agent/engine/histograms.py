@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from itertools import pairwise
 
-from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 

@@ -9,13 +9,13 @@ import msgspec
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.identity.cgroup import identity_in
 from perwatt_agent.identity.identity import NOBODY, Identity
-from perwatt_agent.identity.jobs import JobMap
-from perwatt_agent.identity.podresources import Container
+from perwatt_agent.identity.pod_resources import Container
+from perwatt_agent.identity.slurm import SlurmJobMap
 
 _MOST_BYTES = 64 * 1024
 
 
-class Pods(Protocol):
+class PodHolders(Protocol):
     """Which containers hold a GPU, or MIG instances of it; `pending` while the first answer may yet come."""
 
     @property
@@ -32,7 +32,7 @@ class Identifier:
     """
 
     def __init__(
-        self, proc: Path = Path("/proc"), *, jobs: JobMap | None = None, pods: Pods | None = None
+        self, proc: Path = Path("/proc"), *, jobs: SlurmJobMap | None = None, pods: PodHolders | None = None
     ) -> None:
         self._proc = proc
         self._jobs = jobs

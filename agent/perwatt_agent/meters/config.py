@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.kinds import (
+from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.settings import Key, join, settings_of
+from perwatt_agent.configfile.values import (
     BOOLEAN,
     PATH,
     READABLE_FILE,
@@ -18,8 +20,6 @@ from perwatt_agent.configfile.kinds import (
     number,
     one_of,
 )
-from perwatt_agent.configfile.loading import Sound
-from perwatt_agent.configfile.settings import Key, join, settings_of
 from perwatt_agent.meters.credentials import basic, bearer
 from perwatt_agent.meters.jsonpath import steps_of
 from perwatt_agent.meters.quantity import UNITS, MeterUnit

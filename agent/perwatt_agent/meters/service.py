@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from perwatt_agent.meters.config import PlaceConfig
 from perwatt_agent.meters.credentials import basic, bearer
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.net.http import FetchError, Target, fetch
+from perwatt_agent.net.http_client import FetchError, Target, fetch
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 10.0

@@ -3,11 +3,11 @@
 from msgspec import Struct
 
 from perwatt_agent.engine.gpu_claims import GpuSelector
-from perwatt_agent.engine.instances import Held
+from perwatt_agent.engine.mig_instances import HeldGpus
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import WorkloadInfo
-from perwatt_agent.work.post import MAX_GPUS, WorkPost, WorkRefused
-from perwatt_agent.work.tally import Reporter, Tally, tally_for
+from perwatt_agent.work.counters import Reporter, Tally, tally_for
+from perwatt_agent.work.report import MAX_GPUS, WorkRejected, WorkReport
 
 ENGINE = "work"
 """What stands for the engine in the figures of such jobs."""
@@ -28,7 +28,7 @@ class Job:
     beyond what was passed on.
     """
 
-    def __init__(self, post: WorkPost, source: str, now: Instant) -> None:
+    def __init__(self, post: WorkReport, source: str, now: Instant) -> None:
         self.info = WorkloadInfo(post.job, role=post.role or "trainer", engine=ENGINE)
         self.source = source
         self.model = post.model or ""
@@ -37,7 +37,7 @@ class Job:
         self.moved_at: Instant | None = now
         self.ended_at: float | None = None
         self.drains_since_end = 0
-        self.claimed = Held()
+        self.claimed = HeldGpus()
         self._gpus: GpuSelector = ()
         self._tallies: dict[str, Tally] = {}
         self._manners: dict[str, str] = {}
@@ -70,23 +70,23 @@ class Job:
             process_start_unix_seconds=self._born_unix,
         )
 
-    def check(self, post: WorkPost, source: str) -> None:
-        """Raise WorkRefused where *post* contradicts what the job said before, or asks for too much."""
+    def check(self, post: WorkReport, source: str) -> None:
+        """Raise WorkRejected where *post* contradicts what the job said before, or asks for too much."""
         if source != self.source:
-            raise WorkRefused("conflict", f"job {post.job!r} is told of by {self.source} already")
+            raise WorkRejected("conflict", f"job {post.job!r} is told of by {self.source} already")
         if post.model not in (None, self.model):
-            raise WorkRefused("conflict", f"job {post.job!r} has the model {self.model!r} until it ends")
+            raise WorkRejected("conflict", f"job {post.job!r} has the model {self.model!r} until it ends")
         if post.role not in (None, self.info.role):
-            raise WorkRefused("conflict", f"job {post.job!r} has the role {self.info.role} until it ends")
+            raise WorkRejected("conflict", f"job {post.job!r} has the role {self.info.role} until it ends")
         manner = self._manners.get(post.unit, post.manner)
         if manner != post.manner:
-            raise WorkRefused("conflict", f"job {post.job!r} counts its {post.unit} by {manner}")
+            raise WorkRejected("conflict", f"job {post.job!r} counts its {post.unit} by {manner}")
         if post.unit not in self._tallies and len(self._tallies) == MAX_UNITS:
-            raise WorkRefused("full", f"job {post.job!r} has {MAX_UNITS} units already")
+            raise WorkRejected("full", f"job {post.job!r} has {MAX_UNITS} units already")
         if len(self._gpus_with(post)) > MAX_GPUS:
-            raise WorkRefused("full", f"job {post.job!r} claims more than {MAX_GPUS} GPUs")
+            raise WorkRejected("full", f"job {post.job!r} claims more than {MAX_GPUS} GPUs")
 
-    def take(self, post: WorkPost, now: Instant) -> None:
+    def take(self, post: WorkReport, now: Instant) -> None:
         """Count *post*, which was checked."""
         if post.unit not in self._tallies:
             self._tallies[post.unit] = tally_for(post, self._keys)
@@ -105,7 +105,7 @@ class Job:
             self.moved_at = now  # its last joules are settled now, whether or not anything moved
             self.ended_at = now.monotonic_seconds
 
-    def _gpus_with(self, post: WorkPost) -> GpuSelector:
+    def _gpus_with(self, post: WorkReport) -> GpuSelector:
         if post.gpus is None:
             return self._gpus
         if post.gpus == "all" or self._gpus == "all" or post.scope == "global":

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from perwatt_agent.net.prometheus_text import PageError, PageParser, Series
-from perwatt_agent.work.post import WorkPost
+from perwatt_agent.work.report import WorkReport
 
 FAMILY = "perwatt_work_total"
 STALE_SECONDS = 300.0
@@ -31,7 +31,7 @@ class FileReport(Struct, frozen=True):
 
     file: str
     unix_seconds: float
-    posts: tuple[WorkPost, ...]
+    posts: tuple[WorkReport, ...]
 
 
 class Scan(Struct, frozen=True):
@@ -102,7 +102,7 @@ class TextfileReader:
         self._problems.pop(name, None)
         self._owners = {series: owner for series, owner in self._owners.items() if owner != name}
 
-    def _own(self, post: WorkPost, name: str) -> bool:
+    def _own(self, post: WorkReport, name: str) -> bool:
         """Whether the file is the first to tell of this series: two in turns would look like restarts."""
         series = (post.job, post.unit, post.rank)
         is_first = series not in self._owners
@@ -127,14 +127,14 @@ def _read_file(path: Path) -> tuple[bytes, os.stat_result]:
     return text, facts
 
 
-def _posts(name: str, text: bytes) -> tuple[tuple[WorkPost, ...], tuple[Problem, ...]]:
+def _posts(name: str, text: bytes) -> tuple[tuple[WorkReport, ...], tuple[Problem, ...]]:
     """The reports of one file, and what in it is none."""
     parser = PageParser((FAMILY,), max_lines=MAX_LINES)
     try:
         samples = parser.parse(text)
     except PageError as error:
         return (), (Problem(name, error.reason, str(error)),)
-    posts: list[WorkPost] = []
+    posts: list[WorkReport] = []
     problems: list[Problem] = []
     if parser.malformed_lines:
         problems.append(Problem(name, "malformed", f"{parser.malformed_lines} lines are no samples"))
@@ -146,7 +146,7 @@ def _posts(name: str, text: bytes) -> tuple[tuple[WorkPost, ...], tuple[Problem,
     return tuple(posts), tuple(problems)
 
 
-def _post(series: Series, value: float) -> WorkPost:
+def _post(series: Series, value: float) -> WorkReport:
     labels = {label: text for label, text in series.labels if text}
     unknown = labels.keys() - _LABELS
     if unknown:
@@ -158,4 +158,4 @@ def _post(series: Series, value: float) -> WorkPost:
         ]
     if "rank" in labels:
         fields |= {"rank": int(labels["rank"]), "scope": "rank"}
-    return msgspec.convert(fields, WorkPost)
+    return msgspec.convert(fields, WorkReport)

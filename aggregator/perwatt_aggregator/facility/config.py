@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.kinds import READABLE_FILE, TEXT, duration, number, one_of
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import READABLE_FILE, TEXT, duration, number, one_of
 from perwatt_agent.meters.config import MeterConfig, PlaceConfig, check_meter, check_place
 from perwatt_aggregator.facility.kinds import (
     ALL_DAYS,

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from perwatt_agent.configfile.kinds import TEXT
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import TEXT
 from perwatt_agent.meters.config import MeterConfig, check_meter
 
 

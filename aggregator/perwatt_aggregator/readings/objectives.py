@@ -6,9 +6,9 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.kinds import TEXT, duration
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import TEXT, duration
 
 _SECONDS = duration(0.0001, 3600.0)
 

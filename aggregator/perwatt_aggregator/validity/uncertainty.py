@@ -11,8 +11,8 @@ from typing import Annotated
 
 from msgspec import Struct, field
 
-from perwatt_agent.configfile.kinds import number
 from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.values import number
 
 
 class MeterClass(Struct, frozen=True):

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from perwatt.doctor.finding import Finding
-from perwatt_agent.discovery.configured import Configured
-from perwatt_agent.discovery.page import Page, ask
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
+from perwatt_agent.discovery.probe import Page, ask
 from perwatt_agent.discovery.processes import PROC, ProcessTable
-from perwatt_agent.discovery.search import NOT_OURS, Found, GpuProcesses, Stranger, search
+from perwatt_agent.discovery.search import NOT_OURS, DiscoveredEngine, GpuProcesses, UnknownProcess, search
 from perwatt_agent.discovery.sockets import socket_inodes
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
@@ -37,7 +37,7 @@ def check_discovery_access(proc: Path = PROC) -> Finding:
 def check_engines(
     known: Sequence[GpuInfo],
     gpu_processes: GpuProcesses,
-    configured: Configured,
+    configured: ConfiguredEndpoints,
     proc: Path = PROC,
     *,
     kinds: Sequence[EngineKind] = ENGINES,
@@ -61,18 +61,18 @@ def check_engines(
         yield _stranger_finding(stranger, known)
 
 
-def _description(found: Found, computing: set[int]) -> str:
+def _description(found: DiscoveredEngine, computing: set[int]) -> str:
     workers = [str(process.pid) for process in found.members if process.pid in computing]
     what = f"{found.program} (process {found.process.pid}, computing in {', '.join(workers)})"
     sockets = [f"{one.listener.address}:{one.listener.port}" for one in found.candidates]
     return what + (f" at {', '.join(sockets)}" if sockets else "")
 
 
-async def _page_of(found: Found, table: ProcessTable, kinds: Sequence[EngineKind]) -> Page | str:
+async def _page_of(found: DiscoveredEngine, table: ProcessTable, kinds: Sequence[EngineKind]) -> Page | str:
     return await ask(found, table.is_alive, kinds) if found.candidates else found.absence
 
 
-def _engine_finding(found: Found, subject: str, what: str, page: Page | str) -> Finding:
+def _engine_finding(found: DiscoveredEngine, subject: str, what: str, page: Page | str) -> Finding:
     if isinstance(page, Page):
         return Finding("ok", subject, f"{what}: {page.url} is read")
     if found.is_starting:
@@ -81,7 +81,7 @@ def _engine_finding(found: Found, subject: str, what: str, page: Page | str) -> 
     return Finding("missing", subject, f"{what}: not read, {page}", fix)
 
 
-def _stranger_finding(stranger: Stranger, known: Sequence[GpuInfo]) -> Finding:
+def _stranger_finding(stranger: UnknownProcess, known: Sequence[GpuInfo]) -> Finding:
     detail = f"{stranger.program} (process {stranger.process.pid}): not a known engine, so it is not read"
     fix = (
         "if it is an engine, configure its page with --engine; if it is a job, report its work (docs/work.md)"

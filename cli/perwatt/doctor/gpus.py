@@ -9,7 +9,7 @@ from msgspec import Struct
 from perwatt.doctor.finding import Finding
 from perwatt.run.discovery import claims
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.engine.gpu_claims import absent_instances, disputes, in_words
+from perwatt_agent.engine.gpu_claims import claim_conflicts, describe_conflict, missing_instances
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
@@ -54,9 +54,9 @@ def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Gpus:
 
 def check_claims(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
     """GPUs that an endpoint claims and will not get; nothing where the driver listed no GPUs."""
-    for dispute in disputes(claims(config), gpus.known, gpus.gpu_of):
-        yield Finding("missing", f"GPU {dispute.gpu.index}", in_words(dispute))
-    absent = absent_instances(claims(config), gpus.gpu_of) if gpus.known else frozenset()
+    for dispute in claim_conflicts(claims(config), gpus.known, gpus.gpu_of):
+        yield Finding("missing", f"GPU {dispute.gpu.index}", describe_conflict(dispute))
+    absent = missing_instances(claims(config), gpus.gpu_of) if gpus.known else frozenset()
     for claimant, mig in sorted(absent):
         fix = "correct its `gpus`; `nvidia-smi -L` lists the instances"
         yield Finding("missing", "MIG", f"{claimant} claims {mig}, which does not exist", fix)

@@ -14,25 +14,25 @@ from perwatt.run.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
-from perwatt_agent.discovery.listening import LOOPBACK_HOSTS, LocalPort, LocalReader, Lookout
+from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS, LocalPort, LocalReader, PortOwnerLookup
 from perwatt_agent.discovery.processes import ProcessTable
-from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
-from perwatt_agent.engine.feed import EngineFeed
-from perwatt_agent.engine.followers import Claims, Follower
-from perwatt_agent.engine.gpu_claims import Titles
+from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
+from perwatt_agent.engine.followers import Follower, FollowerClaims
+from perwatt_agent.engine.gpu_claims import GpuClaims
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.readings import Readings
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options
+from perwatt_agent.identity.endpoint_identity import EndpointIdentity
 from perwatt_agent.identity.identifier import Identifier
-from perwatt_agent.identity.jobs import JobMap
-from perwatt_agent.identity.names import Names
-from perwatt_agent.identity.pods import PodWatch
-from perwatt_agent.identity.tenant import Tenant
+from perwatt_agent.identity.pod_resources_client import PodResourcesClient
+from perwatt_agent.identity.slurm import SlurmJobMap
+from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.meters.host import HostReader
 from perwatt_agent.recording.recording import Recording, RecordingError
@@ -43,10 +43,10 @@ from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.sampling.workload_feed import Feed
 from perwatt_agent.state.state_file import StateFile
-from perwatt_agent.work.book import WorkBook
-from perwatt_agent.work.feed import WorkFeed
-from perwatt_agent.work.poller import TextfilePoller
+from perwatt_agent.work.collector import WorkFeed
+from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.textfile import TextfileReader
+from perwatt_agent.work.textfile_poller import TextfilePoller
 
 
 def build_source(
@@ -55,7 +55,7 @@ def build_source(
     *,
     backend: Backend | None = None,
     endpoints: Sequence[Endpoint] = (),
-    book: WorkBook | None = None,
+    book: WorkRegistry | None = None,
 ) -> tuple[Source, float]:
     """
     The source of readings and the seconds between them.
@@ -70,17 +70,23 @@ def build_source(
     options = Options(config.gpu.gpm, config.gpu.processes, config.gpu.detail)
     driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
     socket = config.identity.pod_resources_socket
-    pods = PodWatch(socket, clock) if socket else None
+    pods = PodResourcesClient(socket, clock) if socket else None
     identifier = build_identifier(config.identity, pods)
     feeds: list[Feed] = [pods] if pods else []
     followers = configured_followers(config)
     book = book or build_book(config, clock, endpoints)
-    titles, lookout = Titles(claims(config)), Lookout(ProcessTable(), clock)
+    gpu_claims, port_owners = GpuClaims(claims(config)), PortOwnerLookup(ProcessTable(), clock)
     pollers = [
-        build_poller(endpoint, config.engines.interval, lookout, identifier, book.names, clock, titles)
+        build_poller(
+            endpoint, config.engines.interval, port_owners, identifier, book.names, clock, gpu_claims
+        )
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds += [EngineFeed(pollers, Claims(followers, clock, titles), titles)] if pollers or followers else []
+    feeds += (
+        [EngineFeed(pollers, FollowerClaims(followers, clock, gpu_claims), gpu_claims)]
+        if pollers or followers
+        else []
+    )
     if config.engines.discover:
         feeds.append(build_discovery(config, identifier, book.names, clock))
     if config.engines.discover and config.identity.kubelet_url and pods:
@@ -95,36 +101,38 @@ def build_source(
 def build_poller(
     endpoint: Endpoint,
     interval_seconds: float,
-    lookout: Lookout,
+    port_owners: PortOwnerLookup,
     identifier: Identifier,
-    names: Names,
+    names: WorkloadNames,
     clock: Clock,
-    titles: Titles | None = None,
+    gpu_claims: GpuClaims | None = None,
 ) -> EndpointPoller:
-    """Poller of one endpoint. On loopback the listening process identifies the tenant."""
+    """Poller of one endpoint. On loopback the listening process identifies the identity."""
     if endpoint.host not in LOOPBACK_HOSTS:
-        return EndpointPoller(endpoint, clock, interval_seconds, Tenant(identifier, names, clock), titles)
-    port = LocalPort(lookout, endpoint.host, endpoint.port)
+        return EndpointPoller(
+            endpoint, clock, interval_seconds, EndpointIdentity(identifier, names, clock), gpu_claims
+        )
+    port = LocalPort(port_owners, endpoint.host, endpoint.port)
     local = msgspec.structs.replace(endpoint, reader=LocalReader(endpoint.reader, port))
-    tenant = Tenant(identifier, names, clock, port.pid)
-    return EndpointPoller(local, clock, interval_seconds, tenant, titles)
+    identity = EndpointIdentity(identifier, names, clock, port.pid)
+    return EndpointPoller(local, clock, interval_seconds, identity, gpu_claims)
 
 
-def build_identifier(config: IdentityConfig, pods: PodWatch | None) -> Identifier:
-    """Identifier of the tenant of a workload: Slurm job, pod or user."""
-    jobs = JobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
+def build_identifier(config: IdentityConfig, pods: PodResourcesClient | None) -> Identifier:
+    """Identifier of the identity of a workload: Slurm job, pod or user."""
+    jobs = SlurmJobMap(config.hpc_job_mapping_dir) if config.hpc_job_mapping_dir else None
     return Identifier(jobs=jobs, pods=pods)
 
 
-def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkBook:
+def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkRegistry:
     """Book of the work that jobs report, under names that no configured engine has."""
     named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
     named += [follower.info.workload for follower in configured_followers(config)]
     named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
-    return WorkBook(clock, names=Names(named), max_jobs=config.work.max_jobs)
+    return WorkRegistry(clock, names=WorkloadNames(named), max_jobs=config.work.max_jobs)
 
 
-def build_textfiles(config: AgentConfig, book: WorkBook, clock: Clock) -> TextfilePoller | None:
+def build_textfiles(config: AgentConfig, book: WorkRegistry, clock: Clock) -> TextfilePoller | None:
     """Poller of the folder of text files, where one is configured."""
     folder = config.work.textfile_dir
     return None if folder is None else TextfilePoller(TextfileReader(folder), book, clock)
@@ -136,7 +144,7 @@ def build_sampler(
     *,
     backend: Backend | None = None,
     endpoints: Sequence[Endpoint] = (),
-    book: WorkBook | None = None,
+    book: WorkRegistry | None = None,
 ) -> Sampler:
     """The agent's loop. It saves its account in the state folder, except when it plays a recording."""
     source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints, book=book)
@@ -191,7 +199,7 @@ def configured_followers(config: AgentConfig) -> list[Follower]:
 def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> Endpoint:
     parts = urlsplit(url)
     try:
-        reader = EngineReader(
+        reader = EnginePageReader(
             url,
             engine=config.engine,
             model=config.model,

@@ -7,20 +7,22 @@ from urllib.parse import urlsplit
 from perwatt.errors import CommandError
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig
-from perwatt_agent.discovery.configured import Configured
-from perwatt_agent.discovery.feed import DiscoveryFeed
-from perwatt_agent.discovery.podlist import PodList
-from perwatt_agent.discovery.pods import PodFeed
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
+from perwatt_agent.discovery.pod_collector import PodFeed
+from perwatt_agent.discovery.pod_list import PodList
+from perwatt_agent.discovery.process_collector import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.catalog import ENGINES
-from perwatt_agent.engine.custom_kind import own_kind
+from perwatt_agent.engine.custom_kind import custom_kind
 from perwatt_agent.engine.gpu_claims import Claim
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.identity.identifier import Identifier, Pods
-from perwatt_agent.identity.names import Names
+from perwatt_agent.identity.identifier import Identifier, PodHolders
+from perwatt_agent.identity.workload_names import WorkloadNames
 
 
-def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, clock: Clock) -> DiscoveryFeed:
+def build_discovery(
+    config: AgentConfig, identifier: Identifier, names: WorkloadNames, clock: Clock
+) -> DiscoveryFeed:
     """Feed that finds engines by their processes on the GPUs."""
     return DiscoveryFeed(
         ProcessTable(),
@@ -33,7 +35,7 @@ def build_discovery(config: AgentConfig, identifier: Identifier, names: Names, c
     )
 
 
-def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -> PodFeed:
+def build_pods(config: AgentConfig, holders: PodHolders, names: WorkloadNames, clock: Clock) -> PodFeed:
     """Feed that finds engines in the pods that the kubelet lists."""
     identity = config.identity
     try:
@@ -52,13 +54,13 @@ def build_pods(config: AgentConfig, holders: Pods, names: Names, clock: Clock) -
 
 def engine_kinds(config: AgentConfig) -> Sequence[EngineKind]:
     """The engines whose pages perwatt can read. Those of the configuration are recognised first."""
-    return (*(own_kind(kind) for kind in config.engines.kinds), *ENGINES)
+    return (*(custom_kind(kind) for kind in config.engines.kinds), *ENGINES)
 
 
-def configured(config: AgentConfig) -> Configured:
+def configured(config: AgentConfig) -> ConfiguredEndpoints:
     """The local pages and the GPUs of the configured endpoints: discovery skips them."""
     endpoints = config.engines.endpoints
-    return Configured(
+    return ConfiguredEndpoints(
         ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
         exclusive=tuple(endpoint.gpus for endpoint in endpoints if not endpoint.shared),
         pages=frozenset((_host(endpoint), _port(endpoint)) for endpoint in endpoints),

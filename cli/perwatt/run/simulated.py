@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.engine.endpoints import Endpoint
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.endpoint_poller import Endpoint
+from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
@@ -42,7 +42,7 @@ async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Pa
     await engine.start()
     try:
         port = urlsplit(engine.url).port or 0
-        yield backend, (Endpoint(WorkloadInfo(WORKLOAD), port, "all", EngineReader(engine.url)),)
+        yield backend, (Endpoint(WorkloadInfo(WORKLOAD), port, "all", EnginePageReader(engine.url)),)
     finally:
         await engine.close()
 

@@ -5,22 +5,22 @@ from typing import Protocol
 
 import msgspec
 
-from perwatt_agent.work.post import WorkPost, WorkRefused, WorkTaken
+from perwatt_agent.work.report import WorkAccepted, WorkRejected, WorkReport
 from perwatt_exporter.http.asgi import PostRoute, Response, Scope, header
 from perwatt_exporter.http.problem import problem
 
 MAX_BODY_BYTES = 64 * 1024
 SOURCE = "POST /v1/work"
 
-_DECODER = msgspec.json.Decoder(WorkPost)
+_DECODER = msgspec.json.Decoder(WorkReport)
 _STATUS = {"full": 429, "conflict": 409}
 _CLOSE = (b"connection", b"close")
 
 
 class WorkTaker(Protocol):
-    """Who keeps the book: `take` raises WorkRefused, `count_refusal` hears of every report not taken."""
+    """Who keeps the book: `take` raises WorkRejected, `count_refusal` hears of every report not taken."""
 
-    def take(self, post: WorkPost, source: str) -> WorkTaken: ...
+    def take(self, post: WorkReport, source: str) -> WorkAccepted: ...
 
     def count_refusal(self, reason: str) -> None: ...
 
@@ -40,7 +40,7 @@ def work_route(taker: WorkTaker) -> PostRoute:
     def handle(scope: Scope, body: bytes | None) -> Response:
         try:
             taken = taker.take(_report(scope, body), SOURCE)
-        except WorkRefused as error:
+        except WorkRejected as error:
             return refuse(_Refusal(_STATUS[error.reason], error.reason, str(error)))
         except _Refusal as refusal:
             return refuse(refusal)
@@ -59,7 +59,7 @@ def _only_post(_: Scope) -> Response:
     return problem(405, "Work is reported here, with POST.", (b"allow", b"POST"))
 
 
-def _report(scope: Scope, body: bytes | None) -> WorkPost:
+def _report(scope: Scope, body: bytes | None) -> WorkReport:
     """The report that a request carries. Raises _Refusal."""
     if not _is_loopback(scope.get("client")):
         raise _Refusal(
@@ -75,7 +75,7 @@ def _report(scope: Scope, body: bytes | None) -> WorkPost:
     return _decoded(body)
 
 
-def _decoded(body: bytes) -> WorkPost:
+def _decoded(body: bytes) -> WorkReport:
     try:
         return _DECODER.decode(body)
     except msgspec.ValidationError as error:

@@ -9,7 +9,7 @@ from support.engines import engine_trees
 from support.processes.process_trees import NOTHING, running
 from support.processes.watched import has_tokens, watching
 
-from perwatt_agent.discovery.configured import Configured
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
 
 
 class TestRefused:
@@ -49,18 +49,24 @@ class TestRefused:
         ("configured", "reason"),
         [
             pytest.param(
-                lambda port: Configured(ports=frozenset({port})), "its page is configured", id="page"
+                lambda port: ConfiguredEndpoints(ports=frozenset({port})), "its page is configured", id="page"
             ),
-            pytest.param(lambda port: Configured(exclusive=("all",)), "GPU 1 is claimed", id="all GPUs"),
-            pytest.param(lambda port: Configured(exclusive=((1,),)), "GPU 1 is claimed", id="by index"),
-            pytest.param(lambda port: Configured(exclusive=(("GPU-1",),)), "GPU 1 is claimed", id="by UUID"),
+            pytest.param(
+                lambda port: ConfiguredEndpoints(exclusive=("all",)), "GPU 1 is claimed", id="all GPUs"
+            ),
+            pytest.param(
+                lambda port: ConfiguredEndpoints(exclusive=((1,),)), "GPU 1 is claimed", id="by index"
+            ),
+            pytest.param(
+                lambda port: ConfiguredEndpoints(exclusive=(("GPU-1",),)), "GPU 1 is claimed", id="by UUID"
+            ),
         ],
     )
     async def test_configuration_wins(
         self,
         tmp_path: Path,
         caplog: pytest.LogCaptureFixture,
-        configured: Callable[[int], Configured],
+        configured: Callable[[int], ConfiguredEndpoints],
         reason: str,
     ) -> None:
         """A page or a GPU that the configuration has is left alone, which is no reason to warn."""
@@ -81,7 +87,7 @@ class TestRefused:
         """A claim on a MIG instance is one on what computes there, not on the rest of its GPU."""
         caplog.set_level(logging.INFO)
         with running(tmp_path, engine_trees.vllm()) as tree:
-            async with watching(Configured(exclusive=(("MIG-a",),))) as watched:
+            async with watching(ConfiguredEndpoints(exclusive=(("MIG-a",),))) as watched:
                 await watched.round({1: [tree.pid("worker")]}, mig)
 
             assert is_left_alone == ("MIG-a is claimed by a configured endpoint" in caplog.text)
@@ -91,7 +97,7 @@ class TestRefused:
         """Claims on other GPUs and pages at other ports leave an engine free; names are given once."""
         with running(tmp_path, engine_trees.vllm()) as tree:
             name = f"vllm-{tree.port('api')}"
-            others = Configured(frozenset({1}), ((0,), ()))
+            others = ConfiguredEndpoints(frozenset({1}), ((0,), ()))
             async with watching(others, given=[name]) as watched:
                 await watched.round({1: [tree.pid("worker")]})
                 await watched.until(has_tokens)

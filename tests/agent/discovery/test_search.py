@@ -10,23 +10,23 @@ import pytest
 from support.engines import engine_trees
 from support.processes.process_trees import Actor, Tree, running, write_process
 
-from perwatt_agent.discovery.commandline import program
+from perwatt_agent.discovery.command_line import program
 from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of
 from perwatt_agent.discovery.processes import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
-from perwatt_agent.discovery.search import Found, Search, search
+from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, search
 from perwatt_agent.discovery.sockets import Listener, listeners
 from perwatt_agent.engine.catalog import ENGINES
-from perwatt_agent.engine.custom_kind import OwnKind, own_kind
+from perwatt_agent.engine.custom_kind import CustomKind, custom_kind
 
 
-def look(tree: Tree, on_gpus: Mapping[str, str]) -> Search:
+def look(tree: Tree, on_gpus: Mapping[str, str]) -> SearchResult:
     """What is found when the actors of these names compute on these GPUs."""
     gpu_processes = {gpu: tuple(tree.pid(name) for name in names.split()) for gpu, names in on_gpus.items()}
     return search(ProcessTable(), gpu_processes)
 
 
-def candidates(tree: Tree, found: Found) -> list[tuple[str, str]]:
+def candidates(tree: Tree, found: DiscoveredEngine) -> list[tuple[str, str]]:
     """The sockets that would be asked, and their owners, by name."""
     names = {pid: name for name, pid in tree.pids.items()}
     sockets = {port: name for name, port in tree.ports.items()}
@@ -117,7 +117,7 @@ def test_page_switched_off(tmp_path: Path, environment: dict[str, str]) -> None:
 
 def test_own_engine(tmp_path: Path) -> None:
     """An engine that its operator described is found as those are that are known; without that it is not."""
-    own = own_kind(OwnKind("my-engine", process=r"my-server serve\b"))
+    own = custom_kind(CustomKind("my-engine", process=r"my-server serve\b"))
     with running(tmp_path, engine_trees.own()) as tree:
         on_gpus = {"GPU-0": (tree.pid("worker"),)}
         assert () == search(ProcessTable(), on_gpus).engines

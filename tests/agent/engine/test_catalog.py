@@ -17,7 +17,7 @@ from perwatt_agent.engine import kinds
 from perwatt_agent.engine.catalog import ENGINES, engine_names
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.page_reader import EnginePageReader
 
 ROOT = Path(__file__).parents[3]
 ROWS = Path(kinds.__file__).parent
@@ -25,7 +25,7 @@ PACKAGES = [ROOT / "agent", ROOT / "exporter", ROOT / "aggregator", ROOT / "cli"
 
 MAY_NAME_ENGINES = {
     "agent/perwatt_agent/gpu/simulated/": "the simulated engine shows a real engine's metric names",
-    "agent/perwatt_agent/discovery/podlist.py": "annotations that a Kubernetes platform defines",
+    "agent/perwatt_agent/discovery/pod_list.py": "annotations that a Kubernetes platform defines",
 }
 
 TOY = EngineKind(
@@ -48,7 +48,7 @@ class TestToyEngine:
     async def test_page(self) -> None:
         """Its page is recognised and counted."""
         async with page_server(b"toy_generated_total 7\n") as server:
-            reader = EngineReader(server.url, kinds=WITH_TOY)
+            reader = EnginePageReader(server.url, kinds=WITH_TOY)
             counts = await reader.read()
 
         assert ("toy", 7) == (reader.engine, counts.output_tokens)

@@ -5,7 +5,7 @@ from support.engines.engine_pages import Engine, all_engine_pages, engine_page, 
 
 from perwatt_agent.engine.catalog import ENGINES, counts_at, engine_names, is_frontend
 from perwatt_agent.engine.kind import EngineKind, Pick
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 
 ROWS = [pytest.param(kind, id=kind.name) for kind in ENGINES]
@@ -199,7 +199,7 @@ class TestRecognition:
         """A recorded page is told to be its own engine's."""
         name = str(path).rpartition("/")[2]
         async with page_server(engine_page(name.removesuffix(".prom"))) as server:
-            reader = EngineReader(server.url, model="m")
+            reader = EnginePageReader(server.url, model="m")
             await reader.read()
 
         assert name.startswith(f"{reader.engine}-")
@@ -208,7 +208,7 @@ class TestRecognition:
     async def test_written(self, name: str) -> None:
         """A page is told by its own row, whichever rows come before it."""
         async with page_server(WRITTEN[name][0].encode()) as server:
-            reader = EngineReader(server.url, model="m")
+            reader = EnginePageReader(server.url, model="m")
             await reader.read()
 
         assert name == reader.engine
@@ -217,7 +217,7 @@ class TestRecognition:
         """A Dynamo worker passes its engine's families through: it is that engine."""
         own = b'dynamo_component_requests_total{dynamo_component="backend"} 64\n'
         async with page_server(own + VLLM_LIKE) as server:
-            reader = EngineReader(server.url)
+            reader = EnginePageReader(server.url)
             counts = await reader.read()
 
         assert ("vllm", 4585) == (reader.engine, counts.output_tokens)
@@ -225,14 +225,14 @@ class TestRecognition:
     async def test_frontend_and_worker_on_one_page(self) -> None:
         """If both were ever on one page, the engine's own families count, and those alone."""
         async with page_server(DYNAMO.encode() + VLLM_LIKE) as server:
-            reader = EngineReader(server.url)
+            reader = EnginePageReader(server.url)
 
             assert 4585 == (await reader.read()).output_tokens
 
     async def test_nim_with_vllm_names(self) -> None:
         """A NIM that shows vLLM's names beside bare ones is read as vLLM, once."""
         async with page_server(NIM.encode() + VLLM_LIKE) as server:
-            reader = EngineReader(server.url)
+            reader = EnginePageReader(server.url)
 
             assert 4585 == (await reader.read()).output_tokens
 
@@ -240,7 +240,7 @@ class TestRecognition:
         """Who configures sglang need not know which version it is."""
         page = b"sglang:generation_tokens_total 8\nsglang:prompt_tokens_total 27\n"
         async with page_server(page) as server:
-            reader = EngineReader(server.url, engine="sglang")
+            reader = EnginePageReader(server.url, engine="sglang")
             counts = await reader.read()
 
         assert ("sglang-before-0.5.8", 8) == (reader.engine, counts.output_tokens)

@@ -3,7 +3,7 @@
 import pytest
 from support.engines.engine_pages import Engine, changed, engine_page, kind_named, like_vllm_0_9
 
-from perwatt_agent.engine.frontends import Frontends
+from perwatt_agent.engine.deduplication import FrontendDeduplicator
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.readings import EngineSample
@@ -67,44 +67,44 @@ def heard(workload: str, engine: str, *gpus: str, ended: bool = False) -> Engine
     )
 
 
-def outputs(frontends: Frontends, *samples: EngineSample) -> list[float | None]:
+def outputs(frontends: FrontendDeduplicator, *samples: EngineSample) -> list[float | None]:
     return [one.counts.output_tokens for one in frontends.uncounted(samples) if one.counts]
 
 
 class TestFrontends:
     def test_by_itself(self) -> None:
         """A frontend whose workers have no page counts for them."""
-        assert [100] == outputs(Frontends(), heard("front", "dynamo", "GPU-0"))
+        assert [100] == outputs(FrontendDeduplicator(), heard("front", "dynamo", "GPU-0"))
 
     @pytest.mark.parametrize("swap", [False, True])
     def test_beside_its_worker(self, swap: bool) -> None:
         """Frontend and worker are never added together, whichever is heard first."""
         samples = [heard("front", "dynamo", "GPU-0", "GPU-1"), heard("worker", "vllm", "GPU-1")]
-        kept = Frontends().uncounted(samples[::-1] if swap else samples)
+        kept = FrontendDeduplicator().uncounted(samples[::-1] if swap else samples)
         tokens = {one.info.workload: one.counts.output_tokens for one in kept if one.counts}
 
         assert {"front": None, "worker": 100} == tokens
 
     def test_remembered(self) -> None:
         """The worker need not be heard in the same sweep."""
-        frontends = Frontends()
+        frontends = FrontendDeduplicator()
         frontends.uncounted([heard("worker", "vllm", "GPU-1")])
 
         assert [None] == outputs(frontends, heard("front", "dynamo", "GPU-1"))
 
     def test_no_gpu(self) -> None:
         """A frontend that holds no GPU is a router of workers elsewhere."""
-        assert [None] == outputs(Frontends(), heard("front", "dynamo"))
+        assert [None] == outputs(FrontendDeduplicator(), heard("front", "dynamo"))
 
     def test_engines_of_other_gpus(self) -> None:
         """An engine of its own, on GPUs of its own, has nothing to do with the frontend."""
         samples = heard("front", "dynamo", "GPU-0"), heard("chat", "vllm", "GPU-1")
 
-        assert [100, 100] == outputs(Frontends(), *samples)
+        assert [100, 100] == outputs(FrontendDeduplicator(), *samples)
 
     def test_worker_gone(self) -> None:
         """Once the worker is over, it counts for nobody."""
-        frontends = Frontends()
+        frontends = FrontendDeduplicator()
         frontends.uncounted([heard("worker", "vllm", "GPU-1")])
         frontends.uncounted([heard("worker", "vllm", "GPU-1", ended=True)])
 
@@ -113,7 +113,7 @@ class TestFrontends:
     def test_what_runs(self) -> None:
         """What runs and waits at a frontend is shown all the same."""
         samples = heard("front", "dynamo", "GPU-0"), heard("worker", "vllm", "GPU-0")
-        front = Frontends().uncounted(samples)[0].counts
+        front = FrontendDeduplicator().uncounted(samples)[0].counts
 
         assert EngineCounts("m", requests_running=2) == front
         assert kind_named("dynamo").frontend

@@ -16,7 +16,7 @@ from support.engines.engine_pages import (
 )
 from support.engines.vllm_pages import AFTER, IDLE, LABELS, LOAD_1, LOAD_4, WARM, read, success
 
-from perwatt_agent.engine.endpoints import EngineFailure
+from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.engine_counts import EngineCounts
 

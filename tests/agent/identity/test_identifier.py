@@ -11,9 +11,9 @@ from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.identity import NOBODY, Identity, described, workload_name
-from perwatt_agent.identity.jobs import JobMap
-from perwatt_agent.identity.names import Names
-from perwatt_agent.identity.podresources import Container
+from perwatt_agent.identity.pod_resources import Container
+from perwatt_agent.identity.slurm import SlurmJobMap
+from perwatt_agent.identity.workload_names import WorkloadNames
 
 GPUS = (info(0), info(1), info(2), info(3))
 IN_POD = f"0::/kubepods/burstable/pod{POD}/{CONTAINER}\n"
@@ -30,12 +30,12 @@ def identifier(tmp_path: Path) -> Identifier:
     chat = Container("prod", "chat-0", "vllm", ("GPU-0", "GPU-1"))
     shared = (Container("dev", "a", "x", ("GPU-2::0",)), Container("dev", "b", "x", ("GPU-2::1",)))
     pods = FixedPods({"GPU-0": (chat,), "GPU-1": (chat,), "GPU-2": shared})
-    return Identifier(tmp_path / "proc", jobs=JobMap(folder), pods=pods)
+    return Identifier(tmp_path / "proc", jobs=SlurmJobMap(folder), pods=pods)
 
 
 @pytest.fixture
 def jobs_only(tmp_path: Path, identifier: Identifier) -> Identifier:
-    return Identifier(tmp_path / "proc", jobs=JobMap(tmp_path / "jobs"))
+    return Identifier(tmp_path / "proc", jobs=SlurmJobMap(tmp_path / "jobs"))
 
 
 class TestPods:
@@ -133,7 +133,7 @@ class TestNames:
 
     def test_one_each(self) -> None:
         """A name is one engine's: the next has its port, and a configured one is nobody else's."""
-        names = Names(["chat"])
+        names = WorkloadNames(["chat"])
 
         assert ["slurm-7", "slurm-7-8001", "slurm-7-8001-2", "chat-8002"] == [
             names.claim(owner, name, port)
@@ -147,7 +147,7 @@ class TestNames:
 
     def test_given_back(self) -> None:
         """Who takes another name leaves the one before."""
-        names = Names()
+        names = WorkloadNames()
         names.claim("a", "slurm-7", 8000)
 
         assert "slurm-8" == names.claim("a", "slurm-8", 8000)

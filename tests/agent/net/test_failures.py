@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from perwatt_agent.discovery.podlist import POD_LIST_REASONS
-from perwatt_agent.engine.reader import ENGINE_REASONS
-from perwatt_agent.identity.podresources import PODS_REASONS
+from perwatt_agent.discovery.pod_list import POD_LIST_REASONS
+from perwatt_agent.engine.page_reader import ENGINE_REASONS
+from perwatt_agent.identity.pod_resources import PODS_REASONS
 from perwatt_agent.meters.meter import METER_REASONS
 from perwatt_agent.net.failures import MEANINGS, TABLE, reasons
-from perwatt_agent.net.http import FETCH_REASONS
+from perwatt_agent.net.http_client import FETCH_REASONS
 from perwatt_agent.net.prometheus_text import PAGE_REASONS
 from perwatt_aggregator.sources.scrape import SCRAPE_REASONS
 

@@ -7,8 +7,8 @@ from support.accounts.readings import counts
 from support.gpus.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.endpoints import Endpoint, EndpointPoller
-from perwatt_agent.engine.feed import EngineFeed
+from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import BackendUnavailable

@@ -8,8 +8,8 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadSnapshot
-from perwatt_agent.work.book import WorkBook
-from perwatt_agent.work.post import WorkPost
+from perwatt_agent.work.registry import WorkRegistry
+from perwatt_agent.work.report import WorkReport
 
 WATTS = 100.0
 SOURCE = "a test"
@@ -21,12 +21,12 @@ class JobNode:
 
     def __init__(self) -> None:
         self.clock = ManualClock()
-        self.book = WorkBook(self.clock)
+        self.book = WorkRegistry(self.clock)
         self.account = Account(1.0)
         self.snapshot = self.sweep()
 
     def post(self, total: float, job: str = "train", *, done: bool = False) -> None:
-        self.book.take(WorkPost(job, "tokens", total=total, gpus=(0,), done=done), SOURCE)
+        self.book.take(WorkReport(job, "tokens", total=total, gpus=(0,), done=done), SOURCE)
 
     def run(self, seconds: int, *posts: tuple[str, float]) -> Snapshot:
         """Let time pass; each of *posts* is a job and what it adds a second."""

@@ -8,11 +8,11 @@ import pytest
 from support.accounts.readings import info
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.work.book import WorkBook
-from perwatt_agent.work.feed import WorkFeed
-from perwatt_agent.work.poller import TextfilePoller
-from perwatt_agent.work.post import WorkPost
+from perwatt_agent.work.collector import WorkFeed
+from perwatt_agent.work.registry import WorkRegistry
+from perwatt_agent.work.report import WorkReport
 from perwatt_agent.work.textfile import MAX_FILE_BYTES, MAX_FILES, STALE_SECONDS, TextfileReader
+from perwatt_agent.work.textfile_poller import TextfilePoller
 
 NOW = 1_800_000_000.0
 
@@ -43,8 +43,8 @@ class TestReader:
         )
         (report,) = reader.scan(NOW).reports
 
-        a = WorkPost("a", "images", total=1000.0, gpus=(0, "GPU-b"), model="org/m", role="mixed")
-        b = WorkPost("b", "steps", total=7.0, gpus="all", scope="rank", rank=3)
+        a = WorkReport("a", "images", total=1000.0, gpus=(0, "GPU-b"), model="org/m", role="mixed")
+        b = WorkReport("b", "steps", total=7.0, gpus="all", scope="rank", rank=3)
         assert ((a, b), NOW) == (report.posts, report.unix_seconds)
 
     def test_only_when_replaced(self, tmp_path: Path, reader: TextfileReader) -> None:
@@ -154,7 +154,7 @@ class TestPoller:
 
     async def test_into_the_book(self, tmp_path: Path, clock: ManualClock) -> None:
         """Totals come into the book as of the instant at which their file was written."""
-        book = WorkBook(clock)
+        book = WorkRegistry(clock)
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t",gpus="1"} 5\n', age_seconds=4.0)
         await poller.poll()
@@ -166,7 +166,7 @@ class TestPoller:
 
     async def test_health(self, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
         """What is wrong is counted and logged when it begins; a stale file alone is no failure."""
-        book = WorkBook(clock)
+        book = WorkRegistry(clock)
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         feed = WorkFeed(book, poller)
         write(tmp_path, 'perwatt_work_total{job="old",unit="t"} 1\n', "old.prom", age_seconds=1000.0)
@@ -184,8 +184,8 @@ class TestPoller:
 
     async def test_refused(self, tmp_path: Path, clock: ManualClock) -> None:
         """What the book refuses is a problem of its file."""
-        book = WorkBook(clock)
-        book.take(WorkPost("a", "t", total=1.0), "POST")
+        book = WorkRegistry(clock)
+        book.take(WorkReport("a", "t", total=1.0), "POST")
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
         await poller.poll()
@@ -194,7 +194,7 @@ class TestPoller:
 
     async def test_runs_again_and_again(self, tmp_path: Path, clock: ManualClock) -> None:
         """The folder is looked at every 15 seconds, until cancelled; without one there is nothing to run."""
-        book = WorkBook(clock)
+        book = WorkRegistry(clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 5\n')
         running = asyncio.ensure_future(
             WorkFeed(book, TextfilePoller(TextfileReader(tmp_path), book, clock)).run()

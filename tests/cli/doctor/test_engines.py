@@ -10,18 +10,18 @@ from support.processes.process_trees import NOTHING, Actor, Tree, running, write
 
 from perwatt.doctor.engines import check_discovery_access, check_engines
 from perwatt.doctor.finding import Finding
-from perwatt_agent.discovery.configured import Configured
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
 
 GPUS = (info(0), info(1))
-Configure = Callable[[Tree], Configured]
+Configure = Callable[[Tree], ConfiguredEndpoints]
 
 
-def free(tree: Tree) -> Configured:
-    return Configured()
+def free(tree: Tree) -> ConfiguredEndpoints:
+    return ConfiguredEndpoints()
 
 
-def has_the_page(tree: Tree) -> Configured:
-    return Configured(ports=frozenset({tree.port("api")}))
+def has_the_page(tree: Tree) -> ConfiguredEndpoints:
+    return ConfiguredEndpoints(ports=frozenset({tree.port("api")}))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_engine(
 def test_strangers(tmp_path: Path) -> None:
     """A process that computes and is not an engine has a hint, and receives no request."""
     with running(tmp_path, engine_trees.torchrun()) as tree:
-        (finding,) = check_engines(GPUS, {"GPU-1": (tree.pid("rank-0"),)}, Configured())
+        (finding,) = check_engines(GPUS, {"GPU-1": (tree.pid("rank-0"),)}, ConfiguredEndpoints())
 
         assert ("hint", "GPU 1") == (finding.status, finding.subject)
         assert f"train.py --port 8000 (process {tree.pid('rank-0')}): not a known engine" in finding.detail
@@ -64,8 +64,8 @@ def test_strangers(tmp_path: Path) -> None:
 
 def test_nobody(tmp_path: Path) -> None:
     """Without computing processes there are no findings; an unreadable process table is one."""
-    assert [] == list(check_engines(GPUS, {"GPU-0": ()}, Configured()))
-    (finding,) = check_engines(GPUS, {"GPU-0": (1,)}, Configured(), tmp_path / "absent")
+    assert [] == list(check_engines(GPUS, {"GPU-0": ()}, ConfiguredEndpoints()))
+    (finding,) = check_engines(GPUS, {"GPU-0": (1,)}, ConfiguredEndpoints(), tmp_path / "absent")
     assert isinstance(finding, Finding)
     assert "missing" == finding.status
 
@@ -81,7 +81,7 @@ def test_sockets_of_others(tmp_path: Path) -> None:
     access = check_discovery_access(tmp_path)
     assert "hint" == access.status
     assert "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE" in access.fix
-    (engine,) = check_engines(GPUS, {"GPU-0": (1,)}, Configured(), tmp_path)
+    (engine,) = check_engines(GPUS, {"GPU-0": (1,)}, ConfiguredEndpoints(), tmp_path)
     assert ("missing", "GPU 0") == (engine.status, engine.subject)
     assert "not read, its sockets are not ours to see" in engine.detail
     assert access.fix in engine.fix

@@ -11,7 +11,7 @@ from support.servers.asgi import ask
 from support.servers.web import PATIENCE_SECONDS, Answer, dropped, fetch, parse, request, serving
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.work.book import WorkBook
+from perwatt_agent.work.registry import WorkRegistry
 from perwatt_exporter.app import exporter_app
 from perwatt_exporter.http.asgi import Router
 from perwatt_exporter.routes.work import MAX_BODY_BYTES
@@ -21,12 +21,12 @@ GOOD = {"job": "train", "unit": "tokens", "total": 5}
 
 
 @pytest.fixture
-def book(clock: ManualClock) -> WorkBook:
-    return WorkBook(clock, max_jobs=10)
+def book(clock: ManualClock) -> WorkRegistry:
+    return WorkRegistry(clock, max_jobs=10)
 
 
 @pytest.fixture
-def app(book: WorkBook) -> Router:
+def app(book: WorkRegistry) -> Router:
     return exporter_app(no_driver, own=lambda: (), work=book)
 
 
@@ -55,7 +55,7 @@ def problem(answer: Answer) -> tuple[int, str]:
 
 
 class TestTaken:
-    async def test_total(self, app: Router, book: WorkBook) -> None:
+    async def test_total(self, app: Router, book: WorkRegistry) -> None:
         """A report is answered with what was taken of it."""
         answer = await post(app, body_of(gpus=[0], model="llama"))
 
@@ -116,13 +116,13 @@ NOT_JSON = [
 
 class TestRefused:
     @pytest.mark.parametrize("body", INVALID)
-    async def test_invalid(self, app: Router, book: WorkBook, body: bytes) -> None:
+    async def test_invalid(self, app: Router, book: WorkRegistry, body: bytes) -> None:
         """JSON that is no report is 422 and changes nothing."""
         assert 422 == problem(await post(app, body))[0]
         assert ([], (("invalid", 1),)) == (book.drain(()), book.refusals)
 
     @pytest.mark.parametrize("body", NOT_JSON)
-    async def test_not_json(self, app: Router, book: WorkBook, body: bytes) -> None:
+    async def test_not_json(self, app: Router, book: WorkRegistry, body: bytes) -> None:
         """What is no JSON is 400."""
         assert 400 == problem(await post(app, body))[0]
         assert ([], (("not_json", 1),)) == (book.drain(()), book.refusals)
@@ -207,7 +207,7 @@ class TestRefused:
 
         assert 409 == problem(await post(app, body_of(model="other")))[0]
 
-    async def test_many_jobs(self, app: Router, book: WorkBook) -> None:
+    async def test_many_jobs(self, app: Router, book: WorkRegistry) -> None:
         """Of 10,000 jobs the first ones are held, all others are 429, and nobody else is disturbed."""
         statuses = [
             (await ask(app, "/v1/work", "POST", body=body_of(job=f"job-{number}"), **JSON)).status

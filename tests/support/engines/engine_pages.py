@@ -9,9 +9,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from perwatt_agent.engine.catalog import ENGINES
-from perwatt_agent.engine.counts import EngineCounter
+from perwatt_agent.engine.engine_counter import EngineCounter
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.page import EnginePage
+from perwatt_agent.engine.metrics_page import EngineMetricsPage
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import Role
 from perwatt_agent.net.prometheus_text import PageParser
@@ -110,7 +110,7 @@ class Engine:
 
     def read(self, page: bytes | str) -> EngineCounts:
         samples = self._parser.parse(page if isinstance(page, bytes) else page.encode())
-        return self._counter.counts(self._kind, EnginePage(self._kind, samples, self._model))
+        return self._counter.counts(self._kind, EngineMetricsPage(self._kind, samples, self._model))
 
 
 def kind_named(name: str) -> EngineKind:

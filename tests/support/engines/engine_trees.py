@@ -1,5 +1,5 @@
 """
-The process trees of real engines, as captured: titles, command lines, and who holds which socket.
+The process trees of real engines, as captured: gpu_claims, command lines, and who holds which socket.
 
 The socket of an engine's page is called "api"; all others are its workers' own.
 """

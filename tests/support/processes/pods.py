@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from perwatt_agent.facts.gpu import GpuInfo
-from perwatt_agent.identity.podresources import Container
+from perwatt_agent.identity.pod_resources import Container
 
 
 class FixedPods:

@@ -1,5 +1,5 @@
 """
-Trees of small real processes with the command lines, titles and sockets of engines.
+Trees of small real processes with the command lines, gpu_claims and sockets of engines.
 
     with running(tmp_path, Actor("root", "vllm serve m --port 8000", ...)) as tree:
         tree.pid("root"), tree.port("root"), tree.heard()

@@ -8,16 +8,16 @@ from pathlib import Path
 from perwatt.run.discovery import engine_kinds
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
-from perwatt_agent.discovery.configured import Configured
-from perwatt_agent.discovery.feed import DiscoveryFeed
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
+from perwatt_agent.discovery.process_collector import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
-from perwatt_agent.engine.custom_kind import OwnKind
+from perwatt_agent.engine.custom_kind import CustomKind
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.identity import Identity
-from perwatt_agent.identity.names import Names
+from perwatt_agent.identity.workload_names import WorkloadNames
 from support.accounts.readings import info
 
 GPUS = tuple(info(index) for index in range(4))
@@ -93,17 +93,17 @@ class Watched:
 
 @asynccontextmanager
 async def watching(
-    configured: Configured = Configured(),  # noqa: B008 - it is frozen
+    configured: ConfiguredEndpoints = ConfiguredEndpoints(),  # noqa: B008 - it is frozen
     identifier: Somebody | None = None,
     root: Path = Path("/proc"),
     given: Sequence[str] = (),
-    own: Sequence[OwnKind] = (),
+    own: Sequence[CustomKind] = (),
 ) -> AsyncIterator[Watched]:
     kinds = AgentConfig(engines=EnginesConfig(kinds=tuple(own)))
     feed = DiscoveryFeed(
         ProcessTable(root),
         identifier or Somebody(),
-        Names(given),
+        WorkloadNames(given),
         configured,
         SystemClock(),
         interval_seconds=0.05,

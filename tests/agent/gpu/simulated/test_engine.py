@@ -8,14 +8,14 @@ from msgspec.structs import asdict
 from prometheus_client.parser import text_string_to_metric_families
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.reader import EngineReader
+from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.gpu.simulated.backend import SimulatedBackend
 from perwatt_agent.gpu.simulated.engine import SimulatedEngine
 from perwatt_agent.gpu.simulated.load import Load
 from perwatt_agent.gpu.simulated.serving import OUTPUT_TOKENS_PER_REQUEST, Serving
 from perwatt_agent.gpu.simulated.vllmpage import MODEL
-from perwatt_agent.net.http import FetchError, fetch
+from perwatt_agent.net.http_client import FetchError, fetch
 
 RUN_SECONDS = 3600
 
@@ -24,7 +24,7 @@ async def counts_over_a_run(clock: ManualClock, step_seconds: float) -> list[Eng
     """What the reader says of the engine, over an hour of all moods."""
     engine = SimulatedEngine(Load(clock))
     await engine.start()
-    reader = EngineReader(engine.url, timeout_seconds=30)
+    reader = EnginePageReader(engine.url, timeout_seconds=30)
     counts = []
     for _ in range(round(RUN_SECONDS / step_seconds)):
         counts.append(await reader.read())
@@ -38,7 +38,7 @@ class TestCounts:
         """The page is recognised as vLLM's; every count but FLOPs is there; its model says simulated."""
         engine = SimulatedEngine(Load(clock))
         await engine.start()
-        reader = EngineReader(engine.url)
+        reader = EnginePageReader(engine.url)
         clock.advance(600.0)
         counts = await reader.read()
         await engine.close()
@@ -74,7 +74,7 @@ class TestCounts:
         load = Load(clock)
         serving, engine = Serving(load, 2), SimulatedEngine(load)
         await engine.start()
-        reader = EngineReader(engine.url)
+        reader = EnginePageReader(engine.url)
         for _ in range(100):
             clock.advance(13.0)
             served, counts = serving.now(), await reader.read()

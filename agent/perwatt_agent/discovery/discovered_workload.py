@@ -1,0 +1,83 @@
+"""An engine that was found, as a workload: its page is polled, its GPUs and processes are claimed."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.discovery.probe import DiscoveredReader
+from perwatt_agent.discovery.search import DiscoveredEngine
+from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample
+from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.facts.workload import WorkloadInfo
+
+
+class DiscoveredWorkload:
+    """
+    Poll *reader* every *interval_seconds*, and tell its samples as those of the workload *info*.
+
+    Its GPUs and processes are those of the newest search; a change is reported without a page too. It must be
+    made in a running loop.
+    """
+
+    def __init__(
+        self, info: WorkloadInfo, port: int, reader: DiscoveredReader, clock: Clock, interval_seconds: float
+    ) -> None:
+        self.info = info
+        self._reader = reader
+        self._clock = clock
+        self._poller = EndpointPoller(Endpoint(info, port, (), reader), clock, interval_seconds)
+        self._polling = asyncio.create_task(self._poller.run())
+        self._told: EngineSample | None = None
+
+    def drain(self, found: DiscoveredEngine, known: Sequence[GpuInfo]) -> list[EngineSample]:
+        """What was heard since the last call, and the claim where it has changed."""
+        claim = self._claim(found)
+        heard = [sample for sample in self._poller.drain(known) if sample.counts or sample.failure]
+        if not heard and claim != self._told:
+            heard = [replace(claim, monotonic_seconds=self._clock.monotonic())]
+        self._told = claim
+        return [
+            replace(
+                claim,
+                monotonic_seconds=sample.monotonic_seconds,
+                unix_seconds=sample.unix_seconds or self._clock.unix(),
+                counts=sample.counts,
+                failure=sample.failure,
+            )
+            for sample in heard
+        ]
+
+    def end(self) -> EngineSample:
+        """That it is over."""
+        return EngineSample(self._named(), (), self._clock.monotonic(), self._clock.unix(), ended=True)
+
+    def stop(self) -> None:
+        """Ask for no more pages."""
+        self._polling.cancel()
+
+    def health(self) -> CollectorHealth:
+        return self._poller.health.snapshot()
+
+    def _claim(self, found: DiscoveredEngine) -> EngineSample:
+        return EngineSample(
+            self._named(),
+            found.gpus,
+            0.0,
+            0.0,
+            missing_gpus=self._missing(found),
+            pids=tuple(process.pid for process in found.members),
+            pid_starts=tuple(process.started_seconds for process in found.members),
+        )
+
+    def _missing(self, found: DiscoveredEngine) -> int | None:
+        """How many GPUs fewer it has here than its launch asked for, once it has had time to take them."""
+        if found.gpus_asked_for is None or self._reader.page is None:
+            return None
+        return max(0, found.gpus_asked_for - len(found.gpus))
+
+    def _named(self) -> WorkloadInfo:
+        return replace(self.info, engine=self._reader.engine)

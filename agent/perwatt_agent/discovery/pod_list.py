@@ -1,0 +1,120 @@
+"""The pods of this node as the kubelet lists them, and where their annotations put their metrics pages."""
+
+import ssl
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from perwatt_agent.net.failures import reasons
+from perwatt_agent.net.http_client import FETCH_REASONS, FetchError, Target, fetch
+
+LIST_SECONDS = 5.0
+MOST_LIST_BYTES = 32 * 1024 * 1024
+
+# Who asks to be scraped, and by which annotations it says where: Prometheus's custom, and KServe's.
+_MARKS = (
+    ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path", "prometheus.io/scheme"),
+    (
+        "serving.kserve.io/enable-prometheus-scraping",
+        "prometheus.kserve.io/port",
+        "prometheus.kserve.io/path",
+        "",
+    ),
+)
+
+
+class _Metadata(Struct, frozen=True):
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+class _Spec(Struct, frozen=True, rename="camel"):
+    host_network: bool = False
+
+
+class _Status(Struct, frozen=True):
+    pod_ip: str = field(default="", name="podIP")
+
+
+class Pod(Struct, frozen=True):
+    """What is read of one pod."""
+
+    metadata: _Metadata = field(default_factory=_Metadata)
+    spec: _Spec = field(default_factory=_Spec)
+    status: _Status = field(default_factory=_Status)
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Its namespace and its name."""
+        return self.metadata.namespace, self.metadata.name
+
+    def page_url(self) -> str:
+        """Where its annotations put its page. Raises ValueError saying why it has none."""
+        if self.spec.host_network:
+            raise ValueError("it is on the host's network, where engines are found by their processes")
+        if not self.status.pod_ip:
+            raise ValueError("it has no address yet")
+        notes = self.metadata.annotations
+        for scrape, port, path, scheme in _MARKS:
+            if notes.get(scrape) == "true" and notes.get(port, "").isdecimal():
+                host = f"[{self.status.pod_ip}]" if ":" in self.status.pod_ip else self.status.pod_ip
+                where = notes.get(path, "/metrics")
+                url = f"{notes.get(scheme, 'http')}://{host}:{notes[port]}/{where.removeprefix('/')}"
+                Target.of(url)
+                return url
+        raise ValueError('it is not annotated with prometheus.io/scrape: "true" and prometheus.io/port')
+
+
+class _PodList(Struct, frozen=True):
+    items: list[Pod]
+
+
+_DECODER = msgspec.json.Decoder(_PodList)
+
+
+POD_LIST_REASONS = reasons(*FETCH_REASONS, "json", "token_file")
+
+
+class PodListFailure(Exception):
+    """The kubelet did not list its pods; `reason` is one of POD_LIST_REASONS."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PodList:
+    """
+    The pods of the kubelet at *url* (its port 10250, or the read-only 10255).
+
+    The token is read anew each time, as tokens are rotated. Raises OSError or ssl.SSLError for a
+    *ca_file* that holds no certificates.
+    """
+
+    def __init__(self, url: str, *, ca_file: Path | None = None, token_file: Path | None = None) -> None:
+        self._target = Target.of(f"{url.rstrip('/')}/pods")
+        self._trust = ssl.create_default_context(cafile=ca_file) if ca_file else None
+        self._token_file = token_file
+
+    async def read(self) -> list[Pod]:
+        """Raises PodListFailure."""
+        try:
+            token = self._token_file.read_text(encoding="ascii").strip() if self._token_file else None
+            body = await fetch(
+                self._target,
+                timeout_seconds=LIST_SECONDS,
+                max_bytes=MOST_LIST_BYTES,
+                headers={"Accept": "application/json"},
+                bearer_token=token,
+                tls_context=self._trust,
+            )
+            return _DECODER.decode(body).items
+        except FetchError as error:
+            raise PodListFailure(error.reason, str(error)) from error
+        except msgspec.MsgspecError as error:
+            raise PodListFailure("json", f"the answer is no list of pods: {error}") from error
+        except (OSError, ValueError) as error:
+            raise PodListFailure("token_file", f"{self._token_file}: {error}") from error

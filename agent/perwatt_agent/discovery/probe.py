@@ -1,0 +1,88 @@
+"""The page of an engine that was found: asked for with care, then read like a configured one."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perwatt_agent.discovery.processes import Process
+from perwatt_agent.discovery.search import DiscoveredEngine
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.kind import EngineKind
+from perwatt_agent.engine.page_reader import EnginePageReader
+from perwatt_agent.facts.engine_counts import EngineCounts
+
+# After these no other path of the same socket would answer either.
+_NO_HTTP = ("refused", "timeout", "tls", "protocol", "resolve")
+
+IsAlive = Callable[[Process], bool]
+
+
+class Page(Struct, frozen=True):
+    """A page that was accepted: where it is, and the process that serves it."""
+
+    url: str
+    port: int
+    owner: Process
+    reader: EnginePageReader
+
+
+async def ask(
+    found: DiscoveredEngine, is_alive: IsAlive, kinds: Sequence[EngineKind] = ENGINES
+) -> Page | str:
+    """
+    Ask the candidates of *found* for a page that one of *kinds* has; return it, or why there is none.
+
+    Only GET, only on loopback, bounded in time and size, and of owners that are still alive.
+    """
+    refusal = ""
+    for candidate in found.candidates:
+        for path in found.kind.paths:
+            if not is_alive(candidate.owner):
+                break
+            url = f"{candidate.listener.loopback_url}{path}"
+            reader = EnginePageReader(url, role=found.role, kinds=kinds)
+            try:
+                await reader.read()
+            except EngineFailure as error:
+                refusal = refusal or f"{url}: {error}"
+                if error.reason in _NO_HTTP:
+                    break
+            else:
+                return Page(url, candidate.listener.port, candidate.owner, reader)
+    return refusal or "the process that listens has ended"
+
+
+class DiscoveredReader:
+    """
+    Read the page of an engine that was found; until one was accepted, the engine is loading.
+
+    Nothing is sent once the process that serves the page has ended: its port may be another's by now.
+    *started_unix_seconds* tells a restart where the page does not.
+    """
+
+    def __init__(self, engine: str, started_unix_seconds: float | None, is_alive: IsAlive) -> None:
+        self._engine = engine
+        self._started_unix_seconds = started_unix_seconds
+        self._is_alive = is_alive
+        self.page: Page | None = None
+
+    @property
+    def engine(self) -> str:
+        return self.page.reader.engine if self.page else self._engine
+
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]:
+        return self.page.reader.faults if self.page else ()
+
+    async def read(self) -> EngineCounts:
+        """Raises EngineFailure."""
+        if self.page is None:
+            raise EngineFailure("loading", "it does not serve its page yet")
+        if not self._is_alive(self.page.owner):
+            raise EngineFailure("ended", "the process that served its page has ended")
+        counts = await self.page.reader.read()
+        if counts.process_start_unix_seconds is None:
+            return replace(counts, process_start_unix_seconds=self._started_unix_seconds)
+        return counts

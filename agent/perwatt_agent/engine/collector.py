@@ -1,0 +1,61 @@
+"""All configured engines as one feed."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from perwatt_agent.engine.deduplication import FrontendDeduplicator
+from perwatt_agent.engine.endpoint_poller import EndpointPoller
+from perwatt_agent.engine.followers import FollowerClaims
+from perwatt_agent.engine.gpu_claims import GpuClaims
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.facts.snapshot import CollectorHealth
+
+
+class EngineFeed:
+    """
+    Poll a fixed set of endpoints, and claim GPUs for those that have no page.
+
+    *gpu_claims* are those by which both of them claim.
+    """
+
+    def __init__(
+        self,
+        pollers: Sequence[EndpointPoller],
+        claims: FollowerClaims | None = None,
+        gpu_claims: GpuClaims | None = None,
+    ) -> None:
+        self._pollers = tuple(pollers)
+        self._claims = claims
+        self._gpu_claims = gpu_claims or GpuClaims()
+        self._frontends = FrontendDeduplicator()
+
+    async def run(self) -> None:
+        await asyncio.gather(*(poller.run() for poller in self._pollers))
+
+    def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
+        self._gpu_claims.note(samples)
+        heard = [sample for poller in self._pollers for sample in poller.drain(known)]
+        return self._frontends.uncounted(heard) + (self._claims.drain(known) if self._claims else [])
+
+    def health(self) -> CollectorHealth:
+        return merged([poller.health.snapshot() for poller in self._pollers])
+
+
+def merged(healths: Sequence[CollectorHealth]) -> CollectorHealth:
+    """All engines as one collector: it succeeds when every page does; each workload tells for itself."""
+    failures: Counter[str] = Counter()
+    for health in healths:
+        failures.update(dict(health.failures))
+    successes = [health.last_success_unix_seconds for health in healths]
+    durations = [health.duration_seconds for health in healths if health.duration_seconds is not None]
+    return CollectorHealth(
+        "engines",
+        all(health.success for health in healths),
+        None
+        if None in successes
+        else min((success for success in successes if success is not None), default=None),
+        max(durations, default=None),
+        tuple(sorted(failures.items())),
+    )

@@ -1,0 +1,163 @@
+"""One engine's page as sums by role, with its labels resolved and its bad values told apart."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+
+from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.histograms import histogram_of
+from perwatt_agent.engine.kind import EngineKind, Pick, Role, histogram_series
+from perwatt_agent.facts.engine_counts import Histogram
+from perwatt_agent.net.prometheus_text import Series
+
+# What some engines write where they do not know the model.
+_NO_MODEL = frozenset({"", "undefined"})
+
+
+class EngineMetricsPage:
+    """
+    The samples of *kind* on one page, for one model.
+
+    *model* chooses among several on a page, and names the one of a page that does not say.
+    Raises EngineFailure("several_models") when the page has several and *model* is none of them.
+    """
+
+    def __init__(self, kind: EngineKind, samples: Iterable[tuple[Series, float]], model: str | None) -> None:
+        own = dict(samples)  # a series that is there twice still counts once
+        found = {series.label(kind.model_label) for series in own if series.name in kind.recognised_by}
+        found -= _NO_MODEL
+        if len(found) > 1 and model not in found:
+            raise EngineFailure(
+                "several_models",
+                f"the page has {len(found)} models; name one of {', '.join(sorted(found)[:8])}",
+            )
+        self.model = model or next(iter(found), "")
+        self._rank_labels = kind.rank_labels
+        if len(found) > 1:
+            own = {
+                series: value
+                for series, value in own.items()
+                if series.label(kind.model_label) in (model, *_NO_MODEL)
+            }
+        self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
+
+    def names(self) -> Collection[str]:
+        """Return the metric names that the page has."""
+        return self._samples.keys()
+
+    def samples(self, names: Iterable[str]) -> dict[Series, float]:
+        """Return the samples of the metrics *names*."""
+        return {series: value for name in names for series, value in self._samples.get(name, ())}
+
+    def complete(self, samples: Mapping[Series, float]) -> None:
+        """Take *samples* for all that the page has of their metrics."""
+        self._samples |= _by_name(samples)
+
+    def tokens(self, role: Role) -> float | None:
+        """Return the sum of a counter, None where the page lacks it; EngineFailure for a bad value."""
+        value = self._sum(role)
+        if value is not None and not is_count(value):
+            raise EngineFailure("bad_value", f"{role[0].name} is not a finite count")
+        return value
+
+    def count(self, role: Role) -> float | None:
+        """Return the sum of a counter, None where the page lacks it or has a bad value."""
+        value = self._sum(role)
+        return value if value is not None and is_count(value) else None
+
+    def mean_count(self, role: Role) -> float | None:
+        """Return the mean of a counter over its ranks, None where the page lacks it or has a bad value."""
+        value = self.count(role)
+        ranks = {rank_of(series, self._rank_labels) for series, _ in self._matching(role) or ()}
+        return value / len(ranks) if value is not None and ranks else None
+
+    def gauge(self, role: Role) -> float | None:
+        """Return the sum of a gauge over its ranks, None where the page lacks it or has a bad value."""
+        values = self._by_rank(role)
+        return sum(values) if values and all(map(is_count, values)) else None
+
+    def ratio(self, role: Role) -> float | None:
+        """Return the mean of a ratio over its ranks, None where the page lacks it or has a bad value."""
+        values = self._by_rank(role)
+        return sum(values) / len(values) if values and all(0.0 <= value <= 1.0 for value in values) else None
+
+    def histogram(self, role: Role) -> Histogram | None:
+        """Return a histogram over all ranks, None where the page lacks it. Raises BadHistogram."""
+        for pick in role:
+            buckets, sums = (
+                [sample for sample in self._samples.get(name, ()) if _allowed(pick, sample[0])]
+                for name in histogram_series(pick)
+            )
+            if buckets:
+                return histogram_of(pick.name, buckets, sums)
+        return None
+
+    def _by_rank(self, role: Role) -> list[float]:
+        """
+        A gauge, once for each rank.
+
+        Labels beyond the ranks', such as the `pid` that servers of many processes add, tell several
+        views of one gauge apart, not several gauges.
+        """
+        by_rank: dict[tuple[str, ...], float] = {}
+        for series, value in self._matching(role) or ():
+            rank = rank_of(series, self._rank_labels)
+            # What is no number must not hide behind one that is.
+            by_rank[rank] = value if math.isnan(value) else max(value, by_rank.get(rank, value))
+        return list(by_rank.values())
+
+    def _sum(self, role: Role) -> float | None:
+        matching = self._matching(role)
+        if matching is None:
+            return None
+        values = [value for _, value in matching]
+        return sum(values) if all(map(is_count, values)) else math.nan
+
+    def _matching(self, role: Role) -> list[tuple[Series, float]] | None:
+        for pick in role:
+            if pick.name in self._samples or pick.zero_beside in self._samples:
+                parts = (pick, *pick.plus)
+                return [
+                    sample
+                    for part in parts
+                    for sample in self._samples.get(part.name, ())
+                    if _allowed(part, sample[0])
+                ]
+        return None
+
+
+def rank_of(series: Series, rank_labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of an engine's replicas a series is about."""
+    return tuple(series.label(label) for label in rank_labels)
+
+
+def is_count(value: float) -> bool:
+    """Return whether a value may stand for a number of things."""
+    return math.isfinite(value) and value >= 0
+
+
+def _by_name(samples: Mapping[Series, float]) -> dict[str, list[tuple[Series, float]]]:
+    named: dict[str, list[tuple[Series, float]]] = {}
+    for series, value in samples.items():
+        named.setdefault(series.name, []).append((series, value))
+    return named
+
+
+def _without_mirrors(samples: dict[Series, float], mirror_labels: tuple[str, ...]) -> dict[Series, float]:
+    """Of series that differ in *mirror_labels* alone, keep the one of the lowest rank."""
+    if not mirror_labels:
+        return samples
+    lowest: dict[Series, tuple[tuple[int, ...], Series]] = {}
+    for series in samples:
+        work = Series(series.name, tuple(pair for pair in series.labels if pair[0] not in mirror_labels))
+        ranked = (tuple(map(_rank_number, rank_of(series, mirror_labels))), series)
+        if work not in lowest or ranked[0] < lowest[work][0]:
+            lowest[work] = ranked
+    return {series: samples[series] for _, series in lowest.values()}
+
+
+def _rank_number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
+def _allowed(pick: Pick, series: Series) -> bool:
+    return all(series.label(label) in values for label, values in pick.where)

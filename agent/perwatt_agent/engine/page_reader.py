@@ -1,0 +1,146 @@
+"""Read one engine's page over HTTP."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from perwatt_agent.engine.catalog import ENGINES
+from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.engine_counter import EngineCounter
+from perwatt_agent.engine.kind import EngineKind
+from perwatt_agent.engine.metrics_page import EngineMetricsPage
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import Role
+from perwatt_agent.net.failures import reasons
+from perwatt_agent.net.http_client import FETCH_REASONS, FetchError, Target, fetch
+from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
+
+ENGINE_REASONS = reasons(
+    *FETCH_REASONS,
+    *PAGE_REASONS,
+    "draining",
+    "token_file",
+    "no_family",
+    "several_models",
+    "bad_value",
+    "bad_histogram",
+    "loading",
+    "ended",
+)
+_MAX_LINES = 50_000
+
+
+class EnginePageReader:
+    """
+    Read the page at *url* of an engine named *engine*, or of any that is known ("auto").
+
+    *model* chooses among several on the page and names the one of an engine that does not say, *role*
+    is the workload's, *kinds* are the engines that are understood, the operator's own among them.
+    *bearer_token_file* is read anew for each page, as tokens are rotated. Raises ValueError for a bad URL,
+    one whose reading would change the engine, or an unknown engine.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        engine: str = "auto",
+        model: str | None = None,
+        role: Role = "mixed",
+        kinds: Sequence[EngineKind] = ENGINES,
+        bearer_token_file: Path | None = None,
+        timeout_seconds: float = 2.0,
+    ) -> None:
+        self._target = Target.of(_without_autoload(url))
+        self._kinds = _kinds_named(engine, kinds)
+        _refuse_draining(url, self._kinds, engine)
+        self._model = model
+        self._bearer_token_file = bearer_token_file
+        self._timeout_seconds = timeout_seconds
+        wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
+        self._parser = PageParser(wanted, max_lines=_MAX_LINES)
+        self._counter = EngineCounter(role)
+        self._drains = False
+        self.engine = self._kinds[0].name if len(self._kinds) == 1 else ""
+
+    async def read(self) -> EngineCounts:
+        """
+        Return the engine's counts now; `engine` then names the engine that was recognised.
+
+        Raises EngineFailure with one of ENGINE_REASONS.
+        """
+        samples = self._parse(await self._fetch())
+        kind = self._recognised(samples)
+        self.engine = kind.name
+        return self._counter.counts(kind, EngineMetricsPage(kind, samples, self._model))
+
+    @property
+    def faults(self) -> tuple[EngineFailure, ...]:
+        """What of the latest page was left out, though the page stands."""
+        return self._counter.faults
+
+    async def _fetch(self) -> bytes:
+        if self._drains:
+            raise EngineFailure(
+                "draining",
+                "the page is a queue that reading empties, so it is not read again; give the page of "
+                "Prometheus metrics, such as /prometheus/metrics",
+            )
+        try:
+            return await fetch(
+                self._target, timeout_seconds=self._timeout_seconds, bearer_token=self._bearer_token()
+            )
+        except FetchError as error:
+            raise EngineFailure(error.reason, str(error)) from error
+
+    def _parse(self, page: bytes) -> list[tuple[Series, float]]:
+        try:
+            return self._parser.parse(page)
+        except PageError as error:
+            # A list of records is what TensorRT-LLM hands out once; an error message is an object.
+            self._drains = error.reason == "json" and page.lstrip().startswith(b"[")
+            raise EngineFailure(error.reason, str(error)) from error
+
+    def _recognised(self, samples: Sequence[tuple[Series, float]]) -> EngineKind:
+        names = {series.name for series, _ in samples}
+        for kind in self._kinds:
+            if not names.isdisjoint(kind.recognised_by):
+                return kind
+        known = ", ".join(kind.name for kind in self._kinds)
+        raise EngineFailure("no_family", f"no counters of {known}; does the engine count at all?")
+
+    def _bearer_token(self) -> str | None:
+        if self._bearer_token_file is None:
+            return None
+        try:
+            token = self._bearer_token_file.read_text(encoding="ascii").strip()
+            if not token.isprintable():
+                raise ValueError("a token is one printable line")
+            return token
+        except (OSError, ValueError) as error:
+            raise EngineFailure("token_file", f"{self._bearer_token_file}: {error}") from error
+
+
+def _kinds_named(engine: str, kinds: Sequence[EngineKind]) -> tuple[EngineKind, ...]:
+    named = tuple(kind for kind in kinds if engine in ("auto", kind.name, kind.also))
+    if not named:
+        known = ", ".join(kind.name for kind in kinds)
+        raise ValueError(f"unknown engine {engine!r}: expected auto, {known}")
+    return named
+
+
+def _without_autoload(url: str) -> str:
+    """A page that is asked for by model is a router's, which would load the model to answer."""
+    parts = urlsplit(url)
+    query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
+    if not any(name == "model" for name, _ in query):
+        return url
+    query = [(name, value) for name, value in query if name != "autoload"]
+    return parts._replace(query=urlencode([*query, ("autoload", "false")])).geturl()
+
+
+def _refuse_draining(url: str, kinds: Sequence[EngineKind], engine: str) -> None:
+    path = urlsplit(url).path.rstrip("/")
+    for kind in kinds if engine != "auto" else ():
+        if path in kind.draining_paths:
+            raise ValueError(f"reading {path} of {kind.name} takes away what is in it: use {kind.paths[0]}")

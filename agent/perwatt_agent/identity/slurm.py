@@ -1,0 +1,79 @@
+"""
+Which Slurm job holds which GPU, from the folder that a prolog writes and an epilog cleans.
+
+One file a GPU, named by its index (`0`), or a MIG slice (`0.7`: GPU and GPU instance); one job id a line.
+"""
+
+import logging
+import re
+from pathlib import Path
+
+from msgspec import Struct
+
+logger = logging.getLogger(__name__)
+
+_FILE_NAME = re.compile(r"(\d{1,4})(?:\.\d{1,4})?")
+_JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
+_MOST_FILES = 1024
+_MOST_BYTES = 16 * 1024
+
+
+class _File(Struct, frozen=True):
+    """What one file said when it was last changed."""
+
+    stamp: tuple[int, int, int]
+    jobs: frozenset[str]
+
+
+class SlurmJobMap:
+    """The files of *folder*, each read again only when it was changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, _File] = {}
+        self._failure = ""
+
+    def jobs(self, gpu_index: int) -> frozenset[str]:
+        """Return the jobs that hold the GPU or a slice of it; none when that cannot be told."""
+        self._refresh()
+        found = [file.jobs for name, file in self._files.items() if int(name.partition(".")[0]) == gpu_index]
+        return frozenset[str]().union(*found)
+
+    def _refresh(self) -> None:
+        failure = ""
+        files: dict[str, _File] = {}
+        try:
+            for path in self._paths():
+                files[path.name] = _read(path, self._files.get(path.name))
+        except OSError as error:
+            failure = error.strerror or str(error)
+            if failure != self._failure:
+                logger.warning(
+                    "no Slurm jobs by GPU: %s: %s; does the prolog write it, may the agent read it?",
+                    self._folder,
+                    failure,
+                )
+        self._files, self._failure = files, failure
+
+    def _paths(self) -> list[Path]:
+        paths = []
+        for path in self._folder.iterdir():
+            if _FILE_NAME.fullmatch(path.name) and path.is_file():
+                paths.append(path)
+            if len(paths) >= _MOST_FILES:
+                break
+        return paths
+
+
+def _read(path: Path, before: _File | None) -> _File:
+    try:
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if before is not None and before.stamp == stamp:
+            return before
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:  # an epilog came in between
+        return _File((0, 0, 0), frozenset())
+    lines = (line.strip() for line in text.splitlines())
+    return _File(stamp, frozenset(line for line in lines if _JOB.fullmatch(line)))

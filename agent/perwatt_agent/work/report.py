@@ -1,0 +1,83 @@
+"""What a job may say of itself, and what it is answered."""
+
+import math
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from perwatt_agent.facts.workload import Role
+
+MOST_WORK = 2.0**53
+"""The largest total: beyond it a float no longer counts by ones."""
+
+MAX_GPUS = 64
+
+Scope = Literal["global", "rank"]
+Amount = Annotated[float, Meta(ge=0.0, le=MOST_WORK)]
+GpuName = (
+    Annotated[int, Meta(ge=0, le=9999)] | Annotated[str, Meta(pattern=r"\A(GPU|MIG|SIM)-[!-~]{1,100}\Z")]
+)
+
+
+class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    One report of one unit of work of one job: a cumulative `total`, or an `increment` with its `key`.
+
+    `scope` says whose count it is: the whole job's on this node ("global"), or one `rank`'s, to which
+    those of the other ranks add. `gpus` are indices or UUIDs as the driver has them, or "all"; None
+    leaves them as they were. `done` ends the job, or this rank's part of it. What comes from outside
+    is checked when it is decoded; ValueError says what cannot go together.
+    """
+
+    job: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:@+-]{0,99}\Z")]
+    unit: Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
+    total: Amount | None = None
+    increment: Amount | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
+    gpus: Literal["all"] | Annotated[tuple[GpuName, ...], Meta(max_length=MAX_GPUS)] | None = None
+    model: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z")] | None = None
+    role: Role | None = None
+    scope: Scope = "global"
+    rank: Annotated[int, Meta(ge=0, le=2**31)] | None = None
+    done: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.total is None) == (self.increment is None):
+            raise ValueError("give either `total` or `increment`")
+        if not math.isfinite(self.amount):
+            raise ValueError("the amount must be finite")
+        if (self.increment is None) != (self.key is None):
+            raise ValueError("`increment` and `key` go together: the key tells a repetition from new work")
+        if self.scope == "rank" and self.rank is None:
+            raise ValueError("scope rank needs `rank`")
+
+    @property
+    def amount(self) -> float:
+        """The total, or the increment."""
+        return (self.total if self.total is not None else self.increment) or 0.0
+
+    @property
+    def manner(self) -> str:
+        """How the job counts this unit, which must not change while it lives."""
+        return f"{'totals' if self.total is not None else 'increments'} of scope {self.scope}"
+
+
+class WorkAccepted(Struct, frozen=True):
+    """What was taken of a report: the job's count of this unit now, and the UUIDs of its GPUs."""
+
+    job: str
+    unit: str
+    total: float
+    gpus: tuple[str, ...]
+
+
+class WorkRejected(Exception):
+    """
+    The report cannot be taken; nothing was changed by it.
+
+    `reason` is "full" (try later), or "conflict" with what is known already.
+    """
+
+    def __init__(self, reason: Literal["full", "conflict"], message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,318 @@
+"""Engines in pods are found without their processes: GPU -> pod -> page, over real sockets."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from support.accounts.readings import info, mig
+from support.agent.process import perwatt
+from support.engines import engine_trees
+from support.gpus.fakenvml import FakeDriver
+from support.processes.kubelet import FakeKubelet
+from support.processes.kubelet import pod as given
+from support.processes.kubelet_pods import CERTIFICATE, TOKEN, FakePodList, listing, pod
+from support.processes.pods import FixedPods
+from support.processes.process_trees import NOTHING, Tree, running
+
+from perwatt_agent.clock import ManualClock
+from perwatt_agent.discovery.configured import ConfiguredEndpoints
+from perwatt_agent.discovery.pod_collector import PodFeed
+from perwatt_agent.discovery.pod_list import Pod, PodList
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
+from perwatt_agent.facts.readings import EngineSample, GpuSample
+from perwatt_agent.identity.pod_resources import Container
+from perwatt_agent.identity.workload_names import WorkloadNames
+
+GPUS = (info(0), info(1))
+CHAT = Container("prod", "chat-0", "vllm", ("GPU-0",))
+NAME = "prod/chat-0/vllm"
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture
+def kubelet() -> Iterator[FakePodList]:
+    with listing() as pods:
+        yield pods
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Tree]:
+    with running(tmp_path / "engine", engine_trees.vllm()) as tree:
+        yield tree
+
+
+class Unhurried(ManualClock):
+    """
+    Time is driven by hand, and whoever sleeps lets some of the real one pass: a page that is asked without
+    pause takes up all ports of the machine.
+    """
+
+    async def sleep_until(self, monotonic_seconds: float) -> None:
+        await super().sleep_until(monotonic_seconds)
+        await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return Unhurried()
+
+
+class House:
+    """A feed over the kubelet's list, and what it tells round by round."""
+
+    def __init__(
+        self,
+        kubelet: FakePodList,
+        folder: Path,
+        clock: ManualClock,
+        configured: ConfiguredEndpoints = ConfiguredEndpoints(),  # noqa: B008 - it is frozen
+        listed: PodList | None = None,
+    ) -> None:
+        token = folder / "token"
+        token.write_text(f"{TOKEN}\n")
+        self.clock = clock
+        listed = listed or PodList(kubelet.url, ca_file=CERTIFICATE, token_file=token)
+        self.holders = FixedPods({"GPU-0": (CHAT,)})
+        self.feed = PodFeed(listed, self.holders, WorkloadNames(), configured, clock, 5.0)
+
+    async def look(self) -> list[EngineSample]:
+        """Look once, a minute after the last time, and tell what was heard."""
+        self.feed.drain(GPUS, ())
+        self.clock.advance(61.0)
+        await self.feed.round()
+        return self.feed.drain(GPUS, ())
+
+    async def listen(self) -> list[EngineSample]:
+        """Look once, and tell what was heard until an engine has told its tokens."""
+
+        async def until_tokens() -> None:
+            while not any(sample.counts for sample in told):
+                await asyncio.sleep(0.01)
+                told.extend(self.feed.drain(GPUS, ()))
+
+        told = await self.look()
+        await asyncio.wait_for(until_tokens(), PATIENCE_SECONDS)
+        return told
+
+
+class TestFound:
+    async def test_tokens_and_gpus(
+        self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """A pod that holds a GPU and asks to be scraped is a workload, by its page and its GPUs."""
+        kubelet.answer(pod("prod", "other", 1), pod("prod", "chat-0", engine.port("api")))
+        sample = (await House(kubelet, tmp_path, clock).listen())[-1]
+
+        assert (NAME, "vllm", ("GPU-0",)) == (sample.info.workload, sample.info.engine, sample.gpus)
+        assert ("prod", "chat-0", "vllm") == (
+            sample.info.k8s_namespace,
+            sample.info.k8s_pod,
+            sample.info.k8s_container,
+        )
+        assert sample.counts is not None
+        assert 4585 == sample.counts.output_tokens
+
+    async def test_mig_instance(
+        self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """A pod that was given a MIG instance holds that part of a GPU."""
+        kubelet.answer(pod("prod", "chat-0", engine.port("api")))
+        house = House(kubelet, tmp_path, clock)
+        house.holders.by_gpu = {"MIG-b": (msgspec.structs.replace(CHAT, devices=("MIG-b::0",)),)}
+        slow = GpuSlowReading(0.0, mig=(mig("a", 3), mig("b", 4)))
+        house.feed.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
+        sample = (await house.listen())[-1]
+
+        assert (NAME, ("GPU-1",), {"GPU-1": ("MIG-b",)}) == (
+            sample.info.workload,
+            sample.gpus,
+            sample.migs,
+        )
+
+    async def test_end(self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock) -> None:
+        """Another pod of the same name is the workload's next life; once there is none it is over, once."""
+        house = House(kubelet, tmp_path, clock)
+        for uid in ("u1", "u2"):
+            kubelet.answer(pod("prod", "chat-0", engine.port("api"), uid=uid))
+            assert {(NAME, False)} == {(one.info.workload, one.ended) for one in await house.listen()}
+
+        kubelet.answer()
+        told = [*await house.look(), *house.feed.drain(GPUS, ()), *house.feed.drain(GPUS, ())]
+        assert [(NAME, ())] == [(one.info.workload, one.gpus) for one in told if one.ended]
+        assert told[-1].ended
+
+    async def test_kubelet_is_away(
+        self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """While the kubelet does not answer, what was found goes on."""
+        house = House(kubelet, tmp_path, clock)
+        kubelet.answer(pod("prod", "chat-0", engine.port("api")))
+        await house.listen()
+        kubelet.status = 503
+
+        assert {NAME} == {one.info.workload for one in await house.listen() if one.counts}
+        assert (False, (("status", 1),)) == (house.feed.health().success, house.feed.health().failures)
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            ({"port": None}, "not annotated with prometheus.io/scrape"),
+            ({"hostNetwork": True}, "on the host's network"),
+            ({"address": ""}, "no address yet"),
+            ({"port": 1}, "no connection"),
+        ],
+    )
+    async def test_pods(
+        self,
+        kubelet: FakePodList,
+        engine: Tree,
+        tmp_path: Path,
+        clock: ManualClock,
+        caplog: pytest.LogCaptureFixture,
+        options: dict[str, Any],
+        why: str,
+    ) -> None:
+        """A pod that does not ask for it, or has no page, is no workload; the log says why, once."""
+        house = House(kubelet, tmp_path, clock)
+        kubelet.answer(pod("prod", "chat-0", **{"port": engine.port("api"), **options}))
+
+        assert [[], []] == [await house.look(), await house.look()]
+        assert 1 == caplog.text.count("pod prod/chat-0 gives no tokens: ")
+        assert why in caplog.text
+        assert [] == engine.heard("api")
+
+    async def test_no_engine(
+        self, kubelet: FakePodList, tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A page without counters of an engine is refused."""
+        with running(tmp_path / "other", engine_trees.vllm(NOTHING)) as tree:
+            kubelet.answer(pod("prod", "chat-0", tree.port("api")))
+
+            assert [] == await House(kubelet, tmp_path, clock).look()
+            assert "HTTP 404" in caplog.text
+
+    @pytest.mark.parametrize("what", ["GPU", "page"])
+    async def test_configured(
+        self,
+        kubelet: FakePodList,
+        engine: Tree,
+        tmp_path: Path,
+        clock: ManualClock,
+        caplog: pytest.LogCaptureFixture,
+        what: str,
+    ) -> None:
+        """Configuration always wins."""
+        page = ConfiguredEndpoints(pages=frozenset({("127.0.0.1", engine.port("api"))}))
+        configured = page if what == "page" else ConfiguredEndpoints(exclusive=((0,),))
+        kubelet.answer(pod("prod", "chat-0", engine.port("api")))
+
+        assert [] == await House(kubelet, tmp_path, clock, configured).look()
+        assert ("its page is configured" if what == "page" else "GPU 0 is claimed") in caplog.text
+        assert [] == engine.heard("api")
+
+
+class TestKubelet:
+    @pytest.mark.parametrize(
+        ("body", "reason"),
+        [(b"no JSON", "json"), (b'{"items": 1}', "json"), (b"x" * (33 << 20), "too_large")],
+    )
+    async def test_garbage(
+        self, kubelet: FakePodList, tmp_path: Path, clock: ManualClock, body: bytes, reason: str
+    ) -> None:
+        """An answer that is no list of pods is bounded and counted."""
+        house = House(kubelet, tmp_path, clock)
+        kubelet.body = body
+        assert [] == await house.look()
+
+        assert ((reason, 1),) == house.feed.health().failures
+
+    @pytest.mark.parametrize(
+        ("ca_file", "token_file", "reason"),
+        [(None, "token", "tls"), (CERTIFICATE, None, "status"), (CERTIFICATE, "absent", "token_file")],
+    )
+    async def test_strangers(
+        self,
+        kubelet: FakePodList,
+        tmp_path: Path,
+        clock: ManualClock,
+        ca_file: Path | None,
+        token_file: str | None,
+        reason: str,
+    ) -> None:
+        """No token is given to a kubelet that nobody vouches for; without one nothing is had."""
+        token = tmp_path / token_file if token_file else None
+        listed = PodList(kubelet.url, ca_file=ca_file, token_file=token)
+        house = House(kubelet, tmp_path, clock, listed=listed)
+        assert [] == await house.look()
+
+        assert ((reason, 1),) == house.feed.health().failures
+
+    @pytest.mark.parametrize(
+        ("annotations", "address", "url"),
+        [
+            ({"prometheus.io/scrape": "true", "prometheus.io/port": "8"}, "10.0.0.1", "http://10.0.0.1:8/metrics"),
+            (
+                {
+                    "prometheus.io/scrape": "true",
+                    "prometheus.io/port": "8",
+                    "prometheus.io/path": "v1/metrics",
+                    "prometheus.io/scheme": "https",
+                },
+                "fd00::1",
+                "https://[fd00::1]:8/v1/metrics",
+            ),
+            (
+                {
+                    "serving.kserve.io/enable-prometheus-scraping": "true",
+                    "prometheus.kserve.io/port": "8080",
+                    "prometheus.kserve.io/path": "/metrics",
+                },
+                "10.0.0.1",
+                "http://10.0.0.1:8080/metrics",
+            ),
+        ],
+    )  # fmt: skip
+    def test_annotations(self, annotations: dict[str, str], address: str, url: str) -> None:
+        """Prometheus's and KServe's annotations say where the page is."""
+        listed = {"metadata": {"annotations": annotations}, "status": {"podIP": address}}
+
+        assert url == msgspec.convert(listed, Pod).page_url()
+
+
+def test_whole_agent(kubelet: FakePodList, engine: Tree, tmp_path: Path) -> None:
+    """
+    With the kubelet's socket and its list, and no process in sight, an engine in a pod shows its tokens and
+    the joules of the pod's GPU; once the pod is gone it is down.
+    """
+    pytest.importorskip("grpc")
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    devices = FakeKubelet(tmp_path)
+    kubelet.answer(pod("prod", "chat-0", engine.port("api")))
+    with FakeDriver.create(tmp_path, gpus=2, real_time=True) as driver:
+        devices.answer([given("prod", "chat-0", "vllm", driver.uuid(1))])
+        arguments = {
+            "identity.pod-resources-socket": devices.socket,
+            "identity.kubelet-url": kubelet.url,
+            "identity.kubelet-ca-file": CERTIFICATE,
+            "identity.kubelet-token-file": token,
+            "engines.interval": "1s",
+        }
+        flags = [text for name, value in arguments.items() for text in (f"--{name}", str(value))]
+        with devices.serving(), perwatt(tmp_path, "agent", *flags, environment=driver.environment()) as agent:
+            page = agent.wait_for(
+                lambda page: page.values(
+                    "perwatt_workload_energy_joules_total", state="idle", gpu=driver.uuid(1)
+                )
+            )
+            assert 4585 == page.value("perwatt_output_tokens_total", workload=NAME)
+            assert 1 == page.value("perwatt_workload_info", workload=NAME, k8s_pod="chat-0", engine="vllm")
+            assert not page.values("perwatt_workload_energy_joules_total", gpu=driver.uuid(0))
+
+            kubelet.answer()
+            agent.wait_for(lambda page: page.value("perwatt_workload_up", workload=NAME) == 0)

@@ -1,0 +1,140 @@
+"""An engine's page over HTTP, from the socket to the counts."""
+
+from pathlib import Path
+
+import pytest
+from support.engines.engine_pages import engine_page, page_server
+
+from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.page_reader import ENGINE_REASONS, EnginePageReader
+
+AFTER = engine_page("vllm-0.32.0-4-after")
+
+
+async def failure_of(reader: EnginePageReader) -> str:
+    with pytest.raises(EngineFailure) as failure:
+        await reader.read()
+    return failure.value.reason
+
+
+class TestEngineReader:
+    async def test_recognised(self) -> None:
+        """An engine is recognised by its page, and read."""
+        async with page_server(AFTER) as server:
+            reader = EnginePageReader(server.url)
+            unknown, counts = reader.engine, await reader.read()
+
+        assert ("", "vllm") == (unknown, reader.engine)
+        assert (4585, "tiny-llama") == (counts.output_tokens, counts.model)
+
+    async def test_memory(self) -> None:
+        """What must be remembered from page to page is: aborts do not fall while requests are in prefill."""
+        async with page_server(AFTER) as server:
+            reader = EnginePageReader(server.url, engine="vllm")
+            first = await reader.read()
+            server.page = AFTER.replace(
+                b'vllm:num_requests_running{engine="0",model_name="tiny-llama"} 0.0',
+                b'vllm:num_requests_running{engine="0",model_name="tiny-llama"} 5.0',
+            )
+            second = await reader.read()
+
+        assert (6, 0) == (first.requests_aborted, first.requests_running)
+        assert (6, 5) == (second.requests_aborted, second.requests_running)
+
+    @pytest.mark.parametrize(
+        ("page", "reason"),
+        [
+            (b"<html>", "html"),
+            (b"up 1\n", "no_family"),
+            (b"vllm:generation_tokens_total NaN\n", "bad_value"),
+            (b"up 1\n" * 2_000_000, "too_large"),
+            (b"\n" * 60_000, "too_many_lines"),
+        ],
+    )
+    async def test_failures(self, page: bytes, reason: str) -> None:
+        """Whatever is wrong with a page is one of the documented reasons."""
+        async with page_server(page) as server:
+            assert reason == await failure_of(EnginePageReader(server.url))
+
+        assert reason in ENGINE_REASONS
+
+    async def test_recovery(self) -> None:
+        """A page that failed once is read again as soon as it is one."""
+        async with page_server(b"<html>") as server:
+            reader = EnginePageReader(server.url)
+            reason = await failure_of(reader)
+            server.page = AFTER
+
+            assert ("html", 4585) == (reason, (await reader.read()).output_tokens)
+
+    async def test_token(self, tmp_path: Path) -> None:
+        """The token is read anew for every page, so that it can be rotated."""
+        file = tmp_path / "token"
+        async with page_server(AFTER) as server:
+            reader = EnginePageReader(server.url, bearer_token_file=file)
+            missing = await failure_of(reader)
+            for token in ("one", "two"):
+                file.write_text(f"{token}\n")
+                await reader.read()
+
+        assert "token_file" == missing
+        assert [b"Authorization: Bearer one", b"Authorization: Bearer two"] == [
+            line for request in server.requests for line in request.split(b"\r\n") if b"Bearer" in line
+        ]
+
+    @pytest.mark.parametrize(
+        ("query", "asked"),
+        [
+            ("model=x", "model=x&autoload=false"),
+            ("model=x%20y&autoload=true", "model=x+y&autoload=false"),
+            ("autoload=true&model=x", "model=x&autoload=false"),
+            ("other=1", "other=1"),
+        ],
+    )
+    async def test_autoload(self, query: str, asked: str) -> None:
+        """A router is never asked for a model's page in a way that would load the model."""
+        async with page_server(AFTER) as server:
+            await EnginePageReader(f"{server.url}?{query}").read()
+
+        assert server.requests[0].startswith(f"GET /metrics?{asked} ".encode())
+
+    async def test_draining(self) -> None:
+        """A page that hands out records once is asked once, and never again."""
+        async with page_server(b'[{"iter": 1}]') as server:
+            reader = EnginePageReader(server.url)
+            reasons = [await failure_of(reader) for _ in range(3)]
+
+        assert ["json", "draining", "draining"] == reasons
+        assert 1 == len(server.requests)
+
+    async def test_json_error(self) -> None:
+        """An error message in JSON is no such page: it is asked again."""
+        async with page_server(b'{"error": "loading"}') as server:
+            reader = EnginePageReader(server.url)
+            reasons = [await failure_of(reader) for _ in range(2)]
+
+        assert (["json", "json"], 2) == (reasons, len(server.requests))
+
+    async def test_api_key(self, tmp_path: Path) -> None:
+        """An engine that protects its page, as llama-server does, gives it to who has the key."""
+        key = tmp_path / "key"
+        key.write_text("secret\n")
+        async with page_server(engine_page("llamacpp-3-after")) as server:
+            server.token = b"secret"
+            without = await failure_of(EnginePageReader(server.url))
+            reader = EnginePageReader(server.url, bearer_token_file=key)
+
+            assert ("status", 67860) == (without, (await reader.read()).output_tokens)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"engine": "unknown"},
+            {"url": "localhost:8000"},
+            {"url": "http://127.0.0.1:8000/metrics", "engine": "trtllm"},
+        ],
+    )
+    def test_configuration(self, options: dict[str, str]) -> None:
+        """What cannot work is refused before the first page."""
+        with pytest.raises(ValueError):
+            EnginePageReader(**{"url": "http://127.0.0.1:8000/metrics", **options})
