@@ -1,45 +1,51 @@
-# The verbs of this project. Everything they need is installed into .venv, or said to be missing.
+# The commands of this project. They install what they need into .venv; `make test` also installs Debian packages.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+# A file is run by one worker, and the longest files start first (tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: up test test-gpu test-engines lint bench bench-compare docs lock clean
+.PHONY: up check test test-gpu test-engines lint bench bench-compare docs lock clean
 
 up: $(RUNTIME)  ## run perwatt on this machine
 	$(BIN)/perwatt up
 
-test: $(DEV)  ## every test; installs what the tests need, Debian's packages included
+check: lint  ## the inner loop: what `make lint` does, and the fast tests
+	$(PYTEST) -q -n 2 -m "not slow" --hypothesis-profile quick
+
+# Three workers on two cores, because the longest tests wait for a minute's window to pass.
+test: $(DEV)  ## all tests; installs the Debian packages that they need
 	$(BIN)/python tests/system_packages.py
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -n 3
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu -s tests/gpu
 
-test-engines: $(DEV)  ## perwatt beside a real llama-server and a real vLLM, which are installed into .cache/engines
+test-engines: $(DEV)  ## tests with a real llama-server and a real vLLM; installs both into .cache/engines
 	$(BIN)/python -m pytest -m engines -s tests/engines
 
-lint: $(DEV)  ## style, types, import rules, and generated documents that are fresh
+lint: $(DEV)  ## style, types, import rules; fails if a generated document is out of date
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 
-docs: $(DEV)  ## write the generated documents anew
+docs: $(DEV)  ## write the generated documents
 	$(BIN)/python docs/generate.py
 
-bench: $(DEV)  ## measure, beside what one would install instead; writes benchmarks/RESULTS.md
+bench: $(DEV)  ## measure perwatt and another exporter; writes benchmarks/RESULTS.md
 	$(BIN)/python benchmarks/run.py
 
 A ?= HEAD~1
 B ?= HEAD
-bench-compare: $(DEV)  ## hold two commits against each other: make bench-compare A=COMMIT B=COMMIT
+bench-compare: $(DEV)  ## compare two commits: make bench-compare A=COMMIT B=COMMIT
 	$(BIN)/python benchmarks/compare.py $(A) $(B)
 
-lock: $(DEV)  ## resolve the lock files anew from pyproject.toml
+lock: $(DEV)  ## resolve pyproject.toml into the lock files
 	$(PIP) uv
 	$(BIN)/uv pip compile --quiet pyproject.toml --universal --python-version 3.10 --generate-hashes --no-header -o requirements.lock
 	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.10 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock

@@ -187,6 +187,7 @@ class TestNeverHurts:
         assert 1 == len(caplog.records)
         assert "the agent refused the report: 429" in caplog.text
 
+    @pytest.mark.slow
     def test_comes_back(self, agent: Agent) -> None:
         """After an outage the next report holds all that was lost."""
         agent.status = 503

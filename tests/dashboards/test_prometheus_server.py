@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pytest
 from support.servers import prometheus
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_real_prometheus_answers(tmp_path: Path) -> None:

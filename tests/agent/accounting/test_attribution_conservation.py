@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.accounts.books import Books
@@ -9,6 +10,8 @@ from support.accounts.node import Engine, Node
 from support.accounts.readings import mig
 
 from perwatt_agent.facts.gpu_process import GpuProcess
+
+pytestmark = pytest.mark.slow
 
 
 def power(books: Books, which: int, size: float) -> None:

@@ -10,6 +10,8 @@ from support.engines import engine_trees
 from support.gpus.fakenvml import FakeDriver
 from support.processes.process_trees import running
 
+pytestmark = pytest.mark.slow
+
 GPUS = 4
 
 

@@ -284,6 +284,7 @@ class TestKubelet:
         assert url == msgspec.convert(listed, Pod).page_url()
 
 
+@pytest.mark.slow
 def test_whole_agent(kubelet: FakePodList, engine: Tree, tmp_path: Path) -> None:
     """
     With the kubelet's socket and its list, and no process in sight, an engine in a pod shows its tokens and

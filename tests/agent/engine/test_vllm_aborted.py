@@ -1,5 +1,6 @@
 """Aborted requests, which vLLM does not count: taken from its other counts, never more than there were."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.engines.engine_pages import Engine, changed, without
@@ -69,6 +70,7 @@ class TestAborted:
         assert 0 == read(requests_page(10, 4, 4, waiting=2, preemptions=2)).requests_aborted
         assert 2 == read(requests_page(10, 4, 4, waiting=2, preemptions=0)).requests_aborted
 
+    @pytest.mark.slow
     @given(st.lists(st.sampled_from(["start", "first", "finish", "abort", "preempt", "resume"]), max_size=60))
     def test_any_schedule(self, events: list[str]) -> None:
         """However requests come and go, the count never falls nor exceeds the truth, and meets it at rest."""

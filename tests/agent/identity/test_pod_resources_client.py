@@ -133,6 +133,7 @@ class TestAnswer:
         assert gpu == gpu_of(device)
 
 
+@pytest.mark.slow
 class TestKubelet:
     """The real helper against a kubelet in another process."""
 

@@ -17,6 +17,8 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.snapshot import MeterSnapshot
 from perwatt_agent.meters.feed import MeterPoller
 
+pytestmark = pytest.mark.slow
+
 BEFORE_SECONDS = 90
 FAULT_SECONDS = 60
 AFTER_SECONDS = 120

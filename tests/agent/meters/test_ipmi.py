@@ -125,6 +125,7 @@ async def test_no_program(tool: Ipmitool, clock: ManualClock) -> None:
     assert "install ipmitool" in str(without)
 
 
+@pytest.mark.slow
 async def test_late(tool: Ipmitool, clock: ManualClock, tmp_path: Path) -> None:
     """A BMC that does not answer costs its deadline; the program is killed, and asked again next time."""
     pid = tmp_path / "pid"

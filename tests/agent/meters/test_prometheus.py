@@ -35,6 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[prometheus.Prom
         yield server
 
 
+@pytest.mark.slow
 class TestRealServer:
     @pytest.mark.parametrize(
         ("query", "unit", "watts", "joules"),

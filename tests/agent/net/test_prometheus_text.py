@@ -224,6 +224,7 @@ class TestCache:
         assert len(parser._young) + len(parser._old) < 200
         assert b'steady{id="x"}' in {*parser._young, *parser._old}
 
+    @pytest.mark.slow
     def test_hundred_thousand_labels(self) -> None:
         """A page far larger than the cache is read in full."""
         page = b"".join(b'a{id="%d"} %d\n' % (line, line) for line in range(100_000))

@@ -24,6 +24,8 @@ from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_agent.gpu.nvml.driver.errors import LIB_RM_VERSION_MISMATCH, NOT_FOUND, Meaning, describe
 
+pytestmark = pytest.mark.slow
+
 CODES = (*range(1, 30), 777, 999)
 SICK, WELL = 0, 1
 HOST_VGPU = 3  # a GPU in this mode is asked for more

@@ -81,6 +81,7 @@ async def test_slow_facts_fail_alone(clock: ManualClock, failure: Exception, rea
     assert (True, {reason: 2}) == (machine.sweeper.health.snapshot().success, machine.failures())
 
 
+@pytest.mark.slow
 async def test_hung(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     """
     A GPU that hangs is an error at first and hung after 2 s; the others stay fresh in every sweep; it
@@ -114,6 +115,7 @@ async def test_hung(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> Non
     ]
 
 
+@pytest.mark.slow
 async def test_late_result_is_not_shown(clock: ManualClock) -> None:
     """A reading that comes after its sweep is nobody's: the next sweep's is a new one."""
     machine = Machine(clock, gpus=1, timing=HASTY)
@@ -195,6 +197,7 @@ async def test_driver_reloaded(clock: ManualClock) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_driver_reloaded_while_one_hangs(clock: ManualClock) -> None:
     """The driver is not shut down under a hanging call, and that GPU stays hung in the new generation."""
     machine = Machine(clock, gpus=3, timing=HASTY)

@@ -244,6 +244,7 @@ class TestGpusThatComeAndGo:
         driver.set_gpu_count(2)
         await until_called(rig, lambda rig: all_ok(rig) and indices(rig) == {first: 1, second: 0})
 
+    @pytest.mark.slow
     async def test_one_that_hangs_at_the_start(self, rig: Rig, driver: FakeDriver) -> None:
         """It has no name until its call returns; then it is read, and the others always were."""
         hang = driver.hang("nvmlDeviceGetUUID", 1)

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, settings
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from support.fleet.agents import serving_machine
 from support.fleet.fleets import FACILITY, Followed
@@ -289,13 +287,3 @@ class TestDocument:
         by = document["paths"]["/v1/efficiency"]["get"]["parameters"][1]["schema"]["pattern"]
 
         assert all(dimension in by for dimension in DIMENSIONS)
-
-
-schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(fleet().aggregator))
-
-
-@schema.parametrize()
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
-def test_against_its_own_document(case: schemathesis.Case) -> None:
-    """Whatever a client sends, the answer is one that the document lists, in the form that it gives."""
-    case.call_and_validate()

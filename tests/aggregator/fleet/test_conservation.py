@@ -9,6 +9,8 @@ from support.fleet.fleets import FACILITY, Followed
 from perwatt_aggregator.schema.common import DIMENSIONS, Dimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60.0
 CLOSE = 1e-9
 

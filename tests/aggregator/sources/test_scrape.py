@@ -143,6 +143,7 @@ async def until(condition: Callable[[], bool]) -> None:
     await asyncio.wait_for(poll(), PATIENCE_SECONDS)
 
 
+@pytest.mark.slow
 async def test_rubbish_agents() -> None:
     """Each of them is named with its reason; a good one beside them is read all the time."""
     answers = {name: answer for name, (answer, _) in RUBBISH.items()}

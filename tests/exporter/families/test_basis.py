@@ -43,6 +43,7 @@ def shown(renderer: Renderer[Snapshot], snapshot: Snapshot) -> str:
     return page(renderer.snapshot(snapshot, "text"), "text").decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_change_shows(name: str) -> None:
     """Whatever one fact of a snapshot turns into, a page after it is the page that a new agent would show."""

@@ -183,6 +183,7 @@ def test_read_each_time(run: Run, asked: bytes) -> None:
     assert (4, 0) == (counted.read, counted.repeated)
 
 
+@pytest.mark.slow
 def test_client_that_does_not_read(run: Run) -> None:
     """It gets one answer at a time, and is dropped as it would be otherwise."""
     counted = Counted(BIG_BODY)

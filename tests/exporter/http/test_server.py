@@ -75,6 +75,7 @@ class TestServe:
         assert {200} == {answer.status for answer in answers}
         assert 200 == sum(len(answer.body) == int(answer.headers["content-length"]) for answer in answers)
 
+    @pytest.mark.slow
     def test_connection_is_kept(self, run: Run) -> None:
         """A scraper's next request may use the same connection, however often the server has swept."""
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pynvml
+from fakenvml.boards import AT_FIRST, put_boards, write_segment
 from fakenvml.build import library
 from fakenvml.layout import (
     ANY_GPU,
@@ -33,7 +34,6 @@ from fakenvml.layout import (
     Mig,
     assign,
 )
-from fakenvml.profiles import PROFILES
 from fakenvml.waveforms import Constant, Ramp, Sine, Square, Track, Waveform
 
 from support.gpus import futex
@@ -97,9 +97,9 @@ class FakeDriver:
         control.driver_version = b"580.95.05"
         control.nvml_version = b"13.580.95.05"
         control.cuda_version = 13000
-        for gpu in range(MAX_GPUS):
-            driver.set(gpu, **PROFILES[architecture], **_identity(gpu))
-            driver.set_waveform(gpu, Constant(100.0))
+        put_boards(control.gpus, architecture)
+        for track in driver._tracks:
+            track.append(0.0, AT_FIRST)
         driver.set_gpu_count(gpus)
         control.magic = MAGIC  # last: only now may a process use the file
         return driver
@@ -128,11 +128,7 @@ class FakeDriver:
         if count > MAX_SEGMENTS:
             raise ValueError(f"a GPU has at most {MAX_SEGMENTS} waveforms")
         start, waveform = track.segments[-1]
-        shared = self._control.gpus[gpu]
-        segment = shared.segments[count - 1]
-        segment.kind, segment.start_seconds = waveform.kind, start
-        segment.parameters[: len(waveform.parameters)] = waveform.parameters
-        shared.segment_count = count
+        write_segment(self._control.gpus[gpu], count, start, waveform)
 
     def set_steps(self, gpu: int, steps: list[tuple[float, float]]) -> None:
         """Draw a list of (seconds from now, watts), each held until the next."""
@@ -327,16 +323,6 @@ class FakeDriver:
             if not fault.active and not fault.hanging:
                 return index
         raise RuntimeError(f"more than {MAX_FAULTS} injections at once")
-
-
-def _identity(gpu: int) -> dict[str, Any]:
-    bus = 0x18 + 8 * gpu
-    return {
-        "uuid": f"GPU-{gpu:08x}-fa4e-4000-8000-0000000000{gpu:02x}",
-        "serial": f"16529240{gpu:05d}",
-        "pci_bus": bus & 0xFF,
-        "pci_bus_id": f"{bus >> 8:08X}:{bus & 0xFF:02X}:00.0",
-    }
 
 
 def _put_under_pynvml(loaded: ctypes.CDLL | None) -> None:

@@ -176,6 +176,7 @@ class TestRegistration:
         assert 1 == driver.calls(REGISTER, gpu=1)
 
 
+@pytest.mark.slow
 def test_the_driver_is_not_shut_down_under_a_wait_that_hangs(driver: FakeDriver, backend: NvmlBackend):
     """Only the end of the process ends such a wait."""
     watch = listening(backend)

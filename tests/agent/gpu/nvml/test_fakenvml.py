@@ -41,6 +41,7 @@ def code_of(call, *arguments) -> int:
 
 
 class TestBuild:
+    @pytest.mark.slow
     def test_agrees_with_nvidias_header(self, tmp_path: Path):
         """Every signature and struct agrees with NVIDIA's own nvml.h, with warnings as errors."""
         output = tmp_path / build.SONAME
@@ -49,6 +50,7 @@ class TestBuild:
 
         assert output.exists()
 
+    @pytest.mark.slow
     def test_a_signature_that_disagrees_does_not_compile(self, tmp_path: Path):
         """The header is really what the sources are checked against."""
         (tmp_path / "nvml.h").write_text(

@@ -118,6 +118,7 @@ class TestOpen:
         assert [0, 2] == [device.info.index for device in generation.devices]
         assert 1 == len(caplog.records)
 
+    @pytest.mark.slow
     def test_a_gpu_that_hangs_costs_only_its_own_identity(self, driver: FakeDriver, backend: NvmlBackend):
         """The others are found in time, and the driver is not shut down under the call that hangs."""
         hang = driver.hang("nvmlDeviceGetUUID", 1)
@@ -130,6 +131,7 @@ class TestOpen:
 
         hang.release()
 
+    @pytest.mark.slow
     def test_who_hangs_is_asked_once(self, driver: FakeDriver, backend: NvmlBackend):
         """
         However often the driver is opened meanwhile, one thread hangs, and no start or roll call waits for
@@ -154,6 +156,7 @@ class TestOpen:
         backend.close()
         assert 5 == driver.calls("nvmlInitWithFlags") == driver.calls("nvmlShutdown")
 
+    @pytest.mark.slow
     def test_a_read_that_hangs_keeps_the_driver_up(self, driver: FakeDriver, backend: NvmlBackend):
         """
         Whoever opens anew, the driver is not shut down under a call; what was put off does not come in after

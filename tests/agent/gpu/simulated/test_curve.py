@@ -22,6 +22,7 @@ class TestCurve:
 
         assert [0.0, 3.0, 4.0, 5.0, 2.5, 0.0] == [curve.at(t) for t in (-1.0, 0.0, 5.0, 10.0, 15.0, 20.0)]
 
+    @pytest.mark.slow
     @given(st.floats(0, 500))
     def test_integral(self, seconds: float) -> None:
         """The integral is that of the curve, summed by the midpoint rule in 1,000 steps a segment."""

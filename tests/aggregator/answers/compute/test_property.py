@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.fleet.busy import Busy, BusyGpu, node
 
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
 from perwatt_aggregator.validity.all import is_valid
+
+pytestmark = pytest.mark.slow
 
 
 @settings(max_examples=40, deadline=None)

@@ -17,6 +17,8 @@ from perwatt_aggregator.facility.shared_meter import SharedReading
 from perwatt_aggregator.schema.common import LEDGER_DIMENSIONS, LedgerDimension
 from perwatt_aggregator.schema.ledger import LedgerEntry
 
+pytestmark = pytest.mark.slow
+
 CLOSE = 1e-9
 SECONDS = 900.0
 
