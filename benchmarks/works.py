@@ -118,7 +118,7 @@ def attribution() -> Iterator[Work]:
 @contextmanager
 def read() -> Iterator[Work]:
     """The aggregator reads an agent's page."""
-    from perwatt_aggregator.readings.page import PageReader
+    from perwatt_aggregator.readings.page_reader import PageReader
 
     page, reader = _agent_page(), PageReader()
     yield lambda: reader.read(page, 0.0)
@@ -127,9 +127,9 @@ def read() -> Iterator[Work]:
 @contextmanager
 def window() -> Iterator[Work]:
     """The aggregator's window of a minute of one node."""
-    from perwatt_aggregator.readings.page import PageReader
-    from perwatt_aggregator.readings.ring import NodeRing
-    from perwatt_aggregator.window.measure import node_window
+    from perwatt_aggregator.readings.node_ring import NodeRing
+    from perwatt_aggregator.readings.page_reader import PageReader
+    from perwatt_aggregator.window.node_window import node_window
 
     page, ring, reader = _agent_page(), NodeRing(HISTORY_SECONDS, INTERVAL_SECONDS), PageReader()
     for seconds in range(0, int(HISTORY_SECONDS), int(INTERVAL_SECONDS)):

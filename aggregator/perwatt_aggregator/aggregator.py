@@ -16,19 +16,19 @@ from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.fleet.shared_meter_split import with_share
+from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
-from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension, LedgerDimension
 from perwatt_aggregator.schema.compute import Compute, ComputeDimension
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.facility import Facilities
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
-from perwatt_aggregator.sources.event_log import EventLog
-from perwatt_aggregator.sources.scrape import Scraper
+from perwatt_aggregator.scraping.event_log import EventLog
+from perwatt_aggregator.scraping.scraper import Scraper
 
 HISTORY_SECONDS = 900.0
 """What is kept of each node, and so the longest window that can be asked for."""
@@ -71,8 +71,8 @@ class Aggregator:
         shared = [
             meter
             for meter in self.shared_meters
-            if any(meter.is_over(node.target.node) for node in nodes)
-            and not any(map(meter.is_over, elsewhere))
+            if any(meter.covers_node(node.target.node) for node in nodes)
+            and not any(map(meter.covers_node, elsewhere))
         ]
         return Facility(config, clock, nodes, shared)
 
@@ -141,9 +141,9 @@ class Aggregator:
             node.target.node: node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes
         }
         for meter in self.shared_meters:
-            under = [view for view in views.values() if meter.is_over(view.node)]
+            under = [view for view in views.values() if meter.covers_node(view.node)]
             reading = meter.reading(now - seconds, now)
-            views |= {view.node: view for view in with_share(under, reading, seconds, self._uncertainty)}
+            views |= {view.node: view for view in allocate(under, reading, seconds, self._uncertainty)}
         return tuple(views.values())
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:

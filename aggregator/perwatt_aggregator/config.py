@@ -12,7 +12,7 @@ from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.values import ADDRESS, URL, duration
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
-from perwatt_aggregator.facility.shared_config import SharedMeterConfig, check_shared_meters
+from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig, check_shared_meters
 from perwatt_aggregator.readings.objectives import SloConfig, check_objectives
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 
@@ -61,7 +61,7 @@ class AggregatorConfig(Struct, frozen=True):
 
     def facility_of(self, node: str) -> FacilityConfig:
         """The facility in which *node* stands: the first that names it."""
-        return next(one for one in self.all_facilities if one.holds(node))
+        return next(one for one in self.all_facilities if one.has_node(node))
 
 
 def load_aggregator_config(
@@ -106,7 +106,7 @@ def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[
             yield f"facilities[{index}].name", f"expected an unused name; {name!r} is taken"
     if sound("sources.agents") and sound("facilities"):
         for index, url in enumerate(config.sources.agents):
-            if not any(facility.holds(node_name(url)) for facility in config.all_facilities):
+            if not any(facility.has_node(node_name(url)) for facility in config.all_facilities):
                 yield f"sources.agents[{index}]", "expected a facility whose `nodes` match this agent"
 
 

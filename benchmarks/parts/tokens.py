@@ -35,7 +35,7 @@ from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
-from perwatt_aggregator.readings.page import PageReader
+from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages
 

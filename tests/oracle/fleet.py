@@ -9,7 +9,7 @@ from oracle.machine import TrueEngine, TrueGpu, TrueNode
 from oracle.truth import DrivenClock, following, load
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
-from perwatt_aggregator.readings.page import PageReader
+from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages

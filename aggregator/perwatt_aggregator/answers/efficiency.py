@@ -39,7 +39,7 @@ class _Item:
     def __init__(self, sums: Sums, boundary: Boundary) -> None:
         self._sums = sums
         self._boundary = boundary
-        self._place = sums.places[boundary]
+        self._place = sums.by_boundary[boundary]
         self._energy = self._place.energy
         self._reasons: set[str] = set(sums.reasons | self._place.reasons)
         if boundary == "facility":
@@ -50,9 +50,9 @@ class _Item:
         counts = work.counts
         coverage, explained = self._place.coverage_ratio, self._explained()
         output, joules = (
-            (counts.output, energy.joules if energy else None) if self._divisible() else (None, None)
+            (counts.output, energy.joules if energy else None) if self._can_divide() else (None, None)
         )
-        self._judge(coverage, explained)
+        self._add_reasons(coverage, explained)
         per_token, per_request = quotient(joules, output), quotient(joules, counts.requests.get("ok"))
         return EfficiencyItem(
             group=sums.group.labels,
@@ -92,19 +92,19 @@ class _Item:
         energy = self._energy
         return None if energy is None else quotient(min(energy.known_joules, energy.joules), energy.joules)
 
-    def _divisible(self) -> bool:
+    def _can_divide(self) -> bool:
         """Whether the item's tokens and joules belong together, member by member."""
         return self._sums.group.has_whole_groups and not self._sums.work.spans_gpus
 
-    def _judge(self, coverage: float, explained: float | None) -> None:
+    def _add_reasons(self, coverage: float, explained: float | None) -> None:
         energy, work, found = self._energy, self._sums.work, self._reasons
-        if energy is None and "no_node_meter" not in found and not self._misses_pue():
+        if energy is None and "no_node_meter" not in found and not self._lacks_pue():
             found.add("no_energy")
         if coverage < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
         if energy is not None and energy.joules == 0.0:
             found.add("no_joules")
-        if self._sums.group.is_rest:
+        if self._sums.group.is_unattributed:
             found.add("unattributed")
             return
         if explained is not None and explained < MIN_EXPLAINED_RATIO:
@@ -115,9 +115,9 @@ class _Item:
     def _provenance(self) -> tuple[Provenance, ...]:
         return tuple(source for source in PROVENANCES if source in self._place.provenance)
 
-    def _misses_pue(self) -> bool:
+    def _lacks_pue(self) -> bool:
         """Whether there is energy, and it is only the way from the nodes to the facility that is unknown."""
-        return self._boundary == "facility" and self._sums.places["node"].energy is not None
+        return self._boundary == "facility" and self._sums.by_boundary["node"].energy is not None
 
     def _pue(self) -> Pue | None:
         """The one PUE of the group's nodes; None where there is none, or where each has its own."""
@@ -151,7 +151,7 @@ class _Item:
 
     def _charge(self, amount: float) -> Charge:
         """An amount of money or grams, and what of it goes to tokens and to requests."""
-        if not self._divisible():
+        if not self._can_divide():
             return Charge(amount, None, None)
         counts = self._sums.work.counts
         per_token = quotient(amount, counts.output)

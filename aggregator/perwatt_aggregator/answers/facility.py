@@ -44,7 +44,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
     sums = next((sums_of(group, fleet) for group in fleet.groups()), None)
     tree = next(iter(ledger(views, ())), None)
     node, whole = _joules(tree)
-    coverage_ratio = sums.places["facility"].coverage_ratio if sums else 0.0
+    coverage_ratio = sums.by_boundary["facility"].coverage_ratio if sums else 0.0
     found = _reasons(sums, state, coverage_ratio)
     return FacilityItem(
         facility=config.name,
@@ -61,7 +61,9 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         overhead_joules=difference(whole, node),
         facility_energy_joules=whole,
         coverage_ratio=coverage_ratio,
-        provenance=tuple(one for one in PROVENANCES if sums and one in sums.places["facility"].provenance),
+        provenance=tuple(
+            one for one in PROVENANCES if sums and one in sums.by_boundary["facility"].provenance
+        ),
         meters=tuple(_meter(source) for source in facility.sources),
         valid=is_valid(found),
         reasons=ordered(found),
@@ -79,8 +81,8 @@ def _joules(item: LedgerItem | None) -> tuple[float | None, float | None]:
 def _reasons(sums: Sums | None, state: FacilityState, coverage_ratio: float) -> set[str]:
     found = set(state.reasons)
     if sums is not None:
-        found |= (sums.reasons - OF_WORK) | sums.places["facility"].reasons
-    if sums is None or (sums.places["node"].energy is None and "no_node_meter" not in found):
+        found |= (sums.reasons - OF_WORK) | sums.by_boundary["facility"].reasons
+    if sums is None or (sums.by_boundary["node"].energy is None and "no_node_meter" not in found):
         found.add("no_energy")
     if coverage_ratio < MIN_COVERAGE_RATIO:
         found.add("coverage_low")

@@ -13,7 +13,7 @@ from perwatt_aggregator.schema.common import PROVENANCES, Provenance
 from perwatt_aggregator.schema.instants import instant, window
 from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, WorkloadItem
 from perwatt_aggregator.validity.all import ordered
-from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkWindow
+from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkloadWindow
 
 
 def node_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[NodeItem, ...]:
@@ -66,7 +66,7 @@ def _gpus(node: Node, seen: NodeWindow | None, now: float) -> Iterator[GpuItem]:
         return
     windows = {gpu.gpu: gpu for gpu in seen.gpus} if seen else {}
     holders: dict[str, set[str]] = {}
-    for work in seen.works if seen else ():
+    for work in seen.workloads if seen else ():
         for gpu in work.joules:
             holders.setdefault(gpu, set()).add(work.workload)
     for facts in sorted(
@@ -119,13 +119,13 @@ def _workloads(node: Node, seen: NodeWindow | None, now: float) -> Iterator[Work
     sample = node.sample
     if sample is None:
         return
-    works: dict[str, list[WorkWindow]] = {}
-    for work in seen.works if seen else ():
-        works.setdefault(work.workload, []).append(work)
+    workloads: dict[str, list[WorkloadWindow]] = {}
+    for work in seen.workloads if seen else ():
+        workloads.setdefault(work.workload, []).append(work)
     for facts in sorted(sample.workloads.values(), key=lambda facts: facts.workload):
-        for work in works.get(facts.workload, ()):
+        for work in workloads.get(facts.workload, ()):
             yield _workload(node, sample, facts, seen, work, now)
-        if facts.workload not in works:
+        if facts.workload not in workloads:
             yield _workload(node, sample, facts, None, None, now)
 
 
@@ -134,7 +134,7 @@ def _workload(
     sample: NodeSample,
     facts: WorkloadFacts,
     seen: NodeWindow | None,
-    work: WorkWindow | None,
+    work: WorkloadWindow | None,
     now: float,
 ) -> WorkloadItem:
     counts = work.counts if work else Counts()

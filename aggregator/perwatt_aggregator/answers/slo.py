@@ -20,10 +20,10 @@ def slo_answer(windows: Sequence[SloWindow]) -> Slo | None:
         share_at_least=quotient(at_least, requests),
         share_at_most=quotient(at_most, requests),
         time_to_first_token=_latency(
-            window.first_token for window in windows if window.asked.time_to_first_token is not None
+            window.first_token for window in windows if window.objectives.time_to_first_token is not None
         ),
         time_per_output_token=_latency(
-            window.output_token for window in windows if window.asked.time_per_output_token is not None
+            window.output_token for window in windows if window.objectives.time_per_output_token is not None
         ),
     )
 
@@ -34,12 +34,12 @@ def _sum(windows: Iterable[Met | None]) -> Met | None:
     known = [met for met in found if met is not None]
     if not known or len(known) < len(found):
         return None
-    edges = dict.fromkeys(one for met in known for one in met.edges)
+    bounds = dict.fromkeys(one for met in known for one in met.bounds)
     return Met(
         sum(met.requests for met in known),
         sum(met.at_least for met in known),
         sum(met.at_most for met in known),
-        tuple(edges),
+        tuple(bounds),
     )
 
 
@@ -47,5 +47,5 @@ def _latency(windows: Iterable[Met | None]) -> LatencyMet | None:
     met = _sum(windows)
     if met is None:
         return None
-    bounds = tuple(LatencyBounds(one.objective, one.lower or 0.0, one.upper) for one in met.edges)
+    bounds = tuple(LatencyBounds(one.objective, one.lower or 0.0, one.upper) for one in met.bounds)
     return LatencyMet(round(met.requests), round(met.at_least), round(met.at_most), bounds)

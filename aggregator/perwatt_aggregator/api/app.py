@@ -31,7 +31,7 @@ from perwatt_aggregator.schema.events import Events
 from perwatt_aggregator.schema.facility import Facilities
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
-from perwatt_aggregator.sources.event_log import MAX_LIMIT
+from perwatt_aggregator.scraping.event_log import MAX_LIMIT
 from perwatt_exporter.http.negotiate import OPENMETRICS, TEXT, choose_encoding, choose_offer
 from perwatt_exporter.page.pages import Pages
 from perwatt_exporter.page.process import ProcessMetrics

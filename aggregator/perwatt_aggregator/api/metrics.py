@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.api.families.compute import compute_families
-from perwatt_aggregator.api.families.facility import Shown, facility_families
+from perwatt_aggregator.api.families.facility import FacilityNow, facility_families
 from perwatt_aggregator.api.families.ledger import ledger_families
 from perwatt_aggregator.api.families.shared_meters import shared_meter_families
 from perwatt_aggregator.facility.shared_meter import SharedMeter
@@ -15,7 +15,7 @@ from perwatt_aggregator.schema.common import BOUNDARIES
 from perwatt_aggregator.schema.compute import ComputeItem
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
-from perwatt_aggregator.sources.scrape import SCRAPE_REASONS
+from perwatt_aggregator.scraping.scraper import SCRAPE_REASONS
 from perwatt_exporter.page.family import Family, Sample
 
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
@@ -25,7 +25,7 @@ class State(Struct, frozen=True):
     """What one page is made from."""
 
     by_model: tuple[EfficiencyItem, ...]
-    facilities: tuple[Shown, ...]
+    facilities: tuple[FacilityNow, ...]
     nodes: tuple[Node, ...]
     ledger: tuple[LedgerItem, ...]
     compute: tuple[ComputeItem, ...]
@@ -36,7 +36,7 @@ def state_of(aggregator: Aggregator) -> State:
     """Answer for the default window, now."""
     answer = aggregator.efficiency(by=("model",))
     states = aggregator.facility_states()
-    facilities = tuple(map(Shown, aggregator.facilities, states))
+    facilities = tuple(map(FacilityNow, aggregator.facilities, states))
     ledger = aggregator.ledger(by=("facility",))
     compute = aggregator.compute(by=("model",))
     return State(
@@ -56,7 +56,7 @@ def _tokens_per_joule(state: State) -> Iterator[Sample]:
             yield (model, item.boundary, WINDOW, "+".join(item.provenance)), item.tokens_per_joule
 
 
-def _facilities(state: State) -> tuple[Shown, ...]:
+def _facilities(state: State) -> tuple[FacilityNow, ...]:
     return state.facilities
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from perwatt_aggregator.attribution import leaves
-from perwatt_aggregator.window.window import GpuWindow, NodeWindow, StateJoules, WorkWindow
+from perwatt_aggregator.window.window import GpuWindow, NodeWindow, StateJoules, WorkloadWindow
 
 ACTIVE = leaves.ACTIVE.name
-"""Joules while a workload served, before it is judged what of them was of use."""
+"""Joules while a workload served, before it is active_shares what of them was of use."""
 # What sums of joules are off by, for nothing but being sums.
-_DUST = 1e-12
+_ROUNDING_ERROR = 1e-12
 
 Leaves = dict[str, float]
 WorkKey = tuple[str, str]
@@ -21,7 +21,7 @@ WorkKey = tuple[str, str]
 class BoardLeaves(Struct, frozen=True):
     """Board joules by leaf: of each workload, model and GPU, and of each GPU what belongs to no workload."""
 
-    by_work: dict[tuple[WorkKey, str], Leaves]
+    by_workload: dict[tuple[WorkKey, str], Leaves]
     unattributed: dict[str, Leaves]
 
 
@@ -32,25 +32,25 @@ def board_leaves(window: NodeWindow) -> BoardLeaves:
     What was not handed out waits for those who hold the GPU, in proportion to what each was given, or
     for nobody in particular where nobody holds it.
     """
-    holders: dict[str, list[WorkWindow]] = defaultdict(list)
-    for work in window.works:
+    holders: dict[str, list[WorkloadWindow]] = defaultdict(list)
+    for work in window.workloads:
         for gpu in work.joules:
             holders[gpu].append(work)
-    by_work = {
+    by_workload = {
         (_key(work), gpu): _of_state(joules, work.has_served)
-        for work in window.works
+        for work in window.workloads
         for gpu, joules in work.joules.items()
     }
     unattributed: dict[str, Leaves] = {}
     for board in window.gpus:
         own_leaves = {leaves.UNALLOCATED: board.unallocated_joules, leaves.UNKNOWN: board.unknown_joules}
-        own = [by_work[_key(work), board.gpu] for work in holders[board.gpu]]
-        _let_wait(_waiting(board, own), own or [own_leaves])
+        own = [by_workload[_key(work), board.gpu] for work in holders[board.gpu]]
+        _add_waiting(_waiting(board, own), own or [own_leaves])
         unattributed[board.gpu] = own_leaves
-    return BoardLeaves(by_work, unattributed)
+    return BoardLeaves(by_workload, unattributed)
 
 
-def _key(work: WorkWindow) -> WorkKey:
+def _key(work: WorkloadWindow) -> WorkKey:
     return work.workload, work.model
 
 
@@ -64,10 +64,10 @@ def _waiting(board: GpuWindow, own: Iterable[Leaves]) -> float:
     if board.energy_joules is None:
         return 0.0
     waiting = board.energy_joules - board.unattributed_joules - sum(sum(one.values()) for one in own)
-    return waiting if abs(waiting) > _DUST * board.energy_joules else 0.0
+    return waiting if abs(waiting) > _ROUNDING_ERROR * board.energy_joules else 0.0
 
 
-def _let_wait(waiting: float, owners: list[Leaves]) -> None:
+def _add_waiting(waiting: float, owners: list[Leaves]) -> None:
     given = [sum(one.values()) for one in owners]
     total = sum(given)
     for one, joules in zip(owners, given, strict=True):

@@ -109,6 +109,6 @@ def boundary_of(entry: Entry) -> Boundary:
     return _BEYOND_BOARDS.get(entry.name, "gpu_board")
 
 
-def is_judged(entry: Entry) -> bool:
+def is_active_leaf(entry: Entry) -> bool:
     """Whether *entry* is a part of active joules, which are divided by what became of tokens."""
     return entry == WASTE or entry in ACTIVE.leaves()

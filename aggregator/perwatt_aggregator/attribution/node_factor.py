@@ -38,8 +38,8 @@ def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: Uncer
         return _measured(window.meter, window, uncertainty)
     if facility.node_overhead is not None:
         boards = uncertainty.of(source for gpu in window.gpus for source in gpu.sources)
-        off_by = combined(uncertainty.of(("node_overhead",)), boards)
-        return NodeFactor(facility.node_overhead.ratio, ("estimated",), uncertainty_ratio=off_by)
+        uncertainty_ratio = combined(uncertainty.of(("node_overhead",)), boards)
+        return NodeFactor(facility.node_overhead.ratio, ("estimated",), uncertainty_ratio=uncertainty_ratio)
     return NodeFactor(None, reasons=("no_node_meter",))
 
 
@@ -50,7 +50,7 @@ def board_watts(window: NodeWindow) -> float | None:
 
 def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyConfig) -> NodeFactor:
     boards = meter.board_joules
-    reasons = ["too_few_meter_refreshes"] if meter.too_few_refreshes else []
+    reasons = ["too_few_meter_refreshes"] if meter.has_too_few_refreshes else []
     if meter.source_changed:
         reasons.append("source_changed")
     if meter.energy_joules < boards:

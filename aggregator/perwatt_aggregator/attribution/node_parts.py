@@ -21,7 +21,7 @@ from perwatt_aggregator.window.window import (
     HostWindow,
     NodeWindow,
     StateJoules,
-    WorkWindow,
+    WorkloadWindow,
 )
 
 MIN_READINGS = 4
@@ -63,7 +63,7 @@ def node_parts(
     divider = _Divider(node, window, uncertainty)
     unattributed = tuple(divider.unattributed())
     by_workload = tuple(divider.by_workload()) + unattributed
-    has_wide_work = any(len(work.joules) > 1 for work in window.works)
+    has_wide_work = any(len(work.joules) > 1 for work in window.workloads)
     return NodeParts(
         by_workload=by_workload,
         by_gpu=tuple(divider.by_gpu()) + unattributed if has_wide_work else by_workload,
@@ -88,19 +88,19 @@ class _Divider:
         self._leaves = board_leaves(window)
         self._has_few_readings = window.readings < MIN_READINGS
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
-        self._holders = Tally(gpu for work in window.works for gpu in work.joules)
+        self._holders = Tally(gpu for work in window.workloads for gpu in work.joules)
         self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
         # A node that shows a meter and no boards: its workloads have equal shares of the meter's joules.
         self._has_meter_only = window.meter is not None and not window.gpus
 
     def by_workload(self) -> Iterator[Part]:
         """One part for each workload and model."""
-        for work in self._window.works:
+        for work in self._window.workloads:
             yield self._work(work, tuple(work.joules), work.counts, work.reasons)
 
     def by_gpu(self) -> Iterator[Part]:
         """One part for each workload, model and GPU."""
-        for work in self._window.works:
+        for work in self._window.workloads:
             gpus = tuple(work.joules)
             if len(gpus) < 2:
                 yield self._work(work, gpus, work.counts, work.reasons)
@@ -114,7 +114,7 @@ class _Divider:
             # A GPU whose joules all belong to workloads has no such part.
             if gpu.gpu not in self._holders or gpu.unattributed_joules or gpu.waiting_joules or gpu.reset:
                 yield self._unattributed(gpu)
-        if self._has_meter_only and not self._window.works:
+        if self._has_meter_only and not self._window.workloads:
             yield Part(
                 owner=Owner(self._node),
                 gpus=GpuSet(),
@@ -124,7 +124,7 @@ class _Divider:
             )
 
     def _work(
-        self, work: WorkWindow, gpus: tuple[str, ...], counts: Counts | None, reasons: tuple[str, ...]
+        self, work: WorkloadWindow, gpus: tuple[str, ...], counts: Counts | None, reasons: tuple[str, ...]
     ) -> Part:
         return Part(
             owner=Owner(
@@ -149,21 +149,21 @@ class _Divider:
                 end_unix=work.end_unix,
                 seconds=work.covered_seconds,
                 coverage_ratio=self._coverage_ratio(work.covered_seconds + work.slack_seconds),
-                has_few_readings=self._has_few_readings or work.settlements < MIN_READINGS - 1,
+                has_few_readings=self._has_few_readings or work.attributions < MIN_READINGS - 1,
             ),
             counts=counts,
-            is_known=work.counts.known,
+            is_known=work.counts.is_known,
             reasons=reasons,
         )
 
-    def _work_energy(self, work: WorkWindow, gpus: tuple[str, ...], *, has_baseline: bool) -> PartEnergy:
+    def _work_energy(self, work: WorkloadWindow, gpus: tuple[str, ...], *, has_baseline: bool) -> PartEnergy:
         joules = [work.joules.get(gpu, StateJoules()) for gpu in gpus]
         key = (work.workload, work.model)
         return PartEnergy(
             joules=sum(one.total for one in joules) if gpus else None,
             active_joules=sum(one.active for one in joules) if gpus and has_baseline else None,
-            meter_joules=self._meter_share(len(self._window.works)) if self._has_meter_only else None,
-            leaves=_summed(self._leaves.by_work[key, gpu] for gpu in gpus),
+            meter_joules=self._meter_share(len(self._window.workloads)) if self._has_meter_only else None,
+            leaves=_summed(self._leaves.by_workload[key, gpu] for gpu in gpus),
             provenance=self._provenance(gpus),
             uncertainty_ratio=self._uncertainty_ratio(gpus),
             refresh_seconds=self._refresh_seconds(gpus),

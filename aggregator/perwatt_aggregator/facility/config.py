@@ -160,7 +160,7 @@ class FacilityConfig(Struct, frozen=True):
     capital: CapitalConfig | None = None
     it: ItConfig | None = None
 
-    def holds(self, node: str) -> bool:
+    def has_node(self, node: str) -> bool:
         """Whether *node*, `HOST:PORT`, stands in this facility."""
         names = (node, node.rpartition(":")[0])
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.nodes)

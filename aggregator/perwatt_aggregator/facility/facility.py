@@ -12,7 +12,7 @@ from perwatt_aggregator.facility.history import EnergyHistory, Measured, measure
 from perwatt_aggregator.facility.polling import Asked, Source
 from perwatt_aggregator.facility.pue import pue_in_use
 from perwatt_aggregator.facility.pue_energies import MeteredEnergy, NodesEnergy, SharedEnergy
-from perwatt_aggregator.facility.rates import AskedRate, HoursFile
+from perwatt_aggregator.facility.rates import HoursFile, PolledRate
 from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
 from perwatt_aggregator.facility.tariff import Tariff
 from perwatt_aggregator.optional import complete_total
@@ -118,7 +118,7 @@ class Facility:
         config, asked = self.config.carbon, self._carbon
         if config is None:
             return None
-        if isinstance(asked, AskedRate) and (told := asked.now()) is not None:
+        if isinstance(asked, PolledRate) and (told := asked.now()) is not None:
             return CarbonInUse(told[0], config.kind, "query", told[1])
         if isinstance(asked, HoursFile) and (grams := asked.mean(start_unix, end_unix)) is not None:
             return CarbonInUse(grams, config.kind, "file")
@@ -146,21 +146,21 @@ def _energies(
     return Energies(facility, MeteredEnergy("it", build_meter(config.it_meter, clock), config.period))
 
 
-def _asked_price(config: PriceConfig | None, clock: Clock) -> AskedRate | None:
+def _asked_price(config: PriceConfig | None, clock: Clock) -> PolledRate | None:
     if config is None or config.query is None:
         return None
     query = config.query
-    return AskedRate("price", query, build_reader(query, clock), interval_seconds(query), clock)
+    return PolledRate("price", query, build_reader(query, clock), interval_seconds(query), clock)
 
 
-def _asked_carbon(config: CarbonConfig | None, clock: Clock) -> AskedRate | HoursFile | None:
+def _asked_carbon(config: CarbonConfig | None, clock: Clock) -> PolledRate | HoursFile | None:
     if config is None or (config.query is None and config.file is None):
         return None
     if config.file is not None:
         return HoursFile(config.file)
     assert config.query is not None
     query = config.query
-    return AskedRate("carbon", query, build_reader(query, clock), interval_seconds(query), clock)
+    return PolledRate("carbon", query, build_reader(query, clock), interval_seconds(query), clock)
 
 
 def _total(histories: Sequence[EnergyHistory]) -> float | None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_aggregator.facility.history import EnergyHistory
-from perwatt_aggregator.facility.meter_track import Interval, MeterTrack, Plausible
+from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals, PlausibilityCheck
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.readings.sample import MODEL, NODE_COVERED, NODE_ENERGY, NodeSample
 from perwatt_aggregator.schema.facility import SourceName
@@ -22,7 +22,7 @@ class MeteredEnergy:
         self.interval_seconds = meter.interval_seconds
         self._history = EnergyHistory(period_seconds)
         self._meter = meter
-        self._track = MeterTrack()
+        self._track = MeterIntervals()
 
     @property
     def histories(self) -> Sequence[EnergyHistory]:
@@ -43,9 +43,9 @@ class SharedEnergy(Protocol):
     @property
     def answers(self) -> bool: ...
 
-    def is_over(self, node: str) -> bool: ...
+    def covers_node(self, node: str) -> bool: ...
 
-    def gained_after(self, seconds: float) -> Iterable[Interval]: ...
+    def intervals_after(self, seconds: float) -> Iterable[Interval]: ...
 
 
 class NodesEnergy:
@@ -67,9 +67,9 @@ class NodesEnergy:
         self.interval_seconds = NODES_SECONDS
         self._shared = [(meter, EnergyHistory(period_seconds)) for meter in shared]
         self._nodes = [
-            (node, _NodeTrack(), EnergyHistory(period_seconds))
+            (node, _NodeIntervals(), EnergyHistory(period_seconds))
             for node in nodes
-            if not any(meter.is_over(node.target.node) for meter in shared)
+            if not any(meter.covers_node(node.target.node) for meter in shared)
         ]
 
     @property
@@ -79,13 +79,13 @@ class NodesEnergy:
     async def ask(self) -> None:
         for meter, history in self._shared:
             begun = history.last_seconds
-            _add(history, meter.gained_after(float("-inf") if begun is None else begun))
+            _add(history, meter.intervals_after(float("-inf") if begun is None else begun))
         for node, track, history in self._nodes:
             if node.sample is not None:
                 _add(history, track.add(node.sample))
-        self._complain()
+        self._check_complete()
 
-    def _complain(self) -> None:
+    def _check_complete(self) -> None:
         """Raises MeterFailure where not all of IT is measured."""
         silent = [meter.name for meter, _ in self._shared if not meter.answers]
         if silent:
@@ -107,7 +107,7 @@ def _add(history: EnergyHistory, gained: Iterable[Interval]) -> None:
         history.add(one.start_seconds, one.end_seconds, one.joules)
 
 
-class _NodeTrack:
+class _NodeIntervals:
     """
     The node's counters, which move when its meter was refreshed.
 
@@ -118,13 +118,13 @@ class _NodeTrack:
     def __init__(self) -> None:
         self.is_metered = False
         self._last: tuple[float, dict[str, float], dict[str, float]] | None = None
-        self._plausible = Plausible()
+        self._plausible = PlausibilityCheck()
 
     def add(self, sample: NodeSample) -> Iterator[Interval]:
         energy, covered = _by_source(sample, NODE_ENERGY), _by_source(sample, NODE_COVERED)
         self.is_metered = bool(energy)
         now = sample.monotonic_seconds
-        if self._last is None or _starts_anew(self._last[1], energy):
+        if self._last is None or _has_reset(self._last[1], energy):
             self._last = (now, energy, covered)
             return
         since, energy_before, covered_before = self._last
@@ -151,7 +151,7 @@ def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
     }
 
 
-def _starts_anew(before: dict[str, float], after: dict[str, float]) -> bool:
+def _has_reset(before: dict[str, float], after: dict[str, float]) -> bool:
     """Whether another meter speaks for the node now, or the agent began again."""
     return before.keys() != after.keys() or any(after[name] < was for name, was in before.items())
 

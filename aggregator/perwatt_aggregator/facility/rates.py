@@ -14,7 +14,7 @@ KILOWATT_HOURS: dict[str, float] = {"kilowatt_hour": 1.0, "megawatt_hour": 1000.
 FILE_SECONDS = 60.0
 
 
-class AskedRate:
+class PolledRate:
     """A rate per kilowatt-hour, as *reader* tells it in the unit that *config* names; an `Asked`."""
 
     def __init__(

@@ -10,8 +10,8 @@ from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.meters.feed import MeterPoller
 from perwatt_agent.meters.meter import Meter
-from perwatt_aggregator.facility.meter_track import Interval, MeterTrack
-from perwatt_aggregator.facility.shared_config import SharedMeterConfig
+from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals
+from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
 
 
 class SharedReading(Struct, frozen=True):
@@ -41,7 +41,7 @@ class SharedMeter:
         self._clock = clock
         self._history_seconds = history_seconds
         self._poller = MeterPoller(self, clock)
-        self._track = MeterTrack()
+        self._track = MeterIntervals()
         self._intervals: deque[Interval] = deque()
         self._read_at = float("-inf")
         self._period_seconds = meter.interval_seconds
@@ -55,9 +55,9 @@ class SharedMeter:
         """Whether it did when it was last asked."""
         return self.health.success
 
-    def is_over(self, node: str) -> bool:
+    def covers_node(self, node: str) -> bool:
         """Whether *node*, `HOST:PORT`, hangs on it."""
-        return self.config.is_over(node)
+        return self.config.covers_node(node)
 
     @property
     def interval_seconds(self) -> float:
@@ -95,7 +95,7 @@ class SharedMeter:
                 self._intervals.extend(self._track.add(sample))
         return ()
 
-    def gained_after(self, seconds: float) -> Iterator[Interval]:
+    def intervals_after(self, seconds: float) -> Iterator[Interval]:
         """What was measured since *seconds*, as far as it is kept."""
         return (one for one in self._intervals if one.start_seconds >= seconds)
 

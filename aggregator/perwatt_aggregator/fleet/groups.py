@@ -9,7 +9,7 @@ from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.schema.common import AnyDimension
 
 # What belongs to no workload still has a place: its node and its GPU.
-_PLACES: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
+_PLACE_DIMENSIONS: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
 
 
 class Group(Struct, frozen=True):
@@ -22,7 +22,7 @@ class Group(Struct, frozen=True):
 
     labels: dict[str, str | None]
     parts: tuple[Part, ...]
-    is_rest: bool
+    is_unattributed: bool
     has_whole_groups: bool
 
 
@@ -57,7 +57,7 @@ class Fleet:
         for part in self._parts:
             if (
                 part.owner.workload
-                or _PLACES.issuperset(self._by)
+                or _PLACE_DIMENSIONS.issuperset(self._by)
                 or part.energy.meter_joules
                 or any(part.energy.leaves.values())
             ):
@@ -91,6 +91,7 @@ class Fleet:
         return Group(
             labels={dimension: value or None for dimension, value in zip(self._by, key, strict=True)},
             parts=tuple(parts),
-            is_rest=not _PLACES.issuperset(self._by) and not any(part.owner.workload for part in parts),
+            is_unattributed=not _PLACE_DIMENSIONS.issuperset(self._by)
+            and not any(part.owner.workload for part in parts),
             has_whole_groups=all(self._members[group] == count for group, count in members.items()),
         )

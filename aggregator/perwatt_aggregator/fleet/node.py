@@ -7,20 +7,20 @@ from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.readings.agent import Agent, Target
+from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
-from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_aggregator.readings.sample import NodeSample
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
-from perwatt_aggregator.window.measure import node_window
+from perwatt_aggregator.window.node_window import node_window
 from perwatt_aggregator.window.window import NodeWindow
 
 # A window that was asked for within this many readings is kept current, so that asking again is cheap.
-_WARM_ROWS = 12
-_MAX_WARM_WINDOWS = 8
+_CACHED_ROWS = 12
+_MAX_CACHED_WINDOWS = 8
 
 
-class _Kept(Struct, frozen=True):
-    asked_row: int
+class _CachedWindow(Struct, frozen=True):
+    requested_row: int
     window: NodeWindow | None
     parts: NodeParts | None
 
@@ -39,13 +39,13 @@ class Node(Agent):
         super().__init__(target, ring, objectives)
         self.facility = facility
         self._uncertainty = uncertainty
-        self._kept: dict[float, _Kept] = {}
+        self._cache: dict[float, _CachedWindow] = {}
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
         """Take in a reading, and keep the windows current. Raises TooManySeries."""
         is_new = super().add(sample, unix_seconds)
         if is_new:
-            self._keep_warm()
+            self._refresh_cache()
         return is_new
 
     def window(self, seconds: float, now: float) -> NodeWindow | None:
@@ -70,23 +70,23 @@ class Node(Agent):
             facility=facility,
         )
 
-    def _at(self, seconds: float) -> _Kept:
-        kept = self._kept.get(seconds)
+    def _at(self, seconds: float) -> _CachedWindow:
+        kept = self._cache.get(seconds)
         row = self.ring.last_row
-        if kept is None or kept.asked_row != row:
+        if kept is None or kept.requested_row != row:
             window, parts = self._compute(seconds) if kept is None else (kept.window, kept.parts)
-            kept = self._kept[seconds] = _Kept(row, window, parts)
-            if len(self._kept) > _MAX_WARM_WINDOWS:
-                del self._kept[next(iter(self._kept))]
+            kept = self._cache[seconds] = _CachedWindow(row, window, parts)
+            if len(self._cache) > _MAX_CACHED_WINDOWS:
+                del self._cache[next(iter(self._cache))]
         return kept
 
-    def _keep_warm(self) -> None:
+    def _refresh_cache(self) -> None:
         """Compute the windows anew that are still asked for, and forget the others."""
         row = self.ring.last_row
-        self._kept = {
-            seconds: _Kept(kept.asked_row, *self._compute(seconds))
-            for seconds, kept in self._kept.items()
-            if 0 <= row - kept.asked_row <= _WARM_ROWS
+        self._cache = {
+            seconds: _CachedWindow(kept.requested_row, *self._compute(seconds))
+            for seconds, kept in self._cache.items()
+            if 0 <= row - kept.requested_row <= _CACHED_ROWS
         }
 
     def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:

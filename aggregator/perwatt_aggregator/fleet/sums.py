@@ -14,7 +14,7 @@ from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.validity.uncertainty import of_sum
 
 # A part with too few readings spoils a sum only from this share of it on.
-SPOILING_RATIO = 0.05
+MAX_FEW_READINGS_RATIO = 0.05
 
 
 class Energy(Struct, frozen=True):
@@ -30,7 +30,7 @@ class Energy(Struct, frozen=True):
         return None if self.active_joules is None else max(0.0, self.joules - self.active_joules)
 
 
-class Place(Struct, frozen=True):
+class BoundarySums(Struct, frozen=True):
     """What holds for a group at one boundary; `uncertainty_ratio` is None where nobody knows."""
 
     energy: Energy | None
@@ -46,7 +46,7 @@ class Sums(Struct, frozen=True):
     group: Group
     work: "Work"
     window: Window | None
-    places: dict[Boundary, Place]
+    by_boundary: dict[Boundary, BoundarySums]
     bill: Bill
     largest_gap_seconds: float | None
     age_seconds: float | None
@@ -67,7 +67,7 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         group=group,
         work=work_of(group.parts),
         window=mean_window(map(_weighed_span, group.parts)),
-        places={
+        by_boundary={
             "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
             "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
             "facility": _place(group.parts, fleet, "facility", node_sources, facility_reasons),
@@ -106,14 +106,16 @@ def _place(
     boundary: Boundary,
     provenance: frozenset[str],
     reasons: frozenset[str],
-) -> Place:
+) -> BoundarySums:
     coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
     energy = _energy(parts, fleet, boundary)
-    off_by = None if energy is None else of_sum(_terms(parts, fleet, boundary))
-    return Place(energy, coverage_ratio, off_by, provenance, reasons)
+    uncertainty_ratio = None if energy is None else of_sum(_joules_with_uncertainty(parts, fleet, boundary))
+    return BoundarySums(energy, coverage_ratio, uncertainty_ratio, provenance, reasons)
 
 
-def _terms(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Iterator[tuple[float, float | None]]:
+def _joules_with_uncertainty(
+    parts: Sequence[Part], fleet: Fleet, boundary: Boundary
+) -> Iterator[tuple[float, float | None]]:
     """Each part's joules at *boundary*, and by how much they may be off."""
     for part in parts:
         view = fleet.views[part.owner.node]
@@ -124,7 +126,7 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
     """What must be said of a group at any boundary."""
     for part in group.parts:
         yield from part.reasons
-    if any(part.counts and part.counts.known for part in without_joules(group.parts)):
+    if any(part.counts and part.counts.is_known for part in without_joules(group.parts)):
         yield "tokens_uncovered"
     if any(view.stale for view in views):
         yield "stale"
@@ -184,4 +186,4 @@ def _few_readings(parts: Iterable[Part]) -> bool:
     for part in parts:
         total += part.gpus.weight
         few += part.gpus.weight if part.span.has_few_readings else 0.0
-    return few > SPOILING_RATIO * total
+    return few > MAX_FEW_READINGS_RATIO * total

@@ -4,8 +4,8 @@ from collections import Counter as Tally
 
 from msgspec import Struct
 
+from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
-from perwatt_aggregator.readings.ring import NodeRing
 from perwatt_aggregator.readings.sample import NodeSample
 
 

@@ -123,7 +123,7 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     return {
         name: WorkloadFacts(
             name,
-            *_who(infos.get(name)),
+            *_labels_of(infos.get(name)),
             up=up.get(name, False),
             shared_gpus=frozenset(shared.get(name, ())),
             estimated_gpus=frozenset(estimated.get(name, ())),
@@ -134,6 +134,6 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     }
 
 
-def _who(info: Series | None) -> tuple[str, str, str]:
+def _labels_of(info: Series | None) -> tuple[str, str, str]:
     """Group, role and engine; empty until they are told."""
     return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")

@@ -34,13 +34,13 @@ class Gauges:
         for rows in self._rows.values():
             rows[row % self._capacity] = _NAN
         for gauge, value in told:
-            if value is not None and self._has_room(gauge):
+            if value is not None and self._has_slot(gauge):
                 self._rows[gauge][row % self._capacity] = value
                 self._last_row[gauge] = row
         for gauge in [gauge for gauge, last in self._last_row.items() if row - last >= self._capacity]:
             del self._rows[gauge], self._last_row[gauge]
 
-    def _has_room(self, gauge: Gauge) -> bool:
+    def _has_slot(self, gauge: Gauge) -> bool:
         if gauge not in self._rows and len(self._rows) < self._most:
             self._rows[gauge] = array("d", [_NAN]) * self._capacity
         return gauge in self._rows

@@ -1,4 +1,4 @@
-"""What an operator asks of latency: objectives by model, and what of a histogram they need."""
+"""Latency objectives by model, and the histogram buckets that they need."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ _SECONDS = duration(0.0001, 3600.0)
 
 
 class SloConfig(Struct, frozen=True):
-    """What requests are to meet, of one model or of all others. There is at least one objective."""
+    """Objectives of the requests of one model, or of all models without an entry. There is at least one."""
 
     model: Annotated[
         str | None, Key("name of the model; default: all models without an entry of their own", TEXT)
@@ -44,11 +44,11 @@ class Objectives:
 NO_OBJECTIVES = Objectives()
 
 
-def edges(bounds: Sequence[float], objective: float) -> tuple[float | None, float | None]:
+def bounds_around(bounds: Sequence[float], objective: float) -> tuple[float | None, float | None]:
     """
-    The bounds next to an objective: the greatest that is at most it, and the least that is at least it.
+    The bounds next to an objective: the largest one up to it, and the smallest one from it on.
 
-    *bounds* ascend. Both are the objective itself where it is a bound; None is where there is none.
+    *bounds* ascend. Both are the objective itself if it is a bound. None if there is no such bound.
     """
     place = bisect_left(bounds, objective)
     upper = bounds[place] if place < len(bounds) else None
@@ -58,7 +58,7 @@ def edges(bounds: Sequence[float], objective: float) -> tuple[float | None, floa
 
 
 def check_objectives(configs: Sequence[SloConfig], sound: Sound) -> Iterator[tuple[str, str]]:
-    """What must hold between the keys of `slo`."""
+    """Errors between the keys of `slo`."""
     models = [config.model for config in configs]
     for index, config in enumerate(configs):
         where = f"slo[{index}]"

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from perwatt_aggregator.validity import compute, doubtful, facility, lacking, notes
+from perwatt_aggregator.validity import compute, doubtful, facility, missing, notes
 from perwatt_aggregator.validity.reason import Reason
 
 TABLE: tuple[Reason, ...] = (
-    *lacking.TABLE,
+    *missing.TABLE,
     *doubtful.TABLE,
     *compute.TABLE,
     *facility.TABLE,

@@ -1,4 +1,4 @@
-"""What each GPU did in a window, whoever it did it for."""
+"""Activity of each GPU in a window, of all its workloads together."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ ActivitySource = Literal["counter", "gauge"]
 
 class Mean(Struct, frozen=True):
     """
-    A share of time, 0 to 1 where what was read makes sense, and how much of the window it was read in.
+    A share of time, 0 to 1 if the readings are plausible, and the share of the window with readings.
 
-    `source` tells the exact difference of two readings of a counter from the mean of readings of a gauge.
+    `source` is `counter` for the exact difference of two readings, `gauge` for a mean of readings.
     """
 
     ratio: float
@@ -21,7 +21,7 @@ class Mean(Struct, frozen=True):
 
 class Traffic(Struct, frozen=True):
     """
-    Bytes a second over one kind of link, each way; `reset` when a counter fell, so that bytes are missing.
+    Bytes per second over one kind of link, in each direction; with `reset`, bytes before it are missing.
     """
 
     transmitted_bytes_per_second: float
@@ -32,9 +32,9 @@ class Traffic(Struct, frozen=True):
 
 class GpuActivity(Struct, frozen=True):
     """
-    One GPU: the time in which it answered, and of that time the part in which its SMs, and their tensor
-    cores, were at work. What it does not tell is None. `pcie_bytes_per_second` is what its slot carries,
-    each way.
+    One GPU: the share of time in which it answered, and in which its SMs and tensor cores were active.
+
+    None if the GPU does not report it. `pcie_bytes_per_second` is the rate of its slot in each direction.
     """
 
     name: str = ""

@@ -1,8 +1,8 @@
-"""Reads what a GPU did off the ring of its node."""
+"""Reader of a GPU's activity from the ring of its node."""
 
 from perwatt_aggregator.readings.facts import TENSOR, GpuFacts
 from perwatt_aggregator.readings.gauges import SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge
-from perwatt_aggregator.readings.growth import Growth
+from perwatt_aggregator.readings.increases import Increases
 from perwatt_aggregator.readings.sample import NVLINK_BYTES, PCIE_BYTES, PIPE_CYCLES, SM_CYCLES, Counter
 from perwatt_aggregator.window.activity import GpuActivity, Mean, Traffic
 
@@ -14,12 +14,12 @@ PCIE_LANE_BYTES_PER_SECOND = {
     5: 32e9 * 128 / 130 / 8,
     6: 64e9 * 242 / 256 / 8,
 }
-"""What one lane carries each way, by generation: transfers a second times the code's efficiency, in bytes."""
+"""Bytes per second of one lane in each direction, by generation: transfers times the code's efficiency."""
 
 
-def gpu_activity(growth: Growth, facts: GpuFacts, nominal_seconds: float) -> GpuActivity:
-    """Return what a GPU did; coverage is held against *nominal_seconds*."""
-    reader = _Reader(growth, facts.gpu, nominal_seconds)
+def gpu_activity(increases: Increases, facts: GpuFacts, nominal_seconds: float) -> GpuActivity:
+    """The activity of a GPU; coverage is relative to *nominal_seconds*."""
+    reader = _Reader(increases, facts.gpu, nominal_seconds)
     return GpuActivity(
         name=facts.name,
         up=reader.gauge(UP),
@@ -33,49 +33,49 @@ def gpu_activity(growth: Growth, facts: GpuFacts, nominal_seconds: float) -> Gpu
 
 
 def _pcie_bytes_per_second(facts: GpuFacts) -> float | None:
-    # What the GPU has in this slot, not what an idle link has come down to.
+    # The maximum of the GPU in this slot: an idle link runs at less.
     lane = PCIE_LANE_BYTES_PER_SECOND.get(int(facts.pcie_generation_max or 0))
     return lane * facts.pcie_lanes_max if lane and facts.pcie_lanes_max else None
 
 
 class _Reader:
-    def __init__(self, growth: Growth, gpu: str, nominal_seconds: float) -> None:
-        self._growth = growth
+    def __init__(self, increases: Increases, gpu: str, nominal_seconds: float) -> None:
+        self._increases = increases
         self._gpu = gpu
         self._nominal_seconds = nominal_seconds
 
     def gauge(self, name: str) -> Mean | None:
-        growth = self._growth
-        mean = growth.ring.mean(Gauge(name, self._gpu), growth.first, growth.last)
+        increases = self._increases
+        mean = increases.ring.mean(Gauge(name, self._gpu), increases.first, increases.last)
         return None if mean is None else Mean(mean[0], self._coverage(mean[1]), "gauge")
 
     def cycles(self, counter: Counter) -> Mean | None:
-        """The share of the SMs' cycles that *counter* counted, where both were read at the same instants."""
+        """The share of the SMs' cycles that *counter* counted; None unless both have the same rows."""
         elapsed = Counter(SM_CYCLES, gpu=self._gpu, part="elapsed")
         seconds = self._seconds(counter)
-        cycles, of = self._growth.increase(counter), self._growth.increase(elapsed)
-        if seconds is None or seconds != self._seconds(elapsed) or cycles is None or not of:
+        cycles, elapsed_cycles = self._increases.of(counter), self._increases.of(elapsed)
+        if seconds is None or seconds != self._seconds(elapsed) or cycles is None or not elapsed_cycles:
             return None
-        return Mean(cycles / of, self._coverage(seconds), "counter")
+        return Mean(cycles / elapsed_cycles, self._coverage(seconds), "counter")
 
     def traffic(self, name: str) -> Traffic | None:
         transmitted, received = (
             Counter(name, gpu=self._gpu, part=part) for part in ("transmitted", "received")
         )
-        sent, got = self._growth.increase(transmitted), self._growth.increase(received)
+        sent_bytes, received_bytes = self._increases.of(transmitted), self._increases.of(received)
         seconds = self._seconds(transmitted)
-        if not seconds or seconds != self._seconds(received) or sent is None or got is None:
+        if not seconds or seconds != self._seconds(received) or sent_bytes is None or received_bytes is None:
             return None
-        reset = bool(self._growth.resets(transmitted) or self._growth.resets(received))
-        return Traffic(sent / seconds, got / seconds, self._coverage(seconds), reset)
+        reset = bool(self._increases.resets(transmitted) or self._increases.resets(received))
+        return Traffic(sent_bytes / seconds, received_bytes / seconds, self._coverage(seconds), reset)
 
     def _seconds(self, counter: Counter) -> float | None:
-        """The time between the first and the last reading of a counter; None without two."""
-        growth = self._growth
-        if growth.increase(counter) is None:
+        """Time between the first and the last reading of a counter; None if it was not read twice."""
+        increases = self._increases
+        if increases.of(counter) is None:
             return None
-        span = growth.ring.span(counter, growth.first, growth.last)
-        return None if span is None else growth.ring.unix(span[1]) - growth.ring.unix(span[0])
+        span = increases.ring.span(counter, increases.first, increases.last)
+        return None if span is None else increases.ring.unix(span[1]) - increases.ring.unix(span[0])
 
     def _coverage(self, seconds: float) -> float:
         return min(1.0, seconds / self._nominal_seconds)

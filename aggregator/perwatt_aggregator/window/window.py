@@ -1,7 +1,7 @@
 """
-What happened on one node within one window: differences between real readings, and what they cover.
+Window of one node: differences between real readings, and the time that they cover.
 
-Joules here are board joules, calibrated GPU by GPU. Nothing is divided yet.
+Joules are board joules, calibrated for each GPU. Nothing is attributed to owners yet.
 """
 
 from msgspec import Struct
@@ -11,7 +11,7 @@ from perwatt_aggregator.window.activity import GpuActivity
 
 
 class StateJoules(Struct, frozen=True):
-    """Joules of one workload on one GPU by what the workload was doing."""
+    """Joules of one workload on one GPU by the state of the workload."""
 
     active: float = 0.0
     idle: float = 0.0
@@ -22,8 +22,8 @@ class StateJoules(Struct, frozen=True):
         return self.active + self.idle + self.loading
 
 
-class Edges(Struct, frozen=True):
-    """An objective in seconds, and the bounds of the buckets next to it; None is where there is none."""
+class BucketBounds(Struct, frozen=True):
+    """An objective in seconds, and the bucket bounds next to it; None if there is no such bound."""
 
     objective: float
     lower: float | None
@@ -31,22 +31,22 @@ class Edges(Struct, frozen=True):
 
 
 class Met(Struct, frozen=True):
-    """Of so many requests, at least and at most how many met what was asked; `edges` were looked at."""
+    """How many of the `requests` met an objective, as an interval; `bounds` are the buckets next to it."""
 
     requests: float
     at_least: float
     at_most: float
-    edges: tuple[Edges, ...] = ()
+    bounds: tuple[BucketBounds, ...] = ()
 
 
 class SloWindow(Struct, frozen=True):
     """
-    The requests of one workload against what is *asked* of its model: by each objective, and by all.
+    Requests of one workload that met the objectives of its model: each of them, and (`met`) all of them.
 
-    None is what is not asked, or what the engine cannot tell; `met` is always asked.
+    None if there is no such objective, or if the engine has no histogram for it.
     """
 
-    asked: SloConfig
+    objectives: SloConfig
     first_token: Met | None
     output_token: Met | None
     met: Met | None
@@ -54,10 +54,10 @@ class SloWindow(Struct, frozen=True):
 
 class Counts(Struct, frozen=True):
     """
-    Work that was done; what the engine cannot tell is None.
+    Work that was done; None if the engine does not count it.
 
     `requests` are by outcome, `wasted` tokens by cause, `work` by unit. `flops_per_gpu`
-    are the engine's own reckoning. `slo` is None where nothing is asked.
+    are counted by the engine itself. `slo` is None if the model has no objective.
     """
 
     output: float | None = None
@@ -71,17 +71,17 @@ class Counts(Struct, frozen=True):
     slo: SloWindow | None = None
 
     @property
-    def known(self) -> bool:
-        """Whether anything of the work is known."""
+    def is_known(self) -> bool:
+        """Whether any of the work is counted."""
         return self.output is not None or self.prompt_computed is not None or bool(self.work)
 
 
 class GpuWindow(Struct, frozen=True):
     """
-    One GPU: all its joules, those that no workload was given, and the seconds that they cover.
+    One GPU: all its joules, those of no workload, and the seconds that they cover.
 
-    `waiting_joules` wait for an engine that is out of reach for longer than a gap. Joules are None
-    where nothing was measured. `throttled_seconds` are by reason, and reasons overlap.
+    `waiting_joules` are not attributed yet, because the page of an engine is overdue by more than a gap.
+    `energy_joules` is None if nothing was measured. `throttled_seconds` are by reason, and reasons overlap.
     """
 
     gpu: str
@@ -100,9 +100,9 @@ class GpuWindow(Struct, frozen=True):
         return self.unallocated_joules + self.unknown_joules
 
 
-class WorkWindow(Struct, frozen=True):
+class WorkloadWindow(Struct, frozen=True):
     """
-    One workload and one of its models: counts and joules between the same two settlements.
+    One workload and one of its models: counts and joules between the same two attributions.
 
     `covered_seconds` is the time that both cover, and `slack_seconds` the part of a gap that is but
     the phase between two clocks. `has_served` tells whether it ever was active, since it is known.
@@ -118,7 +118,7 @@ class WorkWindow(Struct, frozen=True):
     end_unix: float
     covered_seconds: float
     slack_seconds: float
-    settlements: int
+    attributions: int
     counts: Counts
     joules: dict[str, StateJoules]
     reasons: tuple[str, ...]
@@ -128,10 +128,10 @@ class WorkWindow(Struct, frozen=True):
 
 class MeterWindow(Struct, frozen=True):
     """
-    A meter at the wall; the boards' joules are those between its own readings.
+    The node meter; `board_joules` are those between its own readings.
 
     `energy_joules` are those of all `seconds`, at the mean power of the `covered_seconds` among them.
-    `period_seconds` is how far apart the meter's own readings are, None where it does not say.
+    `period_seconds` is the time between the meter's own readings, None if it is not known.
     """
 
     sources: tuple[str, ...]
@@ -140,13 +140,13 @@ class MeterWindow(Struct, frozen=True):
     board_joules: float
     covered_seconds: float
     slack_seconds: float
-    too_few_refreshes: bool
+    has_too_few_refreshes: bool
     period_seconds: float | None = None
     source_changed: bool = False
 
 
 class HostWindow(Struct, frozen=True):
-    """What the node's processors and their memory took; None where nobody measures it."""
+    """Energy of the node's processors and of their memory; None if it is not measured."""
 
     cpu_joules: float | None
     dram_joules: float | None
@@ -156,8 +156,8 @@ class NodeWindow(Struct, frozen=True):
     """
     One node between two of its readings.
 
-    `nominal_seconds` is what coverage is measured against: the length of the window, or what was
-    asked for while the readings do not reach back that far.
+    Coverage is relative to `nominal_seconds`: the length of the window, or the requested length while the
+    readings do not reach back that far.
     """
 
     backend: str
@@ -168,7 +168,7 @@ class NodeWindow(Struct, frozen=True):
     readings: int
     largest_gap_seconds: float
     gpus: tuple[GpuWindow, ...]
-    works: tuple[WorkWindow, ...]
+    workloads: tuple[WorkloadWindow, ...]
     meter: MeterWindow | None
     host: HostWindow
 

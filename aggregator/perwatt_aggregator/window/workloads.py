@@ -1,9 +1,9 @@
-"""Workload windows: counts and joules of each workload and model, between the same two settlements."""
+"""Workload windows: counts and joules of each workload and model, between the same two attributions."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from perwatt_aggregator.readings.facts import WorkloadFacts
-from perwatt_aggregator.readings.growth import Growth
+from perwatt_aggregator.readings.increases import Increases
 from perwatt_aggregator.readings.objectives import Objectives
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
@@ -19,9 +19,9 @@ from perwatt_aggregator.readings.sample import (
     Counter,
     NodeSample,
 )
-from perwatt_aggregator.window.request_ends import blurs
+from perwatt_aggregator.window.request_ends import has_too_few_ends
 from perwatt_aggregator.window.slo import slo_reasons, slo_window
-from perwatt_aggregator.window.window import Counts, GpuWindow, SloWindow, StateJoules, WorkWindow
+from perwatt_aggregator.window.window import Counts, GpuWindow, SloWindow, StateJoules, WorkloadWindow
 
 # What sums of many joules may be off by.
 NEGLIGIBLE_JOULES = 1e-3
@@ -37,52 +37,54 @@ _OF_MODELS = (
 )
 
 
-def work_windows(growth: Growth, sample: NodeSample, objectives: Objectives) -> Iterator[WorkWindow]:
+def workload_windows(
+    increases: Increases, sample: NodeSample, objectives: Objectives
+) -> Iterator[WorkloadWindow]:
     """One window for each workload and model that was read twice."""
     energy: dict[tuple[str, str], list[Counter]] = {}
     counts: dict[tuple[str, str], list[Counter]] = {}
-    for counter in growth.of(WORKLOAD_ENERGY):
+    for counter in increases.counters(WORKLOAD_ENERGY):
         energy.setdefault((counter.workload, counter.model), []).append(counter)
     for name in _OF_MODELS:
-        for counter in growth.of(name):
+        for counter in increases.counters(name):
             counts.setdefault((counter.workload, counter.model), []).append(counter)
-    models = _models(growth, sample)
-    for counter in growth.of(WORK):
+    models = _models(increases, sample)
+    for counter in increases.counters(WORK):
         model = models.get(counter.workload, "")
         counts.setdefault((counter.workload, model), []).append(counter)
     for key in sorted(energy.keys() | counts.keys()):
-        reader = _WorkReader(growth, sample, objectives, *key)
+        reader = _WorkloadReader(increases, sample, objectives, *key)
         work = reader.window(energy.get(key, []), counts.get(key, []))
         if work is not None:
             yield work
 
 
-def without_ended(works: Iterable[WorkWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkWindow]:
+def without_ended(workloads: Iterable[WorkloadWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkloadWindow]:
     """Leave out workloads that ended before the window: nothing moved, and no joule waits for them."""
     waiting = {gpu.gpu for gpu in gpus if gpu.waiting_joules > NEGLIGIBLE_JOULES}
-    for work in works:
+    for work in workloads:
         moved = work.covered_seconds or any(work.counts.work.values())
         if work.up or moved or not waiting.isdisjoint(work.joules):
             yield work
 
 
-def _models(growth: Growth, sample: NodeSample) -> dict[str, str]:
+def _models(increases: Increases, sample: NodeSample) -> dict[str, str]:
     """The model by which each workload's joules are counted now: other work goes by it too."""
     models: dict[str, str] = {}
-    for counter in growth.of(WORKLOAD_ENERGY):
+    for counter in increases.counters(WORKLOAD_ENERGY):
         if counter in sample.counters or counter.workload not in models:
             models[counter.workload] = counter.model
     return models
 
 
-class _WorkReader:
+class _WorkloadReader:
     """Reads the window of one workload and model; `_clock` counts the time that tokens and joules cover."""
 
     def __init__(
-        self, growth: Growth, sample: NodeSample, objectives: Objectives, workload: str, model: str
+        self, increases: Increases, sample: NodeSample, objectives: Objectives, workload: str, model: str
     ) -> None:
-        self._growth = growth
-        self._ring = growth.ring
+        self._increases = increases
+        self._ring = increases.ring
         self._sample = sample
         self._objective = objectives.of(model)
         self._workload = workload
@@ -90,18 +92,18 @@ class _WorkReader:
         self._facts = sample.workloads.get(workload)
         self._clock = Counter(WORKLOAD_COVERED, workload=workload)
 
-    def window(self, energy: Sequence[Counter], counts: Sequence[Counter]) -> WorkWindow | None:
+    def window(self, energy: Sequence[Counter], counts: Sequence[Counter]) -> WorkloadWindow | None:
         """The window; None where nothing of it was read twice."""
-        growth, facts = self._growth, self._facts or WorkloadFacts(self._workload)
-        covered = growth.increase(self._clock)
-        if covered is None or not any(growth.increase(one) is not None for one in (*energy, *counts)):
+        increases, facts = self._increases, self._facts or WorkloadFacts(self._workload)
+        covered = increases.of(self._clock)
+        if covered is None or not any(increases.of(one) is not None for one in (*energy, *counts)):
             return None
-        start = self._ring.settled_row(self._clock, growth.first)
-        end = self._ring.settled_row(self._clock, growth.last)
-        settlement = self._ring.settlements.get(self._workload)
+        start = self._ring.attributed_row(self._clock, increases.first)
+        end = self._ring.attributed_row(self._clock, increases.last)
+        settlement = self._ring.attributions.get(self._workload)
         joules = self._state_joules(energy)
         slo = self._slo(counts)
-        return WorkWindow(
+        return WorkloadWindow(
             workload=self._workload,
             model=self._model,
             engine=facts.engine,
@@ -112,7 +114,7 @@ class _WorkReader:
             end_unix=self._ring.unix(end),
             covered_seconds=covered,
             slack_seconds=settlement.step_seconds if settlement and covered else 0.0,
-            settlements=self._ring.moves(self._clock, growth.first, growth.last),
+            attributions=self._ring.moves(self._clock, increases.first, increases.last),
             counts=self._counts(counts, slo),
             joules=joules,
             reasons=(*self._reasons(joules, counts), *slo_reasons(slo)),
@@ -122,31 +124,31 @@ class _WorkReader:
 
     def _slo(self, counts: Sequence[Counter]) -> SloWindow | None:
         """Its requests against the objectives of its model; what makes no output has none."""
-        growth = self._growth
+        increases = self._increases
         if self._objective is None or not any(counter.name == OUTPUT_TOKENS for counter in counts):
             return None
-        most_running = self._ring.most_running(self._workload, growth.first, growth.last)
-        return slo_window(self._objective, growth, counts, most_running)
+        max_running = self._ring.max_running(self._workload, increases.first, increases.last)
+        return slo_window(self._objective, increases, counts, max_running)
 
     def _has_served(self) -> bool:
         """Whether it was ever active, in its agent's whole account of it."""
         columns = self._ring.columns
         return any(
             columns[counter].raw > 0.0
-            for counter in self._growth.of(WORKLOAD_ENERGY)
+            for counter in self._increases.counters(WORKLOAD_ENERGY)
             if counter.workload == self._workload and counter.part == "active"
         )
 
-    def _start(self, settled_row: int) -> float:
+    def _start(self, attributed_row: int) -> float:
         """
         From when on the joules of a workload are counted: its last settlement before the window, if
         it kept the workload waiting, else the window's own start.
         """
-        start, settled = self._ring.unix(self._growth.first), self._ring.unix(settled_row)
+        start, settled = self._ring.unix(self._increases.first), self._ring.unix(attributed_row)
         return settled if start - settled > self._ring.gap_seconds else start
 
     def _reasons(self, joules: Mapping[str, StateJoules], counts: Sequence[Counter]) -> Iterator[str]:
-        growth, facts = self._growth, self._facts
+        increases, facts = self._increases, self._facts
         if facts is None or not facts.up:
             yield "engine_unreachable"
         gpus = [self._sample.gpus[gpu] for gpu in joules if gpu in self._sample.gpus]
@@ -155,23 +157,23 @@ class _WorkReader:
         shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
         if any(gpu.idle_power_watts is None for gpu in shared):
             yield "no_baseline"
-        if facts is not None and blurs(
-            self._ring, facts.engine, facts.workload, counts, growth.first, growth.last
+        if facts is not None and has_too_few_ends(
+            self._ring, facts.engine, facts.workload, counts, increases.first, increases.last
         ):
             yield "counts_at_request_end"
-        if any(growth.resets(counter) for counter in counts):
+        if any(increases.resets(counter) for counter in counts):
             yield "counter_reset"
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)
-        if any(growth.first < row <= growth.last for row in uncounted):
+        if any(increases.first < row <= increases.last for row in uncounted):
             yield "tokens_uncovered"
 
     def _state_joules(self, energy: Iterable[Counter]) -> dict[str, StateJoules]:
         by_gpu: dict[str, dict[str, float]] = {}
         for counter in energy:
-            increase = self._growth.increase(counter)
+            increase = self._increases.of(counter)
             if increase is not None:
                 by_state = by_gpu.setdefault(counter.gpu, {})
-                by_state[counter.part] = increase * self._growth.calibration(counter.gpu)
+                by_state[counter.part] = increase * self._increases.calibration(counter.gpu)
         return {
             gpu: StateJoules(state.get("active", 0.0), state.get("idle", 0.0), state.get("loading", 0.0))
             for gpu, state in by_gpu.items()
@@ -181,7 +183,7 @@ class _WorkReader:
         found = {
             (counter.name, counter.part): increase
             for counter in counters
-            if (increase := self._growth.increase(counter)) is not None
+            if (increase := self._increases.of(counter)) is not None
         }
         return Counts(
             output=found.get((OUTPUT_TOKENS, "")),
@@ -202,10 +204,10 @@ class _WorkReader:
         """
         found: dict[str, float] = {}
         for counter in counters:
-            increase = self._growth.increase(counter)
+            increase = self._increases.of(counter)
             if counter.name == name and increase is not None:
                 clock = Counter(WORKLOAD_COVERED, workload=counter.workload)
-                if self._growth.span(counter) == self._growth.span(clock):
+                if self._increases.span(counter) == self._increases.span(clock):
                     found[counter.part] = increase
         return found
 

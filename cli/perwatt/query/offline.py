@@ -17,8 +17,8 @@ from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.facts import WorkloadFacts
-from perwatt_aggregator.readings.page import sample_of_snapshot
-from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.readings.node_ring import NodeRing
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, WORKLOAD_COVERED, Counter, NodeSample
 from perwatt_aggregator.schema.common import BOUNDARIES
 

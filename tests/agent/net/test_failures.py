@@ -13,7 +13,7 @@ from perwatt_agent.meters.meter import METER_REASONS
 from perwatt_agent.net.failures import MEANINGS, TABLE, reasons
 from perwatt_agent.net.http_client import FETCH_REASONS
 from perwatt_agent.net.prometheus_text import PAGE_REASONS
-from perwatt_aggregator.sources.scrape import SCRAPE_REASONS
+from perwatt_aggregator.scraping.scraper import SCRAPE_REASONS
 
 ROOT = Path(__file__).parents[3]
 SUBSETS = {

@@ -17,8 +17,8 @@ from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.facility.config import FacilityConfig, NodeOverheadConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.pue_energies import NodesEnergy
-from perwatt_aggregator.facility.shared_config import SharedMeterConfig
 from perwatt_aggregator.facility.shared_meter import SharedMeter
+from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
 
 RACK = SharedMeterConfig(kind="json", url="http://pdu/", path="w", unit="watts", covers=())
 

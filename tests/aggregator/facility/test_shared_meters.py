@@ -24,8 +24,8 @@ from perwatt_aggregator.config import (
     SourcesConfig,
     load_aggregator_config,
 )
-from perwatt_aggregator.facility.shared_config import SharedMeterConfig
 from perwatt_aggregator.facility.shared_meter import SharedMeter
+from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
 
 CONFIG = SharedMeterConfig(
     kind="json", url="http://pdu/", path="w", unit="watts", source="pdu", covers=("node*",)
@@ -196,10 +196,10 @@ class TestConfig:
         """A meter names its nodes by host, by host and port, or by a pattern."""
         (meter,) = self.load(tmp_path, METER.format(name="a", covers="gpu-1, 'gpu-2:*'"))
 
-        assert meter.is_over("gpu-1:9836")
-        assert meter.is_over("gpu-2:9836")
-        assert not meter.is_over("gpu-3:9836")
-        assert not replace(meter, covers=("gpu-1",)).is_over("gpu-11:9836")
+        assert meter.covers_node("gpu-1:9836")
+        assert meter.covers_node("gpu-2:9836")
+        assert not meter.covers_node("gpu-3:9836")
+        assert not replace(meter, covers=("gpu-1",)).covers_node("gpu-11:9836")
 
     @pytest.mark.parametrize(
         ("meters", "wrong"),

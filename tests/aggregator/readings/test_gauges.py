@@ -7,8 +7,8 @@ from support.fleet.agents import serving_machine
 
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.readings.gauges import UP, Gauge, Gauges
-from perwatt_aggregator.readings.page import sample_of_snapshot
-from perwatt_aggregator.readings.ring import NodeRing
+from perwatt_aggregator.readings.node_ring import NodeRing
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 
 GAUGE = Gauge(UP, "GPU-0")
 

@@ -10,7 +10,13 @@ from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.net.prometheus_text import PageError, PageParser
 from perwatt_aggregator.readings.objectives import Objectives, SloConfig
-from perwatt_aggregator.readings.page import WANTED, NotAnAgent, PageReader, families, sample_of_snapshot
+from perwatt_aggregator.readings.page_reader import (
+    WANTED,
+    NotAnAgent,
+    PageReader,
+    families,
+    sample_of_snapshot,
+)
 from perwatt_aggregator.readings.sample import BUCKETS, OUTPUT_TOKENS, WORK, Counter
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.http.negotiate import Format

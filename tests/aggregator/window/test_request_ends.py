@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import Followed
 
-from perwatt_aggregator.readings.page import sample_of_snapshot
-from perwatt_aggregator.readings.ring import NodeRing
-from perwatt_aggregator.window.request_ends import blurs
+from perwatt_aggregator.readings.node_ring import NodeRing
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
+from perwatt_aggregator.window.request_ends import has_too_few_ends
 
 INTERVAL_SECONDS = 5.0
 TOKENS_PER_REQUEST = 100.0
@@ -123,5 +123,5 @@ def test_what_stands_is_right_within_a_tenth(
     for first in range(len(starts) - 1):
         for last in range(first + 1, len(starts)):
             counted, true = ring.increase(output, first, last), made[last] - made[first]
-            if not blurs(ring, "tgi", "chat", ring.columns, first, last):
+            if not has_too_few_ends(ring, "tgi", "chat", ring.columns, first, last):
                 assert counted == pytest.approx(true, abs=0.1 * counted + 1e-6)

@@ -14,7 +14,7 @@ from support.servers.asgi import ask
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.readings.objectives import SloConfig, edges
+from perwatt_aggregator.readings.objectives import SloConfig, bounds_around
 from perwatt_aggregator.readings.sample import BUCKETS
 from perwatt_aggregator.schema.efficiency import LatencyBounds, LatencyMet, Slo
 from perwatt_aggregator.window.slo import met_both
@@ -57,11 +57,11 @@ class TestEdges:
     )
     def test_next_to(self, expected: tuple[float | None, float], objective: float) -> None:
         """An objective on a bound is exact; any other lies between two."""
-        assert expected == edges((0.1, 0.25, math.inf), objective)
+        assert expected == bounds_around((0.1, 0.25, math.inf), objective)
 
     def test_no_bound(self) -> None:
         """Without a bucket of all there may be no bound above."""
-        assert (0.1, None) == edges((0.1,), 0.2)
+        assert (0.1, None) == bounds_around((0.1,), 0.2)
 
 
 class TestBoth:

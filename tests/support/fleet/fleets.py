@@ -14,7 +14,7 @@ from perwatt_aggregator.facility.config import (
     PueConfig,
 )
 from perwatt_aggregator.readings.objectives import SloConfig
-from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem

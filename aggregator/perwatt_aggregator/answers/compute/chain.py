@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from perwatt_aggregator.answers.compute.config import ComputeConfig, Precision
-from perwatt_aggregator.answers.compute.held import Held, Holdings
+from perwatt_aggregator.answers.compute.holdings import Held, Holdings
 from perwatt_aggregator.answers.compute.peaks import Peaks
-from perwatt_aggregator.answers.compute.shares import Pool, Share, Use
+from perwatt_aggregator.answers.compute.pool import Pool, Share, Use
 from perwatt_aggregator.answers.compute.sizes import Sizes
 from perwatt_aggregator.answers.compute.useful import useful
 from perwatt_aggregator.attribution import leaves
@@ -32,7 +32,7 @@ _OF_ENERGY = frozenset(("gpus_missing", "no_baseline", "source_changed", "tokens
 # Said of readings of GPUs as much as of those of engines.
 _OF_READINGS = frozenset(("stale", "node_unreachable", "window_not_filled", "too_few_readings"))
 # What a sum of shares may be above 1 for nothing but being a sum.
-_DUST = 1e-9
+_ROUNDING_ERROR = 1e-9
 
 
 def compute(
@@ -108,7 +108,7 @@ class _Chain:
             found |= {"unexplained"}
         return Share(
             quotient(took.flops_per_second, whole),
-            sums.places["gpu_board"].coverage_ratio,
+            sums.by_boundary["gpu_board"].coverage_ratio,
             took.provenance | peak.provenance,
             found,
         )
@@ -117,7 +117,7 @@ class _Chain:
         before: float | None = None
         for name, share in shares.items():
             found = set(share.reasons)
-            if share.ratio is not None and before is not None and share.ratio > before + _DUST:
+            if share.ratio is not None and before is not None and share.ratio > before + _ROUNDING_ERROR:
                 found.add("above_step_before")
             yield self._step(name, share, before, found)
             before = share.ratio
@@ -169,7 +169,7 @@ class _Chain:
         found = set(self._of_readings)
         if share is not None and coverage_ratio < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
-        if share is not None and share > 1.0 + _DUST:
+        if share is not None and share > 1.0 + _ROUNDING_ERROR:
             found.add("above_peak")
         return frozenset(found)
 

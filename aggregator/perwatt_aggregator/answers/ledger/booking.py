@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from perwatt_aggregator.answers.ledger.judgement import Shares
+from perwatt_aggregator.answers.ledger.active_shares import Shares
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.board_leaves import ACTIVE
 from perwatt_aggregator.attribution.node_parts import NodeParts
@@ -35,11 +35,11 @@ class Booking(Struct, frozen=True):
     part: Part
     facility: FacilityState
     lines: tuple[Line, ...]
-    wholes: tuple[Line, ...]
+    totals: tuple[Line, ...]
     reasons: frozenset[str] = frozenset()
 
 
-class NodeBooks:
+class NodeLedger:
     """Books the parts of one node that gave a window."""
 
     def __init__(self, view: NodeView, parts: NodeParts) -> None:
@@ -57,17 +57,17 @@ class NodeBooks:
         facility = None if node is None else self._facility(part, node)
         host = () if node is None else tuple(self._host_lines(part, board, node))
         overhead = () if node is None or facility is None else (self._overhead(node, facility),)
-        wholes = tuple(whole for whole in (board, node, facility) if whole is not None)
-        return Booking(part, self._view.facility, (*boards, *host, *overhead), wholes, self._reasons)
+        totals = tuple(whole for whole in (board, node, facility) if whole is not None)
+        return Booking(part, self._view.facility, (*boards, *host, *overhead), totals, self._reasons)
 
     def _host_reasons(self) -> Iterator[str]:
         host = self._parts.host
         if host.cpu_joules is None or host.dram_joules is None:
             yield "no_host_meter"
-        if not self._has_room_for_host():
+        if not self._host_fits():
             yield "host_meters_above_node"
 
-    def _has_room_for_host(self) -> bool:
+    def _host_fits(self) -> bool:
         """Whether the node took what its processors and memory are said to have taken."""
         ratio, host = self._parts.factor.ratio, self._parts.host
         metered = (host.cpu_joules or 0.0) + (host.dram_joules or 0.0)
@@ -76,18 +76,18 @@ class NodeBooks:
     def _board_lines(self, part: Part, shares: Shares) -> Iterator[Line]:
         if part.energy.joules is None:
             return
-        off_by = self._view.uncertainty_at("gpu_board", part)
+        uncertainty_ratio = self._view.uncertainty_at("gpu_board", part)
         provenance = frozenset(part.energy.provenance)
         for leaf, joules in part.energy.leaves.items():
             if leaf != ACTIVE:
-                yield Line(leaf, joules, off_by, provenance)
+                yield Line(leaf, joules, uncertainty_ratio, provenance)
                 continue
             # To divide joules by tokens is to estimate, unless all of them are of one kind.
             split = (
                 provenance | {"estimated"} if len([one for one in shares.values() if one]) > 1 else provenance
             )
             for kind, share in shares.items():
-                yield Line(kind, joules * share, off_by, split)
+                yield Line(kind, joules * share, uncertainty_ratio, split)
 
     def _whole(self, name: str, joules: float, part: Part) -> Line:
         return Line(
@@ -109,7 +109,7 @@ class NodeBooks:
         """The node's processors and memory go to its parts like its rest: by their board joules."""
         share = board.joules / self._boards if board is not None and self._boards else 0.0
         rest = node.joules - (board.joules if board else 0.0)
-        metered = self._parts.host if board is not None and self._has_room_for_host() else None
+        metered = self._parts.host if board is not None and self._host_fits() else None
         named = (
             (leaves.HOST_CPU, metered.cpu_joules if metered else None),
             (leaves.HOST_DRAM, metered.dram_joules if metered else None),
@@ -118,10 +118,10 @@ class NodeBooks:
             if joules is not None:
                 rest -= joules * share
                 yield Line(leaf, joules * share, self._parts.host_uncertainty_ratio, frozenset(("counter",)))
-        off_by = self._rest_off_by(board, node)
-        yield Line(leaves.REST, rest, off_by, node.provenance)
+        uncertainty_ratio = self._rest_uncertainty_ratio(board, node)
+        yield Line(leaves.REST, rest, uncertainty_ratio, node.provenance)
 
-    def _rest_off_by(self, board: Line | None, node: Line) -> float | None:
+    def _rest_uncertainty_ratio(self, board: Line | None, node: Line) -> float | None:
         if board is None:
             return node.uncertainty_ratio
         return of_difference(node.joules, node.uncertainty_ratio, board.joules, board.uncertainty_ratio)
@@ -131,14 +131,14 @@ class NodeBooks:
         if beyond is None or pue is None:
             return None
         stated = {"estimated"} if pue.kind in STATED_PUE else set()
-        off_by = self._view.uncertainty_at("facility", part)
-        return Line(leaves.TREE.name, node.joules * beyond, off_by, node.provenance | stated)
+        uncertainty_ratio = self._view.uncertainty_at("facility", part)
+        return Line(leaves.TREE.name, node.joules * beyond, uncertainty_ratio, node.provenance | stated)
 
     def _overhead(self, node: Line, facility: Line) -> Line:
         """What the building took beside its nodes: (PUE - 1) of their joules."""
         pue = self._view.facility.pue
-        off_by = None
+        uncertainty_ratio = None
         if pue is not None and pue.ratio > 1.0:
             own = pue.uncertainty_ratio * pue.ratio / (pue.ratio - 1.0)
-            off_by = combined(node.uncertainty_ratio, own)
-        return Line(leaves.OVERHEAD, facility.joules - node.joules, off_by, facility.provenance)
+            uncertainty_ratio = combined(node.uncertainty_ratio, own)
+        return Line(leaves.OVERHEAD, facility.joules - node.joules, uncertainty_ratio, facility.provenance)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from perwatt_aggregator.answers.ledger.booking import NodeBooks
-from perwatt_aggregator.answers.ledger.judgement import NOT_TOLD, Shares, judged
-from perwatt_aggregator.answers.ledger.tree import Sheet
+from perwatt_aggregator.answers.ledger.active_shares import UNDECIDED_SHARES, Shares, active_shares
+from perwatt_aggregator.answers.ledger.booking import NodeLedger
+from perwatt_aggregator.answers.ledger.tree import LedgerTree
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.leaves import Entry
 from perwatt_aggregator.attribution.part import EngineKey
@@ -30,19 +30,19 @@ _OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency
 def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[LedgerItem, ...]:
     """Return one tree for each group that *by* makes of the fleet."""
     fleet = Fleet(views, by)
-    books = {view.node: NodeBooks(view, view.parts) for view in fleet.views.values() if view.parts}
+    books = {view.node: NodeLedger(view, view.parts) for view in fleet.views.values() if view.parts}
     shares = _shares(fleet)
     return tuple(_Item(group, fleet, books, shares).item() for group in fleet.groups())
 
 
 def _shares(fleet: Fleet) -> dict[EngineKey, Shares]:
-    """How the active joules of each workload are divided; the members of one engine are judged together."""
+    """The shares of active joules of each engine; its members on several nodes count together."""
     counts: dict[EngineKey, list[Counts]] = {}
     for view in fleet.views.values():
         for part in view.parts.by_workload if view.parts else ():
             if part.counts is not None:
                 counts.setdefault(part.owner.engine_key, []).append(part.counts)
-    return {engine: judged(told) for engine, told in counts.items()}
+    return {engine: active_shares(several) for engine, several in counts.items()}
 
 
 class _Item:
@@ -52,22 +52,22 @@ class _Item:
         self,
         group: Group,
         fleet: Fleet,
-        books: Mapping[str, NodeBooks],
+        books: Mapping[str, NodeLedger],
         shares: Mapping[EngineKey, Shares],
     ) -> None:
         self._group = group
         self._views = fleet.views
         self._sums = sums_of(group, fleet)
         self._booked = [
-            books[part.owner.node].book(part, shares.get(part.owner.engine_key, NOT_TOLD))
+            books[part.owner.node].book(part, shares.get(part.owner.engine_key, UNDECIDED_SHARES))
             for part in group.parts
             if part.owner.node in books
         ]
-        self._sheet = Sheet(self._booked)
-        self._whole = self._sheet.whole
+        self._tree = LedgerTree(self._booked)
+        self._whole = self._tree.whole
 
     def item(self) -> LedgerItem:
-        sums, sheet = self._sums, self._sheet
+        sums, sheet = self._sums, self._tree
         found = self._reasons("facility") | sums.bill.reasons
         throttled = self._throttled_seconds()
         return LedgerItem(
@@ -80,7 +80,7 @@ class _Item:
             tree=self._entry(leaves.TREE),
             throttled_seconds=throttled,
             power_capped_seconds=total(throttled.get(reason) for reason in POWER_CAPS),
-            coverage_ratio=sums.places[sheet.boundary].coverage_ratio,
+            coverage_ratio=sums.by_boundary[sheet.boundary].coverage_ratio,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
             provenance=_ordered(self._whole.provenance),
@@ -94,7 +94,7 @@ class _Item:
         return mean_window((parts.start_unix, parts.end_unix, weight) for parts, weight in nodes if parts)
 
     def _entry(self, entry: Entry) -> LedgerEntry:
-        amount = self._sheet.amount(entry)
+        amount = self._tree.amount(entry)
         found = self._entry_reasons(entry, is_known=amount.joules is not None)
         return LedgerEntry(
             name=entry.name,
@@ -113,7 +113,7 @@ class _Item:
         """What must be said of an entry, and why it is null where it is."""
         boundary = leaves.boundary_of(entry)
         found = self._reasons(boundary)
-        if leaves.is_judged(entry):
+        if leaves.is_active_leaf(entry):
             found |= self._sums.reasons & _OF_TOKENS
         if boundary == "node" and entry != leaves.NODES:
             found = found.union(*(one.reasons for one in self._booked))
@@ -123,11 +123,11 @@ class _Item:
 
     def _reasons(self, boundary: Boundary) -> set[str]:
         """What must be said of all that is measured at *boundary*."""
-        place = self._sums.places[boundary]
+        place = self._sums.by_boundary[boundary]
         found = set((self._sums.reasons | place.reasons) - _OF_RATIOS - _OF_TOKENS)
         if place.coverage_ratio < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
-        if not any(one.wholes for one in self._booked):
+        if not any(one.totals for one in self._booked):
             found.add("no_energy")
         return found
 

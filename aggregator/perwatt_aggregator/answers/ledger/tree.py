@@ -14,12 +14,12 @@ from perwatt_aggregator.schema.common import BOUNDARIES, Boundary
 from perwatt_aggregator.validity.uncertainty import of_sum
 
 _Rate = Callable[[FacilityState], float | None]
-_WHOLES: Mapping[Boundary, Entry] = {
+_TOTALS: Mapping[Boundary, Entry] = {
     "facility": leaves.TREE,
     "node": leaves.NODES,
     "gpu_board": leaves.BOARDS,
 }
-"""The wholes that stand at a boundary of their own, the widest first."""
+"""The totals that stand at a boundary of their own, the widest first."""
 
 
 class Amount(Struct, frozen=True):
@@ -35,7 +35,7 @@ class Amount(Struct, frozen=True):
 NOTHING_KNOWN = Amount(None, None, None, None, frozenset())
 
 
-class Sheet:
+class LedgerTree:
     """The ledger of one group: what each entry of the tree holds. `boundary` is how far it reaches."""
 
     def __init__(self, booked: Sequence[Booking]) -> None:
@@ -44,18 +44,18 @@ class Sheet:
         for one in booked:
             for line in one.lines:
                 self._lines[line.name].append((one.facility, line))
-        self._wholes: dict[str, list[Line]] = defaultdict(list)
+        self._totals: dict[str, list[Line]] = defaultdict(list)
         for one in booked:
-            for line in one.wholes:
-                self._wholes[line.name].append(line)
+            for line in one.totals:
+                self._totals[line.name].append(line)
         self.boundary: Boundary = next(
-            (place for place, whole in _WHOLES.items() if self._is_complete(whole)), "gpu_board"
+            (place for place, whole in _TOTALS.items() if self._is_complete(whole)), "gpu_board"
         )
 
     @property
     def whole(self) -> Amount:
         """All that the tree holds."""
-        return self.amount(_WHOLES[self.boundary])
+        return self.amount(_TOTALS[self.boundary])
 
     def reaches(self, entry: Entry) -> bool:
         """Whether the tree reaches as far as *entry*."""
@@ -66,7 +66,7 @@ class Sheet:
         if not self.reaches(entry) or not self._is_told(entry):
             return NOTHING_KNOWN
         found = [one for leaf in entry.leaves() for one in self._lines.get(leaf.name, ())]
-        own = self._wholes.get(entry.name) or [line for _, line in found]
+        own = self._totals.get(entry.name) or [line for _, line in found]
         return Amount(
             joules=sum((line.joules for _, line in found), 0.0),
             cost=_at(found, lambda facility: facility.price.per_joule if facility.price else None),
@@ -77,21 +77,21 @@ class Sheet:
 
     def _is_complete(self, whole: Entry) -> bool:
         """Whether it is known of everyone who took anything; a sum that silently lacks one is another."""
-        took = [one for one in self._booked if one.wholes]
-        return bool(took) and all(any(line.name == whole.name for line in one.wholes) for one in took)
+        took = [one for one in self._booked if one.totals]
+        return bool(took) and all(any(line.name == whole.name for line in one.totals) for one in took)
 
     def _is_told(self, entry: Entry) -> bool:
         """
         Whether anything is known of what *entry* holds.
 
         What boards took is known leaf by leaf, so that a leaf without a line holds nothing, but for work
-        that nobody judged. Of the host a leaf without a line is merely not told apart.
+        that nobody active_shares. Of the host a leaf without a line is merely not told apart.
         """
         if any(leaf.name in self._lines for leaf in entry.leaves()):
             return True
-        if leaves.boundary_of(entry) != "gpu_board" or leaves.BOARDS.name not in self._wholes:
+        if leaves.boundary_of(entry) != "gpu_board" or leaves.BOARDS.name not in self._totals:
             return False
-        if not leaves.is_judged(entry):
+        if not leaves.is_active_leaf(entry):
             return True
         return not any(line.joules for _, line in self._lines.get(leaves.UNDECIDED, ()))
 

@@ -14,73 +14,73 @@ from perwatt_exporter.page.family import Family, Sample
 S = TypeVar("S")
 
 
-class Shown(Struct, frozen=True):
+class FacilityNow(Struct, frozen=True):
     """A facility, and what holds of it now."""
 
     facility: Facility
     state: FacilityState
 
 
-def _pue_ratio(shown: Shown) -> Iterator[Sample]:
+def _pue_ratio(shown: FacilityNow) -> Iterator[Sample]:
     if shown.state.pue is not None:
         yield (shown.state.name,), shown.state.pue.ratio
 
 
-def _pue_info(shown: Shown) -> Iterator[Sample]:
+def _pue_info(shown: FacilityNow) -> Iterator[Sample]:
     pue = shown.state.pue
     if pue is not None:
         yield (shown.state.name, pue.kind), 1
 
 
-def _pue_category(shown: Shown) -> Iterator[Sample]:
+def _pue_category(shown: FacilityNow) -> Iterator[Sample]:
     pue = shown.state.pue
     if pue is not None and pue.category is not None:
         yield (shown.state.name,), pue.category
 
 
-def _pue_age(shown: Shown) -> Iterator[Sample]:
+def _pue_age(shown: FacilityNow) -> Iterator[Sample]:
     pue = shown.state.pue
     if pue is not None and pue.age_seconds is not None:
         yield (shown.state.name,), pue.age_seconds
 
 
-def _energy(shown: Shown) -> Iterator[Sample]:
+def _energy(shown: FacilityNow) -> Iterator[Sample]:
     joules = shown.facility.facility_joules_total
     if joules is not None:
         yield (shown.state.name,), joules
 
 
-def _it_energy(shown: Shown) -> Iterator[Sample]:
+def _it_energy(shown: FacilityNow) -> Iterator[Sample]:
     joules = shown.facility.it_joules_total
     if joules is not None:
         yield (shown.state.name,), joules
 
 
-def _price(shown: Shown) -> Iterator[Sample]:
+def _price(shown: FacilityNow) -> Iterator[Sample]:
     price = shown.state.price
     if price is not None:
         yield (shown.state.name, price.currency), price.per_joule
 
 
-def _carbon(shown: Shown) -> Iterator[Sample]:
+def _carbon(shown: FacilityNow) -> Iterator[Sample]:
     carbon = shown.state.carbon
     if carbon is not None:
         yield (shown.state.name, carbon.kind), carbon.grams_per_joule
 
 
-def _meter_success(shown: Shown) -> Iterator[Sample]:
+def _meter_success(shown: FacilityNow) -> Iterator[Sample]:
     for source in shown.facility.sources:
         if source.failure is not None:
             yield (shown.state.name, source.asked.name), not source.failure
 
 
-def _meter_last_success(shown: Shown) -> Iterator[Sample]:
+def _meter_last_success(shown: FacilityNow) -> Iterator[Sample]:
     for source in shown.facility.sources:
         if source.last_success_unix is not None:
             yield (shown.state.name, source.asked.name), source.last_success_unix
 
 
-FAMILIES: tuple[Family[Shown], ...] = (
+FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_pue_ratio",
         "gauge",
@@ -159,12 +159,12 @@ FAMILIES: tuple[Family[Shown], ...] = (
 """The families of one facility."""
 
 
-def facility_families(shown: Callable[[S], Sequence[Shown]]) -> tuple[Family[S], ...]:
+def facility_families(shown: Callable[[S], Sequence[FacilityNow]]) -> tuple[Family[S], ...]:
     """The families of a page that is made from S, in which *shown* finds the facilities."""
     return tuple(_of_all(family, shown) for family in FAMILIES)
 
 
-def _of_all(family: Family[Shown], shown: Callable[[S], Sequence[Shown]]) -> Family[S]:
+def _of_all(family: Family[FacilityNow], shown: Callable[[S], Sequence[FacilityNow]]) -> Family[S]:
     def read(page: S) -> Iterator[Sample]:
         for one in shown(page):
             yield from family.read(one)

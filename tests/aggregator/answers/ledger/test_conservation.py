@@ -99,7 +99,7 @@ class Shared:
     def __init__(self, watts: float) -> None:
         self._watts = watts
 
-    def is_over(self, node: str) -> bool:
+    def covers_node(self, node: str) -> bool:
         return True
 
     def reading(self, start_seconds: float, end_seconds: float) -> SharedReading:

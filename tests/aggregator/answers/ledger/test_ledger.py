@@ -8,12 +8,12 @@ from support.fleet.ledger_trees import entries, flat, joules
 from support.servers.asgi import ask
 
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
-from perwatt_aggregator.answers.ledger.judgement import judged
+from perwatt_aggregator.answers.ledger.active_shares import active_shares
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import FacilityConfig
 from perwatt_aggregator.facility.config import PriceConfig, PueConfig
 from perwatt_aggregator.readings.objectives import SloConfig
-from perwatt_aggregator.readings.page import sample_of_snapshot
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import GPU_THROTTLED, Counter
 from perwatt_aggregator.window.window import Counts, Met, SloWindow
 
@@ -211,13 +211,15 @@ class TestLeaves:
         """What is sure to have missed its objective was wasted, in the share of its requests."""
         asked = SloConfig(time_to_first_token=0.1)
         slo = SloWindow(asked, None, None, Met(60.0, 30.0, 45.0))
-        shares = judged([Counts(output=1000.0, effective_output=800.0, slo=slo)])
+        shares = active_shares([Counts(output=1000.0, effective_output=800.0, slo=slo)])
 
         assert {"effective": 0.6, "wasted_missed_slo": 0.2, "undecided": 0.2} == pytest.approx(shares)
 
     def test_requests_where_no_token_is_made(self) -> None:
         """Embeddings are divided by how their requests ended."""
-        shares = judged([Counts(prompt_computed=9.0, requests={"ok": 6.0, "aborted": 3.0, "error": 1.0})])
+        shares = active_shares(
+            [Counts(prompt_computed=9.0, requests={"ok": 6.0, "aborted": 3.0, "error": 1.0})]
+        )
 
         assert {"effective": 0.6, "wasted_aborted": 0.3, "wasted_error": 0.1, "undecided": 0.0} == (
             pytest.approx(shares)

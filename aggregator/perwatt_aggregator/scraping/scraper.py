@@ -12,8 +12,8 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError
 from perwatt_aggregator.readings.agent import Agent
-from perwatt_aggregator.readings.page import NotAnAgent, PageReader
-from perwatt_aggregator.readings.ring import TooManySeries
+from perwatt_aggregator.readings.node_ring import TooManySeries
+from perwatt_aggregator.readings.page_reader import NotAnAgent, PageReader
 from perwatt_aggregator.readings.sample import NodeSample
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class ScrapeFailed(Exception):
 Follow = Callable[[Agent, aiohttp.ClientSession], Awaitable[None]]
 
 
-async def _no_more(node: Agent, session: aiohttp.ClientSession) -> None:
+async def _no_follow_up(node: Agent, session: aiohttp.ClientSession) -> None:
     """A page is all that is asked for."""
 
 
@@ -68,7 +68,7 @@ class Scraper:
     """
 
     def __init__(
-        self, nodes: Iterable[Agent], interval_seconds: float, clock: Clock, follow: Follow = _no_more
+        self, nodes: Iterable[Agent], interval_seconds: float, clock: Clock, follow: Follow = _no_follow_up
     ) -> None:
         self._follow_up = follow
         self._nodes = tuple(nodes)

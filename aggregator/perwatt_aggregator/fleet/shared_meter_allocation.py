@@ -14,10 +14,10 @@ from perwatt_aggregator.facility.shared_meter import SharedReading
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import difference, product
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
-from perwatt_aggregator.window.meters import MIN_METER_REFRESHES
+from perwatt_aggregator.window.node_meter import MIN_METER_REFRESHES
 
 
-def with_share(
+def allocate(
     views: Iterable[NodeView], reading: SharedReading, seconds: float, uncertainty: UncertaintyConfig
 ) -> Iterator[NodeView]:
     """
@@ -28,7 +28,7 @@ def with_share(
     views = tuple(views)
     sharing = [view for view in views if not _is_measured(view)]
     boards = [view.parts.board_watts if view.parts else None for view in sharing]
-    factor = _factor(_watts_to_share(reading, views), boards, reading, seconds, uncertainty)
+    factor = _factor(_watts_to_allocate(reading, views), boards, reading, seconds, uncertainty)
     for view in views:
         if (
             view.parts is None
@@ -67,16 +67,16 @@ def _factor(
     )
 
 
-def _watts_to_share(reading: SharedReading, views: Iterable[NodeView]) -> float | None:
+def _watts_to_allocate(reading: SharedReading, views: Iterable[NodeView]) -> float | None:
     """What the meter showed less what nodes with meters of their own took; None where that is not known."""
     left = reading.watts
     for view in views:
         if left is not None and _is_measured(view):
-            left = _less(left, view)
+            left = _without_own_meter(left, view)
     return left
 
 
-def _less(watts: float, view: NodeView) -> float | None:
+def _without_own_meter(watts: float, view: NodeView) -> float | None:
     boards = view.parts.board_watts if view.parts else None
     return difference(watts, product(boards, view.factor_ratio))
 

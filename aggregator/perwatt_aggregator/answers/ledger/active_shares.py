@@ -13,11 +13,11 @@ from perwatt_aggregator.window.window import Counts
 Shares = Mapping[str, float]
 """Shares of active joules by leaf, that add up to 1."""
 
-NOT_TOLD: Shares = {leaves.UNDECIDED: 1.0}
+UNDECIDED_SHARES: Shares = {leaves.UNDECIDED: 1.0}
 _BEYOND_OUTPUT = "recomputed"
 
 
-def judged(counts: Iterable[Counts]) -> Shares:
+def active_shares(counts: Iterable[Counts]) -> Shares:
     """
     Return how the active joules behind all of *counts* are divided.
 
@@ -40,7 +40,7 @@ def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     if None not in known:
         tokens[leaves.EFFECTIVE] = sum(one or 0.0 for one in known)
         if all(one.slo is not None and one.slo.met is not None for one in counts):
-            missed = sum(map(_missed, counts))
+            missed = sum(map(_missed_tokens, counts))
             tokens[leaves.WASTED["missed_slo"]] = missed
             tokens[leaves.EFFECTIVE] -= missed
     for one in counts:
@@ -56,7 +56,7 @@ def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     return _shares(tokens, made)
 
 
-def _missed(counts: Counts) -> float:
+def _missed_tokens(counts: Counts) -> float:
     """The effective tokens of the requests that are sure to have missed their objectives, all being alike."""
     met = counts.slo.met if counts.slo else None
     if met is None or met.requests <= 0.0:
@@ -77,7 +77,7 @@ def _shares(amounts: Mapping[str, float], whole: float) -> Shares:
     told = sum(amounts.values())
     whole = max(whole, told)
     if whole <= 0.0:
-        return NOT_TOLD
+        return UNDECIDED_SHARES
     return {leaf: amount / whole for leaf, amount in amounts.items()} | {
         leaves.UNDECIDED: (whole - told) / whole
     }

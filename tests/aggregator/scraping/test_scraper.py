@@ -13,7 +13,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.sources.scrape import MAX_PAGE_BYTES, SCRAPE_REASONS
+from perwatt_aggregator.scraping.scraper import MAX_PAGE_BYTES, SCRAPE_REASONS
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.render import Renderer, page
 

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.facility.history import EnergyHistory
-from perwatt_aggregator.facility.meter_track import Interval, MeterTrack
+from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals
 
 PERIOD = 10.0
 
 
 def followed(samples: Iterable[MeterSample]) -> tuple[list[Interval], list[str]]:
     """What a meter's samples come to, and why some of them were refused."""
-    track = MeterTrack()
+    track = MeterIntervals()
     intervals: list[Interval] = []
     refused: list[str] = []
     for sample in samples:
@@ -96,7 +96,7 @@ class TestCounter:
 
     def test_counter_goes_before_power(self) -> None:
         """Where a meter tells both, its own energy counts."""
-        track = MeterTrack()
+        track = MeterIntervals()
         samples = (
             MeterSample("pdu", at, power_watts=1e6, energy_joules=100.0 * at, period_seconds=PERIOD)
             for at in (0.0, 10.0, 20.0)

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 from support.fleet.agents import Machine, Workload, serving_machine
 
-from perwatt_aggregator.readings.page import sample_of_snapshot
-from perwatt_aggregator.readings.ring import MAX_SERIES, NodeRing, TooManySeries
+from perwatt_aggregator.readings.node_ring import MAX_SERIES, NodeRing, TooManySeries
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import GPU_ENERGY, OUTPUT_TOKENS, Counter, NodeSample
 
 BOARD = Counter(GPU_ENERGY, gpu="GPU-0", part="counter")
@@ -59,7 +59,7 @@ def test_series_that_ended_are_forgotten() -> None:
     for generation in range(40):
         machine.workloads = [Workload(f"job-{generation}", joules={"GPU-0": [1.0, 0.0, 0.0]})]
         read(machine, ring, 5)
-        sizes.append((len(ring.columns), len(ring.settlements)))
+        sizes.append((len(ring.columns), len(ring.attributions)))
 
     assert sizes[10] == sizes[-1]
     assert sizes[-1][1] <= 4

@@ -24,7 +24,7 @@ class Interval(Struct, frozen=True):
     joules: float
 
 
-class Plausible:
+class PlausibilityCheck:
     """
     Whether a power may follow those before it.
 
@@ -50,7 +50,7 @@ def _alike(one: float, other: float, ratio: float) -> bool:
     return one <= ratio * other and other <= ratio * one
 
 
-class MeterTrack:
+class MeterIntervals:
     """
     Make intervals of energy from the samples of one meter: its counter's where it has one, else its
     power's, integrated as the agent does.
@@ -60,8 +60,8 @@ class MeterTrack:
     """
 
     def __init__(self) -> None:
-        self._counter = _CounterTrack()
-        self._power = _PowerTrack()
+        self._counter = _CounterIntervals()
+        self._power = _PowerIntervals()
         self._counts = False
         self._same: tuple[float, float] | None = None  # since when it has shown this number
 
@@ -95,11 +95,11 @@ def _refuse(watts: float) -> MeterFailure:
     )
 
 
-class _CounterTrack:
+class _CounterIntervals:
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None  # when the counter last moved, and where to
         self._has_stepped = False
-        self._plausible = Plausible()
+        self._plausible = PlausibilityCheck()
 
     def add(self, sample: MeterSample, joules: float) -> Iterator[Interval]:
         now = sample.monotonic_seconds
@@ -126,10 +126,10 @@ class _CounterTrack:
         yield Interval(since, now, step)
 
 
-class _PowerTrack:
+class _PowerIntervals:
     def __init__(self) -> None:
         self._integrator: Integrator | None = None
-        self._plausible = Plausible()
+        self._plausible = PlausibilityCheck()
 
     def add(self, sample: MeterSample, watts: float) -> Iterator[Interval]:
         if self._integrator is None:

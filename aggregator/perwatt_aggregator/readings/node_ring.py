@@ -72,7 +72,7 @@ class Column:
         return increase
 
 
-class Settlement:
+class Attribution:
     """
     The time that a workload's tokens and joules cover, and whether tokens may count.
 
@@ -107,7 +107,7 @@ class NodeRing:
         self.sample: NodeSample | None = None
         self._unix = array("d", [_NAN]) * self._capacity
         self.columns: dict[Counter, Column] = {}
-        self.settlements: dict[str, Settlement] = {}
+        self.attributions: dict[str, Attribution] = {}
         self.calibration_ratios: dict[str, float] = {}
         self.gauges = Gauges(self._capacity, MAX_SERIES)
         self._after_gap_row = 0
@@ -167,7 +167,7 @@ class NodeRing:
             last -= 1
         return (first, last) if first < last else None
 
-    def settled_row(self, counter: Counter, row: int) -> int:
+    def attributed_row(self, counter: Counter, row: int) -> int:
         """The latest row up to *row* in which the counter moved, or the first in which it was read."""
         rows, capacity = self.columns[counter].rows, self._capacity
         value = rows[row % capacity]
@@ -187,7 +187,7 @@ class NodeRing:
             before = before if math.isnan(value) else value
         return count
 
-    def most_running(self, workload: str, first: int, last: int) -> float | None:
+    def max_running(self, workload: str, first: int, last: int) -> float | None:
         """The most requests of a workload that ran in one of these rows; None where nobody ever said."""
         return max(self.gauges.told(Gauge(RUNNING, workload), first, last), default=None)
 
@@ -249,7 +249,7 @@ class NodeRing:
 
     def _told(self, sample: NodeSample) -> Iterator[tuple[Gauge, float | None]]:
         # Only beside counters, whose number is bounded.
-        for name in self.settlements.keys() & sample.workloads.keys():
+        for name in self.attributions.keys() & sample.workloads.keys():
             yield Gauge(RUNNING, name), sample.workloads[name].requests_running
         for gpu in sample.gpus.values():
             yield Gauge(UP, gpu.gpu), float(gpu.up)
@@ -259,7 +259,7 @@ class NodeRing:
 
     def _settle(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:
         """
-        Move the settlements on; yield workloads whose joules do not cover the time since the last one.
+        Move the attributions on; yield workloads whose joules do not cover the time since the last one.
 
         With each stands whether the agent was there all the time, so that it saw what was restarted.
         """
@@ -269,13 +269,13 @@ class NodeRing:
             column = self.columns.get(counter)
             if raw is None:
                 continue
-            if column is None or name not in self.settlements:
-                self.settlements[name] = Settlement(row, sample.unix_seconds)
+            if column is None or name not in self.attributions:
+                self.attributions[name] = Attribution(row, sample.unix_seconds)
                 continue
             covered = raw if column.fell(raw) else raw - column.raw
             if covered <= 0.0:
                 continue
-            settlement = self.settlements[name]
+            settlement = self.attributions[name]
             elapsed = sample.unix_seconds - settlement.unix_seconds
             if elapsed - covered > self.gap_seconds:
                 yield name, self._after_gap_row <= settlement.row
@@ -300,9 +300,9 @@ class NodeRing:
             while column.uncounted and column.uncounted[0] < gone:
                 del column.uncounted[0]
         for name in [
-            name for name in self.settlements if Counter(WORKLOAD_COVERED, workload=name) not in self.columns
+            name for name in self.attributions if Counter(WORKLOAD_COVERED, workload=name) not in self.columns
         ]:
-            del self.settlements[name]
+            del self.attributions[name]
 
 
 def _clock_was_set(last: NodeSample, sample: NodeSample) -> bool:

@@ -11,7 +11,7 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.facts.event import Event
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.schema.events import EventItem, Events
-from perwatt_aggregator.sources.scrape import ScrapeFailed, fetch
+from perwatt_aggregator.scraping.scraper import ScrapeFailed, fetch
 from perwatt_exporter.routes.events import Events as AgentEvents
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from perwatt_aggregator.readings.facts import (
     gpus_of,
     workloads_of,
 )
-from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives, SloConfig, edges
+from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives, SloConfig, bounds_around
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
     COUNTERS,
@@ -139,7 +139,7 @@ def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter
         asked = objectives.of(model)
         objective = None if asked is None else _objective(asked, name)
         if objective is not None and math.inf in by_bound:
-            needed = {math.inf, *edges(sorted(by_bound), objective)}
+            needed = {math.inf, *bounds_around(sorted(by_bound), objective)}
             yield from (by_bound[bound] for bound in needed if bound is not None)
 
 

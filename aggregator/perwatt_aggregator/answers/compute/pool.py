@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.answers.compute.held import Held
+from perwatt_aggregator.answers.compute.holdings import Held
 from perwatt_aggregator.optional import complete_total, product
 from perwatt_aggregator.schema.compute import ComputeSource
 from perwatt_aggregator.window.activity import Mean, Traffic

@@ -18,7 +18,7 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
         Key("nodes behind the meter: patterns of `HOST:PORT` or `HOST`, such as `gpu-1*`", TEXT),
     ]
 
-    def is_over(self, node: str) -> bool:
+    def covers_node(self, node: str) -> bool:
         """Whether *node*, `HOST:PORT`, hangs on it."""
         names = (node, node.rpartition(":")[0])
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.covers)
@@ -38,7 +38,7 @@ def check_shared_meters(
         if meter.label in labels:
             yield f"{where}.name", f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)
-        under = [node for node in nodes if meter.is_over(node)]
+        under = [node for node in nodes if meter.covers_node(node)]
         if not under and sound("sources.agents") and sound(f"{where}.covers"):
             yield f"{where}.covers", "expected the name of at least one of `sources.agents`"
         for node in under:

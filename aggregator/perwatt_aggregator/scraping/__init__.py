@@ -1,0 +1,1 @@
+"""Scraping: samples and events fetched from the agents over HTTP."""

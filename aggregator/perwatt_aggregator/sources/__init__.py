@@ -1,1 +1,0 @@
-"""Sources of readings: where samples come from."""
