@@ -100,7 +100,7 @@ def _up(arguments: argparse.Namespace) -> int:
     aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
     # The user watches the status line here: only warnings and errors may interrupt it.
     set_up_logging(options.log_config(arguments, {"PERWATT_LOG_LEVEL": "warning"} | dict(os.environ)))
-    from perwatt.run.daemons import run_up
+    from perwatt.run.up import run_up
 
     return run_up(agent, aggregator)
 
@@ -108,7 +108,7 @@ def _up(arguments: argparse.Namespace) -> int:
 def _agent(arguments: argparse.Namespace) -> int:
     config = options.agent_config(arguments, os.environ)
     set_up_logging(options.log_config(arguments, os.environ))
-    from perwatt.run.daemons import run_agent
+    from perwatt.run.agent import run_agent
 
     return run_agent(config)
 
@@ -116,7 +116,7 @@ def _agent(arguments: argparse.Namespace) -> int:
 def _aggregator(arguments: argparse.Namespace) -> int:
     config = options.aggregator_config(arguments, os.environ)
     set_up_logging(options.log_config(arguments, os.environ))
-    from perwatt.run.daemons import run_aggregator
+    from perwatt.run.aggregator import run_aggregator
 
     return run_aggregator(config)
 

@@ -23,7 +23,8 @@ _HELP = argparse.RawDescriptionHelpFormatter
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 2 for a wrong command line, 1 for any other error."""
     try:
-        arguments = build_parser().parse_args(argv)
+        given = sys.argv[1:] if argv is None else argv
+        arguments = build_parser(given).parse_args(given)
     except SystemExit as end:  # help or a usage error, already printed
         return int(end.code or 0)
     return _run(arguments)
@@ -61,8 +62,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Parser of every command and its flags. Nothing heavy is imported before a command runs."""
+def build_parser(given: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """
+    Parser of every command, with the flags of those whose names are among the *given* arguments.
+
+    The agent starts on many nodes at once: it does not wait for the flags of the others, nor load what
+    these are made of. Nothing heavy is imported before a command runs.
+    """
     parser = _Parser("perwatt", "COMMAND [FLAGS]", PERWATT, PERWATT_EPILOG)
     parser.add_argument("--version", action="version", version=f"perwatt {__version__}")
     choices = parser.add_subparsers(
@@ -76,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
             name, help=text.summary, usage=text.usage, description=description, epilog=epilog
         )
         inner.set_defaults(refuse=inner.error)
-        command.add_arguments(inner)
+        if name in given:
+            command.add_arguments(inner)
     return parser
 
 

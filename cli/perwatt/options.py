@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -14,7 +14,9 @@ from perwatt_agent.config import AgentConfig, load_agent_config
 from perwatt_agent.configfile.loading import Flags, load
 from perwatt_agent.configfile.settings import Setting, flag_name, variable_name, walk
 from perwatt_agent.configfile.values import Kind
-from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
+
+if TYPE_CHECKING:  # the agent's process loads nothing of the aggregator
+    from perwatt_aggregator.config import AggregatorConfig
 
 IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
 """Names in `perwatt up` of the aggregator's keys that the agent has too."""
@@ -42,6 +44,8 @@ def add_agent_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def add_aggregator_flags(parser: argparse.ArgumentParser, *, in_up: bool = False) -> None:
+    from perwatt_aggregator.config import AggregatorConfig
+
     _add_flags(parser, "settings of the aggregator", AggregatorConfig, IN_UP if in_up else {}, in_up=in_up)
 
 
@@ -56,8 +60,10 @@ def agent_config(arguments: argparse.Namespace, environ: Mapping[str, str]) -> A
 
 def aggregator_config(
     arguments: argparse.Namespace, environ: Mapping[str, str], *, in_up: bool = False
-) -> AggregatorConfig:
+) -> "AggregatorConfig":
     """Raises ConfigError naming every error."""
+    from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
+
     path: Path | None = getattr(arguments, "aggregator.config") if in_up else arguments.config
     renamed = IN_UP if in_up else {}
     return load_aggregator_config(path, environ, _flags(AggregatorConfig, arguments, renamed), renamed)

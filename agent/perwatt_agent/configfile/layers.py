@@ -87,3 +87,13 @@ class Layers:
 
 def _within(path: str, ancestor: str) -> bool:
     return path == ancestor or path.startswith((f"{ancestor}.", f"{ancestor}["))
+
+
+def unknown_key(name: str, known: Sequence[str]) -> str:
+    """Error message of a key that does not exist."""
+    from difflib import (
+        get_close_matches,  # only for a mistake: an agent that starts loads no more than it needs
+    )
+
+    near = get_close_matches(name, known, 1)
+    return f"unknown key, expected {near[0] if near else 'one of ' + ', '.join(known)}"

@@ -7,10 +7,9 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.layers import Layers, Origin
+from perwatt_agent.configfile.layers import Layers, Origin, unknown_key
 from perwatt_agent.configfile.settings import Setting, flag_name, join, settings_of, variable_name, walk
 from perwatt_agent.configfile.values import Kind
-from perwatt_agent.configfile.yamlfile import read_file, unknown_key
 
 Flags = Mapping[str, str | Sequence[str] | None]
 """What the command line gave, by dotted path: a text for a scalar, texts for what is repeatable."""
@@ -37,6 +36,9 @@ def load(
     """
     layers = Layers()
     if path is not None:
+        # Only where there is a file: YAML's reader takes a mebibyte and a twentieth of the start.
+        from perwatt_agent.configfile.yamlfile import read_file
+
         read_file(path, config, layers)
     _read_environment(config, environ, renamed or {}, layers)
     _read_flags(config, flags, renamed or {}, layers)

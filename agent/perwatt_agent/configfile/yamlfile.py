@@ -1,12 +1,11 @@
 """The file's layer: YAML read strictly, with the line of every key."""
 
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 from msgspec import Struct
 
-from perwatt_agent.configfile.layers import ConfigError, Layers, Origin
+from perwatt_agent.configfile.layers import ConfigError, Layers, Origin, unknown_key
 from perwatt_agent.configfile.settings import Setting, join, settings_of
 
 
@@ -42,12 +41,6 @@ def top_level_keys(path: Path) -> list[str]:
     """The keys by which one tells whose file it is. Raises ConfigError as `compose` does."""
     root = compose(path)
     return [str(key.value) for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
-
-
-def unknown_key(name: str, known: list[str]) -> str:
-    """What to say of a key that is not known."""
-    near = get_close_matches(name, known, 1)
-    return f"unknown key, expected {near[0] if near else 'one of ' + ', '.join(known)}"
 
 
 class _File:

@@ -5,8 +5,6 @@ import os
 import re
 from pathlib import Path
 
-import yaml
-
 _MAX_BYTES = 4096
 _EXPECTED = "a file with `username:` and `password:`, or with one line USER:PASSWORD"
 
@@ -57,6 +55,8 @@ def _user_and_password(text: str) -> tuple[str, str]:
         if colon and user and password and len(text.strip().splitlines()) == 1:
             return user, password
         raise ValueError(_EXPECTED)
+    import yaml  # only for a file of this form: see configfile/loading.py
+
     try:
         given = yaml.safe_load(text)
     except yaml.YAMLError:

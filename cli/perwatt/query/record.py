@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from perwatt.errors import CommandError
 from perwatt.run.bootstrap import build_source
-from perwatt.run.daemons import run_daemon
+from perwatt.run.daemon import run_daemon
 from perwatt.run.running import cancelled_by
 from perwatt.run.simulated import simulated_parts
 from perwatt_agent.clock import SystemClock

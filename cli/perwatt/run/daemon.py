@@ -1,0 +1,33 @@
+"""What the daemons share: an address to listen on, and a run until a signal."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+
+from perwatt.errors import CommandError
+from perwatt.run.running import run
+from perwatt_agent.gpu.backend import BackendBroken
+from perwatt_exporter.http.listen import ListenError, bind
+
+
+def run_daemon(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+    """Run *main*. Where only a new process can use the driver again, end this one: systemd restarts it."""
+    try:
+        return run(main)
+    except BackendBroken as error:
+        raise CommandError(str(error)) from None
+
+
+def listen(listen_address: str) -> socket.socket:
+    """Bind the address before anything else is started."""
+    try:
+        return bind(listen_address)
+    except ListenError as error:
+        raise CommandError(str(error)) from None
+
+
+def address(sock: socket.socket) -> str:
+    """The address at which a browser on this machine reaches the socket."""
+    host, port = sock.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
