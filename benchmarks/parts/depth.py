@@ -153,7 +153,7 @@ async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> l
     config = AgentConfig(state_dir=folder, gpu=GpuConfig("on", 4), **ALONE)
     source, _ = build_source(config, SystemClock())
     for _ in range(SWEEPS // 4):  # the driver is opened, and what it does not give is known
-        await source.sweep()
+        await source.collect()
         await asyncio.sleep(SWEEP_SECONDS)
     slowed(driver, GPUS, latency_seconds)
     handles = [pynvml.nvmlDeviceGetHandleByIndex(gpu) for gpu in range(GPUS)]
@@ -161,7 +161,7 @@ async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> l
     for _ in range(SWEEPS):
         before = [driver.calls(gpu=gpu) for gpu in range(GPUS)]
         begun = time.perf_counter()
-        await source.sweep()
+        await source.collect()
         seconds = time.perf_counter() - begun
         calls = max(driver.calls(gpu=gpu) - before[gpu] for gpu in range(GPUS))
         found.append(Sweep(seconds, calls, await _all_at_once(handles, calls)))

@@ -17,7 +17,7 @@ from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo, WorkloadSnapshot
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.source import LiveSource
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.render import Renderer, page
@@ -37,7 +37,7 @@ class Run:
         self._poller = EndpointPoller(Endpoint(info, 8000, "all", EnginePageReader(url)), self._clock, 5.0)
         timing = Timing.for_interval(1.0)
         gpus = Driver(NvmlBackend(self._clock), self._clock, timing.hung_seconds)
-        sweeper = GpuSweeper(gpus, self._clock, timing)
+        sweeper = GpuCollector(gpus, self._clock, timing)
         self._source = LiveSource(gpus, sweeper, [EngineFeed([self._poller])], self._clock, 1.0)
         self._account = Account(1.0)
 
@@ -47,7 +47,7 @@ class Run:
         if read_page:
             await self._poller.poll()
         self._advance(1.0 - PAGE_AFTER_SECONDS)
-        workloads = self._account.advance(await self._source.sweep()).workloads
+        workloads = self._account.advance(await self._source.collect()).workloads
         return workloads[0] if workloads else None
 
     def _advance(self, seconds: float) -> None:

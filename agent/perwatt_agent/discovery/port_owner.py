@@ -13,7 +13,7 @@ from perwatt_agent.discovery.processes import Process, ProcessTable
 from perwatt_agent.discovery.sockets import descriptor_of, listeners
 from perwatt_agent.engine.endpoint_poller import CountsReader, EngineFailure
 from perwatt_agent.facts.engine_counts import EngineCounts
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 
 LOOPBACK_HOSTS = {"127.0.0.1": ("127.0.0.1",), "::1": ("::1",), "localhost": ("127.0.0.1", "::1")}
 """The hosts of a URL that are this machine's loopback, and the addresses that they stand for."""
@@ -67,7 +67,7 @@ class PortOwnerLookup:
     def __init__(self, table: ProcessTable, clock: Clock) -> None:
         self._table = table
         self._clock = clock
-        self._lane: Lane | None = None
+        self._lane: WorkerThread | None = None
         self._turn = asyncio.Lock()
 
     async def look(
@@ -79,7 +79,7 @@ class PortOwnerLookup:
         Nobody is looked for among sockets of which was looked for *in_vain* before.
         """
         async with self._turn:
-            self._lane = self._lane or Lane("listeners", self._clock)
+            self._lane = self._lane or WorkerThread("listeners", self._clock)
             if self._lane.busy_since is not None:
                 return in_vain, None
             looking = self._lane.submit(partial(self._look, host, port, in_vain))

@@ -26,7 +26,7 @@ from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identity import Identity, described, workload_name
 from perwatt_agent.identity.workload_names import WorkloadNames
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class DiscoveryFeed:
         self._configured = configured
         self._clock = clock
         self._interval_seconds = interval_seconds
-        self._lane: Lane | None = None
+        self._lane: WorkerThread | None = None
         self._known: tuple[GpuInfo, ...] = ()
         self._gpu_processes: dict[str, tuple[int, ...]] = {}
         self._migs: dict[str, dict[int, str]] = {}
@@ -160,7 +160,7 @@ class DiscoveryFeed:
 
     async def _scan(self) -> Scan | None:
         """The scan of now; None while one hangs in a file of /proc."""
-        self._lane = self._lane or Lane("discovery", self._clock)
+        self._lane = self._lane or WorkerThread("discovery", self._clock)
         if self._lane.busy_since is not None:
             return None
         anew = any(engine.page is None for engine in self._engines.values())

@@ -1,4 +1,8 @@
-"""What a source of GPU readings must offer, and how it says that it cannot."""
+"""
+GPU backend: the Protocol that each vendor implements, and the exceptions by which it reports failures.
+
+A vendor implements `Backend` and `Device`. `EventSource` and `Inventory` are optional.
+"""
 
 from typing import Literal, NamedTuple, Protocol
 
@@ -10,9 +14,9 @@ from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 
 class BackendUnavailable(Exception):
     """
-    The backend does not answer (no driver yet, driver gone); the agent goes on and tries again.
+    The backend does not answer: the driver is absent, or went away. The agent goes on and tries again.
 
-    `reason` is a short closed word for labels, the message says what happened and what cures it.
+    `reason` is a short word from a closed list, for labels. The message says what happened and how to fix it.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -21,18 +25,18 @@ class BackendUnavailable(Exception):
 
 
 class BackendBroken(BackendUnavailable):
-    """Only a new process can cure this (the driver was replaced under us): exit for the supervisor."""
+    """Only a new process can fix this: the driver was replaced while it was in use. The agent exits."""
 
 
 class GenerationEnded(Exception):
-    """The driver was reloaded: every handle is void and the backend must be opened again."""
+    """The driver was reloaded: every handle is void, and the backend must be opened again."""
 
 
 class GpuFailure(Exception):
     """
-    One GPU could not be read; the others are not concerned.
+    One GPU could not be read. The other GPUs are not affected.
 
-    `state` is what the GPU is now, `reason` a short closed word for labels.
+    `state` is the state of the GPU from now on, `reason` a short word from a closed list, for labels.
     """
 
     def __init__(self, state: Literal["lost", "error"], reason: str, message: str) -> None:
@@ -41,84 +45,90 @@ class GpuFailure(Exception):
         self.reason = reason
 
 
-class NothingToHear(Exception):
-    """The GPUs of this generation do not tell of their errors by themselves, and never will."""
+class EventsUnsupported(Exception):
+    """The GPUs of this generation report no events, and never will."""
 
 
 class XidError(NamedTuple):
-    """An error that a GPU told of by itself; `code` is NVIDIA's number, 999 where the driver has no name."""
+    """An error event of a GPU. `code` is NVIDIA's XID number, 999 where the driver has no name for it."""
 
     uuid: str
     code: int
 
 
-class Watch(Protocol):
-    """What the GPUs of a generation tell by themselves; never called twice at the same time."""
+class EventSource(Protocol):
+    """Events that the GPUs of a generation report. `wait` is never called twice at the same time."""
 
     def wait(self) -> XidError | None:
         """
-        Block until a GPU tells of an error; None when none did for some seconds, or sooner.
+        Block until a GPU reports an error; None when none did for some seconds, or sooner.
 
-        Raises GpuFailure when nothing can be heard for now, NothingToHear and GenerationEnded.
+        Raises GpuFailure when events cannot be read for now, EventsUnsupported and GenerationEnded.
         """
 
 
 class Device(Protocol):
     """
-    One GPU of a driver generation. Every method may block, and no two are called at the same time.
+    One GPU of a driver generation.
 
-    Raises GpuFailure when this GPU fails and GenerationEnded when the driver went away.
+    Each method may block. The agent calls them on its own threads, for one GPU never two at the same time.
+    A method returns what it read, or raises: GpuFailure when this GPU fails, GenerationEnded when the driver
+    went away.
     """
 
     @property
     def info(self) -> GpuInfo: ...
 
-    def read(self) -> GpuReading: ...
+    def read(self) -> GpuReading:
+        """What changes each second."""
 
-    def read_slow(self) -> GpuSlowReading: ...
+    def read_slow(self) -> GpuSlowReading:
+        """What changes rarely, every 10 to 15 seconds."""
 
 
-class Roster(Protocol):
-    """Which GPUs a generation has by now: some come, go, move, or say late who they are."""
+class Inventory(Protocol):
+    """The GPUs of a generation, which may be added, removed or moved while the driver runs."""
 
     @property
-    def has_news(self) -> bool:
-        """Whether a GPU that kept silent has answered since the last call; this asks nobody, at once."""
+    def is_outdated(self) -> bool:
+        """Whether a GPU that did not identify itself has answered since the last `refresh`; never blocks."""
 
-    def call(self) -> "Generation":
+    def refresh(self) -> "Generation":
         """
-        The generation as it is now, the same object while nothing has changed; on the backend's lane only.
+        The generation as it is now: the same object while nothing has changed. May block.
 
-        Raises BackendUnavailable where that cannot be had, and the generation goes on as it was.
+        Raises BackendUnavailable where the driver does not answer; the generation goes on as it was.
         """
 
 
 class Generation(Struct, frozen=True):
     """
-    One life of the driver: its versions and its GPUs; `unidentified` GPUs are there but dead.
+    The driver from one `open` to the next: its versions and its GPUs.
 
-    `watch` hears what GPUs tell by themselves, `roster` says who comes and goes; None where they cannot.
+    `unidentified` counts GPUs that are present but did not identify themselves. `events` and `inventory` are
+    None where the backend has none.
     """
 
     driver_version: str
     nvml_version: str
     devices: tuple[Device, ...]
     unidentified: int = 0
-    watch: Watch | None = None
-    roster: Roster | None = None
+    events: EventSource | None = None
+    inventory: Inventory | None = None
 
 
 class Backend(Protocol):
     """
-    A source of GPU readings. `open` and `close` may block and are called on one lane only.
+    A source of GPU readings. `name` is nvml, simulated or replay.
 
-    `open` starts a new generation and raises BackendUnavailable or BackendBroken; `close` ends it
-    and must not be called while any device call is in flight. `name` is nvml, simulated or replay.
+    Both methods may block; they and `Inventory.refresh` are called on one thread.
     """
 
     @property
     def name(self) -> str: ...
 
-    def open(self) -> Generation: ...
+    def open(self) -> Generation:
+        """Start a generation. Raises BackendUnavailable or BackendBroken."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """End the generation. Must not be called while a call of a device is in flight."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 
 
 class BlockingMeter(Protocol):
@@ -26,7 +26,7 @@ class Aside:
 
     def __init__(self, meter: BlockingMeter, clock: Clock) -> None:
         self._meter = meter
-        self._lane = Lane(f"meter-{meter.name}", clock)
+        self._lane = WorkerThread(f"meter-{meter.name}", clock)
 
     @property
     def name(self) -> str:

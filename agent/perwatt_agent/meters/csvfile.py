@@ -9,7 +9,7 @@ from perwatt_agent.meters.config import PlaceConfig
 from perwatt_agent.meters.figure import Figure
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.quantity import number, shown, unix_seconds
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 
 DEFAULT_COLUMN = "watts"
 AHEAD_SECONDS = 2.0
@@ -32,7 +32,7 @@ class CsvFile:
         self._file = config.file
         self._columns = (config.time_column, config.path or DEFAULT_COLUMN)
         self._clock = clock
-        self._lane = Lane(f"csv-{config.file.name}", clock)
+        self._lane = WorkerThread(f"csv-{config.file.name}", clock)
         self._was_there = False
 
     async def read(self) -> Figure:

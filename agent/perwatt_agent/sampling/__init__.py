@@ -1,1 +1,1 @@
-"""From this machine to its newest Snapshot: calls, sweeps, the loop."""
+"""Sampling: the loop from this machine's GPUs to the newest Snapshot."""

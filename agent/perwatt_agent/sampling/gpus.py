@@ -1,4 +1,4 @@
-"""Read all GPUs of the machine, each at most once at a time, through every life of the driver."""
+"""Collector of GPU readings: reads all GPUs in each cycle, through every generation of the driver."""
 
 import logging
 from functools import partial
@@ -11,9 +11,9 @@ from perwatt_agent.facts.gpu import GpuInfo, GpuState
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import GpuSample
 from perwatt_agent.gpu.backend import Device, GenerationEnded, GpuFailure
-from perwatt_agent.sampling.blindness import Blindness
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.threads.crew import Call, Crew, NotMade
+from perwatt_agent.sampling.total_failure import TotalFailure
+from perwatt_agent.threads.pool import Call, NotStarted, ThreadPool
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,8 @@ Read = tuple[GpuReading, GpuSlowReading | GpuFailure | None]
 
 class Timing(Struct, frozen=True):
     """
-    How long a sweep waits for its GPUs, when a busy one is hung, and the tiers' periods, in seconds.
+    How long a cycle waits for its GPUs, when a busy GPU counts as hung, and the periods of slow reads and of
+    retries, in seconds.
     """
 
     wait_seconds: float
@@ -33,12 +34,12 @@ class Timing(Struct, frozen=True):
 
     @staticmethod
     def for_interval(interval_seconds: float) -> "Timing":
-        """A late GPU may take most of an interval, and never delays the others' next values."""
+        """A cycle waits for a late GPU for less than an interval, so the others are never delayed."""
         return Timing(wait_seconds=min(2.0, 0.6 * interval_seconds))
 
 
 class _Gpu:
-    """One GPU over all driver generations: its call in flight, its device of now, and how it fares."""
+    """One GPU over all driver generations: its current device, its call in flight, and its state."""
 
     def __init__(self, device: Device, clock: Clock, timing: Timing) -> None:
         self._clock = clock
@@ -50,23 +51,23 @@ class _Gpu:
         self._slow_due_at = 0.0
         self.state: GpuState = "ok"
         self.sample: GpuSample = GpuSample(device.info.uuid, "error")
-        self.renew(device)
+        self.use(device)
 
     @property
-    def busy(self) -> bool:
-        return any(call is not None and not call.over for call in (self._read, self._late))
+    def is_busy(self) -> bool:
+        return any(call is not None and not call.is_done for call in (self._read, self._late))
 
-    def renew(self, device: Device) -> None:
-        """Go on with the GPU's device as it is now, in this driver generation or a new one."""
+    def use(self, device: Device) -> None:
+        """Read the GPU through *device* from now on, in this driver generation or a new one."""
         self.info = device.info
         self._device = device
         self._retry_at = self._slow_due_at = 0.0
 
     def start(self, now: float) -> Call[Read] | None:
-        """The read to make in this sweep; None while one is still under way, or none is due."""
+        """The read to make in this cycle; None while one is still in flight, or none is due."""
         self._read = None
-        if self._late is not None and self._late.over:
-            self._late = None  # what it brought was for a sweep that is gone
+        if self._late is not None and self._late.is_done:
+            self._late = None  # its reading belongs to a cycle that is over
         if self._late is not None or now < self._retry_at:
             return None
         with_slow = now >= self._slow_due_at
@@ -76,16 +77,16 @@ class _Gpu:
         return self._read
 
     def finish(self, health: Health) -> None:
-        """Freeze what this sweep brought; raises GenerationEnded when the driver went away."""
-        if self._read is not None and self._read.over:
-            self._take(self._read, health)
+        """Set `sample` to the result of this cycle; raises GenerationEnded when the driver went away."""
+        if self._read is not None and self._read.is_done:
+            self._set_sample(self._read, health)
             return
         self.sample = self._empty_sample()
         self._late = self._late or self._read
         if self._late is None:
-            health.failed(self._reason)  # waiting to be tried again
+            health.failed(self._reason)  # the next try is not due yet
         else:
-            self._note_busy(self._late.since, health)
+            self._report_busy(self._late.submitted_at, health)
 
     def fail(self, state: GpuState, reason: str, message: str, health: Health) -> None:
         health.failed(reason)
@@ -98,41 +99,45 @@ class _Gpu:
         if state == "lost":
             self._retry_at = self._clock.monotonic() + self._timing.lost_retry_seconds
 
-    def _take(self, read: Call[Read], health: Health) -> None:
+    def _set_sample(self, read: Call[Read], health: Health) -> None:
         try:
             reading, slow = read.result()
         except GpuFailure as failure:
             self.fail(failure.state, failure.reason, str(failure), health)
             return
-        except NotMade as error:
+        except NotStarted as error:
             self.fail("error", "late", str(error), health)
             return
         except GenerationEnded:
             self.sample = self._empty_sample()
             raise
-        except Exception as error:  # noqa: BLE001 - one GPU's surprise must not take the others along
+        except Exception as error:  # noqa: BLE001 - an unexpected failure of one GPU must not affect the others
             self.fail("error", "unexpected", repr(error), health)
             return
         if self.state != "ok":
             logger.info("GPU %s (%s) answers again", self.info.index, self.info.uuid)
         self.state, self._reason = "ok", ""
         if isinstance(slow, GpuFailure):
-            health.noted(slow.reason)  # they are absent until their next turn; the fast facts stand
+            health.noted(slow.reason)  # absent until the next slow read; the fast facts are there
             slow = None
         self.sample = GpuSample(self.info.uuid, "ok", reading, slow)
 
     def _empty_sample(self) -> GpuSample:
         return GpuSample(self.info.uuid, self.state if self.state != "ok" else "error")
 
-    def _note_busy(self, since: float, health: Health) -> None:
+    def _report_busy(self, since: float, health: Health) -> None:
         if self._clock.monotonic() - since >= self._timing.hung_seconds:
             self.fail("hung", "hung", "a call into the driver does not return", health)
         else:
-            self.fail("error", "late", "it did not answer within the sweep", health)
+            self.fail("error", "late", "it did not answer within the cycle", health)
 
 
-class GpuSweeper:
-    """Sweep the GPUs of a driver. No call into it is made by the loop's own thread, so no sweep can hang."""
+class GpuCollector:
+    """
+    Reads the GPUs of a driver, each at most once at a time.
+
+    Threads of a pool make the calls, so that no call can block the loop.
+    """
 
     def __init__(self, driver: Driver, clock: Clock, timing: Timing) -> None:
         self._driver = driver
@@ -140,17 +145,17 @@ class GpuSweeper:
         self._timing = timing
         self._gpus: dict[str, _Gpu] = {}
         self._present: list[_Gpu] = []
-        self._crew = Crew("gpus")
-        self._blindness = Blindness()
+        self._pool = ThreadPool("gpus")
+        self._total_failure = TotalFailure()
         self.health = Health("gpu")
         self.known: tuple[GpuInfo, ...] = ()
-        """Every GPU ever seen, in the driver's order."""
+        """Every GPU that was ever listed, in the driver's order."""
 
-    async def sweep(self) -> tuple[GpuSample, ...]:
-        """Read every GPU once; what does not answer in time is absent from this sweep."""
+    async def collect(self) -> tuple[GpuSample, ...]:
+        """Read every GPU once. A GPU that does not answer in time has no reading in this cycle."""
         started = self._clock.monotonic()
-        if await self._driver.attend(self._timing.wait_seconds):
-            self._meet()
+        if await self._driver.update(self._timing.wait_seconds):
+            self._use_devices()
         if self._driver.generation is None:
             self.health.failed(self._driver.status.reason)
             self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
@@ -165,14 +170,14 @@ class GpuSweeper:
     async def _read_all(self) -> None:
         present, now = self._present, self._clock.monotonic()
         reads = [read for gpu in present if (read := gpu.start(now)) is not None]
-        await self._crew.make(reads, self._timing.wait_seconds)
+        await self._pool.run(reads, self._timing.wait_seconds)
         ended: dict[_Gpu, str] = {}
         for gpu in present:
             try:
                 gpu.finish(self.health)
             except GenerationEnded as raised:
                 ended[gpu] = str(raised)
-        # A driver that went away has gone for all: where others are read, only this GPU fails.
+        # A driver that went away is gone for all GPUs: where others are read, only this GPU fails.
         others_answer = any(gpu.sample.state == "ok" for gpu in present)
         for gpu, why in ended.items() if others_answer else ():
             gpu.fail("error", "driver_reloaded", why, self.health)
@@ -180,17 +185,17 @@ class GpuSweeper:
             self.health.failed("driver_reloaded")
             why = next(iter(ended.values()))
             self._driver.end("driver_reloaded", why, may_close=not self._any_busy())
-        elif self._blindness.lasts([gpu.sample.state for gpu in present]):
+        elif self._total_failure.should_reopen([gpu.sample.state for gpu in present]):
             why = "no GPU can be read any more, though the driver answers"
             self._driver.end("all_gpus_fail", why, may_close=not self._any_busy())
 
-    def _meet(self) -> None:
-        """Take over the devices that there are now; a GPU that a generation does not list is lost."""
+    def _use_devices(self) -> None:
+        """Use the devices of the current generation. A GPU that it does not list is lost."""
         assert self._driver.generation is not None
         listed = {device.info.uuid: device for device in self._driver.generation.devices}
         for uuid, device in listed.items():
             if uuid in self._gpus:
-                self._gpus[uuid].renew(device)
+                self._gpus[uuid].use(device)
             else:
                 self._gpus[uuid] = _Gpu(device, self._clock, self._timing)
         for uuid in self._gpus.keys() - listed.keys():
@@ -202,7 +207,7 @@ class GpuSweeper:
         return "hung" if self._gpus[info.uuid].state == "hung" else "lost"
 
     def _any_busy(self) -> bool:
-        return any(gpu.busy for gpu in self._gpus.values())
+        return any(gpu.is_busy for gpu in self._gpus.values())
 
 
 def _read(device: Device, with_slow: bool) -> Read:
@@ -215,7 +220,7 @@ def _read_slow(device: Device) -> GpuSlowReading | GpuFailure:
     try:
         return device.read_slow()
     except GpuFailure as failure:
-        return failure.with_traceback(None)  # which would hold `_read`, which holds the failure
+        return failure.with_traceback(None)  # it refers to `_read`, which refers to the failure
     except GenerationEnded as end:
-        # If that is so, the read that follows will tell; if not, it is this GPU's slow facts that fail.
+        # If so, the read that follows fails too; if not, only the slow facts of this GPU fail.
         return GpuFailure("error", "driver_reloaded", str(end))

@@ -1,4 +1,4 @@
-"""The agent's one loop: readings in, accounts kept, the newest Snapshot published."""
+"""Sampling loop of the agent: reads, updates the accounts, publishes the newest Snapshot."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,11 +15,11 @@ from perwatt_agent.sampling.source import Source
 
 class Sampler:
     """
-    Turn a source's readings into snapshots.
+    Turns a source's readings into snapshots.
 
     `latest` is replaced by one assignment and never modified, so any task may read it at any time.
-    `observers` see each sweep's readings and snapshot before it is published: they save and record. What a
-    GPU tells by itself is published at once, in the snapshot of the sweep before. `events` are the newest.
+    `observers` get each cycle's readings and snapshot before it is published: they save and record. An error
+    event of a GPU is published at once, in the snapshot of the cycle before. `events` are the newest events.
     """
 
     def __init__(
@@ -36,27 +36,27 @@ class Sampler:
         self._observers = observers
         self._subscribers: list[Callable[[], None]] = []
         self.latest = Snapshot(clock.unix(), clock.monotonic(), source.status)
-        source.subscribe(self._hear)
+        source.subscribe(self._on_event)
 
     async def tick(self) -> bool:
-        """Take in one sweep; False when there will be no more."""
+        """One collection cycle; False when the source has ended."""
         readings = await self._source.next()
         if readings is None:
             return False
         snapshot = self._diagnosis.examine(self._account.advance(readings), readings.xids)
-        # Before publishing: what the page has once shown must survive a crash of the agent.
+        # Before publishing: what the metrics page has shown once must survive a crash of the agent.
         for observe in self._observers:
             observe(readings, snapshot)
         self.latest = snapshot
         for published in self._subscribers:
-            asyncio.get_running_loop().call_soon(published)  # by itself: what it raises ends no sampling
+            asyncio.get_running_loop().call_soon(published)  # what it raises must not end the loop
         return True
 
     def subscribe(self, published: Callable[[], None]) -> None:
-        """Have *published* called on the loop soon after each sweep's snapshot has become the latest."""
+        """Call *published* on the loop soon after each cycle's snapshot has become the latest."""
         self._subscribers.append(published)
 
-    def _hear(self, xid: XidEvent) -> None:
+    def _on_event(self, xid: XidEvent) -> None:
         self.latest = self._diagnosis.hear(self.latest, xid)
 
     async def run(self) -> None:

@@ -1,4 +1,4 @@
-"""Where readings come from: this machine, sweep by sweep."""
+"""Source of readings: this machine, one collection cycle after another."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,8 +11,8 @@ from perwatt_agent.facts.readings import Readings, XidEvent
 from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth
 from perwatt_agent.meters.feed import MeterFeed
 from perwatt_agent.sampling.driver import STARTING, Driver
-from perwatt_agent.sampling.events import EventLane
-from perwatt_agent.sampling.gpus import GpuSweeper
+from perwatt_agent.sampling.event_listener import EventListener
+from perwatt_agent.sampling.gpus import GpuCollector
 from perwatt_agent.sampling.workload_feed import Feed
 
 
@@ -20,8 +20,8 @@ class Source(Protocol):
     """
     A stream of readings, at its own pace.
 
-    `next` waits until the next sweep is due and returns it, or None when there will be no more. What GPUs
-    tell by themselves is told to the subscriber at once, and is in the readings of the next sweep.
+    `next` waits until the next collection cycle is due and returns its readings, or None at the end. The
+    subscriber receives GPU error events at once; they are in the readings of the next cycle as well.
     """
 
     @property
@@ -29,13 +29,13 @@ class Source(Protocol):
 
     async def next(self) -> Readings | None: ...
 
-    def subscribe(self, hear: Callable[[XidEvent], None]) -> None: ...
+    def subscribe(self, on_event: Callable[[XidEvent], None]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class HostReader(Protocol):
-    """Tells the load of the host, at once."""
+    """Reads the load of the host, without blocking."""
 
     @property
     def health(self) -> Health: ...
@@ -45,14 +45,14 @@ class HostReader(Protocol):
 
 class LiveSource:
     """
-    Sweep this machine's GPUs every `interval_seconds`, and collect what its feeds heard and its meters
-    measured meanwhile.
+    Collects from this machine's GPUs every `interval_seconds`, and takes what its feeds received and its
+    meters measured meanwhile.
     """
 
     def __init__(
         self,
         driver: Driver,
-        sweeper: GpuSweeper,
+        gpus: GpuCollector,
         feeds: Sequence[Feed],
         clock: Clock,
         interval_seconds: float,
@@ -60,7 +60,7 @@ class LiveSource:
         host: HostReader | None = None,
     ) -> None:
         self._driver = driver
-        self._sweeper = sweeper
+        self._gpus = gpus
         self._feeds = tuple(feeds)
         self._clock = clock
         self._interval_seconds = interval_seconds
@@ -68,7 +68,7 @@ class LiveSource:
         self._host = host
         self._due = clock.monotonic()
         self._running: list[asyncio.Task[None]] = []
-        self._events = EventLane(clock)
+        self._events = EventListener(clock)
 
     @property
     def status(self) -> BackendStatus:
@@ -76,23 +76,23 @@ class LiveSource:
 
     async def next(self) -> Readings:
         await self._clock.sleep_until(self._due)
-        # A sweep that came late does not make the later ones hurry: missed beats are skipped.
-        beats = max(1.0, (self._clock.monotonic() - self._due) // self._interval_seconds + 1.0)
-        self._due += beats * self._interval_seconds
-        readings = await self.sweep()
-        # Counts that come before the first joules would belong to joules that nobody knows.
+        # After a late cycle the missed ones are skipped, not made up for.
+        intervals = max(1.0, (self._clock.monotonic() - self._due) // self._interval_seconds + 1.0)
+        self._due += intervals * self._interval_seconds
+        readings = await self.collect()
+        # Counts before the first joules would have no joules to be divided by.
         if not self._running and self._driver.status.reason != STARTING:
             self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
             if self._meters is not None:
                 self._running.append(asyncio.create_task(self._meters.run()))
         return readings
 
-    async def sweep(self) -> Readings:
-        """Sweep once, now."""
-        gpus = await self._sweeper.sweep()
-        known = self._sweeper.known
+    async def collect(self) -> Readings:
+        """One collection cycle, now."""
+        gpus = await self._gpus.collect()
+        known = self._gpus.known
         generation = self._driver.generation
-        self._events.attend(generation.watch if generation else None)
+        self._events.update(generation.events if generation else None)
         return Readings(
             monotonic_seconds=self._clock.monotonic(),
             unix_seconds=self._clock.unix(),
@@ -108,17 +108,17 @@ class LiveSource:
             xids=self._events.drain(),
         )
 
-    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
-        self._events.hear = hear
+    def subscribe(self, on_event: Callable[[XidEvent], None]) -> None:
+        self._events.on_event = on_event
 
     def close(self) -> None:
         for task in self._running:
             task.cancel()
-        self._sweeper.close()
+        self._gpus.close()
 
     def _collectors(self) -> tuple[CollectorHealth, ...]:
-        own = [self._driver.health, self._sweeper.health]
-        own += [self._events.health] if self._events.in_use else []
+        own = [self._driver.health, self._gpus.health]
+        own += [self._events.health] if self._events.is_used else []
         own += [self._host.health] if self._host else []
         feeds = (feed.health() for feed in self._feeds)
         meters = self._meters.health() if self._meters else ()

@@ -1,4 +1,4 @@
-"""What tells of workloads: their counts, and the GPUs that they hold."""
+"""Workload feed: a source of workload counters, and of the GPUs that workloads use."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,11 +10,11 @@ from perwatt_agent.facts.snapshot import CollectorHealth
 
 class Feed(Protocol):
     """
-    A source of engine samples beside the GPUs, at its own pace.
+    A source of engine samples, at its own pace.
 
-    `run` works until it is cancelled and must not raise for what others do wrong. `drain` is called
-    once a sweep, on the same loop, with the GPUs known and their samples of this sweep; it returns what
-    was heard since, and claims on GPUs where they changed. `health` tells how the feed fares.
+    `run` works until it is cancelled, and must not raise when the other side fails. `drain` is called once a
+    collection cycle, on the same loop, with the known GPUs and their samples of this cycle. It returns what
+    was received since, and claims on GPUs where they changed. `health` is the state of the feed's collector.
     """
 
     async def run(self) -> None: ...

@@ -1,1 +1,1 @@
-"""Threads for calls that may hang: daemon threads, which never keep a process from exiting."""
+"""Threads for calls that may hang: daemon threads, which never keep the process from exiting."""

@@ -7,7 +7,7 @@ from functools import partial
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.snapshot import CollectorHealth
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 from perwatt_agent.work.job import Instant
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkRejected
@@ -33,7 +33,7 @@ class TextfilePoller:
         self._reader = reader
         self._book = book
         self._clock = clock
-        self._lane = Lane("textfiles", clock)
+        self._lane = WorkerThread("textfiles", clock)
         self._problems: frozenset[Problem] = frozenset()
         self._failures: Counter[str] = Counter()
         self._success = False

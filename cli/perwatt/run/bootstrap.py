@@ -38,7 +38,7 @@ from perwatt_agent.meters.host import HostReader
 from perwatt_agent.recording.recording import Recording, RecordingError
 from perwatt_agent.recording.replay import ReplaySource
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.sampling.workload_feed import Feed
@@ -92,9 +92,9 @@ def build_source(
     if config.engines.discover and config.identity.kubelet_url and pods:
         feeds.append(build_pods(config, pods, book.names, clock))
     feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
-    sweeper = GpuSweeper(driver, clock, timing)
+    gpus = GpuCollector(driver, clock, timing)
     meters = MeterFeed(build_meters(config, clock), clock)
-    source = LiveSource(driver, sweeper, feeds, clock, config.sample_interval, meters, HostReader(clock))
+    source = LiveSource(driver, gpus, feeds, clock, config.sample_interval, meters, HostReader(clock))
     return source, config.sample_interval
 
 

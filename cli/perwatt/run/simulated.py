@@ -15,7 +15,7 @@ from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.simulated.backend import SimulatedBackend
 from perwatt_agent.gpu.simulated.engine import SimulatedEngine
 from perwatt_agent.gpu.simulated.load import Load
-from perwatt_agent.threads.lane import Lane
+from perwatt_agent.threads.worker import WorkerThread
 
 PROBE_SECONDS = 5.0
 WORKLOAD = "simulated-chat"
@@ -50,7 +50,7 @@ async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Pa
 async def has_driver(clock: Clock) -> bool:
     """Whether this machine has an NVIDIA driver. One that hangs counts as present."""
     backend = NvmlBackend(clock)
-    lane = Lane("probe", clock)
+    lane = WorkerThread("probe", clock)
     opening = lane.submit(backend.open)
     done, _ = await asyncio.wait([opening], timeout=PROBE_SECONDS)
     if not done:

@@ -8,7 +8,7 @@ from support.gpus.devices import Calls, FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, Generation
-from perwatt_agent.sampling.driver import REOPEN_SECONDS, ROLL_CALL_SECONDS, Driver
+from perwatt_agent.sampling.driver import INVENTORY_SECONDS, REOPEN_SECONDS, Driver
 
 WAIT_SECONDS = 30.0
 NO_DRIVER = BackendUnavailable("no_driver", "no driver is loaded: install one")
@@ -23,8 +23,8 @@ async def test_opens_once(clock: ManualClock) -> None:
     """A backend that answers is opened once, and its generation stays."""
     driver, backend = driver_of(clock)
 
-    assert await driver.attend(WAIT_SECONDS)
-    assert not await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
+    assert not await driver.update(WAIT_SECONDS)
     assert (1, 1) == (backend.opens.count, driver.generations)
     assert ("nvml", True, "570.00", "12.570.00", "") == (
         driver.status.name,
@@ -44,7 +44,7 @@ async def test_absent_then_there(clock: ManualClock, caplog: pytest.LogCaptureFi
     attempts = []
     for _ in range(60):
         before = backend.opens.count
-        assert not await driver.attend(WAIT_SECONDS)
+        assert not await driver.update(WAIT_SECONDS)
         if backend.opens.count > before:
             attempts.append(clock.monotonic() - began)
         clock.advance(1.0)
@@ -55,7 +55,7 @@ async def test_absent_then_there(clock: ManualClock, caplog: pytest.LogCaptureFi
 
     backend.opens.failure = None
     clock.advance(REOPEN_SECONDS[-1])
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
     assert (True, "") == (driver.status.up, driver.status.reason)
     assert driver.health.snapshot().success
     assert ["WARNING", "INFO"] == [record.levelname for record in caplog.records]
@@ -66,7 +66,7 @@ async def test_no_gpus_then_some(clock: ManualClock, caplog: pytest.LogCaptureFi
     driver, backend = driver_of(clock)
     devices, backend.devices = backend.devices, ()
     for _ in range(10):
-        await driver.attend(WAIT_SECONDS)
+        await driver.update(WAIT_SECONDS)
         clock.advance(1.0)
 
     assert (True, "no_gpus") == (driver.status.up, driver.status.reason)
@@ -75,101 +75,101 @@ async def test_no_gpus_then_some(clock: ManualClock, caplog: pytest.LogCaptureFi
     backend.devices = devices
     while not (driver.generation and driver.generation.devices):
         clock.advance(1.0)
-        await driver.attend(WAIT_SECONDS)
+        await driver.update(WAIT_SECONDS)
     assert backend.closes.count == backend.opens.count - 1
     assert "" == driver.status.reason
 
 
-class FakeRoster:
-    """Tells of `devices`, when it is called."""
+class FakeInventory:
+    """Lists `devices`, when it is refreshed."""
 
     def __init__(self, *devices: FakeDevice) -> None:
         self.devices = devices
         self.calls = Calls()
-        self.has_news = False
-        self.latest = Generation("570.00", "12.570.00", devices, roster=self)
+        self.is_outdated = False
+        self.latest = Generation("570.00", "12.570.00", devices, inventory=self)
 
-    def call(self) -> Generation:
+    def refresh(self) -> Generation:
         self.calls.happen()
-        self.has_news = False
+        self.is_outdated = False
         if self.devices != self.latest.devices:
-            self.latest = Generation("570.00", "12.570.00", self.devices, roster=self)
+            self.latest = Generation("570.00", "12.570.00", self.devices, inventory=self)
         return self.latest
 
 
-async def rostered(clock: ManualClock) -> tuple[Driver, FakeRoster]:
-    """A driver whose generation has begun, and its roster."""
-    roster = FakeRoster(FakeDevice(0, clock))
+async def with_inventory(clock: ManualClock) -> tuple[Driver, FakeInventory]:
+    """A driver whose generation has begun, and its inventory."""
+    inventory = FakeInventory(FakeDevice(0, clock))
     backend = FakeBackend()
-    backend.open = lambda: roster.latest  # type: ignore[method-assign]
+    backend.open = lambda: inventory.latest  # type: ignore[method-assign]
     driver = Driver(backend, clock, hung_seconds=2.0)
-    assert await driver.attend(WAIT_SECONDS)
-    return driver, roster
+    assert await driver.update(WAIT_SECONDS)
+    return driver, inventory
 
 
-async def called(driver: Driver, roster: FakeRoster, calls: int) -> None:
-    """Wait until a roll call is over, and what it brought lies on the loop."""
-    await eventually(lambda: roster.calls.count == calls and driver._lane.busy_since is None)
+async def refreshed(driver: Driver, inventory: FakeInventory, calls: int) -> None:
+    """Wait until a refresh is over, and its result has arrived on the loop."""
+    await eventually(lambda: inventory.calls.count == calls and driver._thread.busy_since is None)
     await asyncio.sleep(0)
 
 
-async def test_roll_calls(clock: ManualClock) -> None:
-    """The roll is called every 30 s, or when there is news; there is somebody to meet only when one came."""
-    driver, roster = await rostered(clock)
+async def test_refreshes(clock: ManualClock) -> None:
+    """The inventory is refreshed every 30 s, or when it is outdated; True is returned only after a change."""
+    driver, inventory = await with_inventory(clock)
     for calls in (1, 2):
-        assert not await driver.attend(WAIT_SECONDS)
-        assert calls - 1 == roster.calls.count
-        clock.advance(ROLL_CALL_SECONDS)
-        assert not await driver.attend(WAIT_SECONDS)
-        await called(driver, roster, calls)
-        assert not await driver.attend(WAIT_SECONDS)
+        assert not await driver.update(WAIT_SECONDS)
+        assert calls - 1 == inventory.calls.count
+        clock.advance(INVENTORY_SECONDS)
+        assert not await driver.update(WAIT_SECONDS)
+        await refreshed(driver, inventory, calls)
+        assert not await driver.update(WAIT_SECONDS)
 
-    roster.devices = (*roster.devices, FakeDevice(1, clock))
-    roster.has_news = True
-    assert not await driver.attend(WAIT_SECONDS)
-    await called(driver, roster, 3)
-    assert await driver.attend(WAIT_SECONDS)
-    assert driver.generation is roster.latest
+    inventory.devices = (*inventory.devices, FakeDevice(1, clock))
+    inventory.is_outdated = True
+    assert not await driver.update(WAIT_SECONDS)
+    await refreshed(driver, inventory, 3)
+    assert await driver.update(WAIT_SECONDS)
+    assert driver.generation is inventory.latest
     assert (1, True) == (driver.generations, driver.status.up)
 
 
 @pytest.mark.parametrize(
     ("failure", "reason"), [(NO_DRIVER, "no_driver"), (RuntimeError("surprise"), "unexpected")]
 )
-async def test_a_roll_call_that_fails(clock: ManualClock, failure: Exception, reason: str) -> None:
-    """It is counted, the generation goes on, and the next one makes it good."""
-    driver, roster = await rostered(clock)
-    roster.calls.failure = failure
-    clock.advance(ROLL_CALL_SECONDS)
-    assert not await driver.attend(WAIT_SECONDS)
-    await called(driver, roster, 1)
-    assert not await driver.attend(WAIT_SECONDS)
+async def test_a_refresh_that_fails(clock: ManualClock, failure: Exception, reason: str) -> None:
+    """It is counted, the generation goes on, and the next refresh succeeds."""
+    driver, inventory = await with_inventory(clock)
+    inventory.calls.failure = failure
+    clock.advance(INVENTORY_SECONDS)
+    assert not await driver.update(WAIT_SECONDS)
+    await refreshed(driver, inventory, 1)
+    assert not await driver.update(WAIT_SECONDS)
     health = driver.health.snapshot()
     assert (False, ((reason, 1),), True) == (health.success, health.failures, driver.status.up)
 
-    roster.calls.failure = None
-    clock.advance(ROLL_CALL_SECONDS)
-    await driver.attend(WAIT_SECONDS)
-    await called(driver, roster, 2)
-    await driver.attend(WAIT_SECONDS)
+    inventory.calls.failure = None
+    clock.advance(INVENTORY_SECONDS)
+    await driver.update(WAIT_SECONDS)
+    await refreshed(driver, inventory, 2)
+    await driver.update(WAIT_SECONDS)
     assert driver.health.snapshot().success
 
 
-async def test_a_roll_call_that_hangs(clock: ManualClock) -> None:
-    """Nobody waits for it, it is told, there is one only; of a life that ended it brings nothing."""
-    driver, roster = await rostered(clock)
-    with roster.calls.hanging():
-        clock.advance(ROLL_CALL_SECONDS)
+async def test_a_refresh_that_hangs(clock: ManualClock) -> None:
+    """Nobody waits for it, it is reported, there is only one; after its generation its result is dropped."""
+    driver, inventory = await with_inventory(clock)
+    with inventory.calls.hanging():
+        clock.advance(INVENTORY_SECONDS)
         for _ in range(5):
-            assert not await driver.attend(WAIT_SECONDS)
+            assert not await driver.update(WAIT_SECONDS)
             clock.advance(1.0)
-        await eventually(lambda: roster.calls.count == 1)
+        await eventually(lambda: inventory.calls.count == 1)
         assert {"hung": 2} == dict(driver.health.snapshot().failures)
         assert driver.status.up
         driver.end("driver_reloaded", "it went away", may_close=False)
-        assert not await driver.attend(WAIT_SECONDS)
-    await called(driver, roster, 1)
-    while not await driver.attend(WAIT_SECONDS):
+        assert not await driver.update(WAIT_SECONDS)
+    await refreshed(driver, inventory, 1)
+    while not await driver.update(WAIT_SECONDS):
         clock.advance(1.0)
     assert 2 == driver.generations
 
@@ -180,83 +180,83 @@ async def test_broken(clock: ManualClock) -> None:
     backend.opens.failure = BackendBroken("version_mismatch", "the driver was replaced")
 
     with pytest.raises(BackendBroken):
-        await driver.attend(WAIT_SECONDS)
+        await driver.update(WAIT_SECONDS)
 
 
 async def test_surprise(clock: ManualClock) -> None:
     """Any other failure to open is tried again like an absent driver."""
     driver, backend = driver_of(clock)
     backend.opens.failure = RuntimeError("surprise")
-    assert not await driver.attend(WAIT_SECONDS)
+    assert not await driver.update(WAIT_SECONDS)
     assert (False, "unexpected") == (driver.status.up, driver.status.reason)
 
     backend.opens.failure = None
     clock.advance(1.0)
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
 
 
 async def test_hanging_opening(clock: ManualClock) -> None:
     """An opening that hangs delays nobody, is called hung after a while, and counts when it returns."""
     driver, backend = driver_of(clock)
     with backend.opens.hanging():
-        assert not await driver.attend(0.01)
+        assert not await driver.update(0.01)
         assert "starting" == driver.status.reason
 
         clock.advance(2.5)
-        assert not await driver.attend(0.01)
+        assert not await driver.update(0.01)
         assert (False, "hung") == (driver.status.up, driver.status.reason)
 
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
     assert (1, True) == (backend.opens.count, driver.status.up)
 
 
 async def test_ended(clock: ManualClock) -> None:
     """A generation that ended is closed, and another one is opened as soon as that is done and it is due."""
     driver, backend = driver_of(clock)
-    await driver.attend(WAIT_SECONDS)
+    await driver.update(WAIT_SECONDS)
     driver.end("driver_reloaded", "it went away", may_close=True)
 
     assert driver.generation is None
     assert (False, "driver_reloaded") == (driver.status.up, driver.status.reason)
 
     clock.advance(1.0)
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
     assert (2, 1, 2) == (backend.opens.count, backend.closes.count, driver.generations)
 
 
 async def test_ended_while_a_call_hangs(clock: ManualClock) -> None:
     """The driver is not shut down under a call that hangs in it."""
     driver, backend = driver_of(clock)
-    await driver.attend(WAIT_SECONDS)
+    await driver.update(WAIT_SECONDS)
     driver.end("driver_reloaded", "it went away", may_close=False)
     clock.advance(1.0)
 
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
     assert 0 == backend.closes.count
 
 
 async def test_hanging_shutdown(clock: ManualClock) -> None:
     """A shutdown that hangs is named as well, and the backend is opened when it is over."""
     driver, backend = driver_of(clock)
-    await driver.attend(WAIT_SECONDS)
+    await driver.update(WAIT_SECONDS)
     with backend.closes.hanging():
         driver.end("driver_reloaded", "it went away", may_close=True)
         clock.advance(2.5)
-        assert not await driver.attend(0.01)
+        assert not await driver.update(0.01)
         assert "hung" == driver.status.reason
 
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
     assert driver.status.up
 
 
 async def test_failing_shutdown(clock: ManualClock) -> None:
     """A driver that cannot be shut down is opened anew all the same."""
     driver, backend = driver_of(clock)
-    await driver.attend(WAIT_SECONDS)
+    await driver.update(WAIT_SECONDS)
     backend.closes.failure = RuntimeError("surprise")
     driver.end("driver_reloaded", "it went away", may_close=True)
     clock.advance(1.0)
-    assert await driver.attend(WAIT_SECONDS)
+    assert await driver.update(WAIT_SECONDS)
 
     assert 1 == backend.closes.count
     assert driver.status.up
@@ -266,7 +266,7 @@ async def test_close_while_opening_hangs(clock: ManualClock) -> None:
     """Closing never waits, not for an opening either."""
     driver, backend = driver_of(clock)
     with backend.opens.hanging():
-        await driver.attend(0.01)
+        await driver.update(0.01)
         driver.close(may_close=True)
 
         assert driver.generation is None

@@ -13,7 +13,7 @@ from perwatt_agent.facts.readings import Readings, XidEvent
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_agent.gpu.backend import BackendBroken, GenerationEnded
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource
 
@@ -53,7 +53,7 @@ def live(clock: ManualClock) -> tuple[Sampler, FakeDevice, FakeBackend]:
     device = FakeDevice(0, clock)
     backend = FakeBackend(device)
     driver = Driver(backend, clock, hung_seconds=2.0)
-    sweeper = GpuSweeper(driver, clock, Timing(wait_seconds=30.0))
+    sweeper = GpuCollector(driver, clock, Timing(wait_seconds=30.0))
     return Sampler(LiveSource(driver, sweeper, (), clock, 1.0), Account(1.0), clock), device, backend
 
 

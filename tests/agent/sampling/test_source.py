@@ -13,7 +13,7 @@ from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import BackendUnavailable
 from perwatt_agent.sampling.driver import Driver
-from perwatt_agent.sampling.gpus import GpuSweeper, Timing
+from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.source import LiveSource
 
 
@@ -43,13 +43,13 @@ def source_of(
         for number, reader in enumerate(readers)
     ]
     feeds = [EngineFeed(pollers)] if pollers else []
-    return LiveSource(driver, GpuSweeper(driver, clock, timing), feeds, clock, 1.0), backend
+    return LiveSource(driver, GpuCollector(driver, clock, timing), feeds, clock, 1.0), backend
 
 
 async def test_sweep(clock: ManualClock) -> None:
     """A sweep holds every GPU, claims, versions, the generation, and how the collectors fare."""
     source, _ = source_of(clock, Silent(), Silent())
-    readings = await source.sweep()
+    readings = await source.collect()
 
     assert (clock.monotonic(), clock.unix()) == (readings.monotonic_seconds, readings.unix_seconds)
     assert (True, 1) == (readings.backend.up, readings.generation)
@@ -65,7 +65,7 @@ async def test_without_a_driver(clock: ManualClock) -> None:
     """Where there is no driver the readings say so; nothing is invented."""
     source, backend = source_of(clock)
     backend.opens.failure = BackendUnavailable("no_driver", "no driver is loaded")
-    readings = await source.sweep()
+    readings = await source.collect()
 
     assert (False, "no_driver") == (readings.backend.up, readings.backend.reason)
     assert ((), ()) == (readings.known, readings.gpus)

@@ -12,8 +12,8 @@ from support.gpus.fakedepth import enable_mig
 from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
-from perwatt_agent.gpu.nvml.device import MUTE_RETRY_SECONDS, NvmlDevice
-from perwatt_agent.sampling.blindness import FIRST_SWEEPS, MOST_SWEEPS, Blindness
+from perwatt_agent.gpu.nvml.device import REFUSED_RETRY_SECONDS, NvmlDevice
+from perwatt_agent.sampling.total_failure import FIRST_CYCLES, MAX_CYCLES, TotalFailure
 
 MANY = 2_000
 
@@ -45,21 +45,21 @@ def all_ok(rig: Rig) -> bool:
     return bool(gpus) and all(gpu.state == "ok" for gpu in gpus)
 
 
-class TestBlindness:
+class TestTotalFailure:
     def test_patience(self) -> None:
         """The driver is opened anew after 10 sweeps without a reading, then after 20, 40, ... up to 640."""
-        blindness = Blindness()
-        sweeps = [sweep for sweep in range(1, 3_000) if blindness.lasts(["error", "error"])]
+        total_failure = TotalFailure()
+        sweeps = [sweep for sweep in range(1, 3_000) if total_failure.should_reopen(["error", "error"])]
         waits = [later - earlier for earlier, later in zip([0, *sweeps], sweeps, strict=False)]
 
-        assert [FIRST_SWEEPS, 20, 40, 80, 160, 320, *[MOST_SWEEPS] * 3] == waits
+        assert [FIRST_CYCLES, 20, 40, 80, 160, 320, *[MAX_CYCLES] * 3] == waits
 
     @pytest.mark.parametrize("states", [["ok", "error"], ["error", "hung"], ["lost", "error"], []])
     def test_only_when_all_fail(self, states: list[str]) -> None:
         """A GPU that is read, hangs or is lost is another matter."""
-        blindness = Blindness()
+        total_failure = TotalFailure()
 
-        assert not any(blindness.lasts(states) for _ in range(100))  # type: ignore[arg-type]
+        assert not any(total_failure.should_reopen(states) for _ in range(100))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("refusing", [(1,), (0, 1)], ids=["one GPU", "all GPUs"])
@@ -92,7 +92,7 @@ async def test_a_gpu_that_refused_everything_is_asked_anew(rig: Rig, driver: Fak
     assert asked == driver.calls("nvmlDeviceGetUtilizationRates", gpu=1)
     assert "error" == rig.sampler.latest.gpus[1].state
 
-    await rig.run(int(MUTE_RETRY_SECONDS))
+    await rig.run(int(REFUSED_RETRY_SECONDS))
     await until(rig, all_ok)
     await rig.run(15)
     whole, other = rig.sampler.latest.gpus

@@ -1,12 +1,12 @@
-"""The GPU backend over NVML."""
+"""NVML backend: NVIDIA GPUs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.gpu.backend import Generation
-from perwatt_agent.gpu.nvml.driver.context import Tools
-from perwatt_agent.gpu.nvml.driver.dcgm import HostEngineWatch
+from perwatt_agent.gpu.nvml.driver.context import Context
+from perwatt_agent.gpu.nvml.driver.dcgm import DcgmDetector
 from perwatt_agent.gpu.nvml.driver.traits import Options
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class NvmlBackend:
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
     ) -> None:
-        self._tools = Tools(clock, options or Options(), HostEngineWatch(proc, clock), sysfs)
+        self._context = Context(clock, options or Options(), DcgmDetector(proc, clock), sysfs)
         self._library: Library | None = None
 
     def open(self) -> Generation:
@@ -41,7 +41,7 @@ class NvmlBackend:
 
         self.close()
         self._library = self._library or Library()
-        return self._library.start(self._tools)
+        return self._library.start(self._context)
 
     def close(self) -> None:
         """End the generation, if there is one; the driver is not shut down under a call that hangs in it."""

@@ -1,4 +1,4 @@
-"""What GPUs tell by themselves: XID errors, from an event set that all GPUs of a generation share."""
+"""Error events of GPUs (XID), from one NVML event set for all GPUs of a generation."""
 
 import contextlib
 import ctypes
@@ -8,98 +8,96 @@ from typing import Any
 import pynvml
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.gpu.backend import NothingToHear, XidError
+from perwatt_agent.gpu.backend import EventsUnsupported, XidError
 from perwatt_agent.gpu.nvml.driver.errors import SUCCESS, Meaning, describe, raise_failure
-from perwatt_agent.gpu.nvml.driver.gate import Gate
+from perwatt_agent.gpu.nvml.driver.shutdown_guard import ShutdownGuard
 
-# A wait is over soon enough for a generation to end. Several in a row wake nobody but their own thread.
+# Short enough for a generation to end. Several waits in a row wake only their own thread.
 WAIT_MILLISECONDS = 2_000
 WAITS_IN_A_ROW = 2
 REGISTER_AGAIN_SECONDS = 30.0
 TIMEOUT = 10
 
 
-class NvmlWatch:
+class NvmlEvents:
     """
-    Listens to the GPUs of one generation that it was told to `include`, found by their UUIDs.
+    Reads the events of the GPUs that were added, by UUID.
 
-    GPUs that cannot be listened to for now are tried again, the others are heard meanwhile. A set that
-    fails is freed and made anew by the next `wait`; one whose generation is over is left alone, since the
-    driver's library may crash on it.
+    A GPU that cannot be registered for now is tried again; meanwhile the events of the others are read. A set
+    that fails is freed, and the next `wait` makes a new one. A set whose generation has ended is not freed,
+    because NVML may crash on it.
     """
 
-    def __init__(self, clock: Clock, gate: Gate) -> None:
+    def __init__(self, clock: Clock, guard: ShutdownGuard) -> None:
         self._clock = clock
-        self._gate = gate
+        self._guard = guard
         self._all: list[str] = []
-        self._newcomers: deque[str] = deque()
+        self._added: deque[str] = deque()
         self._set: Any = None
-        self._heard: dict[int | None, str] = {}
+        self._registered: dict[int | None, str] = {}
         self._missing: list[str] = []
         self._register_at = 0.0
 
-    def include(self, uuid: str) -> None:
-        """
-        Listen to this GPU as well, or anew, from the next `wait` on; may be called while one is under way.
-        """
-        self._newcomers.append(uuid)
+    def add(self, uuid: str) -> None:
+        """Register this GPU, or register it again, with the next `wait`. May be called during a `wait`."""
+        self._added.append(uuid)
 
     def wait(self) -> XidError | None:
         """
         The next XID error, or None when there was none for some seconds, or something changed.
 
-        Raises GpuFailure when the driver cannot be listened to for now, NothingToHear when its GPUs never
-        tell, and GenerationEnded.
+        Raises GpuFailure when events cannot be read for now, EventsUnsupported when no GPU ever reports one,
+        and GenerationEnded.
         """
         for _ in range(WAITS_IN_A_ROW):
-            begun = self._clock.monotonic()
-            with self._gate:
-                heard = self._wait()
-            ended_early = self._clock.monotonic() - begun < 0.5 * WAIT_MILLISECONDS / 1000
-            if heard is not None or ended_early:
-                return heard
+            started = self._clock.monotonic()
+            with self._guard:
+                event = self._wait()
+            ended_early = self._clock.monotonic() - started < 0.5 * WAIT_MILLISECONDS / 1000
+            if event is not None or ended_early:
+                return event
         return None
 
     def _wait(self) -> XidError | None:
-        self._welcome()
+        self._take_added()
         if self._set is None:
-            self._begin()
+            self._create_set()
         elif self._missing and self._clock.monotonic() >= self._register_at:
             self._register()
-        return self._listen()
+        return self._next_event()
 
     def free(self) -> None:
-        """Give the set back: only while the generation lives, and no wait is under way."""
+        """Free the set: only before the generation has ended, and with no wait in flight."""
         failed, self._set = self._set, None
         if failed is not None:
             with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlEventSetFree(failed)
 
-    def _welcome(self) -> None:
-        while self._newcomers:
-            uuid = self._newcomers.popleft()
+    def _take_added(self) -> None:
+        while self._added:
+            uuid = self._added.popleft()
             if uuid not in self._all:
                 self._all.append(uuid)
             if uuid not in self._missing:
                 self._missing.append(uuid)
             self._register_at = 0.0
 
-    def _begin(self) -> None:
+    def _create_set(self) -> None:
         try:
             self._set = pynvml.nvmlEventSetCreate()
         except pynvml.NVMLError as error:
             codes = [int(error.value)]
         else:
-            self._heard, self._missing = {}, list(self._all)
+            self._registered, self._missing = {}, list(self._all)
             codes = self._register()
-        if self._heard and self._set is not None:
+        if self._registered and self._set is not None:
             return
         refused = [code for code in codes if describe(code).meaning is not Meaning.ABSENT]
         refused.sort(key=lambda code: describe(code).meaning is not Meaning.ENDED)
         if refused:
             self._fail(refused[0], "nvmlDeviceRegisterEvents")
         self.free()
-        raise NothingToHear("no GPU of this driver tells of its errors")
+        raise EventsUnsupported("no GPU of this driver reports its errors")
 
     def _register(self) -> list[int]:
         """Register the GPUs that are missing, and return the codes of those that could not be."""
@@ -115,12 +113,12 @@ class NvmlWatch:
             pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
         except pynvml.NVMLError as error:
             return int(error.value)
-        self._heard[_address(handle)] = uuid
+        self._registered[_address(handle)] = uuid
         return SUCCESS
 
-    def _listen(self) -> XidError | None:
+    def _next_event(self) -> XidError | None:
         data = pynvml.c_nvmlEventData_t()
-        # Not through the binding's own function, which raises an exception each time that nothing happened.
+        # Not through the binding's function, which raises an exception for each wait without an event.
         try:
             wait = pynvml._nvmlGetFunctionPointer("nvmlEventSetWait_v2")
             code = int(wait(self._set, ctypes.byref(data), ctypes.c_uint(WAIT_MILLISECONDS)))
@@ -130,7 +128,7 @@ class NvmlWatch:
             return None
         if code != SUCCESS:
             self._fail(code, "nvmlEventSetWait")
-        uuid = self._heard.get(_address(data.device))
+        uuid = self._registered.get(_address(data.device))
         is_xid = data.eventType == pynvml.nvmlEventTypeXidCriticalError
         return XidError(uuid, int(data.eventData)) if is_xid and uuid is not None else None
 
@@ -142,5 +140,5 @@ class NvmlWatch:
 
 
 def _address(handle: Any) -> int | None:
-    """What tells one handle from another: the GPU that an event is about may not answer any more."""
+    """The identity of a handle. Its UUID is not read: the GPU of an event may not answer any more."""
     return ctypes.cast(handle, ctypes.c_void_p).value

@@ -1,4 +1,4 @@
-"""Who a GPU is: what the driver says of the board at one index."""
+"""Identity of a GPU: UUID, name and traits of the board at one index."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.gpu.nvml.driver.errors import SUCCESS, UNKNOWN
 from perwatt_agent.gpu.nvml.driver.traits import Traits
 
-# nvmlDeviceArchitecture_t -> label; what is newer than this table has no name, and is taken for the newest.
+# nvmlDeviceArchitecture_t -> label. A newer architecture has no label, and is read like the newest.
 ARCHITECTURES = {
     2: "kepler",
     3: "maxwell",
@@ -28,9 +28,9 @@ _COMPUTE_GA100 = (8, 0)
 
 class Identity(NamedTuple):
     """
-    The GPU at one index, or the `code` for which it has no identity.
+    The GPU at one index, or the return `code` for which it has no identity.
 
-    `described` is None for a GPU that is where it was known to be.
+    `described` is None for a known GPU whose index has not changed.
     """
 
     uuid: str = ""
@@ -40,7 +40,7 @@ class Identity(NamedTuple):
 
 
 def identify(index: int, driver: tuple[int, ...], places: Mapping[str, int]) -> Identity:
-    """Ask the GPU at this index who it is; *places* are the indices of those that are known."""
+    """Read the identity of the GPU at this index; *places* are the indices of the known GPUs, by UUID."""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         uuid = pynvml.nvmlDeviceGetUUID(handle)
@@ -53,17 +53,17 @@ def identify(index: int, driver: tuple[int, ...], places: Mapping[str, int]) -> 
 
 
 def _describe(handle: Any, uuid: str, index: int, driver: tuple[int, ...]) -> tuple[GpuInfo, Traits]:
-    architecture = _given(pynvml.nvmlDeviceGetArchitecture, handle, 0)
-    compute = _given(pynvml.nvmlDeviceGetCudaComputeCapability, handle, (0, 0))
-    numa_node = _given(pynvml.nvmlDeviceGetNumaNodeId, handle, -1)
+    architecture = _optional(pynvml.nvmlDeviceGetArchitecture, handle, 0)
+    compute = _optional(pynvml.nvmlDeviceGetCudaComputeCapability, handle, (0, 0))
+    numa_node = _optional(pynvml.nvmlDeviceGetNumaNodeId, handle, -1)
     info = GpuInfo(
         uuid=uuid,
         index=index,
-        name=_given(pynvml.nvmlDeviceGetName, handle, ""),
-        pci_bus_id=_given(_pci_bus_id, handle, ""),
+        name=_optional(pynvml.nvmlDeviceGetName, handle, ""),
+        pci_bus_id=_optional(_pci_bus_id, handle, ""),
         architecture=ARCHITECTURES.get(architecture, ""),
-        serial=_given(pynvml.nvmlDeviceGetSerial, handle, ""),
-        vbios_version=_given(pynvml.nvmlDeviceGetVbiosVersion, handle, ""),
+        serial=_optional(pynvml.nvmlDeviceGetSerial, handle, ""),
+        vbios_version=_optional(pynvml.nvmlDeviceGetVbiosVersion, handle, ""),
         numa_node=numa_node if numa_node >= 0 else None,
     )
     traits = Traits(
@@ -72,13 +72,13 @@ def _describe(handle: Any, uuid: str, index: int, driver: tuple[int, ...]) -> tu
         # nvml.h: the mean of one second "on Ampere (except GA100) or newer", else instantaneous.
         usage_is_mean=architecture >= _AMPERE and compute != _COMPUTE_GA100,
         numa_node=info.numa_node,
-        mig=_given(pynvml.nvmlDeviceGetMigMode, handle, (0, 0))[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
+        mig=_optional(pynvml.nvmlDeviceGetMigMode, handle, (0, 0))[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
     )
     return info, traits
 
 
-def _given(call: Callable[[Any], Any], handle: Any, otherwise: Any) -> Any:
-    """A fact that a GPU may lack; a board's own memory may also hold text that is none."""
+def _optional(call: Callable[[Any], Any], handle: Any, otherwise: Any) -> Any:
+    """A fact that a GPU may lack. Text from a board's memory may not be valid UTF-8."""
     try:
         return call(handle)
     except (pynvml.NVMLError, UnicodeDecodeError):

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from perwatt_agent.gpu.simulated.load import Load
 from perwatt_agent.gpu.simulated.serving import Serving
-from perwatt_agent.gpu.simulated.vllmpage import vllm_page
+from perwatt_agent.gpu.simulated.vllm_page import vllm_page
 
 logger = logging.getLogger(__name__)
 

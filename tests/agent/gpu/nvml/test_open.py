@@ -144,15 +144,15 @@ class TestOpen:
             assert 1 == generation.unidentified
         assert (1, threads + 1) == (hang.hanging, threading.active_count())
         assert 0 == driver.calls("nvmlShutdown")
-        roster = generation.roster
-        assert roster is not None
-        assert roster.call() is generation
-        assert not roster.has_news
+        inventory = generation.inventory
+        assert inventory is not None
+        assert inventory.refresh() is generation
+        assert not inventory.is_outdated
 
         hang.release()
-        while not roster.has_news:
+        while not inventory.is_outdated:
             time.sleep(0.001)
-        assert 3 == len(roster.call().devices)
+        assert 3 == len(inventory.refresh().devices)
         backend.close()
         assert 5 == driver.calls("nvmlInitWithFlags") == driver.calls("nvmlShutdown")
 

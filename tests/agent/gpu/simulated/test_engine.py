@@ -14,7 +14,7 @@ from perwatt_agent.gpu.simulated.backend import SimulatedBackend
 from perwatt_agent.gpu.simulated.engine import SimulatedEngine
 from perwatt_agent.gpu.simulated.load import Load
 from perwatt_agent.gpu.simulated.serving import OUTPUT_TOKENS_PER_REQUEST, Serving
-from perwatt_agent.gpu.simulated.vllmpage import MODEL
+from perwatt_agent.gpu.simulated.vllm_page import MODEL
 from perwatt_agent.net.http_client import FetchError, fetch
 
 RUN_SECONDS = 3600

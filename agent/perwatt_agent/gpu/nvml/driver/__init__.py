@@ -1,1 +1,1 @@
-"""Driver calls: error codes, numbered fields, and what decides how a GPU is read."""
+"""Driver calls: return codes, numbered fields, units, and what decides how a GPU is read."""

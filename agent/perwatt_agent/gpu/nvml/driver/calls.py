@@ -1,4 +1,4 @@
-"""Facts that take a driver call each: asked of one GPU, and not again where it does not give them."""
+"""Driver calls on one GPU. Calls that the GPU does not support are not repeated."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from perwatt_agent.gpu.nvml.driver.errors import Meaning, describe, raise_failur
 logger = logging.getLogger(__name__)
 
 Facts: TypeAlias = dict[str, Any]
-"""Fields of a reading by name; what is not there was not given."""
+"""Fields of a reading by name. A fact that the GPU does not give is absent."""
 
 Call: TypeAlias = Callable[[Any], Facts]
 """One driver call on a handle; raises NVMLError."""
@@ -21,11 +21,11 @@ Call: TypeAlias = Callable[[Any], Facts]
 FORBIDDEN_RETRY_SECONDS = 60.0
 
 
-class Asker:
+class GpuCalls:
     """
-    Asks one GPU, and remembers for the driver's generation what it does not give.
+    Makes calls on one GPU, and remembers for the driver's generation which of them it does not support.
 
-    `failed` holds the calls whose latest answer was a failure that may pass, and the word for it.
+    `failed` holds the calls whose latest result was a temporary failure, and the word for it.
     """
 
     def __init__(self, uuid: str, clock: Clock) -> None:
@@ -35,14 +35,14 @@ class Asker:
         self._forbidden: set[str] = set()
         self.failed: dict[str, str] = {}
 
-    def ask(self, handle: Any, alternatives: Iterable[Call]) -> Facts:
-        """The facts of the first call that answers, among calls for the same; see `each`."""
+    def first(self, handle: Any, *alternatives: Call) -> Facts:
+        """The facts of the first call that succeeds, among calls for the same facts; see `each`."""
         return self.each(handle, (alternatives,))
 
     def each(self, handle: Any, rows: Iterable[Iterable[Call]], *, vital: bool = False) -> Facts:
         """
         The facts of *rows*. Each row is the calls that can give the same facts, best first; the first call
-        that answers counts.
+        that succeeds counts.
 
         Raises GpuFailure when the GPU is lost, or when a `vital` call fails, and GenerationEnded.
         """
@@ -66,19 +66,19 @@ class Asker:
                     break
         return facts
 
-    def note(self, call: str, code: int | None) -> None:
-        """Say that a call failed which others make, or, with None, that it did not."""
+    def set_result(self, call: str, code: int | None) -> None:
+        """Set the result of a call that was made elsewhere: a failure's code, or None for success."""
         if code is None:
             self.failed.pop(call, None)
         else:
             self.failed[call] = describe(code).word
 
-    def forget(self) -> None:
-        """Ask everything anew, because the GPU has become another one in what it gives."""
+    def reset(self) -> None:
+        """Make every call again: the GPU may now support others than before."""
         self._not_before.clear()
 
     def _put_off(self, call: Call, code: int) -> bool:
-        """Whether the call need not be made again for now, so that another may take its place."""
+        """Whether the call is not to be repeated for now, so that the next alternative is tried."""
         meaning = describe(code).meaning
         if meaning is Meaning.ABSENT:
             self._not_before[call] = math.inf
@@ -86,7 +86,7 @@ class Asker:
             if call.__name__ not in self._forbidden:
                 self._forbidden.add(call.__name__)
                 logger.warning(
-                    "GPU %s: %s is not permitted, so it is absent; give perwatt more rights to have it",
+                    "GPU %s: %s is not permitted, so its values are absent; give perwatt the rights it needs",
                     self._uuid,
                     call.__name__,
                 )
@@ -94,17 +94,17 @@ class Asker:
         return meaning in (Meaning.ABSENT, Meaning.FORBIDDEN)
 
 
-class Once:
-    """Facts that are asked for until they came, and then told again without a call."""
+class ConstantFacts:
+    """Facts that never change: each call is made until it succeeds, and then not again."""
 
-    def __init__(self, asker: Asker, calls: Sequence[Call]) -> None:
-        self._asker = asker
+    def __init__(self, gpu_calls: GpuCalls, calls: Sequence[Call]) -> None:
+        self._calls = gpu_calls
         self._left = list(calls)
         self._known: Facts = {}
 
     def read(self, handle: Any) -> Facts:
         for call in tuple(self._left):
-            if facts := self._asker.ask(handle, (call,)):
+            if facts := self._calls.first(handle, call):
                 self._known |= facts
                 self._left.remove(call)
         return self._known

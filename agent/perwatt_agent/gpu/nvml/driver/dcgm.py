@@ -1,4 +1,4 @@
-"""Does DCGM monitor these GPUs? Its profiling and that of NVML disturb each other."""
+"""DCGM detector. DCGM's profiling and NVML's (GPM) disturb each other, so GPM is not used beside it."""
 
 import logging
 import math
@@ -10,36 +10,36 @@ from perwatt_agent.clock import Clock
 logger = logging.getLogger(__name__)
 
 _PROGRAMS = frozenset({"nv-hostengine", "dcgm-exporter"})
-LOOK_SECONDS = 60.0
+CHECK_SECONDS = 60.0
 
 
-class HostEngineWatch:
+class DcgmDetector:
     """
-    Look for a host engine of DCGM among the processes that can be seen, once a minute.
+    Looks for DCGM's host engine among the visible processes, once a minute.
 
-    Without the host's PID namespace there is none to be seen. Every GPU's thread may ask.
+    Without the host's PID namespace it is not visible. Called from the threads of all GPUs.
     """
 
     def __init__(self, proc: Path, clock: Clock) -> None:
         self._proc = proc
         self._clock = clock
         self._lock = threading.Lock()
-        self._looked_at = -math.inf
-        self._found = False
+        self._checked_at = -math.inf
+        self._is_running = False
 
-    def found(self) -> bool:
+    def is_running(self) -> bool:
         with self._lock:
-            if self._clock.monotonic() - self._looked_at >= LOOK_SECONDS:
-                self._looked_at = self._clock.monotonic()
-                self._note(any(self._comm(entry) in _PROGRAMS for entry in self._proc.glob("[0-9]*")))
-            return self._found
+            if self._clock.monotonic() - self._checked_at >= CHECK_SECONDS:
+                self._checked_at = self._clock.monotonic()
+                self._update(any(self._comm(entry) in _PROGRAMS for entry in self._proc.glob("[0-9]*")))
+            return self._is_running
 
-    def _note(self, found: bool) -> None:
-        if found != self._found:
+    def _update(self, is_running: bool) -> None:
+        if is_running != self._is_running:
             logger.info(
-                "DCGM %s: GPM readings are %s", *(("runs", "off") if found else ("is gone", "on again"))
+                "DCGM %s: GPM readings are %s", *(("runs", "off") if is_running else ("is gone", "on again"))
             )
-        self._found = found
+        self._is_running = is_running
 
     @staticmethod
     def _comm(process: Path) -> str:

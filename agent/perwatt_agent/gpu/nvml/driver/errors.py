@@ -1,4 +1,4 @@
-"""What NVML's return codes mean to perwatt: one table, and the exceptions made from it."""
+"""Return codes of NVML: a table of their meanings, and the exceptions that follow from it."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -11,7 +11,7 @@ from perwatt_agent.gpu.backend import BackendBroken, BackendUnavailable, Generat
 
 
 class Meaning(Enum):
-    """How far a return code reaches."""
+    """The scope of a failure."""
 
     ABSENT = "this GPU with this driver never gives the fact"
     FORBIDDEN = "this process may not have the fact now"
@@ -88,8 +88,8 @@ class GpuMissing(GpuFailure):
     """The driver no longer knows this GPU; if it knows none of them, its generation has ended."""
 
 
-class GpuMute(GpuFailure):
-    """This GPU refuses whatever it is asked."""
+class AllCallsRefused(GpuFailure):
+    """This GPU refuses every call."""
 
 
 def describe(code: int) -> Code:
@@ -97,7 +97,7 @@ def describe(code: int) -> Code:
 
 
 def raise_if_fatal(code: int, call: str) -> None:
-    """Raise when `code` concerns more than the one fact that `call` asked for."""
+    """Raise when `code` concerns more than the facts of this one call."""
     if describe(code).meaning in (Meaning.LOST, Meaning.MISSING, Meaning.ENDED):
         raise_failure(code, call)
 
@@ -118,14 +118,14 @@ def raise_failure(code: int, call: str) -> None:
 
 
 def unavailable(code: int, call: str) -> BackendUnavailable:
-    """What to raise when the library does not start: its message says what cures it."""
+    """The exception for a library that does not start. Its message says how to fix it."""
     kind = BackendBroken if code == LIB_RM_VERSION_MISMATCH else BackendUnavailable
     word = describe(code).word
     return kind(word, _REMEDIES.get(code, f"{call} failed: {word} (NVML code {code}); look into `dmesg`"))
 
 
 def checked(name: str, call: Callable[[], Any]) -> Any:
-    """What a call gives without which there is no generation; raises `unavailable`."""
+    """The result of a call without which there is no generation; raises `unavailable`."""
     try:
         return call()
     except pynvml.NVMLError as error:

@@ -1,8 +1,8 @@
 """
-NVML's numbered fields: many facts in one driver call.
+Numbered fields of NVML: many facts in one driver call.
 
-A batch is called through the binding's own function pointer with one array that is made once, because the
-binding builds a new one each time (12 times dearer).
+A batch reuses one array, through the binding's own function pointer: the binding's function makes a new array
+in each call, which takes 12 times as long.
 """
 
 import ctypes
@@ -79,7 +79,7 @@ def _decode(kind: int, code: int, raw: bytes) -> Reply:
 
 
 class _Place(Struct, frozen=True):
-    """Where in a batch a fact comes from, and where it goes; what is named `group.key` goes into a group."""
+    """Where a fact is in a batch, and its name in a reading: `group.key` is an entry of a group."""
 
     number: int
     field: Field
@@ -87,13 +87,13 @@ class _Place(Struct, frozen=True):
     key: str
 
 
-class FieldFacts:
+class FieldReader:
     """
     The facts that one GPU gives by field.
 
-    It asks for all candidates until it knows which one the GPU gives, and from then on for that one alone.
-    In `failed` it keeps the fields that failed in the latest reading, and the word for it; `best` has for
-    each fact the best field that may still give it.
+    It reads all candidates of a fact until one has given it, and from then on that one alone. `failed` holds
+    the fields that failed in the latest reading, and the word for it; `best` has for each fact the best field
+    that may still give it.
     """
 
     best: Mapping[str, Field]
@@ -101,7 +101,7 @@ class FieldFacts:
     def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
         self._failed = failed
-        self._ask_for(dict(table))
+        self._use(dict(table))
 
     def read(self, handle: Any) -> Facts:
         """
@@ -110,22 +110,22 @@ class FieldFacts:
         Raises GpuFailure when no field could be read, and GenerationEnded.
         """
         if not self.best:
-            return {}  # it gives none of the facts by field
+            return {}  # the GPU gives none of the facts by field
         code = self._batch.call(handle)
         if code != SUCCESS:
-            self._give_up_or_raise(code)
+            self._drop_all_or_raise(code)
             return {}
         replies = self._batch.replies()
-        if not self._settled or any(code != SUCCESS for code, _ in replies):
+        if not self._is_decided or any(code != SUCCESS for code, _ in replies):
             by_field = dict(zip(self._batch.fields, replies, strict=True))
             self._raise_if_dead(by_field)
-            replies = self._settle(by_field)
+            replies = self._decide(by_field)
         return self._facts(replies)
 
-    def _give_up_or_raise(self, code: int) -> None:
+    def _drop_all_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
             raise_failure(code, "nvmlDeviceGetFieldValues")
-        self._ask_for(dict.fromkeys(self._candidates, ()))
+        self._use(dict.fromkeys(self._candidates, ()))
 
     def _raise_if_dead(self, replies: Mapping[Field, Reply]) -> None:
         failed = [code for code, _ in replies.values() if code != SUCCESS]
@@ -135,14 +135,14 @@ class FieldFacts:
         if transient and len(failed) == len(replies):
             raise_failure(transient[0], "nvmlDeviceGetFieldValues")
 
-    def _settle(self, replies: Mapping[Field, Reply]) -> list[Reply]:
-        """Drop the candidates that are out, and return the replies of those that are left."""
+    def _decide(self, replies: Mapping[Field, Reply]) -> list[Reply]:
+        """Drop candidates that are not needed, and return the replies of the others."""
         left = {fact: _not_refused(fields, replies) for fact, fields in self._candidates.items()}
-        settled = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
-        if energy := settled.get("energy_joules"):
-            settled["power_watts"] = _same_scope(energy, left["power_watts"], replies)
-        if settled != self._candidates:
-            self._ask_for(settled)
+        decided = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
+        if energy := decided.get("energy_joules"):
+            decided["power_watts"] = _same_scope(energy, left["power_watts"], replies)
+        if decided != self._candidates:
+            self._use(decided)
         return [replies[field] for field in self._batch.fields]
 
     def _facts(self, replies: list[Reply]) -> Facts:
@@ -160,9 +160,9 @@ class FieldFacts:
                     facts[place.key] = value
         return facts
 
-    def _ask_for(self, candidates: dict[str, tuple[Field, ...]]) -> None:
+    def _use(self, candidates: dict[str, tuple[Field, ...]]) -> None:
         self._candidates = candidates
-        self._settled = all(len(fields) <= 1 for fields in candidates.values())
+        self._is_decided = all(len(fields) <= 1 for fields in candidates.values())
         self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
         numbers = {field: number for number, field in enumerate(self._batch.fields)}
         self.best = {fact: fields[0] for fact, fields in candidates.items() if fields}
@@ -174,7 +174,7 @@ class FieldFacts:
 
 
 def nested(facts: Facts) -> Facts:
-    """Gather what is named `group.key` in a dictionary of its group."""
+    """Gather the facts named `group.key` in a dictionary for each group."""
     nest: Facts = {}
     for name, value in facts.items():
         group, dot, key = name.partition(".")
@@ -190,14 +190,14 @@ def _not_refused(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> t
 
 
 def _best_alone(fields: tuple[Field, ...], replies: Mapping[Field, Reply]) -> tuple[Field, ...]:
-    """The best candidate as soon as it came, until then all of them."""
+    """The best candidate once it has given the fact, until then all of them."""
     return fields[:1] if fields and replies[fields[0]][0] == SUCCESS else fields
 
 
 def _same_scope(
     energy: tuple[Field, ...], power: tuple[Field, ...], replies: Mapping[Field, Reply]
 ) -> tuple[Field, ...]:
-    """The candidates for power in the scope of energy, because the two are held against each other."""
+    """The candidates for power in the scope of energy, because the two are compared."""
     if len(energy) > 1:
         return power  # the scope is not known yet
     return _best_alone(tuple(f for f in power if f.scope == energy[0].scope) or power, replies)

@@ -1,4 +1,4 @@
-"""What decides how a GPU is read: what the operator wants, and what board and driver it is."""
+"""Options and traits: the operator's settings, and what of a board and its driver decides how to read."""
 
 from msgspec import Struct
 
@@ -11,8 +11,8 @@ BLACKWELL = 10
 
 class Options(Struct, frozen=True):
     """
-    What the operator wants: performance monitoring, how many processes of a GPU are shown by name, and how
-    much else.
+    The operator's settings: performance monitoring, how many processes of a GPU are listed, and how much
+    detail is read.
     """
 
     gpm: GpmMode = "auto"
@@ -26,7 +26,7 @@ class Traits(Struct, frozen=True):
 
     `usage_is_mean` says what nvmlDeviceGetPowerUsage means on this architecture. `driver` is the driver's
     version in numbers; field ids above 250 and new counters go by it, never by the binding's constants.
-    `numa_node` is set where the operating system owns the memory. `mig` says whether it is divided at first.
+    `numa_node` is set where the operating system owns the memory. `mig` says whether MIG is on at first.
     """
 
     driver: tuple[int, ...] = ()

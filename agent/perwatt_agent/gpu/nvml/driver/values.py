@@ -56,12 +56,12 @@ def memory_bytes(amount: int, total: int) -> int | None:
 
 
 def full_ratio(percent: int) -> float | None:
-    """A share that may be told a little above all there is, as of fans."""
+    """A share that some drivers report a little above 100 %, as of fans."""
     return min(percent, 100) / 100 if 0 <= percent <= 200 else None
 
 
 def margin_celsius(celsius: float) -> float | None:
-    """A distance to a limit, which may be overstepped."""
+    """A distance to a limit; negative beyond the limit."""
     return float(celsius) if -_MAX_CELSIUS <= celsius <= _MAX_CELSIUS else None
 
 
@@ -82,20 +82,20 @@ def flag(number: float) -> bool | None:
 
 
 def performance_state(number: int) -> int | None:
-    """0 is the fastest; 32 is "not known"."""
+    """0 is the fastest; 32 means unknown."""
     return number if 0 <= number <= _MAX_PERFORMANCE_STATE else None
 
 
 def link_number(number: int) -> int | None:
-    """A generation or a width; a link that is not there has 0."""
+    """A generation or a width; 0 means that there is no link."""
     return number if 0 < number < _MAX_LINK else None
 
 
 def named(names: Sequence[T], number: int) -> T | None:
-    """The name of an enumeration's number; a number from the future has none."""
+    """The name of an enumeration's number; None for a number newer than this table."""
     return names[number] if 0 <= number < len(names) else None
 
 
 def recovery_action(number: float) -> RecoveryAction:
-    """An action from the future is one too, whatever it is."""
+    """ "other" for an action newer than this table."""
     return named(_RECOVERY_ACTIONS, int(number)) or "other"

@@ -1,4 +1,4 @@
-"""Facts of the slow tier that take a driver call each: rows of a table, from a function of NVML to facts."""
+"""Table of slow driver calls: one NVML function each, and the facts that it gives."""
 
 import ctypes
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pynvml
 
 from perwatt_agent.facts.gpu_status import ComputeMode, FabricHealth, FabricState, ThrottleReason
 from perwatt_agent.gpu.nvml.driver import values
-from perwatt_agent.gpu.nvml.driver.calls import Asker, Call, Facts, Once
+from perwatt_agent.gpu.nvml.driver.calls import Call, ConstantFacts, Facts, GpuCalls
 
 _COMPUTE_MODES: tuple[ComputeMode, ...] = get_args(ComputeMode)
 _FABRIC_STATES: tuple[FabricState | None, ...] = (None, *get_args(FabricState))
@@ -19,7 +19,7 @@ _REASONS: tuple[ThrottleReason, ...] = get_args(ThrottleReason)
 
 
 def _number(fact: str, function: str, convert: Callable[[int], Any], *arguments: int) -> Call:
-    """The call of an NVML function that gives one number."""
+    """A call of an NVML function that returns one number."""
 
     def call(handle: Any) -> Facts:
         return {fact: convert(getattr(pynvml, function)(handle, *arguments))}
@@ -93,17 +93,17 @@ SLOW_CALLS: tuple[tuple[Call, ...], ...] = (
     (_number("compute_mode", "nvmlDeviceGetComputeMode", lambda mode: values.named(_COMPUTE_MODES, mode)),),
     (_number("persistence", "nvmlDeviceGetPersistenceMode", values.flag),),
 )
-# Not asked of a GPU that is divided.
+# Not called while MIG is on.
 WHOLE_GPU_CALLS: tuple[tuple[Call, ...], ...] = ((encoder,), (decoder,))
 
-# What never changes while the driver lives, asked until it is known.
+# Constant while the driver runs: called until each has succeeded.
 ONCE_CALLS: tuple[Call, ...] = (
     _number("clock_sm_max_hertz", "nvmlDeviceGetMaxClockInfo", values.hertz, pynvml.NVML_CLOCK_SM),
     _number("clock_memory_max_hertz", "nvmlDeviceGetMaxClockInfo", values.hertz, pynvml.NVML_CLOCK_MEM),
     _number("pcie_generation_max", "nvmlDeviceGetMaxPcieLinkGeneration", values.link_number),
     _number("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", values.link_number),
 )
-# Boards since Ada tell margins in place of these.
+# Boards since Ada report margins in place of these.
 THRESHOLD_CALLS: tuple[Call, ...] = tuple(
     _number(
         f"temperature_thresholds_celsius.{name}",
@@ -123,13 +123,13 @@ THRESHOLD_CALLS: tuple[Call, ...] = tuple(
 class Fans:
     """The speeds of a board's own fans, as ratios in the order of their numbers."""
 
-    def __init__(self, asker: Asker) -> None:
-        self._asker = asker
-        self._count = Once(asker, (_number("count", "nvmlDeviceGetNumFans", int),))
+    def __init__(self, calls: GpuCalls) -> None:
+        self._calls = calls
+        self._count = ConstantFacts(calls, (_number("count", "nvmlDeviceGetNumFans", int),))
 
     def read(self, handle: Any) -> Facts:
         count = self._count.read(handle).get("count", 0)
-        return self._asker.ask(handle, (self.fan_speeds,)) if count else {}
+        return self._calls.first(handle, self.fan_speeds) if count else {}
 
     def fan_speeds(self, handle: Any) -> Facts:
         numbers = range(self._count.read(handle)["count"])

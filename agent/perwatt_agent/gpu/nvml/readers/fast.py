@@ -1,9 +1,11 @@
 """
-What is read of a GPU each second, in five driver calls: energy, power, what held it back and what went over
-its links in one batch, then load, memory, the SM clock and the core's temperature. On Hopper and newer, two
-more ask every five seconds what its SMs did.
+Fast reader: what is read of a GPU each second, in five driver calls.
 
-The graphics clock is not asked for: the SM clock shares its domain, and every call costs the driver.
+One batch of fields gives energy, power, throttling and link traffic. The other calls give utilization,
+memory, the SM clock and the core's temperature. On Hopper and newer, every five seconds two
+more calls read GPM.
+
+The graphics clock is not read: it equals the SM clock, and every call takes time in the driver.
 """
 
 from typing import Any
@@ -12,10 +14,10 @@ import pynvml
 
 from perwatt_agent.facts.gpu_reading import GpuReading
 from perwatt_agent.gpu.nvml.driver import values
-from perwatt_agent.gpu.nvml.driver.calls import Asker, Call, Facts
-from perwatt_agent.gpu.nvml.driver.context import Tools
-from perwatt_agent.gpu.nvml.driver.errors import GpuMute
-from perwatt_agent.gpu.nvml.driver.fields import MODULE, FieldFacts
+from perwatt_agent.gpu.nvml.driver.calls import Call, Facts, GpuCalls
+from perwatt_agent.gpu.nvml.driver.context import Context
+from perwatt_agent.gpu.nvml.driver.errors import AllCallsRefused
+from perwatt_agent.gpu.nvml.driver.fields import MODULE, FieldReader
 from perwatt_agent.gpu.nvml.driver.traits import Traits
 from perwatt_agent.gpu.nvml.readers.gpm import GpmReader
 from perwatt_agent.gpu.nvml.readers.mig import MigMode
@@ -26,39 +28,41 @@ _OURS = {"monotonic_seconds"}
 
 
 class FastReader:
-    """Reads one GPU; utilisation only while it is whole, memory only where the driver owns it."""
+    """Reads one GPU: utilization only while MIG is off, memory only where the driver owns it."""
 
-    def __init__(self, asker: Asker, tools: Tools, traits: Traits, mode: MigMode, monitor: GpmReader) -> None:
-        self._asker = asker
-        self._clock = tools.clock
+    def __init__(
+        self, calls: GpuCalls, context: Context, traits: Traits, mode: MigMode, gpm: GpmReader
+    ) -> None:
+        self._calls = calls
+        self._clock = context.clock
         self._usage_is_mean = traits.usage_is_mean
         self._mode = mode
-        self._monitor = monitor
-        self._fields = FieldFacts(fast_fields(traits, tools.options.detail), asker.failed)
+        self._gpm = gpm
+        self._fields = FieldReader(fast_fields(traits, context.options.detail), calls.failed)
         self._always = ALWAYS_CALLS if traits.numa_node is None else ALWAYS_CALLS[1:]
-        self._while_whole = ((utilization,), *self._always)
+        self._without_mig = ((utilization,), *self._always)
 
     def read(self, handle: Any) -> GpuReading:
         """Raises GpuFailure and GenerationEnded."""
-        read_each = self._asker.each
+        read_each = self._calls.each
         facts = self._fields.read(handle)
         now, by_field = self._clock.monotonic(), self._fields.best
         if "power_watts" not in by_field:
             facts |= read_each(handle, ((power_usage,),), vital=not by_field)
         if "energy_joules" not in by_field:
             facts |= read_each(handle, ((total_energy,),))
-        facts |= read_each(handle, self._always if self._mode.enabled else self._while_whole)
-        facts |= self._monitor.read(handle, now)
+        facts |= read_each(handle, self._always if self._mode.enabled else self._without_mig)
+        facts |= self._gpm.read(handle, now)
         if facts.get("power_watts") is None and all(value is None for value in facts.values()):
-            # What was refused is not asked again: left "ok", it would be so whatever becomes of the driver.
-            raise GpuMute("error", "not_supported", "it refuses every call")
+            # Refused calls are not repeated: left "ok", the GPU would stay so whatever happens to the driver.
+            raise AllCallsRefused("error", "not_supported", "it refuses every call")
         power, energy = by_field.get("power_watts"), by_field.get("energy_joules")
         if energy is not None and energy.scope == MODULE:
             facts["energy_source"] = "module"
         return GpuReading(
             monotonic_seconds=now,
             power_is_mean=power.id == POWER_AVERAGE if power else self._usage_is_mean,
-            failed_calls=dict(self._asker.failed),
+            failed_calls=dict(self._calls.failed),
             **facts,
         )
 
@@ -89,7 +93,7 @@ def memory(handle: Any) -> Facts:
 
 
 def memory_with_reserved(handle: Any) -> Facts:
-    """The first version of the call, whose `used` holds what the driver reserves for itself."""
+    """The first version of the call, whose `used` includes what the driver reserves for itself."""
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return {
         "memory_used_bytes": values.memory_bytes(memory.used, memory.total),
@@ -107,7 +111,7 @@ def temperature(handle: Any) -> Facts:
 
 
 def temperature_of_older_drivers(handle: Any) -> Facts:
-    """The call of older drivers; newer ones (CUDA 14) have it no more."""
+    """The call of older drivers; drivers from CUDA 14 on do not have it."""
     celsius = pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)
     return {"temperature_core_celsius": values.core_celsius(celsius)}
 

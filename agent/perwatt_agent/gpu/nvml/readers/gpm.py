@@ -1,8 +1,8 @@
 """
-The chip's own performance monitor (GPM; Hopper and newer): what two samples, some time apart, say together.
+GPU performance monitoring (GPM; Hopper and newer): metrics from two samples, some seconds apart.
 
-A metric is asked for through the binding's own function pointer, in one request that is made once: the
-struct of the binding has room for hundreds of metrics.
+One request is reused, through the binding's own function pointer: its struct has space for hundreds of
+metrics.
 """
 
 import ctypes
@@ -17,15 +17,15 @@ from msgspec import Struct
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.gpm import GpmReading
-from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts
-from perwatt_agent.gpu.nvml.driver.context import Tools
+from perwatt_agent.gpu.nvml.driver.calls import Facts, GpuCalls
+from perwatt_agent.gpu.nvml.driver.context import Context
 from perwatt_agent.gpu.nvml.driver.errors import SUCCESS, Meaning, describe
 
-# Samples that are closer than 100 ms say nothing, and nobody is to wait long for the first window. A window
-# of five seconds covers five times as much between two scrapes as one of a second, and costs a fifth.
+# Samples closer than 100 ms give nothing, and the first window should come soon. A window of five seconds
+# covers five times as much between two scrapes as one of a second, and costs a fifth.
 FIRST_WINDOW_SECONDS = 0.9
 WINDOW_SECONDS = 4.9
-MAX_WINDOW_SECONDS = 600.0  # one that old says nothing of now
+MAX_WINDOW_SECONDS = 600.0  # an older sample says nothing about now
 
 _MIB = 1024 * 1024
 _OVERSHOOT = 1.01
@@ -45,7 +45,7 @@ def _cycles(number: float) -> float | None:
 
 
 class Metric(Struct, frozen=True):
-    """One of GPM's numbers: the fact that it is, and how it becomes base units; NaN becomes None."""
+    """One GPM metric: the fact that it gives, and its conversion to base units; NaN becomes None."""
 
     fact: str
     convert: Callable[[float], float | None]
@@ -80,12 +80,12 @@ _ENTRY = struct.Struct("=IidQQQ")
 
 
 def metrics(driver: tuple[int, ...]) -> dict[int, Metric]:
-    """The metrics that a driver knows."""
+    """The metrics that a driver supports."""
     return _RATES | _CYCLES if driver >= _CYCLES_SINCE_DRIVER else dict(_RATES)
 
 
 class GpmRequest:
-    """One call for the metrics between two samples; those that are refused are not asked for again."""
+    """One call for the metrics between two samples. Refused metrics are not requested again."""
 
     def __init__(self, wanted: Mapping[int, Metric]) -> None:
         self._wanted = dict(wanted)
@@ -136,7 +136,7 @@ class GpmPair:
 
     def read(self, take: Callable[[Any], object]) -> GpmReading | None:
         """
-        What happened since the sample before, or the reading of up to WINDOW_SECONDS ago; None for the first
+        The metrics since the sample before, or the reading of up to WINDOW_SECONDS ago; None for the first
         sample.
 
         `take` fills a sample. Raises NVMLError.
@@ -161,8 +161,8 @@ class GpmPair:
         seconds = FIRST_WINDOW_SECONDS if self.reading is None else WINDOW_SECONDS
         return now - self._taken_at >= seconds
 
-    def forget(self) -> None:
-        """Begin anew: the next sample is a first one."""
+    def reset(self) -> None:
+        """Treat the next sample as a first one."""
         self._taken_at, self.reading = -math.inf, None
 
     def free(self) -> None:
@@ -171,30 +171,30 @@ class GpmPair:
                 with suppress(pynvml.NVMLError):
                     pynvml.nvmlGpmSampleFree(sample)
         self._last = self._spare = None
-        self.forget()
+        self.reset()
 
 
 class GpmReader:
-    """Reads a whole GPU, while that may be done."""
+    """Reads the metrics of a whole GPU, while GPM may be used."""
 
-    def __init__(self, asker: Asker, tools: Tools, driver: tuple[int, ...]) -> None:
-        self._asker = asker
-        self._tools = tools
+    def __init__(self, calls: GpuCalls, context: Context, driver: tuple[int, ...]) -> None:
+        self._calls = calls
+        self._context = context
         self._supported: bool | None = None
-        self._pair = GpmPair(GpmRequest(metrics(driver)), tools.clock)
+        self._pair = GpmPair(GpmRequest(metrics(driver)), context.clock)
 
     def read(self, handle: Any, now: float) -> Facts:
-        """What the newest two samples say; whether there may be another is asked only when it is due."""
+        """The metrics of the newest two samples. Whether GPM may be used is checked when a sample is due."""
         return self._sample(handle) if self._pair.is_due(now) else {"gpm": self._pair.reading}
 
     def _sample(self, handle: Any) -> Facts:
-        if not self._tools.may_monitor():
-            self._pair.forget()
+        if not self._context.may_use_gpm():
+            self._pair.reset()
             return {}
-        return self._asker.ask(handle, (self.performance_monitor,))
+        return self._calls.first(handle, self.performance_monitor)
 
     def performance_monitor(self, handle: Any) -> Facts:
-        """One sample; raises NVMLError where the GPU has no monitor, or does not let this process see it."""
+        """One sample; raises NVMLError where the GPU has no GPM, or does not permit it to this process."""
         if self._supported is None:
             self._supported = bool(pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)
         if not self._supported:

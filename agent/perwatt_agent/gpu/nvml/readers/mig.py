@@ -1,7 +1,7 @@
 """
-The MIG instances of a GPU, found anew at every slow read: they come and go while everything runs.
+MIG instances of a GPU, listed at every slow read: they are created and destroyed while everything runs.
 
-An instance is its UUID. Its numbers may be given to another one, whose counters are not its own.
+An instance is identified by its UUID. Its numbers may be used again by another instance.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from perwatt_agent.facts.gpm import GpmReading
 from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.gpu.nvml.driver import values
-from perwatt_agent.gpu.nvml.driver.calls import Asker, Facts, Once
-from perwatt_agent.gpu.nvml.driver.context import Tools
+from perwatt_agent.gpu.nvml.driver.calls import ConstantFacts, Facts, GpuCalls
+from perwatt_agent.gpu.nvml.driver.context import Context
 from perwatt_agent.gpu.nvml.driver.errors import INVALID_ARGUMENT, NOT_FOUND, Meaning, describe, raise_failure
 from perwatt_agent.gpu.nvml.readers.gpm import GpmPair, GpmRequest, metrics
 from perwatt_agent.gpu.nvml.readers.processes import Place, running
 
-# An empty slot, and an instance that died while it was read.
+# An empty slot, and an instance that was destroyed while it was read.
 _GONE = (INVALID_ARGUMENT, NOT_FOUND)
-# What is refused so is refused of every instance; all else is the end of one.
+# Refused for one instance, a call is refused for all; any other failure is the end of one instance.
 _REFUSED = (Meaning.ABSENT, Meaning.FORBIDDEN, Meaning.ENDED)
 
 
-# The names under which a reading tells of calls for an instance that failed.
+# The names of failed calls for an instance, in `failed_calls` of a reading.
 _INSTANCE = "mig_instance"
 _ATTRIBUTES = "mig_attributes"
 _MONITOR = "mig_monitor"
@@ -36,7 +36,7 @@ _PROCESSES = "mig_processes"
 
 
 class MigMode:
-    """Whether a GPU is divided; both of its readers go by it."""
+    """Whether MIG is on; shared by the readers of one GPU."""
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
@@ -45,24 +45,24 @@ class MigMode:
 class MigReader:
     """Reads all instances of one GPU, and keeps its `mode`."""
 
-    def __init__(self, asker: Asker, tools: Tools, driver: tuple[int, ...], mode: MigMode) -> None:
-        self._asker = asker
-        self._note = partial(_note, asker)
-        self._tools = tools
+    def __init__(self, calls: GpuCalls, context: Context, driver: tuple[int, ...], mode: MigMode) -> None:
+        self._calls = calls
+        self._set_result = partial(_set_result, calls)
+        self._context = context
         self._driver = driver
         self._mode = mode
-        self._slots = Once(asker, (slots,))
+        self._slots = ConstantFacts(calls, (slots,))
         self._request: GpmRequest | None = None
         self._instances: dict[str, _Instance] = {}
 
     def read(self, handle: Any) -> Facts:
-        """`mig`: the instances that there are now, `mig_slices`; nothing where the GPU is not divided."""
-        self.note_mode(handle)
+        """`mig`, the instances of now, and `mig_slices`; nothing while MIG is off."""
+        self._read_mode(handle)
         if not self._mode.enabled:
             self.free()
             return {}
         for call in (_INSTANCE, _ATTRIBUTES, _MONITOR):
-            self._asker.note(call, None)
+            self._calls.set_result(call, None)
         count = self._slots.read(handle).get("slots", 0)
         found = [reading for slot in range(count) if (reading := self._read_slot(handle, slot)) is not None]
         for uuid in self._instances.keys() - {reading.uuid for reading in found}:
@@ -72,25 +72,25 @@ class MigReader:
 
     def processes(self, handle: Any) -> Facts:
         """`processes` with the instance of each: by one call where that is permitted, else by one each."""
-        return self._asker.ask(handle, (self.processes_of_all, self.processes_of_each))
+        return self._calls.first(handle, self.processes_of_all, self.processes_of_each)
 
     def processes_of_all(self, handle: Any) -> Facts:
         migs = {instance.place: uuid for uuid, instance in self._instances.items()}
         return {"processes": running(handle, migs)}
 
     def processes_of_each(self, handle: Any) -> Facts:
-        """Of the instances of the last `read`. Raises NVMLError where the driver does not tell of any."""
-        self._asker.note(_PROCESSES, None)
-        told = [each.processes() for each in self._instances.values()]
-        known = [processes for processes in told if processes is not None]
-        return {"processes": tuple(chain.from_iterable(known))} if known or not told else {}
+        """Of the instances of the last `read`. Raises NVMLError where the driver supports it for none."""
+        self._calls.set_result(_PROCESSES, None)
+        lists = [each.processes() for each in self._instances.values()]
+        known = [processes for processes in lists if processes is not None]
+        return {"processes": tuple(chain.from_iterable(known))} if known or not lists else {}
 
-    def note_mode(self, handle: Any) -> None:
-        """Divided or whole, a GPU gives different facts: what it refused before is asked anew."""
-        enabled = bool(self._asker.ask(handle, (mode,)).get("enabled", self._mode.enabled))
+    def _read_mode(self, handle: Any) -> None:
+        """With MIG on or off a GPU supports different calls: after a change each is tried again."""
+        enabled = bool(self._calls.first(handle, mode).get("enabled", self._mode.enabled))
         if enabled != self._mode.enabled:
             self._mode.enabled = enabled
-            self._asker.forget()
+            self._calls.reset()
 
     def free(self) -> None:
         for instance in self._instances.values():
@@ -98,31 +98,31 @@ class MigReader:
         self._instances.clear()
 
     def _read_slot(self, parent: Any, slot: int) -> MigReading | None:
-        """None for an empty slot, which is normal, and for an instance that died while it was read."""
+        """None for an empty slot, which is normal, and for an instance that was destroyed meanwhile."""
         try:
             handle = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(parent, slot)
             uuid = pynvml.nvmlDeviceGetUUID(handle)
             if uuid not in self._instances:
-                self._instances[uuid] = _Instance(uuid, handle, self._new_pair(), self._note)
-            return self._instances[uuid].read(parent, handle, with_gpm=self._tools.may_monitor())
+                self._instances[uuid] = _Instance(uuid, handle, self._new_pair(), self._set_result)
+            return self._instances[uuid].read(parent, handle, with_gpm=self._context.may_use_gpm())
         except pynvml.NVMLError as error:
             code = int(error.value)
         if describe(code).meaning is Meaning.ENDED:
             raise_failure(code, "nvmlDeviceGetMigDeviceHandleByIndex")
-        self._note(_INSTANCE, code)
+        self._set_result(_INSTANCE, code)
         return None
 
     def _new_pair(self) -> GpmPair:
         self._request = self._request or GpmRequest(metrics(self._driver))
-        return GpmPair(self._request, self._tools.clock)
+        return GpmPair(self._request, self._context.clock)
 
 
 class _Instance:
-    """One instance: what never changes of it, and its samples."""
+    """One instance: its constant facts, and its GPM samples."""
 
-    def __init__(self, uuid: str, handle: Any, pair: GpmPair, note: Callable[[str, int], None]) -> None:
+    def __init__(self, uuid: str, handle: Any, pair: GpmPair, set_result: Callable[[str, int], None]) -> None:
         self._uuid = uuid
-        self._note = note
+        self._set_result = set_result
         self._gpu_instance = int(pynvml.nvmlDeviceGetGpuInstanceId(handle))
         self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
         self._attributes: Facts | None = None
@@ -134,21 +134,21 @@ class _Instance:
         return self._gpu_instance, self._compute_instance
 
     def processes(self) -> tuple[GpuProcess, ...] | None:
-        """None when it died meanwhile. Raises NVMLError where the driver does not tell of any instance."""
+        """None when it was destroyed. Raises NVMLError where the driver supports it for no instance."""
         try:
             return tuple(replace(one, mig=self._uuid) for one in running(self._handle, {}))
         except pynvml.NVMLError as error:
             code = int(error.value)
             if code != INVALID_ARGUMENT and describe(code).meaning in _REFUSED:
                 raise
-        self._note(_PROCESSES, code)
+        self._set_result(_PROCESSES, code)
         return None
 
     def read(self, parent: Any, handle: Any, *, with_gpm: bool) -> MigReading:
-        """Raises NVMLError when the handle died."""
+        """Raises NVMLError when the instance was destroyed."""
         self._handle = handle
         if self._attributes is None:
-            self._attributes = self._ask_attributes(handle)
+            self._attributes = self._read_attributes(handle)
         return MigReading(
             uuid=self._uuid,
             gpu_instance=self._gpu_instance,
@@ -162,13 +162,13 @@ class _Instance:
         if self._pair is not None:
             self._pair.free()
 
-    def _ask_attributes(self, handle: Any) -> Facts | None:
-        """Asked for until they came, as they never change; None when they may still come."""
+    def _read_attributes(self, handle: Any) -> Facts | None:
+        """Read until they are known, as they never change; None when the next try may succeed."""
         try:
             return _attributes(handle)
         except pynvml.NVMLError as error:
             code = int(error.value)
-        self._note(_ATTRIBUTES, code)
+        self._set_result(_ATTRIBUTES, code)
         return {} if describe(code).meaning is Meaning.ABSENT else None
 
     def _gpm(self, parent: Any) -> GpmReading | None:
@@ -183,13 +183,13 @@ class _Instance:
         if describe(code).meaning is Meaning.ABSENT:
             self._pair.free()
             self._pair = None
-        self._note(_MONITOR, code)
+        self._set_result(_MONITOR, code)
         return None
 
 
-def _note(asker: Asker, call: str, code: int) -> None:
+def _set_result(calls: GpuCalls, call: str, code: int) -> None:
     if code not in _GONE and describe(code).meaning is not Meaning.ABSENT:
-        asker.note(call, code)
+        calls.set_result(call, code)
 
 
 def mode(handle: Any) -> Facts:

@@ -1,4 +1,4 @@
-"""Which processes compute on a GPU, and how much each of them kept its SMs at work."""
+"""Compute processes of a GPU, with their memory and SM utilization."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ def compute_processes(handle: Any) -> Facts:
 
 
 def running(handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
-    """The processes that compute, each with the one of *migs* that it is in. Raises NVMLError."""
+    """The compute processes, each with its instance out of *migs*. Raises NVMLError."""
     # By its version: the unversioned name raises another exception where the driver lacks it.
     found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
     return tuple(
@@ -37,10 +37,10 @@ def running(handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
 
 class ProcessLoad:
     """
-    The SM utilisation of each process on one GPU since the read before; at first, of the recent past.
+    The SM utilization of each process on one GPU since the read before; at first, of the recent past.
 
-    The driver keeps samples of the recent past, stamped with its own time. It is asked for those after
-    the newest that was seen: asked for all, it gives a mean over whatever it still holds.
+    The driver keeps recent samples, stamped with its own time. Only samples newer than the newest known one
+    are requested: the request for all of them gives a mean over whatever the driver still holds.
     """
 
     def __init__(self) -> None:
@@ -48,9 +48,9 @@ class ProcessLoad:
 
     def process_utilization(self, handle: Any) -> Facts:
         """
-        `sm_ratios`: the ratio of each process that computed, by its id; None for one that is no number.
+        `sm_ratios`: the ratio of each process that computed, by its id; None where it is no valid number.
 
-        Raises NVMLError where the GPU does not tell, as with MIG.
+        Raises NVMLError where the GPU does not support it, as with MIG.
         """
         return {"sm_ratios": self._newest(_samples(handle, self._seen_microseconds))}
 
@@ -69,7 +69,7 @@ class ProcessLoad:
 
 
 def with_load(processes: Sequence[GpuProcess], sm_ratios: dict[int, float | None]) -> tuple[GpuProcess, ...]:
-    """Give each process its SM utilisation; one that has no sample did nothing."""
+    """Give each process its SM utilization; a process without a sample computed nothing."""
     return tuple(
         GpuProcess(process.pid, process.memory_bytes, sm_ratios.get(process.pid, 0.0))
         for process in processes
@@ -87,7 +87,7 @@ def heaviest(processes: Sequence[GpuProcess], count: int) -> tuple[ProcessUse, .
 
 
 def _sum(amounts: Sequence[N | None]) -> N | None:
-    """A sum that is not known where one of its parts is not."""
+    """The sum; None where an amount is not known."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known[1:], known[0]) if len(known) == len(amounts) else None
 

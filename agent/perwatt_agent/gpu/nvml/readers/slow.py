@@ -1,6 +1,7 @@
 """
-What is read of a GPU every 10 to 15 seconds: limits, health, links and modes, its MIG instances, and which
-processes compute on it.
+Slow reader: what is read of a GPU every 10 to 15 seconds.
+
+That is limits, health, links, modes, MIG instances and compute processes.
 """
 
 from typing import Any
@@ -10,9 +11,9 @@ import pynvml
 from perwatt_agent.facts.ecc import EccCount
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.gpu.nvml.driver import values
-from perwatt_agent.gpu.nvml.driver.calls import Asker, Call, Facts, Once
-from perwatt_agent.gpu.nvml.driver.context import Tools
-from perwatt_agent.gpu.nvml.driver.fields import FieldFacts, nested
+from perwatt_agent.gpu.nvml.driver.calls import Call, ConstantFacts, Facts, GpuCalls
+from perwatt_agent.gpu.nvml.driver.context import Context
+from perwatt_agent.gpu.nvml.driver.fields import FieldReader, nested
 from perwatt_agent.gpu.nvml.driver.traits import Traits
 from perwatt_agent.gpu.nvml.readers.details import (
     ONCE_CALLS,
@@ -23,26 +24,28 @@ from perwatt_agent.gpu.nvml.readers.details import (
     clock_memory,
 )
 from perwatt_agent.gpu.nvml.readers.mig import MigMode, MigReader
-from perwatt_agent.gpu.nvml.readers.osmemory import node_memory
+from perwatt_agent.gpu.nvml.readers.os_memory import node_memory
 from perwatt_agent.gpu.nvml.readers.processes import ProcessLoad, compute_processes, heaviest, with_load
 from perwatt_agent.gpu.nvml.readers.tables import ECC_PLACES, slow_fields
 from perwatt_agent.gpu.nvml.readers.vgpu import Virtualization
 
 
 class SlowReader:
-    """Reads one GPU: a batch of fields, limits that it did not give, and all else call by call."""
+    """Reads one GPU: a batch of fields, the limits that the batch lacks, and all else call by call."""
 
-    def __init__(self, asker: Asker, tools: Tools, traits: Traits, mode: MigMode, mig: MigReader) -> None:
-        self._asker = asker
-        self._tools = tools
+    def __init__(
+        self, calls: GpuCalls, context: Context, traits: Traits, mode: MigMode, mig: MigReader
+    ) -> None:
+        self._calls = calls
+        self._context = context
         self._numa_node = traits.numa_node
         self._mode = mode
         self._mig = mig
-        self._fields = FieldFacts(slow_fields(traits, tools.options.detail), asker.failed)
-        self._once = Once(asker, ONCE_CALLS)
-        self._thresholds = Once(asker, THRESHOLD_CALLS)
-        self._fans = Fans(asker)
-        self._virtualization = Virtualization(asker)
+        self._fields = FieldReader(slow_fields(traits, context.options.detail), calls.failed)
+        self._once = ConstantFacts(calls, ONCE_CALLS)
+        self._thresholds = ConstantFacts(calls, THRESHOLD_CALLS)
+        self._fans = Fans(calls)
+        self._virtualization = Virtualization(calls)
         self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
@@ -50,37 +53,37 @@ class SlowReader:
         facts = self._fields.read(handle)
         for fact, call in LIMIT_CALLS.items():
             if fact not in self._fields.best:
-                facts |= self._asker.ask(handle, (call,))
+                facts |= self._calls.first(handle, call)
         facts |= self._mig.read(handle)
         facts |= self._details(handle)
         facts |= self._processes(handle)
         facts["ecc_errors"] = tuple(
             EccCount(*place, facts.pop(fact)) for fact, place in ECC_PLACES.items() if fact in facts
         )
-        return GpuSlowReading(monotonic_seconds=self._tools.clock.monotonic(), **nested(facts))
+        return GpuSlowReading(monotonic_seconds=self._context.clock.monotonic(), **nested(facts))
 
     def _details(self, handle: Any) -> Facts:
-        if self._tools.options.detail == "core":
-            return self._asker.ask(handle, (clock_memory,))
+        if self._context.options.detail == "core":
+            return self._calls.first(handle, clock_memory)
         facts: Facts = {}
         for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
-            facts |= self._asker.ask(handle, alternatives)
+            facts |= self._calls.first(handle, *alternatives)
         facts |= self._once.read(handle) | self._fans.read(handle) | self._virtualization.read(handle)
         if "temperature_margins_celsius.slowdown" not in self._fields.best:
             facts |= self._thresholds.read(handle)
         if self._numa_node is not None:
-            facts |= node_memory(self._tools.sysfs, self._numa_node)
+            facts |= node_memory(self._context.sysfs, self._numa_node)
         return facts
 
     def _processes(self, handle: Any) -> Facts:
         if self._mode.enabled:
             found = self._mig.processes(handle)
         else:
-            found = self._asker.ask(handle, (compute_processes,))
+            found = self._calls.first(handle, compute_processes)
         if found.get("processes") and not self._mode.enabled:
-            load = self._asker.ask(handle, (self._read_load,))
+            load = self._calls.first(handle, self._read_load)
             found = {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
-        if found and (count := self._tools.options.top_processes):
+        if found and (count := self._context.options.top_processes):
             found["top_processes"] = heaviest(found["processes"], count)
         return found
 

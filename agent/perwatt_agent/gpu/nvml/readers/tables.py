@@ -1,7 +1,7 @@
 """
-Which numbered fields hold which facts. A fact `group.key` is an entry of its group's dictionary.
+Table of numbered fields and the facts that they give. A fact `group.key` is an entry of a group.
 
-Ids up to 250 never moved between drivers. Those above did, so that they are chosen by driver version.
+Ids up to 250 are the same in all drivers. Ids above are chosen by driver version.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A crew makes every call once, and a call that never returns holds up nobody."""
+"""The thread pool makes every call once, and a call that never returns delays no other."""
 
 import asyncio
 import subprocess
@@ -13,28 +13,28 @@ import pytest
 from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock, SystemClock
-from perwatt_agent.threads.crew import Call, Crew, NotMade
+from perwatt_agent.threads.pool import Call, NotStarted, ThreadPool
 
 
 @pytest.fixture
-def crew() -> Crew:
-    return Crew("test")
+def pool() -> ThreadPool:
+    return ThreadPool("test")
 
 
-async def test_calls_go_side_by_side(crew: Crew, clock: ManualClock) -> None:
+async def test_calls_go_side_by_side(pool: ThreadPool, clock: ManualClock) -> None:
     """Each call has a thread of its own where all of them wait, in the first batch and in later ones."""
     together = threading.Barrier(8)
     for _ in range(3):
         calls = [Call(lambda: together.wait(PATIENCE_SECONDS), clock.monotonic()) for _ in range(8)]
-        await crew.make(calls, PATIENCE_SECONDS)
+        await pool.run(calls, PATIENCE_SECONDS)
 
         assert list(range(8)) == sorted(call.result() for call in calls)
 
 
-async def test_threads_are_daemons(crew: Crew, clock: ManualClock) -> None:
+async def test_threads_are_daemons(pool: ThreadPool, clock: ManualClock) -> None:
     """No thread keeps the process from exiting, and each has the pool's name."""
     calls = [Call(threading.current_thread, clock.monotonic()) for _ in range(8)]
-    await crew.make(calls, PATIENCE_SECONDS)
+    await pool.run(calls, PATIENCE_SECONDS)
 
     assert {("test", True)} == {(call.result().name, call.result().daemon) for call in calls}
 
@@ -42,47 +42,47 @@ async def test_threads_are_daemons(crew: Crew, clock: ManualClock) -> None:
 async def test_threads_are_used_again() -> None:
     """However slow the batches are, there are never more threads than calls in one."""
     clock = SystemClock()
-    crew = Crew("reused")
+    pool = ThreadPool("reused")
 
     for _ in range(10):
-        await crew.make([Call(lambda: time.sleep(0.001), clock.monotonic()) for _ in range(4)], 60.0)
-        await eventually(lambda: len(crew._resting) == _threads("reused"))
+        await pool.run([Call(lambda: time.sleep(0.001), clock.monotonic()) for _ in range(4)], 60.0)
+        await eventually(lambda: len(pool._idle) == _threads("reused"))
 
     assert 1 < _threads("reused") <= 4
 
 
-async def test_failure(crew: Crew, clock: ManualClock) -> None:
-    """An exception belongs to whoever asks for the result; the other calls are made all the same."""
+async def test_failure(pool: ThreadPool, clock: ManualClock) -> None:
+    """An exception is raised by `result`; the other calls are made all the same."""
     calls = [Call(lambda: 1 // 0, clock.monotonic()), Call(lambda: 2, clock.monotonic())]
-    await crew.make(calls, PATIENCE_SECONDS)
+    await pool.run(calls, PATIENCE_SECONDS)
 
     with pytest.raises(ZeroDivisionError):
         calls[0].result()
     assert 2 == calls[1].result()
 
 
-async def test_hanging_call(crew: Crew, clock: ManualClock) -> None:
-    """A call that hangs costs its batch the wait and a thread; those behind it, and later ones, are made."""
+async def test_hanging_call(pool: ThreadPool, clock: ManualClock) -> None:
+    """A call that hangs takes the timeout and a thread; the other calls, and later ones, are made."""
     may_return = threading.Event()
     stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
     others = [Call(lambda: 2, clock.monotonic()) for _ in range(7)]
-    await crew.make([stuck, *others], 0.2)
+    await pool.run([stuck, *others], 0.2)
 
     assert [2] * 7 == [call.result() for call in others]
-    assert not stuck.over
+    assert not stuck.is_done
     later = Call(lambda: 3, clock.monotonic())
-    await crew.make([later], PATIENCE_SECONDS)
+    await pool.run([later], PATIENCE_SECONDS)
     assert 3 == later.result()
 
     may_return.set()
-    await eventually(lambda: stuck.over)
+    await eventually(lambda: stuck.is_done)
     assert stuck.result()
 
 
-async def test_a_thread_too_many_goes() -> None:
-    """Who was replaced while a call hung is back: the crew is then as large as if nothing had hung."""
+async def test_a_surplus_thread_stops() -> None:
+    """A thread whose call hung was replaced. When the call returns, the pool has its old size again."""
     clock = SystemClock()
-    crew = Crew("surplus")
+    pool = ThreadPool("surplus")
 
     for _ in range(3):
         begun, may_return, together = threading.Barrier(3), threading.Event(), threading.Barrier(2)
@@ -92,10 +92,10 @@ async def test_a_thread_too_many_goes() -> None:
             may_return.wait(PATIENCE_SECONDS)
 
         hanging = [Call(hang, clock.monotonic()) for _ in range(2)]
-        making = asyncio.create_task(crew.make(hanging, PATIENCE_SECONDS))
+        making = asyncio.create_task(pool.run(hanging, PATIENCE_SECONDS))
         await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
         others = [Call(partial(together.wait, PATIENCE_SECONDS), clock.monotonic()) for _ in range(2)]
-        await crew.make(others, PATIENCE_SECONDS)
+        await pool.run(others, PATIENCE_SECONDS)
         assert 4 == _threads("surplus")
         may_return.set()
         await making
@@ -106,20 +106,20 @@ def _threads(name: str) -> int:
     return sum(thread.name == name for thread in threading.enumerate())
 
 
-async def test_nothing_to_do(crew: Crew) -> None:
-    """No call, no wait."""
-    await crew.make([], PATIENCE_SECONDS)
-    assert [] == crew._resting
+async def test_nothing_to_do(pool: ThreadPool) -> None:
+    """Without calls there is no thread and no wait."""
+    await pool.run([], PATIENCE_SECONDS)
+    assert [] == pool._idle
 
 
-def test_loop_gone(crew: Crew, clock: ManualClock) -> None:
-    """A call may return when its loop is closed: nobody waits, and the crew serves another loop."""
+def test_loop_gone(pool: ThreadPool, clock: ManualClock) -> None:
+    """A call may return when its loop is closed: nobody waits, and the pool serves another loop."""
     may_return = threading.Event()
     stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
-    asyncio.run(crew.make([stuck], 0.01))
+    asyncio.run(pool.run([stuck], 0.01))
     may_return.set()
     later = Call(lambda: 2, clock.monotonic())
-    asyncio.run(crew.make([later], PATIENCE_SECONDS))
+    asyncio.run(pool.run([later], PATIENCE_SECONDS))
 
     assert 2 == later.result()
 
@@ -129,10 +129,10 @@ def test_process_exits_with_a_hanging_call() -> None:
     program = """
 import asyncio, threading
 from perwatt_agent.clock import SystemClock
-from perwatt_agent.threads.crew import Call, Crew
+from perwatt_agent.threads.pool import Call, ThreadPool
 
 clock = SystemClock()
-asyncio.run(Crew("test").make([Call(threading.Event().wait, clock.monotonic())], 0.1))
+asyncio.run(ThreadPool("test").run([Call(threading.Event().wait, clock.monotonic())], 0.1))
 print("done")
 """
     ended = subprocess.run(
@@ -143,7 +143,7 @@ print("done")
 
 
 @contextmanager
-def no_thread_to_be_had() -> Iterator[None]:
+def no_thread_can_start() -> Iterator[None]:
     """No thread can begin whose stack is larger than the address space."""
     before = threading.stack_size(1 << 47)
     try:
@@ -152,16 +152,19 @@ def no_thread_to_be_had() -> Iterator[None]:
         threading.stack_size(before)
 
 
-async def test_no_thread_to_be_had(crew: Crew, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Calls that nobody comes to are withdrawn, which is said once; later ones are made again."""
-    with no_thread_to_be_had():
+async def test_no_thread_can_start(
+    pool: ThreadPool, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Calls that no thread can make are cancelled, which is logged once; later calls are made again."""
+    with no_thread_can_start():
         for _ in range(3):
             late = Call(lambda: 1, clock.monotonic())
-            await crew.make([late], 0.01)
-            with pytest.raises(NotMade):
+            await pool.run([late], 0.01)
+            with pytest.raises(NotStarted):
                 late.result()
-    assert 1 == len(caplog.records)
+    (record,) = caplog.records
+    assert "TasksMax or pids.max" in record.getMessage()
 
     call = Call(lambda: 2, clock.monotonic())
-    await crew.make([call], PATIENCE_SECONDS)
+    await pool.run([call], PATIENCE_SECONDS)
     assert 2 == call.result()

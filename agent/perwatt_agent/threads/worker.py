@@ -1,4 +1,4 @@
-"""A daemon thread for calls that may never return."""
+"""Worker thread for calls that may never return."""
 
 import asyncio
 import threading
@@ -13,12 +13,12 @@ from perwatt_agent.clock import Clock
 T = TypeVar("T")
 
 
-class Lane:
+class WorkerThread:
     """
-    One thread with at most one call in flight; a busy lane takes no work.
+    One daemon thread with at most one call in flight. A busy thread takes no further call.
 
-    A call that hangs occupies its lane and nothing else: the thread is a daemon, so the process can
-    always exit. A result that comes after its waiter gave up only frees the lane.
+    A call that hangs blocks this thread and nothing else, and the process can always exit. When nobody waits
+    for a result any more, the result is dropped and the thread is free again.
     """
 
     def __init__(self, name: str, clock: Clock) -> None:
@@ -29,12 +29,12 @@ class Lane:
 
     @property
     def busy_since(self) -> float | None:
-        """When the call in flight was submitted, in monotonic seconds; None while the lane is free."""
+        """When the call in flight was submitted, in monotonic seconds; None while the thread is free."""
         return self._busy_since
 
     def submit(self, call: Callable[[], T]) -> "asyncio.Future[T]":
-        """Run *call* on the lane's thread; its result or exception arrives in the running loop."""
-        assert self._busy_since is None, "a busy lane gets no work"
+        """Run *call* on this thread; its result or exception arrives in the running loop."""
+        assert self._busy_since is None, "a busy thread takes no call"
         self._busy_since = self._clock.monotonic()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
@@ -43,12 +43,12 @@ class Lane:
             try:
                 result = call()
             except BaseException as error:  # noqa: BLE001 - every failure belongs to the waiter
-                # Nobody looks at its traceback, which would hold this frame, and all that the call met.
+                # Nobody looks at its traceback, which keeps this frame and the call's arguments alive.
                 deliver = partial(_fail, future, error.with_traceback(None))
             else:
                 deliver = partial(_succeed, future, result)
             self._busy_since = None
-            with suppress(RuntimeError):  # the loop has closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(deliver)
 
         self._calls.put(work)

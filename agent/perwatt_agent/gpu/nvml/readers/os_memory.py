@@ -1,4 +1,4 @@
-"""GPU memory that the operating system owns, as on Grace Hopper: the driver cannot say how it is used."""
+"""GPU memory managed by the operating system, as on Grace Hopper: the driver cannot report its use."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _FACTS = {"Total": "os_memory_total_bytes", "Used": "os_memory_used_bytes"}
 
 
 def node_memory(sysfs: Path, numa_node: int) -> Facts:
-    """What the kernel says of the node that is the GPU's memory; nothing where it does not say."""
+    """Memory of the NUMA node that is the GPU's memory; nothing where the kernel does not show it."""
     try:
         text = (sysfs / f"devices/system/node/node{numa_node}/meminfo").read_text()
     except OSError:
