@@ -1,8 +1,8 @@
 """
-The perwatt dashboard: what a joule buys, where joules go to waste, and whether the figures can be believed.
+Grafana dashboard: tokens per joule, wasted joules, and whether the figures can be trusted.
 
-`python dashboards/grafana/perwatt_dashboard.py` writes `perwatt.json` beside it; a test holds that fresh.
-Every ratio is a sum over a sum, and no panel turns an absent figure into a zero.
+`python dashboards/grafana/perwatt_dashboard.py` writes `perwatt.json` beside it; a test keeps it up
+to date. Every ratio is a sum over a sum, and no panel turns an absent figure into a zero.
 """
 
 import json
@@ -18,22 +18,22 @@ CHOSEN = 'job=~"$job", instance=~"$instance"'
 
 
 def series(name: str, matcher: str = "") -> str:
-    """The series of one metric among the chosen jobs and instances."""
+    """The series of one metric, of the selected jobs and instances."""
     return f"{name}{{{CHOSEN}{matcher and ', ' + matcher}}}"
 
 
 def rate(name: str, matcher: str = "") -> str:
-    """Its growth a second; of a counter of joules that is a power in watts."""
+    """Its increase per second. For a counter of joules this is a power in watts."""
     return f"rate({series(name, matcher)}[$__rate_interval])"
 
 
 def increase(name: str, matcher: str = "") -> str:
-    """Its growth over one step of the panel."""
+    """Its increase over one step of the panel."""
     return f"increase({series(name, matcher)}[$__rate_interval])"
 
 
 def in_facility(nodes: str) -> str:
-    """The facility is a target label of the nodes; where there is but one, the aggregator's `default`."""
+    """Nodes with their target label `facility`; without one it is the aggregator's `default`."""
     return f'label_replace({nodes}, "facility", "default", "facility", "")'
 
 
@@ -62,7 +62,7 @@ NOW = Row(
     (
         Panel(
             "Simulated nodes",
-            "Nodes with simulated or replayed GPUs. Unless this says measured, no figure below is real.",
+            "Nodes with simulated or replayed GPUs. Figures below are real only if this shows: measured.",
             "none",
             (Target(f"sum({SIMULATED_BACKENDS}) or 0 * sum({BACKENDS})"),),
             kind="stat",
@@ -71,7 +71,7 @@ NOW = Row(
         ),
         Panel(
             "Output tokens per joule",
-            "All models at the GPU boards, idling included: sum of tokens / sum of joules.",
+            "All models at the GPU boards, idle time included: sum of tokens / sum of joules.",
             TOKENS_PER_JOULE,
             (Target(f"sum({BOARD_TOKENS}) / (sum({HELD_WATTS}) > 0)"),),
             kind="stat",
@@ -79,7 +79,7 @@ NOW = Row(
         ),
         Panel(
             "GPU power",
-            "What all boards draw, from their energy counters.",
+            "Power of all boards, from their energy counters.",
             "watt",
             (Target(f"sum({BOARD_WATTS})"),),
             kind="stat",
@@ -87,15 +87,15 @@ NOW = Row(
         ),
         Panel(
             "Output tokens",
-            "Tokens generated a second, all models.",
+            "Tokens generated per second, all models.",
             TOKENS_PER_SECOND,
             (Target(f"sum({rate('perwatt_output_tokens_total')})"),),
             kind="stat",
             width=4,
         ),
         Panel(
-            "Explained energy",
-            "Share of the board joules that belong to known work. Below 95 % a fleet figure is no headline.",
+            "Attributed energy",
+            "Share of the board joules of known work. Below 95 % the fleet has no headline figure.",
             "percentunit",
             (Target(f"sum({HELD_WATTS}) / (sum({HELD_WATTS}) + sum({UNATTRIBUTED_WATTS}) > 0)"),),
             kind="stat",
@@ -120,7 +120,7 @@ EFFICIENCY = Row(
     (
         Panel(
             "By model, GPU board",
-            "Output tokens / board joules of a model's workloads, with idling and, as active, without.",
+            "Output tokens / board joules of a model's workloads; active leaves out idle time.",
             TOKENS_PER_JOULE,
             (
                 Target(f"sum by (model) ({BOARD_TOKENS}) / (sum by (model) ({HELD_WATTS}) > 0)", "{{model}}"),
@@ -133,7 +133,7 @@ EFFICIENCY = Row(
         ),
         Panel(
             "All models, node and facility",
-            "Output tokens / joules at the wall of metered nodes, idle ones included; facility: x PUE.",
+            "Output tokens / node joules of all nodes with a wall meter. Facility: node x PUE.",
             TOKENS_PER_JOULE,
             (
                 Target(f"sum({NODE_TOKENS}) / (sum({NODE_WATTS}) > 0)", "node"),
@@ -142,8 +142,8 @@ EFFICIENCY = Row(
             width=8,
         ),
         Panel(
-            "The aggregator's answer",
-            "What /v1/efficiency says. A line that ends is a figure that is not valid: the API says why.",
+            "Figures of the aggregator",
+            "Valid figures of /v1/efficiency. A line ends where the figure is not valid; the API says why.",
             TOKENS_PER_JOULE,
             (
                 Target(
@@ -168,11 +168,11 @@ ENERGY = Row(
             stacked=True,
         ),
         Panel(
-            "Where no work is done",
-            "Board watts of GPUs resident without a request, unallocated, or held by the unknown.",
+            "Power without work",
+            "Board watts of GPUs that are held without a request, unallocated, or used by unknown processes.",
             "watt",
             (
-                Target(f"sum({IDLE_WATTS})", "resident, idle"),
+                Target(f"sum({IDLE_WATTS})", "held, idle"),
                 Target(f"sum by (cause) ({UNATTRIBUTED_WATTS})", "{{cause}}"),
             ),
             width=8,
@@ -180,7 +180,7 @@ ENERGY = Row(
         ),
         Panel(
             "Idle energy by model",
-            "Joules spent in each step while a model was resident without a request.",
+            "Joules per step of GPUs that a model held without a request.",
             "joule",
             (Target(f"sum by (model) ({IDLE_JOULES})", "{{model}}"),),
             width=8,
@@ -194,7 +194,7 @@ WORK = Row(
     (
         Panel(
             "Tokens by model",
-            "Tokens generated, and prompt tokens computed or cached: three kinds that never add up.",
+            "Output tokens, and prompt tokens computed or cached. The three kinds are never added.",
             TOKENS_PER_SECOND,
             (
                 Target(f"sum by (model) ({rate('perwatt_output_tokens_total')})", "{{model}}, output"),
@@ -206,7 +206,7 @@ WORK = Row(
         ),
         Panel(
             "Requests by outcome",
-            "Requests that ended, by outcome. Tokens of aborted ones cost joules and served nobody.",
+            "Finished requests by outcome. Tokens of aborted requests cost joules and are waste.",
             "reqps",
             (Target(f"sum by (outcome) ({rate('perwatt_requests_total')})", "{{outcome}}"),),
         ),
@@ -214,11 +214,11 @@ WORK = Row(
 )
 
 TRUST = Row(
-    "Can it be believed?",
+    "Data quality",
     (
         Panel(
             "Snapshot age",
-            "Age of the readings that each agent shows, by the clock of Prometheus.",
+            "Age of each agent's readings, by the clock of Prometheus.",
             "s",
             (
                 Target(
@@ -230,14 +230,14 @@ TRUST = Row(
         ),
         Panel(
             "GPUs by state",
-            "A GPU once seen never disappears: it is ok, lost, hung or in error.",
+            "A GPU that was seen once never disappears: it is ok, lost, hung or in error.",
             "none",
             (Target(f"sum by (state) ({series('perwatt_gpus')})", "{{state}}"),),
             width=8,
         ),
         Panel(
-            "What answers",
-            "Whether each GPU backend, GPU, collector and workload's page answers.",
+            "Availability",
+            "Whether each GPU backend, GPU, collector and engine page answers.",
             "bool_on_off",
             (
                 Target(f"min by (instance) ({series('perwatt_backend_up')})", "{{instance}} backend"),
@@ -256,7 +256,7 @@ TRUST = Row(
         ),
         Panel(
             "Unattributed energy",
-            "Share of the board joules that no workload owns: unallocated, or of unknown processes.",
+            "Share of the board joules without a workload: unallocated, or of unknown processes.",
             "percentunit",
             (
                 Target(
@@ -269,7 +269,7 @@ TRUST = Row(
         ),
         Panel(
             "Counter against integrated power",
-            "(Counter - integrated power) / integrated power, long run; beyond 5 %, ask a wall meter.",
+            "(Counter - integrated power) / integrated power, long-term. Above 5 %, check a wall meter.",
             "percentunit",
             (
                 Target(
@@ -282,7 +282,7 @@ TRUST = Row(
     ),
 )
 
-# What every agent and every aggregator shows.
+# Metrics that every agent and every aggregator has.
 DAEMONS = '__name__=~"perwatt_build_info|perwatt_aggregator_target_up"'
 VARIABLES = (
     Variable("job", "Job", f"label_values({{{DAEMONS}}}, job)"),
@@ -295,15 +295,15 @@ def build() -> Json:
     return dashboard(
         uid="perwatt",
         title="perwatt: tokens per joule",
-        description="Useful tokens per joule at the board, the wall and the facility. What comes from the "
-        "aggregator is shown while its instance is among the chosen.",
+        description="Useful tokens per joule at the GPU boards, the node and the facility. Panels of the "
+        "aggregator need its instance in the selection.",
         variables=VARIABLES,
         rows=(NOW, EFFICIENCY, ENERGY, WORK, TRUST),
     )
 
 
 def text() -> str:
-    """What `perwatt.json` must hold."""
+    """Text of `perwatt.json`."""
     return json.dumps(build(), indent=2) + "\n"
 
 

@@ -45,7 +45,7 @@ GAUGES = {
 EXACT = {
     ("Simulated nodes", "A"): 1.0,
     ("Output tokens per joule", "A"): 100 / 250,
-    ("Explained energy", "A"): 250 / 400,
+    ("Attributed energy", "A"): 250 / 400,
     ("GPUs not ok", "A"): 0.0,
     ("By model, GPU board", "A"): 100 / 250,
     ("By model, GPU board", "B"): 100 / 200,
@@ -55,7 +55,7 @@ EXACT = {
 ROUGH = {
     ("GPU power", "A"): 400.0,
     ("Output tokens", "A"): 100.0,
-    ("Where no work is done", "A"): 50.0,
+    ("Power without work", "A"): 50.0,
     ("Idle energy by model", "A"): 50.0 * 10.0,
 }
 EXPECTED = {target: pytest.approx(figure) for target, figure in EXACT.items()} | {
