@@ -8,7 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pages import aggregator_metrics, compute, configuration, engines, health, http_api, metrics, validity
+from pages import (
+    aggregator_metrics,
+    compute,
+    configuration,
+    engines,
+    health,
+    http_api,
+    meters,
+    metrics,
+    validity,
+)
 
 DOCS = Path(__file__).parent
 DOCUMENTS: dict[str, Callable[[], str]] = {
@@ -20,6 +30,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "validity.md": validity.document,
     "compute.md": compute.document,
     "health.md": health.document,
+    "meters.md": meters.document,
 }
 
 

@@ -27,7 +27,8 @@ from perwatt_agent.engine.custom_kind import ENGINE_NAME, CustomKind
 from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role
-from perwatt_agent.meters.config import MetersConfig, check_meters
+from perwatt_agent.meters.checks import check_meters
+from perwatt_agent.meters.config import MetersConfig
 
 REPLAY_PREFIX = "replay:"
 

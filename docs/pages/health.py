@@ -1,6 +1,6 @@
 """docs/health.md, from the tables."""
 
-from perwatt_agent.diagnosis.past import XID_SECONDS
+from perwatt_agent.diagnosis.gpu_history import XID_SECONDS
 from perwatt_agent.diagnosis.rules import RULES
 from perwatt_agent.diagnosis.xids import XIDS
 

@@ -7,9 +7,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from perwatt_agent.accounting.attribution import Attribution, AttributionState
-from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
-from perwatt_agent.accounting.idle import IdlePower
-from perwatt_agent.accounting.meters import MeterBooks, MetersState
+from perwatt_agent.accounting.gpu_energy import EnergyAccount, EnergyState
+from perwatt_agent.accounting.host_meters import HostMeters, HostMetersState
+from perwatt_agent.accounting.idle_power import IdlePower
 from perwatt_agent.facts.gpu import GpuInfo, GpuSnapshot
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.host_meter import NodeModel
@@ -28,7 +28,7 @@ class AccountState(Struct):
     energy: dict[str, EnergyState]
     attribution: AttributionState
     idle_watts: dict[str, float] = {}
-    meters: MetersState = field(default_factory=MetersState)
+    meters: HostMetersState = field(default_factory=HostMetersState)
 
 
 class Account:
@@ -61,7 +61,7 @@ class Account:
         self._idle = defaultdict(IdlePower, {uuid: IdlePower(watts) for uuid, watts in learnt.items()})
         self._attribution = Attribution(state.attribution if state else None)
         self._slow: dict[str, tuple[GpuSlowReading, float | None]] = {}
-        self._meters = MeterBooks(interval_seconds, model, state.meters if state else None)
+        self._meters = HostMeters(interval_seconds, model, state.meters if state else None)
 
     def advance(self, readings: Readings) -> Snapshot:
         """Account for one sweep and return what is to be published."""

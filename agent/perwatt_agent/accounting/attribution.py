@@ -2,7 +2,7 @@
 Whose joules are they? Workloads, what nobody explains, and what waits, GPU by GPU.
 
 At every instant, for every GPU: workloads + unallocated + unknown + waiting = the board's accepted
-joules. How a GPU is divided among several workloads is told by `shares`, that of one in parts by `slices`.
+joules. How a GPU is divided among several workloads is decided in `split`, one in parts (MIG) in `mig_split`.
 """
 
 from collections import defaultdict
@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.ledger import GpuLedger, LedgerState
-from perwatt_agent.accounting.shares import Holder, Split, split
-from perwatt_agent.accounting.slices import Layout, activity, by_slices, layout
-from perwatt_agent.accounting.workload import WorkloadAccount, WorkloadState
+from perwatt_agent.accounting.gpu_account import GpuAccount, GpuAccountState
+from perwatt_agent.accounting.mig_split import Layout, activity, by_slices, layout
+from perwatt_agent.accounting.split import Holder, Split, split
+from perwatt_agent.accounting.workload_account import WorkloadAccount, WorkloadState
 from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample
@@ -30,7 +30,7 @@ REMEMBER_SECONDS = 3600.0
 class AttributionState(Struct):
     """What outlives a restart of the agent."""
 
-    gpus: dict[str, LedgerState]
+    gpus: dict[str, GpuAccountState]
     workloads: dict[str, WorkloadState]
 
 
@@ -39,8 +39,8 @@ class Attribution:
 
     def __init__(self, state: AttributionState | None = None) -> None:
         state = state or AttributionState({}, {})
-        remembered = {uuid: GpuLedger(ledger) for uuid, ledger in state.gpus.items()}
-        self._ledgers = defaultdict(GpuLedger, remembered)
+        remembered = {uuid: GpuAccount(ledger) for uuid, ledger in state.gpus.items()}
+        self._ledgers = defaultdict(GpuAccount, remembered)
         self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
         self._workloads: dict[str, WorkloadAccount] = {}
         self._layouts: dict[str, Layout | None] = {}
@@ -123,10 +123,10 @@ class Attribution:
         workloads = {name: workload.state for name, workload in self._workloads.items()}
         return AttributionState(ledgers, self._remembered | workloads)
 
-    def _held(self, name: str) -> Mapping[str, GpuLedger]:
+    def _held(self, name: str) -> Mapping[str, GpuAccount]:
         return {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
 
-    def _by_slices(self, gpu: str, ledger: GpuLedger, slow: GpuSlowReading | None) -> Split | None:
+    def _by_slices(self, gpu: str, ledger: GpuAccount, slow: GpuSlowReading | None) -> Split | None:
         """How the joules of a divided GPU are, where it is known of every holder which part of it it has."""
         if slow is not None:
             self._layouts[gpu] = layout(slow)
@@ -150,7 +150,7 @@ class Attribution:
         known = self._remembered.get(name)
         return known.migs.get(gpu) if known else None
 
-    def _split(self, ledger: GpuLedger, processes: tuple[GpuProcess, ...] | None) -> Split | None:
+    def _split(self, ledger: GpuAccount, processes: tuple[GpuProcess, ...] | None) -> Split | None:
         """How the joules since the last reading are divided; None where there is nothing to choose."""
         if len(ledger.cursors) < 2:
             return None
@@ -190,7 +190,7 @@ class Attribution:
         for ledger in left:
             ledger.leave(name)
 
-    def _release(self, ledger: GpuLedger, name: str, now: float, started: float) -> None:
+    def _release(self, ledger: GpuAccount, name: str, now: float, started: float) -> None:
         workload = self._workloads.get(name)
         if workload is None:  # of the run before, and did not claim its GPU again yet
             if ledger.seen_at is not None and now - ledger.seen_at > WAIT_SECONDS:

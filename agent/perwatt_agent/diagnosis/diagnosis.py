@@ -4,10 +4,10 @@ from collections import defaultdict
 
 from msgspec.structs import replace
 
-from perwatt_agent.diagnosis.changes import changes
 from perwatt_agent.diagnosis.event_ring import EventRing
-from perwatt_agent.diagnosis.past import Case, Past
+from perwatt_agent.diagnosis.gpu_history import GpuHistory, Symptoms
 from perwatt_agent.diagnosis.rules import judge
+from perwatt_agent.diagnosis.snapshot_events import changes
 from perwatt_agent.diagnosis.xids import SEVERITY, meaning_of
 from perwatt_agent.facts.event import Event, event_at
 from perwatt_agent.facts.gpu import GpuSnapshot
@@ -25,8 +25,8 @@ class Diagnosis:
 
     def __init__(self, events: EventRing[Event]) -> None:
         self.events = events
-        self._pasts: defaultdict[str, Past] = defaultdict(Past)
-        self._judged: dict[str, tuple[Case, GpuHealth]] = {}
+        self._pasts: defaultdict[str, GpuHistory] = defaultdict(GpuHistory)
+        self._judged: dict[str, tuple[Symptoms, GpuHealth]] = {}
         self._last: Snapshot | None = None
         self._heard = 0
 

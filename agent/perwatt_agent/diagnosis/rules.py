@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from perwatt_agent.diagnosis.past import Case
+from perwatt_agent.diagnosis.gpu_history import Symptoms
 from perwatt_agent.facts.gpu_status import RecoveryAction
 from perwatt_agent.facts.health import HEALTH_STATES, GpuHealth, HealthReason, HealthState
 
@@ -27,7 +27,7 @@ class Rule(Struct, frozen=True):
     reason: HealthReason
     state: HealthState
     meaning: str
-    holds: Callable[[Case], bool]
+    holds: Callable[[Symptoms], bool]
 
 
 RULES: tuple[Rule, ...] = (
@@ -164,12 +164,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def judge(case: Case, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
+def judge(case: Symptoms, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
     """The health that the rules give: the worst state of all that hold, and why."""
     holding = [rule for rule in rules if rule.holds(case)]
     state = max((rule.state for rule in holding), key=HEALTH_STATES.index, default=HEALTH_STATES[0])
     return GpuHealth(state, tuple(rule.reason for rule in holding))
 
 
-def _recovery(case: Case) -> RecoveryAction | None:
+def _recovery(case: Symptoms) -> RecoveryAction | None:
     return None if case.slow is None else case.slow.recovery_action

@@ -24,7 +24,7 @@ class _Mean:
         self.value += weight * (value - self.value) if self.seconds > seconds else value - self.value
 
 
-class ThermalWatch:
+class ThermalTrend:
     """
     Compare the thermal margin of the last minutes with that of the last hours, at equal power.
 

@@ -65,7 +65,7 @@ def meaning_of(code: int) -> Xid:
     return XIDS.get(code, _NAMELESS if code == UNNAMED else _UNLISTED)
 
 
-class XidTally:
+class XidCounter:
     """How often one GPU told of each error, as `counts`; the number of kinds is bounded."""
 
     def __init__(self) -> None:

@@ -1,55 +1,48 @@
-"""From what an operator says of a meter to the meter: the one table of their kinds."""
+"""Meters built from their configuration, and meters found on this machine."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Sequence
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.meters import ipmi
-from perwatt_agent.meters.config import MeterConfig, MeterKind, PlaceConfig
-from perwatt_agent.meters.csvfile import CsvFile
-from perwatt_agent.meters.figure import VALID_PERIODS, FigureMeter, FigureReader
-from perwatt_agent.meters.ipmi import IpmiMeter
-from perwatt_agent.meters.jsondoc import JsonDocument
+from perwatt_agent.meters.catalog import METERS, configured_kinds
+from perwatt_agent.meters.config import MeterConfig, PlaceConfig
+from perwatt_agent.meters.kind import MeterKind
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.meters.promquery import PromQuery
-from perwatt_agent.meters.redfish import RedfishMeter
-
-INTERVAL_SECONDS: Mapping[MeterKind, float] = {
-    "ipmi": ipmi.INTERVAL_SECONDS,
-    "redfish": 10.0,
-    "prometheus": 30.0,
-    "json": 5.0,
-    "csv": 1.0,
-}
-"""How often a meter is asked whose configuration does not say."""
+from perwatt_agent.meters.reading.figure import FigureMeter, FigureReader
 
 
-def interval_seconds(config: PlaceConfig) -> float:
-    """How often the place of *config* is asked."""
-    return INTERVAL_SECONDS[config.kind] if config.interval is None else config.interval
+def interval_seconds(config: PlaceConfig, kinds: Sequence[MeterKind] = METERS) -> float:
+    """Return how often to read the number of *config*."""
+    return _kind(config, kinds).interval_seconds if config.interval is None else config.interval
 
 
-def build_meter(config: MeterConfig, clock: Clock) -> Meter:
-    """The meter of *config*. Raises ValueError, saying why, where none can be."""
-    if config.kind == "ipmi":
-        return IpmiMeter(
-            clock, name=config.label, scope=config.scope, interval_seconds=interval_seconds(config)
-        )
-    if config.kind == "redfish":
-        return RedfishMeter(config, clock, interval_seconds(config))
-    return FigureMeter(config, build_reader(config, clock), clock, interval_seconds(config))
+def build_meter(config: MeterConfig, clock: Clock, kinds: Sequence[MeterKind] = METERS) -> Meter:
+    """Return the meter of *config*. Raises ValueError with the reason where it cannot be built."""
+    build = _kind(config, kinds).build
+    if build is not None:
+        return build(config, clock, interval_seconds(config, kinds))
+    return FigureMeter(config, build_reader(config, clock, kinds), clock, interval_seconds(config, kinds))
 
 
-def build_reader(config: PlaceConfig, clock: Clock) -> FigureReader:
-    """What reads the bare number of *config*, a price perhaps. Raises ValueError where none can be."""
-    return _READERS[config.kind](config, clock)
+def build_reader(config: PlaceConfig, clock: Clock, kinds: Sequence[MeterKind] = METERS) -> FigureReader:
+    """Return the reader of a bare number. Raises ValueError with the reason where it cannot be built."""
+    read = _kind(config, kinds).read_figure
+    assert read is not None, "checked with the configuration"
+    return read(config, clock, interval_seconds(config, kinds))
 
 
-def _prom_query(config: PlaceConfig, clock: Clock) -> FigureReader:
-    return PromQuery(config, VALID_PERIODS * interval_seconds(config))
+def find_meters(
+    clock: Clock, configured: Sequence[MeterConfig], kinds: Sequence[MeterKind] = METERS
+) -> Iterator[Meter]:
+    """
+    Yield the meters that any machine may have, whether or not this one does; a read will show.
+
+    A kind that is configured is not looked for, nor a meter whose name is taken.
+    """
+    taken = {meter.kind for meter in configured} | {meter.label for meter in configured}
+    for kind in kinds:
+        if kind.find is not None and kind.name not in taken:
+            yield kind.find(clock)
 
 
-_READERS: Mapping[MeterKind, Callable[[PlaceConfig, Clock], FigureReader]] = {
-    "prometheus": _prom_query,
-    "json": lambda config, clock: JsonDocument(config),
-    "csv": CsvFile,
-}
+def _kind(config: PlaceConfig, kinds: Sequence[MeterKind]) -> MeterKind:
+    return configured_kinds(kinds)[config.kind]

@@ -10,7 +10,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import CollectorHealth
-from perwatt_agent.meters.answer import answer
+from perwatt_agent.meters.deadline import answer
 from perwatt_agent.meters.meter import Meter, MeterFailure
 
 logger = logging.getLogger(__name__)

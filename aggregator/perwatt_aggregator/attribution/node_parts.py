@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
+from perwatt_agent.meters.kinds import rapl
 from perwatt_aggregator.attribution.board_leaves import board_leaves
 from perwatt_aggregator.attribution.node_factor import NodeFactor, board_watts, node_factor
 from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span
@@ -69,7 +70,7 @@ def node_parts(
         by_gpu=tuple(divider.by_gpu()) + unattributed if has_wide_work else by_workload,
         factor=node_factor(window, facility, uncertainty),
         host=window.host,
-        host_uncertainty_ratio=uncertainty.of(("rapl",)),
+        host_uncertainty_ratio=uncertainty.of((rapl.ROW.name,)),
         board_watts=board_watts(window),
         throttled_seconds={gpu.gpu: gpu.throttled_seconds for gpu in window.gpus},
         activity={gpu.gpu: gpu.activity for gpu in window.gpus},

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.quantity import number, unix_seconds
+from perwatt_agent.meters.reading.quantity import number, unix_seconds
 
 HOUR_SECONDS = 3600.0
 TIME_COLUMN, VALUE_COLUMN = "time", "grams_co2e_per_kwh"

@@ -10,7 +10,9 @@ from msgspec import Struct
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.values import READABLE_FILE, TEXT, duration, number, one_of
-from perwatt_agent.meters.config import MeterConfig, PlaceConfig, check_meter, check_place
+from perwatt_agent.meters.catalog import figure_kinds
+from perwatt_agent.meters.checks import check_meter, check_place
+from perwatt_agent.meters.config import MeterConfig, PlaceConfig
 from perwatt_aggregator.facility.kinds import (
     ALL_DAYS,
     CATEGORY,
@@ -26,7 +28,7 @@ from perwatt_aggregator.schema.common import CARBON_KINDS, PUE_KINDS, CarbonKind
 
 DAY_SECONDS = 86400.0
 MIN_PERIOD_SECONDS = 900.0
-RATE_KINDS = ("prometheus", "json", "csv")
+RATE_KINDS = figure_kinds()
 
 
 class ItConfig(Struct, frozen=True):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.integrate import Integrator
+from perwatt_agent.accounting.integrator import Integrator
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 

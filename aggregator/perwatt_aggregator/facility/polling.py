@@ -4,7 +4,7 @@ import logging
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.meters.answer import answer
+from perwatt_agent.meters.deadline import answer
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.schema.facility import SourceName
 

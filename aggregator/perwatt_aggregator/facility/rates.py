@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.meters.figure import FigureReader
 from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.figure import FigureReader
 from perwatt_aggregator.facility.carbon_hours import Hours, plausible_grams, read_hours
 from perwatt_aggregator.facility.config import RateConfig
 from perwatt_aggregator.schema.facility import SourceName

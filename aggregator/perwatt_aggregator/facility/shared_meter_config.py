@@ -7,7 +7,8 @@ from typing import Annotated
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.values import TEXT
-from perwatt_agent.meters.config import MeterConfig, check_meter
+from perwatt_agent.meters.checks import check_meter
+from perwatt_agent.meters.config import MeterConfig
 
 
 class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.values import number
+from perwatt_agent.meters.catalog import METERS
 
 
 class MeterClass(Struct, frozen=True):
@@ -27,15 +28,7 @@ TABLE: tuple[MeterClass, ...] = (
     MeterClass("counter", 0.05, "the driver's energy counter; NVML documents 5 %"),
     MeterClass("integrated", 0.05, "the driver's power, integrated: the same sensor"),
     MeterClass("module", 0.05, "the power of a module of GPU and CPU"),
-    MeterClass("rapl", 0.05, "processors and memory by RAPL, a model in the processor"),
-    MeterClass("pdu", 0.02, "an outlet of a rack's power distribution"),
-    MeterClass("ipmi", 0.05, "a BMC, by IPMI DCMI"),
-    MeterClass("redfish", 0.05, "a BMC, by Redfish"),
-    MeterClass("hwmon", 0.05, "a sensor of the board"),
-    MeterClass("prometheus", 0.05, "whatever stands behind a query; set it for the meter that does"),
-    MeterClass("json", 0.05, "whatever stands behind a document; set it for the meter that does"),
-    MeterClass("csv", 0.05, "whatever wrote the file; 0.01 for a wall analyser"),
-    MeterClass("model", 0.2, "no meter: a node built from its parts by stated assumptions"),
+    *(MeterClass(kind.name, kind.uncertainty_ratio, kind.uncertainty_basis) for kind in METERS),
     MeterClass("node_overhead", 0.2, "no meter: board joules times a stated ratio"),
     MeterClass(
         "shared", 0.1, "the split of a meter over several nodes by their board joules, beside the meter"

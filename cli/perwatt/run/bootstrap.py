@@ -34,7 +34,7 @@ from perwatt_agent.identity.pod_resources_client import PodResourcesClient
 from perwatt_agent.identity.slurm import SlurmJobMap
 from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.meters.feed import MeterFeed
-from perwatt_agent.meters.host import HostReader
+from perwatt_agent.meters.host_load import HostReader
 from perwatt_agent.recording.recording import Recording, RecordingError
 from perwatt_agent.recording.replay import ReplaySource
 from perwatt_agent.sampling.driver import Driver

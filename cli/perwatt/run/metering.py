@@ -4,13 +4,8 @@ from perwatt.errors import CommandError
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.facts.host_meter import NodeModel
-from perwatt_agent.meters.aside import Aside
-from perwatt_agent.meters.build import build_meter
-from perwatt_agent.meters.grace import GraceMeter
-from perwatt_agent.meters.hwmon import HwmonMeter
-from perwatt_agent.meters.ipmi import IpmiMeter
+from perwatt_agent.meters.build import build_meter, find_meters
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.meters.rapl import RaplMeter
 
 
 def build_meters(config: AgentConfig, clock: Clock) -> list[Meter]:
@@ -25,15 +20,7 @@ def build_meters(config: AgentConfig, clock: Clock) -> list[Meter]:
         raise CommandError(f"meters: {error}") from None
     if not config.meters.discover or config.backend == "simulated":
         return configured
-    names = {meter.name for meter in configured}
-    has_ipmi = any(meter.kind == "ipmi" for meter in config.meters.list)
-    own: list[Meter] = [
-        Aside(RaplMeter(clock), clock),
-        Aside(HwmonMeter(clock), clock),
-        Aside(GraceMeter(clock), clock),
-        *([] if has_ipmi else [IpmiMeter(clock)]),
-    ]
-    return configured + [meter for meter in own if meter.name not in names]
+    return [*configured, *find_meters(clock, config.meters.list)]
 
 
 def build_model(config: AgentConfig) -> NodeModel | None:

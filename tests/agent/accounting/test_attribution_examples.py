@@ -2,7 +2,7 @@
 
 import pytest
 
-from perwatt_agent.accounting.shares import Holder, split
+from perwatt_agent.accounting.split import Holder, split
 
 
 class TestKepler:

@@ -4,7 +4,7 @@ import pytest
 from support.accounts.readings import UP, reading
 
 from perwatt_agent.accounting.account import Account
-from perwatt_agent.accounting.idle import LEARN_SECONDS, IdlePower
+from perwatt_agent.accounting.idle_power import LEARN_SECONDS, IdlePower
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading

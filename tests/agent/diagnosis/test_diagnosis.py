@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.diagnosis.diagnosis import Diagnosis
 from perwatt_agent.diagnosis.event_ring import EventRing
-from perwatt_agent.diagnosis.past import LOAD_RATIO
+from perwatt_agent.diagnosis.gpu_history import LOAD_RATIO
 from perwatt_agent.diagnosis.rules import RULES
 from perwatt_agent.diagnosis.xids import MAX_CODES, OTHER
 from perwatt_agent.facts.ecc import EccCount

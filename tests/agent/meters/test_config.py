@@ -7,9 +7,11 @@ import pytest
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import load_agent_config
 from perwatt_agent.configfile.layers import ConfigError
-from perwatt_agent.meters.build import INTERVAL_SECONDS, build_meter, interval_seconds
-from perwatt_agent.meters.config import METER_KIND, MeterConfig, MetersConfig, ModelConfig
-from perwatt_agent.meters.credentials import basic, bearer
+from perwatt_agent.meters.build import build_meter, interval_seconds
+from perwatt_agent.meters.catalog import configured_kinds
+from perwatt_agent.meters.config import MeterConfig, MetersConfig, ModelConfig
+from perwatt_agent.meters.kind import MeterKind
+from perwatt_agent.meters.reading.credentials import basic, bearer
 
 
 def errors(folder: Path, meters: str) -> list[str]:
@@ -76,14 +78,16 @@ def test_flag() -> None:
     assert (MeterConfig(kind="csv", file=Path("/tmp/a.csv"), interval=10.0),) == config.meters.list
 
 
-@pytest.mark.parametrize("kind", ["ipmi", "redfish", "prometheus", "json", "csv"])
-async def test_every_kind_can_be_built(clock: ManualClock, kind: str) -> None:
-    """Every kind of the list has a constructor and an interval, and the meter bears its name."""
-    values = {"kind": METER_KIND.read(kind), "url": "https://h", "query": "q", "file": Path("f"), "name": "n"}
-    config = MeterConfig(**values, path="/redfish/v1/Chassis/1" if kind == "redfish" else "p", unit="watts")
+VALUES = {"url": "https://h", "query": "q", "file": Path("f"), "path": "p"}
+
+
+@pytest.mark.parametrize("kind", configured_kinds().values(), ids=configured_kinds())
+async def test_every_kind_can_be_built(clock: ManualClock, kind: MeterKind) -> None:
+    """A meter of each kind can be built from the keys that it needs, with its name and interval."""
+    config = MeterConfig(kind=kind.name, name="n", **{key: VALUES[key] for key in kind.needs})
     meter = build_meter(config, clock)
 
-    assert ("n", INTERVAL_SECONDS[config.kind]) == (meter.name, meter.interval_seconds)
+    assert ("n", kind.interval_seconds) == (meter.name, meter.interval_seconds)
     assert interval_seconds(config) == meter.interval_seconds
 
 
@@ -103,7 +107,7 @@ NOTHING = "expected nothing, for it has no meaning where kind is"
         pytest.param("{kind: redfish}", [f".url: {NEEDS} redfish cannot do without it"], id="no-url"),
         pytest.param(
             "{kind: redfish, url: http://bmc}",
-            [".url: expected an https:// URL, for Redfish is read over verified TLS alone"],
+            [".url: expected an https:// URL, because kind redfish requires verified TLS"],
             id="plain",
         ),
         pytest.param(
@@ -140,7 +144,7 @@ NOTHING = "expected nothing, for it has no meaning where kind is"
         ),
         pytest.param(
             "{kind: modbus}",
-            [".kind: expected one of ipmi, redfish, prometheus, json, csv, not 'modbus'"],
+            [f".kind: expected one of {', '.join(configured_kinds())}, not 'modbus'"],
             id="kind",
         ),
     ],

@@ -10,7 +10,7 @@ from support.gpus.devices import PATIENCE_SECONDS, eventually
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample
-from perwatt_agent.meters.aside import Aside
+from perwatt_agent.meters.blocking import ThreadedMeter
 from perwatt_agent.meters.feed import RETRY_SECONDS, MeterFeed, MeterPoller
 from perwatt_agent.meters.meter import MeterFailure
 
@@ -137,7 +137,7 @@ async def test_hung(clock: ManualClock) -> None:
     """A read that does not return blocks neither the loop nor the other meters, and is seen."""
     hung, well = Blocking(clock, "hwmon", source="hwmon"), Given(clock)
     hung.may_return = threading.Event()
-    feed = MeterFeed([Aside(hung, clock), well], clock, deadline_seconds=0.05)
+    feed = MeterFeed([ThreadedMeter(hung, clock), well], clock, deadline_seconds=0.05)
     first, second = feed._pollers
     await asyncio.gather(first.poll(), second.poll())
     await first.poll()
@@ -146,7 +146,7 @@ async def test_hung(clock: ManualClock) -> None:
     assert (("hung", 1), ("timeout", 1)) == first.health.snapshot().failures
     hung.may_return.set()
     aside = first._meter
-    assert isinstance(aside, Aside)
+    assert isinstance(aside, ThreadedMeter)
     await eventually(lambda: aside._lane.busy_since is None)
     await first.poll()
     assert first.health.snapshot().success

@@ -10,9 +10,9 @@ from support.servers.documents import Content, dripping, showing, silence
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.build import build_meter, build_reader
 from perwatt_agent.meters.config import MeterConfig, PlaceConfig
-from perwatt_agent.meters.jsonpath import steps_of, value_at
 from perwatt_agent.meters.meter import Meter, MeterFailure
-from perwatt_agent.meters.service import Service
+from perwatt_agent.meters.reading.json_path import steps_of, value_at
+from perwatt_agent.meters.reading.json_service import Service
 
 NOW = 1_800_000_000.0
 

@@ -8,7 +8,7 @@ import pytest
 from support.meters.ipmitool import Ipmitool
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.meters.ipmi import IpmiMeter
+from perwatt_agent.meters.kinds.ipmi import IpmiMeter
 from perwatt_agent.meters.meter import MeterFailure
 
 NO_DEVICE = (

@@ -11,8 +11,8 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.config import MeterConfig
+from perwatt_agent.meters.kinds.redfish import RedfishMeter
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.redfish import RedfishMeter
 
 DATA = Path(__file__).parents[2] / "data" / "redfish"
 NODE = "/redfish/v1/Chassis/Node"

@@ -8,10 +8,10 @@ from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rap
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample
-from perwatt_agent.meters.grace import GraceMeter
-from perwatt_agent.meters.hwmon import HwmonMeter
+from perwatt_agent.meters.kinds.grace import GraceMeter
+from perwatt_agent.meters.kinds.hwmon import HwmonMeter
+from perwatt_agent.meters.kinds.rapl import RaplMeter
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.rapl import RaplMeter
 
 Tree = Mapping[str, str | int]
 

@@ -215,7 +215,7 @@ class TestMeters:
         """With real GPUs every meter of the host is tried; with simulated GPUs none is."""
         clock = ManualClock()
 
-        assert ["rapl", "hwmon", "grace", "ipmi"] == [
+        assert ["ipmi", "rapl", "grace", "hwmon"] == [
             meter.name for meter in build_meters(AgentConfig(), clock)
         ]
         assert [] == build_meters(AgentConfig(backend="simulated"), clock)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from perwatt_agent.accounting.energy import EnergyAccount, EnergyState
+from perwatt_agent.accounting.gpu_energy import EnergyAccount, EnergyState
 from perwatt_agent.facts.gpu import GpuEnergy
 from support.accounts.readings import reading
 

@@ -9,7 +9,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.meters.build import build_meter
 from perwatt_agent.meters.config import MeterConfig
-from perwatt_agent.meters.ipmi import IpmiMeter
+from perwatt_agent.meters.kinds.ipmi import IpmiMeter
 from perwatt_agent.meters.meter import Meter
 from support.meters.ipmitool import Ipmitool
 from support.meters.sysfs_trees import nobody, open_folder

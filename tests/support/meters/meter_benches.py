@@ -12,11 +12,11 @@ from typing import Protocol
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.host_meter import MeterScope
-from perwatt_agent.meters.aside import Aside
-from perwatt_agent.meters.grace import GraceMeter
-from perwatt_agent.meters.hwmon import HwmonMeter
+from perwatt_agent.meters.blocking import ThreadedMeter
+from perwatt_agent.meters.kinds.grace import GraceMeter
+from perwatt_agent.meters.kinds.hwmon import HwmonMeter
+from perwatt_agent.meters.kinds.rapl import RaplMeter
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.meters.rapl import RaplMeter
 from support.meters import asked_benches
 from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
@@ -98,7 +98,7 @@ async def rapl(clock: ManualClock) -> AsyncIterator[Bench]:
 
         yield SysfsBench(
             root,
-            Aside(RaplMeter(clock, root), clock),
+            ThreadedMeter(RaplMeter(clock, root), clock),
             "rapl/package/0",
             "package",
             "intel-rapl:0/energy_uj",
@@ -112,7 +112,7 @@ async def hwmon(clock: ManualClock) -> AsyncIterator[Bench]:
     with open_folder() as root:
         yield SysfsBench(
             root,
-            Aside(HwmonMeter(clock, root), clock),
+            ThreadedMeter(HwmonMeter(clock, root), clock),
             "hwmon",
             "node",
             "hwmon0/device/power1_average",
@@ -125,7 +125,7 @@ async def grace(clock: ManualClock) -> AsyncIterator[Bench]:
     with open_folder() as root:
         yield SysfsBench(
             root,
-            Aside(GraceMeter(clock, root), clock),
+            ThreadedMeter(GraceMeter(clock, root), clock),
             "grace/module/0",
             "module",
             "hwmon0/device/power1_average",

@@ -1,0 +1,116 @@
+"""
+Is a driver's energy counter to be believed, reading by reading?
+
+The rules of the metric contract: a fall to no more than a board can have used since the last good
+reading is a restart from zero; any other fall is a glitch, during which the last good value stands; a
+glitch that lasts, or a rise that no board can have used, makes the counter untrustworthy until the
+driver starts a new generation.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perwatt_agent.accounting.integrator import NOTHING, Increment
+
+Verdict = Literal["first", "good", "reset", "held", "broken"]
+
+# Where no limit is known: above any board sold, so that it only ever catches nonsense.
+FALLBACK_LIMIT_WATTS = 2000.0
+# A board may pass its limit for moments, and the counter moves in steps of up to 100 ms.
+LEAP_FACTOR = 1.5
+LEAP_SLACK_SECONDS = 0.5
+HOLD_SECONDS = 60.0
+
+
+class CounterState(Struct, frozen=True):
+    """
+    What is remembered of a counter: the last good reading, and since when it is held or broken.
+
+    `seen_joules` is what a held or broken counter said last.
+    """
+
+    joules: float
+    monotonic_seconds: float
+    held_since: float | None = None
+    broken_since: float | None = None
+    seen_joules: float | None = None
+
+
+class Judgement(Struct, frozen=True):
+    """The verdict on one reading, what it adds, and what to remember."""
+
+    verdict: Verdict
+    increment: Increment
+    state: CounterState
+
+
+def judge(
+    state: CounterState | None, joules: float, monotonic_seconds: float, limit_watts: float | None
+) -> Judgement:
+    """
+    Judge one reading of a cumulative counter in joules against the last good one.
+
+    `limit_watts` is the most that the board may draw. A reset covers no time: what was used between
+    the last good reading and the restart is not known.
+    """
+    fresh = CounterState(joules, monotonic_seconds)
+    if state is None:
+        return Judgement("first", NOTHING, fresh)
+    if state.broken_since is not None:
+        return Judgement("broken", NOTHING, replace(state, seen_joules=joules))
+    limit = limit_watts or FALLBACK_LIMIT_WATTS
+    seconds = monotonic_seconds - state.monotonic_seconds
+    if joules < state.joules:
+        # Judged at the fall, not later: a glitch does not become a restart by merely lasting.
+        if seems_restarted(state, joules) and joules <= limit * seconds:
+            return Judgement("reset", Increment(joules, 0.0), fresh)
+        return _hold(state, joules, monotonic_seconds)
+    if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
+        return _broken(state, joules, monotonic_seconds)
+    return Judgement("good", Increment(joules - state.joules, seconds), fresh)
+
+
+def miss(state: CounterState, monotonic_seconds: float) -> CounterState:
+    """Remember that a counter which used to be there did not answer; give it up when that lasts."""
+    if state.broken_since is not None:
+        return state
+    return _hold(state, state.seen_joules, monotonic_seconds).state
+
+
+def resume(
+    state: CounterState,
+    joules: float,
+    monotonic_seconds: float,
+    limit_watts: float | None,
+    accounted_until: float,
+) -> Judgement:
+    """
+    Judge a broken counter by its first reading in a new driver generation.
+
+    Its series goes on from the value shown last, so it is believed again only if the growth that a
+    reader then sees (all of it, after a fall) is no more than the board can have used since
+    *accounted_until*, up to when its energy was integrated.
+    """
+    growth = joules - state.joules if joules >= state.joules else joules
+    if growth <= (limit_watts or FALLBACK_LIMIT_WATTS) * (monotonic_seconds - accounted_until):
+        return Judgement("reset", Increment(growth, 0.0), CounterState(joules, monotonic_seconds))
+    return judge(state, joules, monotonic_seconds, limit_watts)
+
+
+def seems_restarted(state: CounterState, joules: float) -> bool:
+    """Whether a counter may have restarted: it says less than it said last."""
+    return joules < (state.joules if state.seen_joules is None else state.seen_joules)
+
+
+def _hold(state: CounterState, joules: float | None, monotonic_seconds: float) -> Judgement:
+    held_since = monotonic_seconds if state.held_since is None else state.held_since
+    if monotonic_seconds - held_since > HOLD_SECONDS:
+        return _broken(state, joules, monotonic_seconds)
+    return Judgement("held", NOTHING, replace(state, held_since=held_since, seen_joules=joules))
+
+
+def _broken(state: CounterState, joules: float | None, monotonic_seconds: float) -> Judgement:
+    broken = replace(state, held_since=None, broken_since=monotonic_seconds, seen_joules=joules)
+    return Judgement("broken", NOTHING, broken)

@@ -1,0 +1,146 @@
+"""The energy account of one GPU: the driver's counter while it can be believed, else integrated power."""
+
+from msgspec import Struct
+
+from perwatt_agent.accounting.gpu_counter import CounterState, judge, miss, resume, seems_restarted
+from perwatt_agent.accounting.integrator import NOTHING, Increment, Integrator
+from perwatt_agent.facts.gpu import GpuEnergy
+from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
+
+# Below this much common time the two meters' own granularity dominates their difference.
+DIVERGENCE_SECONDS = 60.0
+
+
+class EnergyState(Struct, frozen=True):
+    """
+    What outlives a restart of the agent, so that no joule is lost, repeated or invented.
+
+    `accounted_until` is the monotonic instant of the last reading that gave energy.
+    """
+
+    counter: CounterState | None = None
+    accounted_until: float = 0.0
+    integrated_joules: float = 0.0
+    accepted_joules: float = 0.0
+    covered_seconds: float = 0.0
+    busy_seconds: float | None = None
+
+
+class EnergyAccount:
+    """
+    Turn the readings of one GPU into its published energy.
+
+    `accepted_joules` grows by exactly what the published series grow by: a switch to another source
+    starts a new series at its own baseline and adds nothing.
+    """
+
+    def __init__(self, max_gap_seconds: float, state: EnergyState | None = None) -> None:
+        self._integrator = Integrator(max_gap_seconds)
+        self._max_gap_seconds = max_gap_seconds
+        self._state = state or EnergyState()
+        self._source: EnergySource | None = None
+        self._generation: int | None = None
+        self._last_seconds: float | None = None
+        self._common_counter_joules = 0.0
+        self._common_integrated = NOTHING
+
+    @property
+    def state(self) -> EnergyState:
+        return self._state
+
+    def add(self, reading: GpuReading, limit_watts: float | None, generation: int) -> GpuEnergy | None:
+        """Account for one reading; None when this reading gives no energy."""
+        old = self._state
+        integrated = self._integrate(reading)
+        counter, counted = self._judge(reading, limit_watts, generation)
+        self._compare(counted, integrated)
+        believed = counter is not None and counter.broken_since is None
+        source: EnergySource = reading.energy_source if believed else "integrated"
+        increment = self._shown(source, counted if believed else integrated)
+        given = (reading.energy_joules if believed else reading.power_watts) is not None
+        self._state = EnergyState(
+            counter=counter,
+            accounted_until=reading.monotonic_seconds if given else old.accounted_until,
+            integrated_joules=old.integrated_joules + (0.0 if believed else increment.joules),
+            accepted_joules=old.accepted_joules + increment.joules,
+            covered_seconds=old.covered_seconds + increment.seconds,
+            busy_seconds=self._busy_seconds(reading),
+        )
+        if not given:
+            return None
+        self._source = source
+        return self._published(source)
+
+    def _shown(self, source: EnergySource, increment: Increment) -> Increment:
+        """What of an increment the series of *source* shows; a broken counter's series can go on later."""
+        goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
+        return increment if goes_on else NOTHING
+
+    def _integrate(self, reading: GpuReading) -> Increment:
+        if reading.power_watts is None:
+            return NOTHING
+        return self._integrator.add(
+            reading.monotonic_seconds, reading.power_watts, is_mean=reading.power_is_mean
+        )
+
+    def _judge(
+        self, reading: GpuReading, limit_watts: float | None, generation: int
+    ) -> tuple[CounterState | None, Increment]:
+        remembered, joules, now = self._state.counter, reading.energy_joules, reading.monotonic_seconds
+        if joules is None:
+            return (None if remembered is None else miss(remembered, now)), NOTHING
+        if (
+            remembered is not None
+            and remembered.broken_since is not None
+            and self._may_resume(remembered, joules, generation)
+        ):
+            judgement = resume(remembered, joules, now, limit_watts, self._state.accounted_until)
+        else:
+            judgement = judge(remembered, joules, now, limit_watts)
+        self._generation = generation
+        return judgement.state, judgement.increment
+
+    def _may_resume(self, remembered: CounterState, joules: float, generation: int) -> bool:
+        if self._generation is None:  # generations are counted anew in each run of the agent
+            return seems_restarted(remembered, joules)
+        return generation != self._generation
+
+    def _busy_seconds(self, reading: GpuReading) -> float | None:
+        last, self._last_seconds = self._last_seconds, reading.monotonic_seconds
+        busy = self._state.busy_seconds
+        if reading.utilization_ratio is None:
+            return busy
+        if last is None or not 0.0 < reading.monotonic_seconds - last <= self._max_gap_seconds:
+            return busy or 0.0
+        return (busy or 0.0) + reading.utilization_ratio * (reading.monotonic_seconds - last)
+
+    def _compare(self, counted: Increment, integrated: Increment) -> None:
+        # Only over intervals that both meters cover whole; a gap or a reset would compare unlike spans.
+        if counted.seconds > 0.0 and abs(counted.seconds - integrated.seconds) < 1e-6:
+            self._common_counter_joules += counted.joules
+            self._common_integrated = Increment(
+                self._common_integrated.joules + integrated.joules,
+                self._common_integrated.seconds + integrated.seconds,
+            )
+
+    def _divergence_ratio(self) -> float | None:
+        common = self._common_integrated
+        if common.seconds < DIVERGENCE_SECONDS or common.joules <= 0.0:
+            return None
+        return self._common_counter_joules / common.joules - 1.0
+
+    def _published(self, source: EnergySource) -> GpuEnergy:
+        state = self._state
+        if source == "integrated":
+            joules = state.integrated_joules
+        else:
+            assert state.counter is not None  # a source other than integration exists only with a counter
+            joules = state.counter.joules
+        return GpuEnergy(
+            source=source,
+            joules=joules,
+            accepted_joules=state.accepted_joules,
+            covered_seconds=state.covered_seconds,
+            busy_seconds=state.busy_seconds,
+            divergence_ratio=None if source == "integrated" else self._divergence_ratio(),
+        )

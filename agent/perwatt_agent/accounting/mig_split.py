@@ -1,0 +1,133 @@
+"""How the joules of a GPU in parts (MIG) are divided: by the slices of each and by what its SMs did."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perwatt_agent.accounting.split import Holder, Split, split
+from perwatt_agent.facts.gpu_process import GpuProcess
+from perwatt_agent.facts.gpu_reading import GpuSlowReading
+from perwatt_agent.facts.mig import MigReading
+from perwatt_agent.facts.workload import Method
+
+
+class Part(Struct, frozen=True):
+    """
+    One MIG instance: how many of the GPU's compute slices it has, the part of its SMs that was at work, None
+    where that is not known, and the workloads that hold it. `has_strangers` tells that something computes in
+    it that is no workload's, though nobody holds it.
+    """
+
+    slices: int
+    activity: float | None = None
+    holders: tuple[Holder, ...] = ()
+    has_strangers: bool = False
+
+    @property
+    def is_used(self) -> bool:
+        return bool(self.holders) or self.has_strangers
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anyone in it may have work, by what engines say."""
+        return self.has_strangers or any(holder.busy is not False for holder in self.holders)
+
+
+class Layout(Struct, frozen=True):
+    """The instances of a divided GPU, how many `slices` the whole of it has, its processes where known."""
+
+    instances: tuple[MigReading, ...]
+    slices: int
+    processes: tuple[GpuProcess, ...] | None = None
+
+    def of(self, pids: Iterable[int]) -> tuple[str, ...]:
+        """The instances in which any of these processes computes."""
+        wanted = set(pids)
+        found = {process.mig for process in self.processes or () if process.pid in wanted}
+        return tuple(one.uuid for one in self.instances if one.uuid in found)
+
+    def parts(self, holders: Mapping[str, Sequence[Holder]]) -> list[Part]:
+        """The instances by who holds them; *holders* are by the UUID of the instance."""
+        computing = {process.mig for process in self.processes or ()}
+        # The monitor tells of a GPU instance: of its compute instances, those that are used explain it.
+        explained = {
+            one.gpu_instance for one in self.instances if one.uuid in computing or holders.get(one.uuid)
+        }
+        return [
+            Part(
+                one.compute_slices or 0,
+                activity(one),
+                tuple(holders.get(one.uuid, ())),
+                has_strangers=not holders.get(one.uuid)
+                and (one.uuid in computing or (one.gpu_instance not in explained and bool(activity(one)))),
+            )
+            for one in self.instances
+        ]
+
+    def aged(self) -> "Layout":
+        """What is still true of a layout that was not read for long: nothing of what was done."""
+        return Layout(tuple(replace(one, gpm=None) for one in self.instances), self.slices)
+
+
+def activity(instance: MigReading) -> float | None:
+    """The part of an instance's SMs that was at work, as a mean since the slow read before."""
+    return None if instance.gpm is None else instance.gpm.sm_active_ratio
+
+
+def layout(slow: GpuSlowReading) -> Layout | None:
+    """How a GPU is divided; None where it is whole, and where the sizes of its parts are not known."""
+    if slow.mig is None or slow.mig_slices is None or any(one.compute_slices is None for one in slow.mig):
+        return None
+    return Layout(slow.mig, slow.mig_slices, slow.processes)
+
+
+def by_slices(parts: Sequence[Part], slices: int, names: Iterable[str]) -> Split:
+    """
+    Divide a GPU of so many *slices* among its *parts*; *names* are all that hold it.
+
+    Idle power goes by slice, over all slices of the GPU. What is above it goes by slices x activity over the
+    parts that are used; where the activity of one of them is not known, by the slices of those that may have
+    work. Who holds a part together divides it as they would a GPU. (Kepler's P_active x a_i / sum a with the
+    slices of CEEMS, whose 4g instance weighs 4.)
+    """
+    whole = max(slices, sum(part.slices for part in parts), 1)
+    method, weights = _weights(parts)
+    total = sum(weights) or 1.0
+    shares = dict.fromkeys(names, 0.0)
+    idle_shares = dict.fromkeys(shares, 0.0)
+    others = idle_others = 0.0
+    for part, weight in zip(parts, weights, strict=True):
+        if part.has_strangers:
+            others += weight / total
+            idle_others += part.slices / whole
+        elif part.holders:
+            for name, share in split(part.holders).shares.items():
+                shares[name] += share * weight / total
+                idle_shares[name] += part.slices / whole / len(part.holders)
+    used = sum(part.slices for part in parts if part.is_used)
+    # Where no part is used, nobody knows who drew what is above idle power.
+    return Split(
+        method,
+        shares,
+        others if any(weights) else 1.0,
+        idle_shares,
+        idle_others,
+        unheld=(whole - used) / whole,
+        resting=frozenset(shares) - _at_work(parts),
+    )
+
+
+def _weights(parts: Sequence[Part]) -> tuple[Method, list[float]]:
+    """What each part weighs, and by which method: nothing, where it is not used."""
+    known = [part.activity for part in parts if part.is_used and part.activity is not None]
+    if len(known) == sum(part.is_used for part in parts) and sum(known) > 0.0:
+        return "mig_activity", [part.is_used * part.slices * (part.activity or 0.0) for part in parts]
+    slices = [float(part.is_used * part.slices) for part in parts]
+    working = [weight * part.has_work for part, weight in zip(parts, slices, strict=True)]
+    return "mig_slice", working if any(working) else slices
+
+
+def _at_work(parts: Sequence[Part]) -> frozenset[str]:
+    """Those in whose parts anything may have been done."""
+    return frozenset(holder.name for part in parts if part.activity != 0.0 for holder in part.holders)

@@ -1,0 +1,42 @@
+"""A meter whose reads may block, kept off the loop."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.threads.worker import WorkerThread
+
+
+class BlockingMeter(Protocol):
+    """A Meter whose `read` is an ordinary function: of files that may take their time, or never answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def interval_seconds(self) -> float: ...
+
+    def read(self) -> Sequence[MeterSample]: ...
+
+
+class ThreadedMeter:
+    """Read a blocking meter on a lane of its own: one that hangs holds up neither the loop nor an exit."""
+
+    def __init__(self, meter: BlockingMeter, clock: Clock) -> None:
+        self._meter = meter
+        self._lane = WorkerThread(f"meter-{meter.name}", clock)
+
+    @property
+    def name(self) -> str:
+        return self._meter.name
+
+    @property
+    def interval_seconds(self) -> float:
+        return self._meter.interval_seconds
+
+    async def read(self) -> Sequence[MeterSample]:
+        if self._lane.busy_since is not None:
+            raise MeterFailure("hung", "a read has not returned yet; see dmesg for what the kernel waits for")
+        return await self._lane.submit(self._meter.read)

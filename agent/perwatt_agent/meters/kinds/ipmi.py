@@ -1,0 +1,181 @@
+"""The node's power as its BMC measures it, through `ipmitool dcmi power reading`."""
+
+import asyncio
+import os
+import re
+import shutil
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
+from collections.abc import Sequence
+from contextlib import suppress
+
+from perwatt_agent.clock import Clock
+from perwatt_agent.facts.host_meter import MeterScope
+from perwatt_agent.facts.readings import MeterSample
+from perwatt_agent.meters.kind import MeterKind
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.quantity import plausible_watts, shown
+
+PROGRAM = "ipmitool"
+INTERVAL_SECONDS = 5.0
+DEADLINE_SECONDS = 10.0
+MAX_REFRESH_SECONDS = 60.0
+"""A sampling period beyond this is the span of the BMC's statistics, not that of one reading."""
+
+_MAX_OUTPUT_BYTES = 16 * 1024
+_KILL_SECONDS = 1.0
+_WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watts", re.IGNORECASE)
+_PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
+_STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
+
+_NOT_OURS = "the agent may not open the BMC's device; see docs/meters.md"
+
+# What ipmitool and the BMC say, in the order in which it counts.
+_COMPLAINTS: Sequence[tuple[str, str, str]] = (
+    ("permission denied", "permission_denied", _NOT_OURS),
+    ("operation not permitted", "permission_denied", _NOT_OURS),
+    ("no such file or directory", "absent", "there is no IPMI device; is the module ipmi_devintf loaded?"),
+    ("could not open device", "unreachable", "the IPMI device cannot be opened"),
+    ("invalid command", "absent", "this BMC has no DCMI power reading"),
+    ("not supported", "absent", "this BMC has no DCMI power reading"),
+    ("insufficient privilege", "permission_denied", "the BMC does not let this user read its power"),
+)
+
+
+class IpmiMeter:
+    """
+    Run *program* for each reading, never more often than the BMC measures anew, which its answer says.
+
+    It is killed when it takes longer than *deadline_seconds*.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        name: str = "ipmi",
+        scope: MeterScope = "node",
+        program: str = PROGRAM,
+        interval_seconds: float = INTERVAL_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._scope = scope
+        self._program = program
+        self._asked_seconds = interval_seconds
+        self._refresh_seconds = 0.0
+        self._deadline_seconds = deadline_seconds
+        self._process: Process | None = None
+
+    @property
+    def interval_seconds(self) -> float:
+        return max(self._asked_seconds, self._refresh_seconds)
+
+    async def read(self) -> Sequence[MeterSample]:
+        text = await self._answer()
+        watts = _watts(text)
+        self._refresh_seconds = _refresh_seconds(text)
+        at = self._clock.monotonic()
+        return (MeterSample("ipmi", at, watts, scope=self._scope, period_seconds=self.interval_seconds),)
+
+    async def _answer(self) -> str:
+        """What the program says when it ends well. Raises MeterFailure."""
+        if self._process is not None and self._process.returncode is None:
+            raise MeterFailure("hung", f"{self._program} cannot even be killed; does the BMC need a reset?")
+        self._process = process = await self._start()
+        try:
+            text = await asyncio.wait_for(_output(process), self._deadline_seconds)
+        except asyncio.TimeoutError:
+            message = f"no answer of {self._program} within {self._deadline_seconds:g} s"
+            raise MeterFailure("timeout", message) from None
+        finally:
+            await _end(process)
+        if process.returncode != 0:
+            raise _complaint(text, f"{self._program} ended with {process.returncode}")
+        return text
+
+    async def _start(self) -> Process:
+        try:
+            if shutil.which(self._program, os.F_OK) is None:
+                raise FileNotFoundError  # without a fork, as on many nodes it is so each time
+            return await asyncio.create_subprocess_exec(
+                self._program,
+                *("dcmi", "power", "reading"),
+                stdin=DEVNULL,
+                stdout=PIPE,
+                stderr=STDOUT,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except FileNotFoundError:
+            raise MeterFailure("absent", f"there is no {self._program}; install ipmitool") from None
+        except OSError as error:
+            reason = "permission_denied" if isinstance(error, PermissionError) else "refused"
+            raise MeterFailure(reason, f"{self._program} does not start: {error.strerror}") from None
+
+
+async def _output(process: Process) -> str:
+    """All that the process says until it ends. Raises MeterFailure when that is too much."""
+    assert process.stdout is not None, "it was started with a pipe"
+    try:
+        await process.stdout.readexactly(_MAX_OUTPUT_BYTES)
+    except asyncio.IncompleteReadError as error:
+        await process.wait()
+        return error.partial.decode("utf-8", "replace")
+    raise MeterFailure("malformed", f"more than {_MAX_OUTPUT_BYTES} bytes are no power reading")
+
+
+async def _end(process: Process) -> None:
+    """Leave no process behind; one that waits in the kernel cannot be killed, and is not waited for."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(process.wait(), _KILL_SECONDS)
+
+
+def _watts(text: str) -> float:
+    state = _STATE.search(text)
+    if state and state[1].lower() != "activated":
+        raise MeterFailure("absent", f"the BMC's power reading is {state[1].lower()}; activate it there")
+    match = _WATTS.search(text)
+    if match is None:
+        raise _complaint(text, "no power reading in the answer")
+    watts = plausible_watts(float(match[1]))
+    if watts == 0.0:
+        # We run on it, so it takes power: a BMC that does not measure says 0.
+        raise MeterFailure("implausible", "the BMC says 0 W; it does not measure the power of this node")
+    return watts
+
+
+def _refresh_seconds(text: str) -> float:
+    """How often the BMC measures anew, 0 where it does not say."""
+    match = _PERIOD.search(text)
+    if match is None:
+        return 0.0
+    seconds = float(match[1]) * (0.001 if match[2].lower() == "milliseconds" else 1.0)
+    return seconds if seconds <= MAX_REFRESH_SECONDS else 0.0
+
+
+def _complaint(text: str, otherwise: str) -> MeterFailure:
+    """The failure of which a text tells."""
+    for words, reason, message in _COMPLAINTS:
+        if words in text.lower():
+            return MeterFailure(reason, message)
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
+    return MeterFailure("malformed", f"{otherwise}, and said {shown(first)}")
+
+
+ROW = MeterKind(
+    name="ipmi",
+    rank=22,
+    measures="the input of the power supplies, as the BMC reports it",
+    boundary="the wall (AC)",
+    limits="averages over an unknown time; whole watts; some count one of two supplies only",
+    uncertainty_ratio=0.05,
+    uncertainty_basis="a BMC, by IPMI DCMI",
+    interval_seconds=INTERVAL_SECONDS,
+    build=lambda config, clock, interval_seconds: IpmiMeter(
+        clock, name=config.label, scope=config.scope, interval_seconds=interval_seconds
+    ),
+    find=IpmiMeter,
+)

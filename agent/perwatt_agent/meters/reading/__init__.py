@@ -1,0 +1,1 @@
+"""How a number is read that is kept elsewhere: services, files, credentials, units."""

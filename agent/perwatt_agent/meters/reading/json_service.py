@@ -1,0 +1,96 @@
+"""An HTTP service that is asked for JSON documents, with whatever it takes to be let in."""
+
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from perwatt_agent.meters.config import PlaceConfig
+from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.credentials import basic, bearer
+from perwatt_agent.net.http_client import FetchError, Target, fetch
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+TIMEOUT_SECONDS = 10.0
+
+_REASONS: Mapping[str, str] = {
+    "resolve": "unreachable",
+    "refused": "unreachable",
+    "tls": "refused",
+    "timeout": "timeout",
+    "redirect": "refused",
+    "status": "refused",
+    "too_large": "malformed",
+    "protocol": "malformed",
+}
+_STATUS_REASONS: Mapping[int, str] = {401: "permission_denied", 403: "permission_denied", 404: "absent"}
+_CURES: Mapping[str, str] = {
+    "permission_denied": "; may this user read it? see credentials_file or bearer_token_file",
+    "absent": "; is the address right?",
+}
+
+
+class Service:
+    """
+    The service at the URL of *config*. Secrets are read anew for each document, as they are rotated.
+
+    Raises ValueError for a URL that cannot be fetched and certificates that are none.
+    """
+
+    def __init__(self, config: PlaceConfig, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        assert config.url is not None, "checked with the configuration"
+        self._target = Target.of(config.url)
+        self._config = config
+        self._timeout_seconds = timeout_seconds
+        self._trust = _trust(config) if self._target.tls else None
+
+    @property
+    def path(self) -> str:
+        """The path of its URL, which is that of its own document."""
+        return self._target.path
+
+    async def document(self, path: str | None = None) -> Any:
+        """The document at *path* of the same host, by default its own. Raises MeterFailure."""
+        target = self._target if path is None else replace(self._target, path=path)
+        try:
+            body = await fetch(
+                target,
+                timeout_seconds=self._timeout_seconds,
+                max_bytes=MAX_DOCUMENT_BYTES,
+                headers={"Accept": "application/json", **self._authorization()},
+                tls_context=self._trust,
+            )
+        except FetchError as error:
+            raise _failure(error, target) from None
+        return _decoded(body)
+
+    def _authorization(self) -> dict[str, str]:
+        try:
+            if self._config.credentials_file is not None:
+                return {"Authorization": basic(self._config.credentials_file)}
+            if self._config.bearer_token_file is not None:
+                return {"Authorization": bearer(self._config.bearer_token_file)}
+        except ValueError as error:
+            raise MeterFailure("permission_denied", f"expected {error}") from None
+        return {}
+
+
+def _trust(config: PlaceConfig) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=config.ca_file)
+    except OSError as error:
+        raise ValueError(f"{config.ca_file} holds no certificates in PEM ({error})") from None
+
+
+def _failure(error: FetchError, target: Target) -> MeterFailure:
+    reason = _STATUS_REASONS.get(error.status, _REASONS[error.reason])
+    return MeterFailure(reason, f"{target.authority}{target.path}: {error}{_CURES.get(reason, '')}")
+
+
+def _decoded(body: bytes) -> Any:
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise MeterFailure("malformed", f"the answer is no JSON document: {error}") from None
