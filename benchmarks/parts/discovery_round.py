@@ -69,12 +69,12 @@ def rounds(trees: Sequence[Tree]) -> tuple[list[float], list[float]]:
         for rank in range(WORKERS)
     }
     scanner = Scanner(ProcessTable())
-    roots = [found.process for found in scanner.scan(gpu_processes, (), anew=True).search.engines]
+    roots = [found.process for found in scanner.scan(gpu_processes, (), force=True).search.engines]
     assert len(roots) == len(trees), "every engine is found"
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for anew in (True, False):
-            times[anew].append(_cpu_seconds(scanner, gpu_processes, roots, anew=anew))
+            times[anew].append(_cpu_seconds(scanner, gpu_processes, roots, force=anew))
     return times[True], times[False]
 
 
@@ -82,5 +82,5 @@ def _cpu_seconds(
     scanner: Scanner, gpu_processes: dict[str, tuple[int, ...]], roots: Sequence[Process], *, anew: bool
 ) -> float:
     before = time.thread_time()
-    scanner.scan(gpu_processes, roots, anew=anew)
+    scanner.scan(gpu_processes, roots, force=anew)
     return time.thread_time() - before

@@ -1,1 +1,1 @@
-"""Find the engines of this machine: from the processes on its GPUs to their metrics pages."""
+"""Discovery of engines: from the processes or pods on the GPUs to their metrics pages."""

@@ -1,4 +1,4 @@
-"""What a command line runs, and what its options say."""
+"""Command line: the program that it runs, and the values of its options."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _PYTHON_OPTIONS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 def program(command: Sequence[str]) -> str:
     """
-    What a command line runs, without folders and without the interpreter before it.
+    Return the program of a command line, without folders and without the interpreter before it.
 
     "/usr/bin/python /usr/bin/vllm serve m" and "python -m vllm.entrypoints.openai.api_server" give
     "vllm serve m" and "vllm.entrypoints.openai.api_server".
@@ -21,7 +21,7 @@ def program(command: Sequence[str]) -> str:
 
 
 def number(command: Sequence[str], options: tuple[str, ...]) -> int | None:
-    """The value of the last of *options* on a command line, written as `--a-b 1`, `--a_b 1` or `--a-b=1`."""
+    """Return the last value of *options*, written as `--a-b 1`, `--a_b 1` or `--a-b=1`; None if absent."""
     found = None
     for place, argument in enumerate(command):
         name, has_value, value = argument.partition("=")

@@ -1,4 +1,4 @@
-"""What the configuration has taken, which discovery leaves alone."""
+"""Configured endpoints, which take precedence over discovery."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,17 +12,21 @@ from perwatt_agent.net.http_client import Target
 
 class ConfiguredEndpoints(Struct, frozen=True):
     """
-    The pages that are configured, by host and port, those on this machine by port too, and the GPUs that
-    are claimed and not shared.
+    Ports and GPUs that the configuration reserves.
+
+    `pages` are the configured pages by host and port, `ports` the ports of those on this machine, and
+    `exclusive` the GPU claims that are not shared.
     """
 
     ports: frozenset[int] = frozenset()
     exclusive: tuple[GpuSelector, ...] = ()
     pages: frozenset[tuple[str, int]] = frozenset()
 
-    def objection(self, found: DiscoveredEngine, known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
+    def reason_to_skip(
+        self, found: DiscoveredEngine, known: Sequence[GpuInfo], migs: Collection[str] = ()
+    ) -> str:
         """
-        Why *found* is the configuration's business; empty where it is not.
+        Return why discovery must skip *found*; empty if it need not.
 
         *migs* are the MIG instances in which its processes compute.
         """
@@ -32,7 +36,7 @@ class ConfiguredEndpoints(Struct, frozen=True):
         return self.claim_on(found.gpus, known, migs)
 
     def claim_on(self, gpus: Sequence[str], known: Sequence[GpuInfo], migs: Collection[str] = ()) -> str:
-        """Which of *gpus*, or of *migs* of them, an endpoint has for itself, in words; empty for none."""
+        """Return a text that names a GPU or instance which an endpoint claims alone; empty if none."""
         claimed = {uuid for selector in self.exclusive for uuid in selected(selector, known)}
         taken = [f"GPU {info.index}" for info in known if info.uuid in claimed and info.uuid in gpus]
         in_parts = {mig for selector in self.exclusive for mig in instances(selector)}
@@ -40,6 +44,6 @@ class ConfiguredEndpoints(Struct, frozen=True):
         return f"{taken[0]} is claimed by a configured endpoint that does not share it" if taken else ""
 
     def page_at(self, url: str) -> str:
-        """Whether the page at *url* is configured, in words; empty where it is not."""
+        """Return a text if the page at *url* is configured; empty if not."""
         target = Target.of(url)
         return "its page is configured" if (target.host, target.port) in self.pages else ""

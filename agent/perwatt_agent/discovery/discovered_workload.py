@@ -1,4 +1,4 @@
-"""An engine that was found, as a workload: its page is polled, its GPUs and processes are claimed."""
+"""Workload of a discovered engine: polls its page, and reports its GPUs and processes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from perwatt_agent.facts.workload import WorkloadInfo
 
 class DiscoveredWorkload:
     """
-    Poll *reader* every *interval_seconds*, and tell its samples as those of the workload *info*.
+    Polls *reader* every *interval_seconds*, and reports its samples as those of the workload *info*.
 
     Its GPUs and processes are those of the newest search; a change is reported without a page too. It must be
     made in a running loop.
@@ -31,15 +31,15 @@ class DiscoveredWorkload:
         self._clock = clock
         self._poller = EndpointPoller(Endpoint(info, port, (), reader), clock, interval_seconds)
         self._polling = asyncio.create_task(self._poller.run())
-        self._told: EngineSample | None = None
+        self._reported: EngineSample | None = None
 
     def drain(self, found: DiscoveredEngine, known: Sequence[GpuInfo]) -> list[EngineSample]:
-        """What was heard since the last call, and the claim where it has changed."""
+        """Return what was received since the last call, and the claim if it changed."""
         claim = self._claim(found)
-        heard = [sample for sample in self._poller.drain(known) if sample.counts or sample.failure]
-        if not heard and claim != self._told:
-            heard = [replace(claim, monotonic_seconds=self._clock.monotonic())]
-        self._told = claim
+        received = [sample for sample in self._poller.drain(known) if sample.counts or sample.failure]
+        if not received and claim != self._reported:
+            received = [replace(claim, monotonic_seconds=self._clock.monotonic())]
+        self._reported = claim
         return [
             replace(
                 claim,
@@ -48,15 +48,15 @@ class DiscoveredWorkload:
                 counts=sample.counts,
                 failure=sample.failure,
             )
-            for sample in heard
+            for sample in received
         ]
 
     def end(self) -> EngineSample:
-        """That it is over."""
+        """Return the sample that ends the workload."""
         return EngineSample(self._named(), (), self._clock.monotonic(), self._clock.unix(), ended=True)
 
     def stop(self) -> None:
-        """Ask for no more pages."""
+        """Stop polling."""
         self._polling.cancel()
 
     def health(self) -> CollectorHealth:
@@ -74,10 +74,10 @@ class DiscoveredWorkload:
         )
 
     def _missing(self, found: DiscoveredEngine) -> int | None:
-        """How many GPUs fewer it has here than its launch asked for, once it has had time to take them."""
-        if found.gpus_asked_for is None or self._reader.page is None:
+        """Return how many of the GPUs that its launch requested it lacks; None until its page is up."""
+        if found.gpus_requested is None or self._reader.page is None:
             return None
-        return max(0, found.gpus_asked_for - len(found.gpus))
+        return max(0, found.gpus_requested - len(found.gpus))
 
     def _named(self) -> WorkloadInfo:
         return replace(self.info, engine=self._reader.engine)

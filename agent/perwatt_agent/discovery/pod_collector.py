@@ -1,4 +1,4 @@
-"""Engines in pods, without their processes: from a GPU to its pod, and from the pod to its page."""
+"""Collector of engines in pods: from a GPU to its pod, and from the pod to its metrics page."""
 
 import asyncio
 import logging
@@ -30,21 +30,20 @@ from perwatt_agent.net.http_client import Target
 logger = logging.getLogger(__name__)
 
 ROUND_SECONDS = 10.0
-# A page that was refused may be another one by then.
-ASK_AGAIN_SECONDS = 60.0
+# A rejected page may be accepted later.
+PROBE_AGAIN_SECONDS = 60.0
 
 
 class PodLister(Protocol):
-    """Lists the pods of this node."""
+    """Source of the pods of this node."""
 
     # Raises PodListFailure.
     async def read(self) -> list[Pod]: ...
 
 
-class Holding(Struct, frozen=True):
+class PodGpus(Struct, frozen=True):
     """
-    A pod that holds GPUs, by their UUIDs or those of their MIG instances, and the first of its containers
-    that does.
+    A pod that holds GPUs or MIG instances, by UUID, and the first of its containers that does.
     """
 
     namespace: str
@@ -54,10 +53,10 @@ class Holding(Struct, frozen=True):
 
 
 class _Engine(Struct):
-    """An engine in a pod: what it holds, and its poller with the task in which that runs."""
+    """An engine in a pod: its GPUs, and its poller with the task that runs it."""
 
     info: WorkloadInfo
-    holding: Holding
+    holding: PodGpus
     url: str
     poller: EndpointPoller
     polling: "asyncio.Task[None]"
@@ -65,10 +64,10 @@ class _Engine(Struct):
 
 class PodFeed:
     """
-    Every ten seconds, look which pods hold GPUs and where these have a page; read those that are an engine's.
+    Looks up every ten seconds which pods hold GPUs and where their pages are, and reads those of engines.
 
-    A pod that is annotated asks to be scraped: only then anything is sent to it. It is a workload from
-    its first page on, for as long as it holds its GPUs.
+    Only annotated pods receive requests, as the annotation requests a scrape. A pod is a workload from its
+    first page on, while it holds its GPUs.
     """
 
     def __init__(
@@ -92,15 +91,15 @@ class PodFeed:
         self._known: tuple[GpuInfo, ...] = ()
         self._gpu_claims = GpuClaims()
         self._engines: dict[str, _Engine] = {}
-        self._ask_at: dict[str, float] = {}
-        self._refusals: dict[str, str] = {}
-        self._leaving: list[_Engine] = []
+        self._probe_at: dict[str, float] = {}
+        self._rejections: dict[str, str] = {}
+        self._ending: list[_Engine] = []
         self._failure = ""
         self._health = Health("pods")
         self._past_failures: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Look up pods until cancelled."""
         try:
             while True:
                 started = self._clock.monotonic()
@@ -111,17 +110,17 @@ class PodFeed:
                 engine.polling.cancel()
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
-        """What was heard of the engines in pods, and of those that are over."""
+        """Return what was received from the engines in pods, and the ends of workloads."""
         self._known = tuple(known)
-        self._gpu_claims.note(samples)
-        # Those that end come first: another pod may have taken over a name.
-        told = list(self._last_words(known))
+        self._gpu_claims.update(samples)
+        # Ends come first, as another pod may have taken over a name.
+        samples_of_pods = list(self._final_samples(known))
         for engine in self._engines.values():
-            told += engine.poller.drain(known)
-        return told
+            samples_of_pods += engine.poller.drain(known)
+        return samples_of_pods
 
     def health(self) -> CollectorHealth:
-        """How the look-ups fare; failed fetches of the pages found are counted with them."""
+        """Return the health of the look-ups, with the failed fetches of the engines' pages."""
         own = self._health.snapshot()
         failures = self._past_failures + Counter(dict(own.failures))
         for engine in self._engines.values():
@@ -129,9 +128,9 @@ class PodFeed:
         return msgspec.structs.replace(own, failures=tuple(sorted(failures.items())))
 
     async def round(self) -> None:
-        """Look once."""
+        """Look up pods once."""
         started = self._clock.monotonic()
-        holdings = held(self._known, self._holders, self._gpu_claims.gpu_of)
+        holdings = pods_with_gpus(self._known, self._holders, self._gpu_claims.gpu_of)
         try:
             listed = {pod.name: pod for pod in await self._pods.read()} if holdings or self._engines else {}
         except PodListFailure as error:
@@ -141,44 +140,44 @@ class PodFeed:
             self._failure = error.reason
         else:
             self._failure = ""
-            await self._look(holdings, listed)
+            await self._update(holdings, listed)
         self._health.attempted(self._clock.unix(), self._clock.monotonic() - started)
 
-    async def _look(self, holdings: Sequence[Holding], listed: dict[tuple[str, str], Pod]) -> None:
+    async def _update(self, holdings: Sequence[PodGpus], listed: dict[tuple[str, str], Pod]) -> None:
         found = {
             listed[one.namespace, one.pod].metadata.uid: (one, listed[one.namespace, one.pod])
             for one in holdings
             if (one.namespace, one.pod) in listed
         }
         for uid in [
-            uid for uid, engine in self._engines.items() if not _goes_on(engine, *found.get(uid, ()))
+            uid for uid, engine in self._engines.items() if not _is_unchanged(engine, *found.get(uid, ()))
         ]:
             self._end(uid)
-        self._refusals = {uid: why for uid, why in self._refusals.items() if uid in found}
-        self._ask_at = {uid: at for uid, at in self._ask_at.items() if uid in found}
+        self._rejections = {uid: why for uid, why in self._rejections.items() if uid in found}
+        self._probe_at = {uid: at for uid, at in self._probe_at.items() if uid in found}
         new = [uid for uid in found if uid not in self._engines]
-        await asyncio.gather(*(self._attend(uid, *found[uid]) for uid in new))
+        await asyncio.gather(*(self._probe(uid, *found[uid]) for uid in new))
 
-    async def _attend(self, uid: str, holding: Holding, pod: Pod) -> None:
-        """Ask a pod for its page, and read it from now on where it is an engine's."""
+    async def _probe(self, uid: str, holding: PodGpus, pod: Pod) -> None:
+        """Probe the page of a pod, and read it from now on if it belongs to an engine."""
         now = self._clock.monotonic()
-        if now < self._ask_at.get(uid, now):
+        if now < self._probe_at.get(uid, now):
             return
         try:
             url = pod.page_url()
             reader = EnginePageReader(url, kinds=self._kinds)
             parts = self._gpu_claims.held(holding.gpus, self._known)
             claim = self._configured.claim_on(parts.gpus, self._known, holding.gpus)
-            if objection := claim or self._configured.page_at(url):
-                raise ValueError(objection)
+            if reason := claim or self._configured.page_at(url):
+                raise ValueError(reason)
             await reader.read()
         except (EngineFailure, ValueError) as error:
-            self._ask_at[uid] = now + (ASK_AGAIN_SECONDS if isinstance(error, EngineFailure) else 0.0)
-            self._refuse(uid, holding, str(error))
+            self._probe_at[uid] = now + (PROBE_AGAIN_SECONDS if isinstance(error, EngineFailure) else 0.0)
+            self._reject(uid, holding, str(error))
         else:
-            self._begin(uid, holding, url, reader)
+            self._start(uid, holding, url, reader)
 
-    def _begin(self, uid: str, holding: Holding, url: str, reader: EnginePageReader) -> None:
+    def _start(self, uid: str, holding: PodGpus, url: str, reader: EnginePageReader) -> None:
         namespace, pod, container, gpus = holding.namespace, holding.pod, holding.container, holding.gpus
         port = Target.of(url).port
         name = self._names.claim(uid, f"{namespace}/{pod}/{container}", port)
@@ -186,7 +185,7 @@ class PodFeed:
         endpoint = Endpoint(info, port, gpus, reader)
         poller = EndpointPoller(endpoint, self._clock, self._interval_seconds, gpu_claims=self._gpu_claims)
         self._engines[uid] = _Engine(info, holding, url, poller, asyncio.create_task(poller.run()))
-        self._refusals.pop(uid, None)
+        self._rejections.pop(uid, None)
         logger.info("pod %s/%s is read at %s", namespace, pod, url)
 
     def _end(self, uid: str) -> None:
@@ -194,40 +193,40 @@ class PodFeed:
         engine.polling.cancel()
         self._names.release(uid)
         self._past_failures.update(dict(engine.poller.health.snapshot().failures))
-        self._leaving.append(engine)
+        self._ending.append(engine)
         logger.info("pod %s/%s holds its GPUs no more", engine.holding.namespace, engine.holding.pod)
 
-    def _last_words(self, known: Sequence[GpuInfo]) -> Iterator[EngineSample]:
-        """Pages that were still heard; a sweep later, when these are settled, the end."""
+    def _final_samples(self, known: Sequence[GpuInfo]) -> Iterator[EngineSample]:
+        """Yield pages received before a stop, and one collection cycle later, after attribution, the end."""
         names = {engine.info.workload for engine in self._engines.values()}
-        leaving, self._leaving = self._leaving, []
-        for engine in leaving:
-            heard = engine.poller.drain(known)
-            yield from heard
-            if heard:
-                self._leaving.append(engine)
+        ending, self._ending = self._ending, []
+        for engine in ending:
+            received = engine.poller.drain(known)
+            yield from received
+            if received:
+                self._ending.append(engine)
             elif engine.info.workload not in names:
                 yield EngineSample(engine.info, (), self._clock.monotonic(), self._clock.unix(), ended=True)
 
-    def _refuse(self, uid: str, holding: Holding, why: str) -> None:
-        if self._refusals.get(uid) != why:
+    def _reject(self, uid: str, holding: PodGpus, why: str) -> None:
+        if self._rejections.get(uid) != why:
             logger.warning("pod %s/%s gives no tokens: %s", holding.namespace, holding.pod, why)
-        self._refusals[uid] = why
+        self._rejections[uid] = why
 
 
-def _goes_on(engine: _Engine, holding: Holding | None = None, pod: Pod | None = None) -> bool:
-    """Whether an engine still holds what it held, and still has its page where it had it."""
+def _is_unchanged(engine: _Engine, holding: PodGpus | None = None, pod: Pod | None = None) -> bool:
+    """Return whether an engine still has the same GPUs and the same page."""
     try:
         return pod is not None and engine.holding == holding and engine.url == pod.page_url()
     except ValueError:
         return False
 
 
-def held(known: Sequence[GpuInfo], holders: PodHolders, gpu_of: Mapping[str, str]) -> list[Holding]:
+def pods_with_gpus(known: Sequence[GpuInfo], holders: PodHolders, gpu_of: Mapping[str, str]) -> list[PodGpus]:
     """
-    The pods that hold GPUs among *known*, or MIG instances of them, each pod once, with all of them.
+    Return the pods that hold GPUs of *known* or MIG instances of them, each pod once with all of these.
 
-    *gpu_of* has the GPU of each instance.
+    *gpu_of* maps each instance to its GPU.
     """
     gpus: dict[tuple[str, str], list[str]] = {}
     containers: dict[tuple[str, str], set[str]] = {}
@@ -239,4 +238,4 @@ def held(known: Sequence[GpuInfo], holders: PodHolders, gpu_of: Mapping[str, str
             devices = {device_name(device) for device in holder.devices}
             parts = [mig for mig in migs if mig in devices]
             gpus.setdefault(key, []).extend(parts or [gpu.uuid])
-    return [Holding(*key, min(containers[key]), tuple(dict.fromkeys(uuids))) for key, uuids in gpus.items()]
+    return [PodGpus(*key, min(containers[key]), tuple(dict.fromkeys(uuids))) for key, uuids in gpus.items()]

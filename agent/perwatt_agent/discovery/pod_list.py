@@ -1,4 +1,4 @@
-"""The pods of this node as the kubelet lists them, and where their annotations put their metrics pages."""
+"""Pods of this node from the kubelet's list, and the metrics pages that their annotations name."""
 
 import ssl
 from pathlib import Path
@@ -10,9 +10,9 @@ from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.http_client import FETCH_REASONS, FetchError, Target, fetch
 
 LIST_SECONDS = 5.0
-MOST_LIST_BYTES = 32 * 1024 * 1024
+MAX_LIST_BYTES = 32 * 1024 * 1024
 
-# Who asks to be scraped, and by which annotations it says where: Prometheus's custom, and KServe's.
+# Annotations that request a scrape and say where: the Prometheus convention, and KServe's.
 _MARKS = (
     ("prometheus.io/scrape", "prometheus.io/port", "prometheus.io/path", "prometheus.io/scheme"),
     (
@@ -40,7 +40,7 @@ class _Status(Struct, frozen=True):
 
 
 class Pod(Struct, frozen=True):
-    """What is read of one pod."""
+    """The fields of a pod that are read."""
 
     metadata: _Metadata = field(default_factory=_Metadata)
     spec: _Spec = field(default_factory=_Spec)
@@ -48,11 +48,11 @@ class Pod(Struct, frozen=True):
 
     @property
     def name(self) -> tuple[str, str]:
-        """Its namespace and its name."""
+        """Its namespace and name."""
         return self.metadata.namespace, self.metadata.name
 
     def page_url(self) -> str:
-        """Where its annotations put its page. Raises ValueError saying why it has none."""
+        """Return the page URL in its annotations. Raises ValueError with the reason if there is none."""
         if self.spec.host_network:
             raise ValueError("it is on the host's network, where engines are found by their processes")
         if not self.status.pod_ip:
@@ -88,10 +88,10 @@ class PodListFailure(Exception):
 
 class PodList:
     """
-    The pods of the kubelet at *url* (its port 10250, or the read-only 10255).
+    Client for the pod list of the kubelet at *url* (port 10250, or the read-only 10255).
 
-    The token is read anew each time, as tokens are rotated. Raises OSError or ssl.SSLError for a
-    *ca_file* that holds no certificates.
+    The token is read again each time, as tokens are rotated. Raises OSError or ssl.SSLError if *ca_file*
+    holds no certificates.
     """
 
     def __init__(self, url: str, *, ca_file: Path | None = None, token_file: Path | None = None) -> None:
@@ -106,7 +106,7 @@ class PodList:
             body = await fetch(
                 self._target,
                 timeout_seconds=LIST_SECONDS,
-                max_bytes=MOST_LIST_BYTES,
+                max_bytes=MAX_LIST_BYTES,
                 headers={"Accept": "application/json"},
                 bearer_token=token,
                 tls_context=self._trust,

@@ -1,4 +1,4 @@
-"""The process behind a configured page of this machine: whose it is, and whether it is still the same one."""
+"""Owner of a local port: the process that listens there, and whether it is still the same one."""
 
 import asyncio
 import os
@@ -16,11 +16,11 @@ from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.threads.worker import WorkerThread
 
 LOOPBACK_HOSTS = {"127.0.0.1": ("127.0.0.1",), "::1": ("::1",), "localhost": ("127.0.0.1", "::1")}
-"""The hosts of a URL that are this machine's loopback, and the addresses that they stand for."""
+"""URL hosts that mean this machine's loopback, and their addresses."""
 
-LOOK_SECONDS = 5.0
+LOOKUP_SECONDS = 5.0
 _ANY_ADDRESS = {"127.0.0.1": ("0.0.0.0", "::"), "::1": ("::",)}
-# They listen in another's stead: nothing that is known of them is known of the engine.
+# Proxies and forwarders: what is known of them does not apply to the engine behind them.
 _FORWARDERS = frozenset(
     ("docker-proxy", "rootlessport", "rootlesskit", "slirp4netns", "pasta", "pasta.avx2", "nginx", "haproxy",
      "envoy", "traefik", "caddy", "apache2", "httpd", "ssh", "sshd", "sshd-session", "socat", "kubectl")
@@ -28,7 +28,7 @@ _FORWARDERS = frozenset(
 
 
 class PortOwner(Struct, frozen=True):
-    """A process that listens, since when it runs, and by which descriptor it holds which socket."""
+    """A process that listens, its start time, and the descriptor and socket by which it does."""
 
     process: Process
     started_unix_seconds: float | None
@@ -37,7 +37,7 @@ class PortOwner(Struct, frozen=True):
 
     @property
     def is_current(self) -> bool:
-        """Whether it still holds the very same socket."""
+        """Whether it still holds the same socket."""
         try:
             return os.readlink(self.descriptor) == self.socket  # noqa: PTH115 - asked for with every page
         except OSError:
@@ -46,9 +46,9 @@ class PortOwner(Struct, frozen=True):
 
 def owner_of(table: ProcessTable, sockets: Iterable[int]) -> PortOwner | None:
     """
-    The process that holds one of these *sockets*, by their inodes; of several the one that started first.
+    Return the process that holds one of *sockets* (inodes); of several, the one that started first.
 
-    The first process of all holds sockets for those that it starts, and comes last.
+    Process 1 counts last, as it holds sockets for the services that it starts.
     """
     processes = sorted(table.all().values(), key=lambda one: (one.pid == 1, one.started_ticks, one.pid))
     wanted = frozenset(sockets)
@@ -62,34 +62,34 @@ def owner_of(table: ProcessTable, sockets: Iterable[int]) -> PortOwner | None:
 
 
 class PortOwnerLookup:
-    """Look for the holders of listening sockets: one look at a time, on a thread that may hang."""
+    """Lookup of the owners of listening sockets: one at a time, on a worker thread, as /proc may hang."""
 
     def __init__(self, table: ProcessTable, clock: Clock) -> None:
         self._table = table
         self._clock = clock
-        self._lane: WorkerThread | None = None
-        self._turn = asyncio.Lock()
+        self._worker: WorkerThread | None = None
+        self._lock = asyncio.Lock()
 
-    async def look(
-        self, host: str, port: int, in_vain: frozenset[int]
+    async def find(
+        self, host: str, port: int, unowned: frozenset[int]
     ) -> tuple[frozenset[int], PortOwner | None]:
         """
-        The sockets, by inode, that listen at *port* of one of LOOPBACK_HOSTS, and who holds one of them.
+        Return the sockets (inodes) that listen at *port* of one of LOOPBACK_HOSTS, and the owner of one.
 
-        Nobody is looked for among sockets of which was looked for *in_vain* before.
+        Sockets in *unowned*, whose owner an earlier lookup did not find, are not looked up again.
         """
-        async with self._turn:
-            self._lane = self._lane or WorkerThread("listeners", self._clock)
-            if self._lane.busy_since is not None:
-                return in_vain, None
-            looking = self._lane.submit(partial(self._look, host, port, in_vain))
-            done, _ = await asyncio.wait([looking], timeout=LOOK_SECONDS)
+        async with self._lock:
+            self._worker = self._worker or WorkerThread("listeners", self._clock)
+            if self._worker.busy_since is not None:
+                return unowned, None
+            finding = self._worker.submit(partial(self._find, host, port, unowned))
+            done, _ = await asyncio.wait([finding], timeout=LOOKUP_SECONDS)
             if not done:
-                looking.cancel()  # a result that comes later only frees the lane
-                return in_vain, None
-            return looking.result()
+                finding.cancel()  # a result that comes later only frees the worker thread
+                return unowned, None
+            return finding.result()
 
-    def _look(self, host: str, port: int, in_vain: frozenset[int]) -> tuple[frozenset[int], PortOwner | None]:
+    def _find(self, host: str, port: int, unowned: frozenset[int]) -> tuple[frozenset[int], PortOwner | None]:
         bound = [
             (inode, one.address) for inode, one in listeners(self._table.root).items() if one.port == port
         ]
@@ -97,36 +97,36 @@ class PortOwnerLookup:
             exact = frozenset(inode for inode, at in bound if at == address)
             sockets = exact or frozenset(inode for inode, at in bound if at in _ANY_ADDRESS[address])
             if sockets:
-                return sockets, owner_of(self._table, sockets) if sockets != in_vain else None
+                return sockets, owner_of(self._table, sockets) if sockets != unowned else None
         return frozenset(), None
 
 
 class LocalPort:
-    """Who listens at one port of the loopback; looked up when whoever did before does no more."""
+    """The process that listens at one loopback port; looked up again when it stops."""
 
     def __init__(self, port_owners: PortOwnerLookup, host: str, port: int) -> None:
         self._lookout = port_owners
         self._host = host
         self._port = port
         self._holder: PortOwner | None = None
-        self._in_vain = frozenset[int]()
+        self._unowned = frozenset[int]()
 
     def pid(self) -> int | None:
-        """The process that listened when last was looked; None where that is not known."""
+        """Return the process that listened at the last lookup; None if unknown."""
         return self._holder.process.pid if self._holder else None
 
     async def holder(self) -> PortOwner | None:
-        """The process that listens now; None where nobody does, or where it cannot be told."""
+        """Return the process that listens now; None if there is none, or if it is unknown."""
         if self._holder is None or not self._holder.is_current:
-            sockets, holder = await self._lookout.look(self._host, self._port, self._in_vain)
+            sockets, holder = await self._lookout.find(self._host, self._port, self._unowned)
             is_engine = holder is not None and holder.process.comm not in _FORWARDERS
             self._holder = holder if is_engine else None
-            self._in_vain = frozenset() if is_engine else sockets
+            self._unowned = frozenset() if is_engine else sockets
         return self._holder
 
 
 class LocalReader:
-    """Read a page of this machine as *reader* does; where it does not tell a restart, its listener does."""
+    """Reads a local page with *reader*. If the page has no start time, the start of its listener is used."""
 
     def __init__(self, reader: CountsReader, port: LocalPort) -> None:
         self._reader = reader
@@ -146,6 +146,6 @@ class LocalReader:
         counts = await self._reader.read()
         if holder is None or counts.process_start_unix_seconds is not None:
             return counts
-        if not holder.is_current:  # of which of two processes are these counts?
+        if not holder.is_current:  # the counts may belong to either process
             raise EngineFailure("ended", "the process that listened ended while its page was read")
         return replace(counts, process_start_unix_seconds=holder.started_unix_seconds)

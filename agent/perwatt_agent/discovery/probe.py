@@ -1,4 +1,4 @@
-"""The page of an engine that was found: asked for with care, then read like a configured one."""
+"""Probe of a discovered engine: finds its metrics page among the candidate sockets."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,14 +13,14 @@ from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 
-# After these no other path of the same socket would answer either.
+# After these failures, no other path of the same socket would answer either.
 _NO_HTTP = ("refused", "timeout", "tls", "protocol", "resolve")
 
 IsAlive = Callable[[Process], bool]
 
 
-class Page(Struct, frozen=True):
-    """A page that was accepted: where it is, and the process that serves it."""
+class ProbedPage(Struct, frozen=True):
+    """A page that the probe accepted: its place, and the process that serves it."""
 
     url: str
     port: int
@@ -28,13 +28,13 @@ class Page(Struct, frozen=True):
     reader: EnginePageReader
 
 
-async def ask(
+async def probe(
     found: DiscoveredEngine, is_alive: IsAlive, kinds: Sequence[EngineKind] = ENGINES
-) -> Page | str:
+) -> ProbedPage | str:
     """
-    Ask the candidates of *found* for a page that one of *kinds* has; return it, or why there is none.
+    Return the first page among the candidates of *found* that one of *kinds* recognises, else the reason.
 
-    Only GET, only on loopback, bounded in time and size, and of owners that are still alive.
+    Requests are GETs on loopback, limited in time and size, and only to processes that still run.
     """
     refusal = ""
     for candidate in found.candidates:
@@ -50,23 +50,23 @@ async def ask(
                 if error.reason in _NO_HTTP:
                     break
             else:
-                return Page(url, candidate.listener.port, candidate.owner, reader)
+                return ProbedPage(url, candidate.listener.port, candidate.owner, reader)
     return refusal or "the process that listens has ended"
 
 
 class DiscoveredReader:
     """
-    Read the page of an engine that was found; until one was accepted, the engine is loading.
+    Reads the page of a discovered engine. Until a page is accepted, the engine is loading.
 
-    Nothing is sent once the process that serves the page has ended: its port may be another's by now.
-    *started_unix_seconds* tells a restart where the page does not.
+    Nothing is sent after the serving process has ended: another process may use its port by then. Without a
+    start time on the page, *started_unix_seconds* shows a restart.
     """
 
     def __init__(self, engine: str, started_unix_seconds: float | None, is_alive: IsAlive) -> None:
         self._engine = engine
         self._started_unix_seconds = started_unix_seconds
         self._is_alive = is_alive
-        self.page: Page | None = None
+        self.page: ProbedPage | None = None
 
     @property
     def engine(self) -> str:

@@ -1,4 +1,4 @@
-"""The processes of a /proc: who descends from whom, since when, and by what command line."""
+"""Process table of a /proc: parents, start times and command lines."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,8 +18,8 @@ _MAX_ENVIRONMENT_BYTES = 256 * 1024
 
 class Process(Struct, frozen=True):
     """
-    A process that is alive; a reused `pid` is told by `started_ticks` (since boot), another program or
-    title in the same process by `comm`.
+    A running process. `started_ticks` (since boot) distinguishes processes with the same `pid`, and `comm`
+    distinguishes programs and titles of the same process.
     """
 
     pid: int
@@ -29,17 +29,17 @@ class Process(Struct, frozen=True):
 
     @property
     def life(self) -> tuple[int, int]:
-        """What stays the same from its start to its end, whatever it calls itself and whose child it is."""
+        """Key that stays the same from its start to its end, whatever its title and parent are."""
         return self.pid, self.started_ticks
 
     @property
     def started_seconds(self) -> float:
-        """When it started, in seconds since boot."""
+        """Its start, in seconds since boot."""
         return self.started_ticks / _TICKS_PER_SECOND
 
 
 class ProcessTable:
-    """Look into the /proc at *root*. A command line is read once for each Process."""
+    """The /proc at *root*. Each command line is read once for each Process."""
 
     def __init__(self, root: Path = PROC) -> None:
         self.root = root
@@ -47,7 +47,7 @@ class ProcessTable:
         self._programs: dict[Process, str] = {}
 
     def process(self, pid: int) -> Process | None:
-        """The process of this id; None where there is none, or one that has ended and is not buried yet."""
+        """Return the process with this id; None if there is none, or if it is a zombie."""
         stat = _read(f"{self.root}/{pid}/stat", _MAX_STAT_BYTES)
         if not stat:
             return None
@@ -58,7 +58,7 @@ class ProcessTable:
         return Process(pid, int(fields[1]), int(fields[19]), name.decode(errors="replace"))
 
     def all(self) -> dict[int, Process]:
-        """Every process, by its id."""
+        """Return every process, by id."""
         names = os.listdir(self.root)  # noqa: PTH208 - a Path for each costs more than reading it
         pids = (int(name) for name in names if name.isdigit())
         found = {process.pid: process for pid in pids if (process := self.process(pid)) is not None}
@@ -68,12 +68,12 @@ class ProcessTable:
         return found
 
     def is_alive(self, process: Process) -> bool:
-        """Whether *process* still runs: its id, and no other process that took it over."""
+        """Return whether *process* still runs, and its id was not reused."""
         now = self.process(process.pid)
         return now is not None and now.life == process.life
 
     def command(self, process: Process) -> tuple[str, ...]:
-        """The process's arguments, or its title where it has set one; empty for a kernel's thread."""
+        """Return its arguments, or its title if it has set one; empty for a kernel thread."""
         command = self._commands.get(process)
         if command is None:
             text = _read(f"{self.root}/{process.pid}/cmdline", _MAX_COMMAND_BYTES) or b""
@@ -82,21 +82,21 @@ class ProcessTable:
         return command
 
     def program(self, process: Process) -> str:
-        """What runs in it, without its folder and its interpreter."""
+        """Return the program that it runs, without folder and interpreter."""
         text = self._programs.get(process)
         if text is None:
             text = self._programs[process] = program(self.command(process))
         return text
 
     def variable(self, process: Process, name: str) -> str:
-        """A variable of the environment that *process* was started in; empty where it cannot be told."""
+        """Return a variable from the environment at its start; empty if unset or unreadable."""
         start = f"{name}=".encode()
         environment = _read(f"{self.root}/{process.pid}/environ", _MAX_ENVIRONMENT_BYTES) or b""
         values = (entry for entry in environment.split(b"\0") if entry.startswith(start))
         return next(values, b"")[len(start) :].decode(errors="replace")
 
     def started_unix_seconds(self, process: Process) -> float | None:
-        """When *process* was started, to the second."""
+        """Return its start in Unix seconds, to the second; None if unknown."""
         for line in (_read(f"{self.root}/stat", 1024 * 1024) or b"").splitlines():
             if line.startswith(b"btime "):
                 return int(line.split()[1]) + process.started_seconds
@@ -104,7 +104,7 @@ class ProcessTable:
 
 
 def ancestors(process: Process, processes: Mapping[int, Process]) -> Iterator[Process]:
-    """*process* itself, its parent, and so on up to the first of all."""
+    """Yield *process*, its parent, and so on up to the first process."""
     seen = set[int]()
     current: Process | None = process
     while current is not None and current.pid not in seen:
@@ -114,7 +114,7 @@ def ancestors(process: Process, processes: Mapping[int, Process]) -> Iterator[Pr
 
 
 def children_of(processes: Iterable[Process]) -> dict[int, list[Process]]:
-    """The children of each process, by its id."""
+    """Return the children of each process, by its id."""
     children: dict[int, list[Process]] = {}
     for process in processes:
         children.setdefault(process.parent, []).append(process)
@@ -122,7 +122,7 @@ def children_of(processes: Iterable[Process]) -> dict[int, list[Process]]:
 
 
 def descendants(process: Process, children: Mapping[int, list[Process]]) -> Iterator[Process]:
-    """*process* itself and all that came from it, nearest first."""
+    """Yield *process* and all its descendants, nearest first."""
     seen, waiting = {process.pid}, [process]
     for current in waiting:
         yield current
@@ -131,14 +131,14 @@ def descendants(process: Process, children: Mapping[int, list[Process]]) -> Iter
         waiting += new
 
 
-def _read(path: str, most_bytes: int) -> bytes | None:
-    """The start of a file of /proc; None where it is gone or not ours to see."""
+def _read(path: str, max_bytes: int) -> bytes | None:
+    """Return the start of a file of /proc; None if it is gone or may not be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
-        return os.read(descriptor, most_bytes)
+        return os.read(descriptor, max_bytes)
     except OSError:
         return None
     finally:

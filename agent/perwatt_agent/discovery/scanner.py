@@ -1,4 +1,4 @@
-"""Search only when something has changed: a round over an unchanged process tree costs next to nothing."""
+"""Scanner: repeats the search only when a process has changed, so that an idle round is cheap."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,14 +11,14 @@ from perwatt_agent.engine.kind import EngineKind
 
 
 class Scan(Struct, frozen=True):
-    """What one look brought: the search, as it stands, and which of the watched processes have ended."""
+    """Result of one scan: the current search result, and the watched processes that have ended."""
 
     search: SearchResult
     ended: frozenset[Process]
 
 
 class Scanner:
-    """Search a process table again and again. It only reads files of /proc, and may block while it does."""
+    """Searches a process table repeatedly. It only reads files of /proc, and may block there."""
 
     def __init__(self, table: ProcessTable, kinds: Sequence[EngineKind] = ENGINES) -> None:
         self._table = table
@@ -26,9 +26,9 @@ class Scanner:
         self._gpu_processes: GpuProcesses = {}
         self._search = SearchResult()
 
-    def scan(self, gpu_processes: GpuProcesses, watched: Iterable[Process], *, anew: bool) -> Scan:
-        """Look once. *anew* asks for a search even where no process has changed: sockets open later."""
-        if anew or gpu_processes != self._gpu_processes or not self._is_unchanged():
+    def scan(self, gpu_processes: GpuProcesses, watched: Iterable[Process], *, force: bool) -> Scan:
+        """Scan once. *force* searches even if no process has changed, as sockets open later."""
+        if force or gpu_processes != self._gpu_processes or not self._is_unchanged():
             self._search = search(self._table, gpu_processes, self._kinds)
             self._gpu_processes = gpu_processes
         return Scan(self._search, frozenset(one for one in watched if not self._table.is_alive(one)))

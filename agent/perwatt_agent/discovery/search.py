@@ -1,7 +1,7 @@
 """
-From the processes on the GPUs to the engines that they belong to, and to the sockets of their pages.
+Search for engines: from processes on the GPUs to the launch of their engine, and to the sockets of its page.
 
-Nothing here opens a connection: it reads the process table and the table of sockets.
+It reads the tables of processes and sockets, and opens no connection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,16 +18,16 @@ from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 from perwatt_agent.facts.workload import Role
 
-_MOST_SOCKETS = 4
-_MOST_PROGRAM_LETTERS = 60
-NOT_OURS = "its sockets are not ours to see"
+_MAX_SOCKETS = 4
+_MAX_PROGRAM_CHARACTERS = 60
+HIDDEN_SOCKETS = "its sockets are not ours to see"
 
 GpuProcesses = Mapping[str, tuple[int, ...]]
-"""The processes that compute on each GPU, by its UUID."""
+"""Ids of the processes that compute on each GPU, by the GPU's UUID."""
 
 
 class Candidate(Struct, frozen=True):
-    """A socket that may serve an engine's page, and the process that holds it."""
+    """A socket that may serve an engine's page, and the process that owns it."""
 
     listener: Listener
     owner: Process
@@ -35,10 +35,10 @@ class Candidate(Struct, frozen=True):
 
 class DiscoveredEngine(Struct, frozen=True):
     """
-    An engine: the process that was launched, what came from it, and the GPUs that these compute on.
+    An engine: its launched process, that and all descendants as `members`, and the GPUs they compute on.
 
-    `role` is what its launch is for, `port` the one that it names. Without `candidates`, `absence` says
-    why there is none, and `is_starting` whether there may soon be one.
+    `role` and `port` come from its launch. Without `candidates`, `absence` is the reason, and `is_starting`
+    whether there may soon be one.
     """
 
     kind: EngineKind
@@ -46,7 +46,7 @@ class DiscoveredEngine(Struct, frozen=True):
     members: tuple[Process, ...]
     program: str
     gpus: tuple[str, ...]
-    gpus_asked_for: int | None
+    gpus_requested: int | None
     port: int | None
     default_port: int | None = None
     role: Role = "mixed"
@@ -56,7 +56,7 @@ class DiscoveredEngine(Struct, frozen=True):
 
     @property
     def expected_port(self) -> int:
-        """Where its page will be, unless something else moved it; 0 where it has none."""
+        """The port where its page is expected; 0 if it has none."""
         return self.port or self.default_port or 0
 
 
@@ -69,10 +69,10 @@ class UnknownProcess(Struct, frozen=True):
 
 
 class SearchResult(Struct, frozen=True):
-    """What was found; `relatives` are all the processes that this rests on."""
+    """Engines and other processes on the GPUs; `relatives` are all processes that the result depends on."""
 
     engines: tuple[DiscoveredEngine, ...] = ()
-    strangers: tuple[UnknownProcess, ...] = ()
+    unknown: tuple[UnknownProcess, ...] = ()
     relatives: frozenset[Process] = frozenset()
 
 
@@ -85,18 +85,18 @@ class _Root(NamedTuple):
 def search(
     table: ProcessTable, gpu_processes: GpuProcesses, kinds: Sequence[EngineKind] = ENGINES
 ) -> SearchResult:
-    """Look for the engines behind *gpu_processes*; GPUs of an engine come in their order there."""
+    """Return the engines behind *gpu_processes*; the GPUs of an engine keep their order there."""
     processes = table.all()
     children = children_of(processes.values())
     roots: dict[_Root, list[str]] = {}
-    strangers: dict[Process, list[str]] = {}
+    unknown: dict[Process, list[str]] = {}
     relatives = set[Process]()
     for gpu, pids in gpu_processes.items():
         for process in (processes[pid] for pid in pids if pid in processes):
             line = tuple(ancestors(process, processes))
             relatives.update(line)
             root = _root_of(table, line, kinds)
-            holders = strangers.setdefault(process, []) if root is None else roots.setdefault(root, [])
+            holders = unknown.setdefault(process, []) if root is None else roots.setdefault(root, [])
             if gpu not in holders:
                 holders.append(gpu)
     sockets = _Sockets(table, listeners(table.root) if roots else {})
@@ -104,19 +104,18 @@ def search(
     for root, gpus in roots.items():
         members = tuple(descendants(root.process, children))
         relatives.update(members)
-        engines.append(sockets.found(root, members, tuple(gpus)))
+        engines.append(sockets.engine(root, members, tuple(gpus)))
     return SearchResult(
         tuple(_merged(engines)),
         tuple(
-            UnknownProcess(process, _shown(table, process), tuple(gpus))
-            for process, gpus in strangers.items()
+            UnknownProcess(process, _shown(table, process), tuple(gpus)) for process, gpus in unknown.items()
         ),
         frozenset(relatives),
     )
 
 
 def _root_of(table: ProcessTable, line: Iterable[Process], kinds: Sequence[EngineKind]) -> _Root | None:
-    """The process of a line of ancestors that was launched as an engine: the highest, as a rule."""
+    """Return the launched process of an engine in a line of ancestors: the highest, unless `each_alone`."""
     root = None
     programs: list[str] = []
     for process in line:
@@ -130,13 +129,13 @@ def _root_of(table: ProcessTable, line: Iterable[Process], kinds: Sequence[Engin
 
 
 class _Sockets:
-    """Which of the listening sockets belong to an engine's servers."""
+    """Listening sockets, assigned to the servers of engines."""
 
     def __init__(self, table: ProcessTable, listening: Mapping[int, Listener]) -> None:
         self._table = table
         self._listening = listening
 
-    def found(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> DiscoveredEngine:
+    def engine(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> DiscoveredEngine:
         command = self._table.command(root.process)
         launch = root.launch
         servers = [process for process in members if self._is_server(launch, process)]
@@ -147,13 +146,13 @@ class _Sockets:
             members=members,
             program=_shown(self._table, root.process),
             gpus=gpus,
-            gpus_asked_for=gpus_requested(launch, command),
+            gpus_requested=gpus_requested(launch, command),
             port=next((port for port in ports if port is not None), None),
             default_port=launch.default_port,
             role=role_of(command),
         )
         if self._are_hidden(servers):
-            return replace(found, absence=NOT_OURS)
+            return replace(found, absence=HIDDEN_SOCKETS)
         if not found.expected_port:
             how = " or ".join(filter(None, (*launch.port_options, launch.port_variable)))
             return replace(found, absence=f"its launch names no port for its page, by {how}")
@@ -176,12 +175,12 @@ class _Sockets:
         port = found.expected_port
         held = self._held_by(servers)
         others = self._held_by(self._servers_at_port(launch, members))
-        # Besides its page a server has sockets for its own workers: nobody else's words belong there.
+        # A server also has sockets for its own workers, which must not receive anything else.
         at_port = [candidate for candidate in held + others if candidate.listener.port == port]
         chosen = at_port if at_port or found.port is not None else held
         reachable = [candidate for candidate in chosen if candidate.listener.loopback_url is not None]
         if reachable:
-            return replace(found, candidates=tuple(reachable[:_MOST_SOCKETS]))
+            return replace(found, candidates=tuple(reachable[:_MAX_SOCKETS]))
         if chosen:
             return replace(found, absence=f"it listens on {chosen[0].listener.address}, not on loopback")
         if in_other_network(self._table.root, found.process.pid):
@@ -189,7 +188,7 @@ class _Sockets:
         return replace(found, absence=f"it does not listen on port {port} yet", is_starting=True)
 
     def _held_by(self, processes: Iterable[Process]) -> list[Candidate]:
-        """The listening sockets of these processes, each once, by port."""
+        """Return the listening sockets of these processes, each once, ordered by port."""
         held: dict[Listener, Process] = {}
         for process in processes:
             for inode in socket_inodes(self._table.root, process.pid) or ():
@@ -206,7 +205,7 @@ class _Sockets:
 
 
 def _merged(engines: Iterable[DiscoveredEngine]) -> list[DiscoveredEngine]:
-    """Engines that hold the very same socket are one: its first process stands for it."""
+    """Merge engines that share a socket into one, represented by the process that started first."""
     by_socket: dict[Listener, DiscoveredEngine] = {}
     merged: list[DiscoveredEngine] = []
     for found in sorted(engines, key=lambda found: (found.process.started_ticks, found.process.pid)):
@@ -225,4 +224,4 @@ def _merged(engines: Iterable[DiscoveredEngine]) -> list[DiscoveredEngine]:
 
 def _shown(table: ProcessTable, process: Process) -> str:
     text = table.program(process) or " ".join(table.command(process)) or process.comm
-    return text if len(text) <= _MOST_PROGRAM_LETTERS else f"{text[:_MOST_PROGRAM_LETTERS]}..."
+    return text if len(text) <= _MAX_PROGRAM_CHARACTERS else f"{text[:_MAX_PROGRAM_CHARACTERS]}..."

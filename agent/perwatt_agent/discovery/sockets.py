@@ -1,4 +1,4 @@
-"""Listening TCP sockets of this network namespace, and whose they are."""
+"""Listening TCP sockets of this network namespace, and the processes that hold them."""
 
 import os
 import socket
@@ -14,14 +14,14 @@ _PIECE_BYTES = 4096
 
 
 class Listener(Struct, frozen=True):
-    """A listening socket. `address` is where it was bound, which may be the unspecified address."""
+    """A listening socket. `address` is its bound address, possibly the unspecified address."""
 
     address: str
     port: int
 
     @property
     def loopback_url(self) -> str | None:
-        """How it is reached on the loopback interface; None where it cannot be."""
+        """Its URL on the loopback interface; None if it cannot be reached there."""
         bound = ip_address(self.address)
         if bound.is_unspecified:
             bound = IPv4Address("127.0.0.1") if bound.version == 4 else IPv6Address("::1")
@@ -31,7 +31,7 @@ class Listener(Struct, frozen=True):
 
 
 def listeners(root: Path) -> dict[int, Listener]:
-    """Every listening socket in the network namespace of *root*'s reader, by its inode."""
+    """Return every listening socket in this network namespace, by inode."""
     found: dict[int, Listener] = {}
     for name in ("tcp", "tcp6"):
         for line in _lines(root / "net" / name):
@@ -43,7 +43,7 @@ def listeners(root: Path) -> dict[int, Listener]:
 
 
 def socket_inodes(root: Path, pid: int) -> frozenset[int] | None:
-    """The inodes of the sockets that a process holds; None where they are not ours to see."""
+    """Return the inodes of the sockets that a process holds; None if they may not be read."""
     try:
         return frozenset(inode for _, inode in _sockets(root, pid))
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def socket_inodes(root: Path, pid: int) -> frozenset[int] | None:
 
 
 def descriptor_of(root: Path, pid: int, inodes: Container[int]) -> tuple[str, int] | None:
-    """The descriptor by which a process holds one of these sockets, and which; None where none is seen."""
+    """Return descriptor and inode of one socket of *inodes* that a process holds; None if it holds none."""
     try:
         return next((held for held in _sockets(root, pid) if held[1] in inodes), None)
     except OSError:
@@ -61,7 +61,7 @@ def descriptor_of(root: Path, pid: int, inodes: Container[int]) -> tuple[str, in
 
 
 def in_other_network(root: Path, pid: int) -> bool:
-    """Whether a process is known to live in another network namespace than we do."""
+    """Return whether a process is known to be in another network namespace than perwatt."""
     try:
         return (root / str(pid) / "ns/net").readlink() != (root / "self/ns/net").readlink()
     except OSError:
@@ -69,7 +69,7 @@ def in_other_network(root: Path, pid: int) -> bool:
 
 
 def _sockets(root: Path, pid: int) -> Iterator[tuple[str, int]]:
-    """Path and inode of each socket that a process holds. Raises OSError where they are not ours to see."""
+    """Yield path and inode of each socket of a process. Raises OSError if they may not be read."""
     folder = f"{root}/{pid}/fd"
     for name in os.listdir(folder):  # noqa: PTH208 - engines hold thousands: a Path each costs too much
         path = f"{folder}/{name}"
@@ -83,10 +83,10 @@ def _sockets(root: Path, pid: int) -> Iterator[tuple[str, int]]:
 
 def _lines(path: Path) -> Iterator[str]:
     """
-    The lines of a table of sockets after its head, read piece by piece.
+    Yield the lines of a socket table after its head, read in pieces.
 
-    The kernel puts listening sockets first. Who stops after these spares it the walk through all its
-    connections, which takes ten milliseconds and more.
+    The kernel lists listening sockets first. A caller that stops after these saves the kernel the walk
+    through all connections, which can take more than ten milliseconds.
     """
     rest, is_head = "", True
     try:
@@ -104,7 +104,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _listener(text: str) -> Listener:
     address, _, port = text.partition(":")
-    # The kernel prints each word of the address as a number in its own order of bytes.
+    # The kernel prints each word of the address as a number in the byte order of the machine.
     words = [int(address[at : at + 8], 16) for at in range(0, len(address), 8)]
     family = socket.AF_INET if len(words) == 1 else socket.AF_INET6
     return Listener(socket.inet_ntop(family, struct.pack(f"={len(words)}I", *words)), int(port, 16))

@@ -1,1 +1,1 @@
-"""Read what inference engines say about their tokens and requests."""
+"""Inference engines: their metrics pages, the counts on them, and the GPUs that they claim."""

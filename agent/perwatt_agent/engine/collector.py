@@ -1,4 +1,4 @@
-"""All configured engines as one feed."""
+"""Collector of all configured engines: their pages, and the GPU claims of followers."""
 
 import asyncio
 from collections import Counter
@@ -15,9 +15,9 @@ from perwatt_agent.facts.snapshot import CollectorHealth
 
 class EngineFeed:
     """
-    Poll a fixed set of endpoints, and claim GPUs for those that have no page.
+    Polls a fixed set of endpoints, and reports the GPU claims of *claims*.
 
-    *gpu_claims* are those by which both of them claim.
+    *gpu_claims* are the claims that both of them use.
     """
 
     def __init__(
@@ -29,22 +29,24 @@ class EngineFeed:
         self._pollers = tuple(pollers)
         self._claims = claims
         self._gpu_claims = gpu_claims or GpuClaims()
-        self._frontends = FrontendDeduplicator()
+        self._deduplicator = FrontendDeduplicator()
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
-        self._gpu_claims.note(samples)
-        heard = [sample for poller in self._pollers for sample in poller.drain(known)]
-        return self._frontends.uncounted(heard) + (self._claims.drain(known) if self._claims else [])
+        self._gpu_claims.update(samples)
+        samples_of_pages = [sample for poller in self._pollers for sample in poller.drain(known)]
+        return self._deduplicator.deduplicate(samples_of_pages) + (
+            self._claims.drain(known) if self._claims else []
+        )
 
     def health(self) -> CollectorHealth:
         return merged([poller.health.snapshot() for poller in self._pollers])
 
 
 def merged(healths: Sequence[CollectorHealth]) -> CollectorHealth:
-    """All engines as one collector: it succeeds when every page does; each workload tells for itself."""
+    """Return the health of all engines as one collector, which succeeds if every page does."""
     failures: Counter[str] = Counter()
     for health in healths:
         failures.update(dict(health.failures))

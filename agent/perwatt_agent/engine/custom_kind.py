@@ -1,4 +1,4 @@
-"""Engines that an operator adds: a row of the table, from configuration."""
+"""Custom engine: a row of the catalog that comes from the configuration."""
 
 import re
 from typing import Annotated
@@ -50,11 +50,10 @@ Picks = tuple[str, ...]
 
 class CustomKind(Struct, frozen=True):
     """
-    An engine as its operator describes it: role -> the metrics that play it, oldest name last.
+    One entry of `engines.kinds`: for each role, the metrics that play it, the oldest name last.
 
-    What is said of the roles of `EngineKind` holds here too. With `process` it is found by itself: where
-    the command line of a process on a GPU, or of one that launched it, begins so, without folder and
-    interpreter.
+    `EngineKind` defines the roles. With `process`, discovery finds the engine: the command line of a process
+    on a GPU, or of a process that launched it, must begin so, without folder and interpreter.
     """
 
     name: Annotated[str, Key("name of the engine, for `engine` and in figures", ENGINE_NAME)]
@@ -127,7 +126,7 @@ _ROLES = (
 
 
 def custom_kind(config: CustomKind) -> EngineKind:
-    """Return the row that an operator described; its counts are taken to move at a request's end."""
+    """Return the catalog row for *config*. Its counters are assumed to move when a request ends."""
     row = EngineKind(
         name=config.name,
         title=config.name,
@@ -156,7 +155,7 @@ def _role(texts: Picks) -> Role:
 
 def _pick(text: str) -> Pick:
     match = _SERIES.fullmatch(text)
-    assert match is not None, "what is no series was refused"
+    assert match is not None, "the configuration accepts only valid series"
     return Pick(match[1], _labels(match[2] or ""))
 
 

@@ -1,4 +1,4 @@
-"""FrontendDeduplicator beside the engines whose work they pass on: the same tokens, to be counted once."""
+"""Deduplication of tokens that both a frontend and the engines behind it count."""
 
 from collections.abc import Sequence
 
@@ -11,26 +11,26 @@ from perwatt_agent.facts.readings import EngineSample
 
 class FrontendDeduplicator:
     """
-    Let a frontend count by itself only.
+    Removes the tokens and requests of a frontend whose engines have pages of their own.
 
-    Where an engine's own page holds one of the GPUs that a frontend holds too, or the frontend holds
-    none, its tokens and requests are those of engines that count them, here or on another node.
+    That is so if an engine with a page holds one of the frontend's GPUs, or if the frontend holds no GPU: the
+    engines then count the same tokens, on this node or another.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, frozenset[str]] = {}
 
-    def uncounted(self, samples: Sequence[EngineSample]) -> list[EngineSample]:
-        """Return *samples*, those of frontends without what others count."""
+    def deduplicate(self, samples: Sequence[EngineSample]) -> list[EngineSample]:
+        """Return *samples*, with those of frontends reduced to their load where engines count."""
         for sample in samples:
             if sample.ended:
                 self._held.pop(sample.info.workload, None)
             elif sample.counts is not None and not is_frontend(sample.info.engine):
                 self._held[sample.info.workload] = frozenset(sample.gpus)
         engines = frozenset[str]().union(*self._held.values())
-        return [self._uncounted(sample, engines) for sample in samples]
+        return [self._deduplicated(sample, engines) for sample in samples]
 
-    def _uncounted(self, sample: EngineSample, engines: frozenset[str]) -> EngineSample:
+    def _deduplicated(self, sample: EngineSample, engines: frozenset[str]) -> EngineSample:
         if sample.counts is None or not is_frontend(sample.info.engine):
             return sample
         if sample.gpus and engines.isdisjoint(sample.gpus):

@@ -1,4 +1,4 @@
-"""Poll the engines' pages, each at its own pace, off the sampling path."""
+"""Poller of one engine endpoint, at a pace of its own beside the collection cycle."""
 
 import logging
 from collections.abc import Sequence
@@ -21,15 +21,14 @@ from perwatt_agent.identity.workload_names import WorkloadNames
 
 logger = logging.getLogger(__name__)
 
-# A page costs the engine's own serving process as long as it takes: ask for at most 1 % of its time
-# once a page takes more than this.
+# The engine's serving process spends the time that a page takes. Above this, take at most 1 % of its time.
 SLOW_PAGE_SECONDS = 0.05
 WAIT_PER_PAGE = 100.0
-MOST_WAIT_SECONDS = 60.0
+MAX_WAIT_SECONDS = 60.0
 
 
 class EngineFailure(Exception):
-    """An engine's page could not be had or read; `reason` is a short closed word for labels."""
+    """An engine's page could not be fetched or read; `reason` is a word from a closed list, for labels."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -38,8 +37,8 @@ class EngineFailure(Exception):
 
 class CountsReader(Protocol):
     """
-    Where an engine's counts come from; `engine` is its name, empty until it was recognised, and `faults`
-    what of the latest page was left out.
+    Source of one engine's counts. `engine` is its name, empty until it is recognised. `faults` are the parts
+    of the latest page that were left out.
     """
 
     @property
@@ -54,9 +53,9 @@ class CountsReader(Protocol):
 
 class Endpoint(Struct, frozen=True):
     """
-    One engine page: whose it is, which GPUs it holds, and how it is read; `host` is that of its URL.
+    One engine page: its workload, the GPUs that it holds, and its reader; `host` is the host of its URL.
 
-    Where `info` names no workload, it is called after the engine and `port`, once that is recognised.
+    If `info` has no workload name, the name is made from the engine and `port` once the engine is recognised.
     """
 
     info: WorkloadInfo
@@ -68,10 +67,10 @@ class Endpoint(Struct, frozen=True):
 
 class EndpointPoller:
     """
-    Read one endpoint every `interval_seconds`, slower while its page takes long.
+    Reads one endpoint every `interval_seconds`, and less often while its page is slow.
 
-    *identity* has its labels; without one, there are none. *gpu_claims* resolve which of the GPUs that it
-    claims are its own; without them, all are.
+    *identity* gives the workload its labels; without it, the workload has none. *gpu_claims* resolve which of
+    the claimed GPUs it holds; without them, it holds all.
     """
 
     def __init__(
@@ -87,9 +86,9 @@ class EndpointPoller:
         self._interval_seconds = interval_seconds
         self._identity = identity or EndpointIdentity(Identifier(), WorkloadNames(), clock)
         self._gpu_claims = gpu_claims or GpuClaims()
-        self._told: WorkloadInfo | None = None
+        self._reported: WorkloadInfo | None = None
         self._claimed: HeldGpus | None = None
-        self._heard: list[tuple[float, float, EngineCounts | None, str]] = []
+        self._received: list[tuple[float, float, EngineCounts | None, str]] = []
         self._failure = ""
         self._left_out: frozenset[str] = frozenset()
         self._name = endpoint.info.workload or f"the engine at port {endpoint.port}"
@@ -102,30 +101,30 @@ class EndpointPoller:
             started = self._clock.monotonic()
             await self.poll()
             before_seconds, took_seconds = took_seconds, self._clock.monotonic() - started
-            # Slow is what is slow twice: once may be anybody's fault on a busy machine.
+            # Slow means slow twice in a row: on a busy machine, once proves nothing.
             page_seconds = min(before_seconds, took_seconds)
             wait_seconds = self._interval_seconds
             if page_seconds > SLOW_PAGE_SECONDS:
-                wait_seconds = max(wait_seconds, min(WAIT_PER_PAGE * page_seconds, MOST_WAIT_SECONDS))
+                wait_seconds = max(wait_seconds, min(WAIT_PER_PAGE * page_seconds, MAX_WAIT_SECONDS))
             await self._clock.sleep_until(started + wait_seconds)
 
     async def poll(self) -> None:
-        """Fetch once. The counts are taken to hold at the middle of the fetch."""
+        """Fetch the page once. Its counts are dated to the middle of the fetch."""
         started = self._clock.monotonic()
         counts, failure = None, ""
         try:
             counts = await self._endpoint.reader.read()
-            self._note(self._endpoint.reader.faults)
+            self._report_faults(self._endpoint.reader.faults)
         except EngineFailure as error:
             failure = error.reason
             self._log_once(failure, str(error))
-        except Exception as error:  # noqa: BLE001 - a surprise on one page must not end its polling
+        except Exception as error:  # noqa: BLE001 - an unexpected error must not end the polling
             failure = "unexpected"
             self._log_once(failure, repr(error))
         ended = self._clock.monotonic()
         middle = (started + ended) / 2
-        self._heard.append((middle, self._clock.unix() - (ended - middle), counts, failure))
-        self._identity.hear(counts)
+        self._received.append((middle, self._clock.unix() - (ended - middle), counts, failure))
+        self._identity.update(counts)
         if failure:
             self.health.failed(failure)
         elif self._failure:
@@ -134,35 +133,35 @@ class EndpointPoller:
         self.health.attempted(self._clock.unix(), ended - started)
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
-        """What was heard since the last call, and the claim on GPUs where it has changed."""
+        """Return what was received since the last call, and the GPU claim if it changed."""
         held = self._gpu_claims.held(self._endpoint.gpus, known)
         info = self._identity.describe(
             self._endpoint.info, self._endpoint.reader.engine, self._endpoint.port, known, held.gpus
         )
         if not info.workload:
-            del self._heard[:-1]  # of what was asked in vain, the last is all that tells anything
+            del self._received[:-1]  # only the latest failure matters while the workload has no name
             return []
-        left = self._leave(info)
-        heard, self._heard = self._heard, []
-        if held != self._claimed and not heard:
-            heard = [(self._clock.monotonic(), self._clock.unix(), None, "")]
+        ended = self._ended(info)
+        received, self._received = self._received, []
+        if held != self._claimed and not received:
+            received = [(self._clock.monotonic(), self._clock.unix(), None, "")]
         self._claimed = held
         claim = EngineSample(info, held.gpus, 0.0, 0.0, missing_gpus=held.missing, migs=held.migs)
-        return left + [
+        return ended + [
             replace(claim, monotonic_seconds=monotonic, unix_seconds=unix, counts=counts, failure=failure)
-            for monotonic, unix, counts, failure in heard
+            for monotonic, unix, counts, failure in received
         ]
 
-    def _leave(self, info: WorkloadInfo) -> list[EngineSample]:
-        """Where another workload serves here now, say that the one before is over."""
-        before, self._told = self._told, info
+    def _ended(self, info: WorkloadInfo) -> list[EngineSample]:
+        """Return the end of the previous workload if another one serves at this endpoint now."""
+        before, self._reported = self._reported, info
         if before is None or before.workload == info.workload:
             return []
         self._claimed = None
         return [EngineSample(before, (), self._clock.monotonic(), self._clock.unix(), ended=True)]
 
-    def _note(self, faults: Sequence[EngineFailure]) -> None:
-        """Count what was left out of a page that stands, and say it when it is new."""
+    def _report_faults(self, faults: Sequence[EngineFailure]) -> None:
+        """Count the parts of a page that were left out, and log the new ones."""
         for fault in faults:
             self.health.noted(fault.reason)
             if str(fault) not in self._left_out:

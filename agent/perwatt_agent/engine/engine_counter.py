@@ -1,4 +1,4 @@
-"""From pages of one engine to its counts, with what must be remembered from page to page."""
+"""Counter of one engine: from its pages to its counts, with the state kept between pages."""
 
 from msgspec.structs import replace
 
@@ -12,12 +12,12 @@ from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 from perwatt_agent.facts.workload import Role as WorkloadRole
 
 
-class _Life:
+class _EngineRun:
     """
-    What is remembered of one engine from its start to its end.
+    State of one engine from its start to its end.
 
-    Some counts are differences of others, which do not move at the same instant: each is held at the
-    highest that was certain, so that it never falls while the engine lives.
+    Some counts are differences of counters that do not move at the same instant. Each is kept at its highest
+    value so far, so that it never decreases while the engine runs.
     """
 
     def __init__(self, kind: EngineKind, model: str, process_start: float | None) -> None:
@@ -27,63 +27,63 @@ class _Life:
         self.ranks = RankCounters(kind)
         self._highest: dict[str, float] = {}
 
-    def held(self, name: str, certain: float) -> float:
-        self._highest[name] = max(self._highest.get(name, 0.0), certain)
+    def maximum(self, name: str, value: float) -> float:
+        self._highest[name] = max(self._highest.get(name, 0.0), value)
         return self._highest[name]
 
 
 class EngineCounter:
     """
-    Count one endpoint's engine, page by page, for a workload of that *role*.
+    Counts one endpoint's engine, page by page, for a workload of that *role*.
 
-    A prefill worker makes one token a request, which the decoding one delivers: it is no output, nor is
-    the request counted twice. What a router passes on is counted where it was made. A decoding worker's
-    prompt tokens count only where the engine leaves out those whose KV came from elsewhere.
+    A prefill worker generates one token a request, and the decode worker delivers it: the prefill worker
+    has no output and no requests. A router has neither, as its engines count them. A decode worker's prompt
+    tokens count only if the engine leaves out tokens whose KV cache came from another worker.
     """
 
     def __init__(self, role: WorkloadRole = "mixed") -> None:
         self._role = role
-        self._life: _Life | None = None
+        self._run: _EngineRun | None = None
         self.faults: tuple[EngineFailure, ...] = ()
 
     def counts(self, kind: EngineKind, page: EngineMetricsPage) -> EngineCounts:
         """
-        Return what *page* says; `faults` are then what had to be left out.
+        Return the counts on *page*. Afterwards, `faults` are the parts that were left out.
 
-        Raises EngineFailure: bad_value, or no_family without any of its own.
+        Raises EngineFailure: bad_value, or no_family if the page has no metric of this engine.
         """
         if kind.recognised_by.isdisjoint(page.names()):
             raise EngineFailure("no_family", f"the page has no counters of {kind.name}")
         process_start = page.count(kind.process_start)
-        life = self._life_of(kind, page, process_start)
-        page.complete(life.ranks.complete(page.samples(kind.counters())))
-        reading = _Reading(kind, page, life)
+        run = self._run_of(kind, page, process_start)
+        page.replace(run.ranks.complete(page.samples(kind.counters())))
+        reading = _Reading(kind, page, run)
         counts = reading.counts(process_start)
         self.faults = tuple(reading.faults)
         return _in_role(counts, self._role, kind, page)
 
-    def _life_of(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> _Life:
-        """The life that the page tells of: the one before, unless the engine was restarted."""
-        life = self._life
+    def _run_of(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> _EngineRun:
+        """Return the run that the page belongs to: the current one, unless the engine restarted."""
+        run = self._run
         if (
-            life is None
-            or life.kind is not kind
-            or life.model != page.model
-            or (process_start and life.process_start and process_start != life.process_start)
-            or life.ranks.outlives(page.samples(kind.counters()))
+            run is None
+            or run.kind is not kind
+            or run.model != page.model
+            or (process_start and run.process_start and process_start != run.process_start)
+            or run.ranks.is_restart(page.samples(kind.counters()))
         ):
-            life = self._life = _Life(kind, page.model, process_start)
-        life.process_start = process_start or life.process_start
-        return life
+            run = self._run = _EngineRun(kind, page.model, process_start)
+        run.process_start = process_start or run.process_start
+        return run
 
 
 class _Reading:
     """One page, read for its counts."""
 
-    def __init__(self, kind: EngineKind, page: EngineMetricsPage, life: _Life) -> None:
+    def __init__(self, kind: EngineKind, page: EngineMetricsPage, run: _EngineRun) -> None:
         self._kind = kind
         self._page = page
-        self._life = life
+        self._run = run
         self.faults: list[EngineFailure] = []
 
     def counts(self, process_start: float | None) -> EngineCounts:
@@ -106,16 +106,16 @@ class _Reading:
             kv_cache_usage_ratio=page.ratio(kind.kv_cache_usage),
             preemptions=page.count(kind.preemptions),
             flops_per_gpu=self._flops_per_gpu(),
-            wasted_tokens=wasted_tokens(kind, page, self._life.held),
+            wasted_tokens=wasted_tokens(kind, page, self._run.maximum),
             time_to_first_token=self._histogram(kind.time_to_first_token),
             time_per_output_token=self._histogram(kind.time_per_output_token),
             inter_token_latency=self._histogram(kind.inter_token_latency),
         )
 
     def _flops_per_gpu(self) -> float | None:
-        """What the engine counts for each GPU; one that was not told to count shows 0 for ever."""
+        """Return the FLOPs of each GPU; an engine without this option shows 0 for ever."""
         flops = self._page.mean_count(self._kind.flops_per_gpu)
-        return self._life.held("flops", flops) if flops else None
+        return self._run.maximum("flops", flops) if flops else None
 
     def _histogram(self, role: Role) -> Histogram | None:
         try:
@@ -125,7 +125,7 @@ class _Reading:
             return None
 
     def _prompt_tokens(self) -> tuple[float | None, float | None]:
-        """Computed and cached prompt tokens; where the page has their sum, it is exact. Neither falls."""
+        """Return computed and cached prompt tokens, which never decrease. A sum on the page is exact."""
         kind, page = self._kind, self._page
         prompt = page.tokens(kind.prompt_tokens)
         computed, cached = page.tokens(kind.prompt_computed), page.tokens(kind.prompt_cached)
@@ -133,25 +133,25 @@ class _Reading:
             return computed, cached
         if computed is not None:
             if cached is None:
-                cached = min(prompt, self._life.held("cached", prompt - computed))
+                cached = min(prompt, self._run.maximum("cached", prompt - computed))
             return computed, cached
-        # Cache hits are counted when a request is admitted, its prompt when the prefill is done: in
-        # between, hits run ahead of the prompts that they belong to.
-        computed = self._life.held("computed", prompt - (cached or 0.0))
+        # Cache hits are counted when a request is admitted, its prompt after the prefill. In between, the
+        # hits are ahead of the prompts that they belong to.
+        computed = self._run.maximum("computed", prompt - (cached or 0.0))
         return computed, prompt - computed
 
     def _requests_ok(self, aborted: float | None) -> float | None:
         ended = self._page.count(self._kind.requests_ended)
         if ended is None or aborted is None:
             return self._page.count(self._kind.requests_ok)
-        return self._life.held("ok", ended - aborted)
+        return self._run.maximum("ok", ended - aborted)
 
     def _requests_aborted(self) -> float | None:
         """
-        Aborts that the engine counts, and those that it does not.
+        Return the aborted requests, those that the engine does not count included.
 
-        A request that had its first token has ended, runs, waits after a preemption, or was aborted.
-        Running ones without a first token make the difference fall short, never exceed the truth.
+        A request that got its first token has ended, runs, waits after a preemption, or was aborted. Running
+        requests without a first token make the difference too small, never too large.
         """
         kind, page = self._kind, self._page
         counted = page.count(kind.requests_aborted)
@@ -160,11 +160,11 @@ class _Reading:
             return counted
         waiting = page.gauge(kind.waiting) or 0.0
         preempted = min(waiting, page.count(kind.preemptions) or 0.0)
-        certain = first_tokens - finished - (page.gauge(kind.running) or 0.0) - preempted
-        return self._life.held("aborted", certain + (counted or 0.0))
+        aborted = first_tokens - finished - (page.gauge(kind.running) or 0.0) - preempted
+        return self._run.maximum("aborted", aborted + (counted or 0.0))
 
     def _effective_output_tokens(self, ok: float | None) -> float | None:
-        """Output of finished requests, while all of them ended well: the page does not tell them apart."""
+        """Return the output of finished requests, if all succeeded: the page does not separate the others."""
         kind = self._kind
         others: tuple[Role, ...] = (kind.requests_aborted, kind.requests_failed, kind.requests_cut_short)
         if ok is None or any(role and self._page.count(role) != 0 for role in others):
@@ -172,7 +172,7 @@ class _Reading:
         return self._page.count(kind.finished_output_tokens)
 
     def _requests_error(self) -> float | None:
-        """Requests refused, failed or cut short. A failure is told twice, by the engine and its server."""
+        """Return requests rejected, failed or cut short. The engine and its server both count a failure."""
         kind, page = self._kind, self._page
         failed, rejected = page.count(kind.requests_failed), page.count(kind.http_rejected)
         if failed is None and (kind.requests_failed or rejected is None):
@@ -186,7 +186,7 @@ class _Reading:
 def _in_role(
     counts: EngineCounts, role: WorkloadRole, kind: EngineKind, page: EngineMetricsPage
 ) -> EngineCounts:
-    """Leave out what a workload of this role did not do, or what cannot be told of it."""
+    """Return *counts* without what a workload of this role did not do or cannot count."""
     if role == "router":
         return load_only(counts)
     if role == "prefill":
@@ -203,14 +203,14 @@ def _in_role(
             inter_token_latency=None,
         )
     if role == "decode":
-        counts = replace(counts, time_to_first_token=None)  # it was the prefill worker's
+        counts = replace(counts, time_to_first_token=None)  # the prefill worker generated it
         if page.count(kind.prompt_computed) is None:
             return replace(counts, prompt_computed_tokens=None, prompt_cached_tokens=None)
     return counts
 
 
 def load_only(counts: EngineCounts) -> EngineCounts:
-    """Return what is left of the counts of somebody in front of engines that count by themselves."""
+    """Return only the load: the counts of a router or frontend whose engines count the work."""
     return EngineCounts(
         model=counts.model,
         requests_running=counts.requests_running,

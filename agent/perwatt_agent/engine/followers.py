@@ -1,4 +1,4 @@
-"""Members of an engine that have no page of their own: another node's page counts their tokens too."""
+"""Followers: members of a multi-node engine without a page; the page of another node counts their tokens."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from perwatt_agent.facts.workload import WorkloadInfo
 
 
 class Follower(Struct, frozen=True):
-    """A member without a page: who it is, by a name of its own and its group, and which GPUs it holds."""
+    """A member without a page: its own workload name, its group, and the GPUs that it holds."""
 
     info: WorkloadInfo
     gpus: GpuSelector
 
 
 class FollowerClaims:
-    """Claim the GPUs of followers, anew whenever more of them are known."""
+    """GPU claims of followers, reported again whenever the known GPUs change them."""
 
     def __init__(
         self, followers: Sequence[Follower], clock: Clock, gpu_claims: GpuClaims | None = None
@@ -28,15 +28,15 @@ class FollowerClaims:
         self._followers = tuple(followers)
         self._clock = clock
         self._gpu_claims = gpu_claims or GpuClaims()
-        self._claimed: dict[str, HeldGpus] = {}
+        self._reported: dict[str, HeldGpus] = {}
 
     def drain(self, known: Sequence[GpuInfo]) -> list[EngineSample]:
-        """The claims that have changed since the last call."""
+        """Return the claims that changed since the last call."""
         samples = []
         for follower in self._followers:
             name, held = follower.info.workload, self._gpu_claims.held(follower.gpus, known)
-            if self._claimed.get(name) != held:
-                self._claimed[name] = held
+            if self._reported.get(name) != held:
+                self._reported[name] = held
                 at, unix = self._clock.monotonic(), self._clock.unix()
                 samples.append(
                     EngineSample(

@@ -1,4 +1,4 @@
-"""Which GPUs an endpoint claims, and whose a GPU is that two of them claim without sharing it."""
+"""GPU claims of endpoints, and resolution of conflicting claims on one GPU."""
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.engine.mig_instances import WHOLE, HeldGpus, MigInstances, in_parts
+from perwatt_agent.engine.mig_instances import WHOLE, HeldGpus, MigInstances, resolve_claim
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import GpuSample
 
@@ -16,7 +16,7 @@ GpuSelector = Literal["all"] | tuple[int | str, ...]
 
 
 def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]:
-    """The UUIDs, among the GPUs known so far, that *selector* names by index or UUID."""
+    """Return the UUIDs of the GPUs in *known* that *selector* names by index or UUID."""
     if selector == "all":
         return tuple(info.uuid for info in known)
     return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
@@ -25,27 +25,27 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
 def held(
     selector: GpuSelector, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
 ) -> HeldGpus:
-    """What *selector* comes to; *gpu_of* has the GPU of each MIG instance, None while that is not known."""
-    return in_parts(instances(selector), selected(selector, known), known, gpu_of)
+    """Return what *selector* holds. *gpu_of* maps each MIG instance to its GPU; None if not known yet."""
+    return resolve_claim(instances(selector), selected(selector, known), known, gpu_of)
 
 
 def instances(selector: GpuSelector) -> tuple[str, ...]:
-    """The MIG instances that *selector* names."""
+    """Return the MIG instances that *selector* names."""
     if selector == "all":
         return ()
     return tuple(one for one in selector if isinstance(one, str) and one.startswith("MIG-"))
 
 
 class Claim(Struct, frozen=True):
-    """The GPUs that an endpoint, called *who*, claims, and whether others may claim them too."""
+    """The GPUs that an endpoint claims, and whether other endpoints may claim them too."""
 
-    who: str
+    claimant: str
     gpus: GpuSelector
     shared: bool = False
 
 
 class ClaimConflict(Struct, frozen=True):
-    """A GPU that an earlier claim has and a later one goes without."""
+    """A GPU that two claims name without sharing it: the first has it, the second does not."""
 
     gpu: GpuInfo
     first: Claim
@@ -56,10 +56,10 @@ def claim_conflicts(
     claims: Sequence[Claim], known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None = WHOLE
 ) -> Iterator[ClaimConflict]:
     """
-    The GPUs that two claims name without sharing them, which shows once the driver has named its GPUs.
+    Yield the conflicts that show once the driver has listed its GPUs.
 
-    That an index and a UUID are the same GPU is not known before; what is, configuration refuses. Two MIG
-    instances of one GPU are no dispute; one of them and the whole GPU are.
+    Only then is it known which index and UUID are the same GPU; the configuration already rejects all other
+    conflicts. Two MIG instances of one GPU do not conflict. An instance and its whole GPU do.
     """
     parts = [held(claim.gpus, known, gpu_of) for claim in claims]
     for place, second in enumerate(claims):
@@ -71,69 +71,70 @@ def claim_conflicts(
 
 
 def missing_instances(claims: Sequence[Claim], gpu_of: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    """Who claims which MIG instance that is on no GPU."""
+    """Return the claimants and MIG instances of claims on instances that do not exist."""
     return frozenset(
-        (claim.who, mig) for claim in claims for mig in instances(claim.gpus) if mig not in gpu_of
+        (claim.claimant, mig) for claim in claims for mig in instances(claim.gpus) if mig not in gpu_of
     )
 
 
 class GpuClaims:
     """
-    The GPUs of each of *claims*, and their MIG instances: what an earlier one has and does not share, a later
-    one goes without.
+    The GPUs and MIG instances that each of *claims* holds.
+
+    The earlier of two claims holds a GPU that they do not share. The later one goes without.
     """
 
     def __init__(self, claims: Sequence[Claim] = ()) -> None:
         self._claims = tuple(claims)
         self._instances = MigInstances()
-        self._judged: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
+        self._resolved_for: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
-        self._absent: frozenset[tuple[str, str]] = frozenset()
+        self._missing: frozenset[tuple[str, str]] = frozenset()
 
-    def note(self, samples: Iterable[GpuSample]) -> None:
-        """Learn from a sweep which instances there are."""
-        self._instances.note(samples)
+    def update(self, samples: Iterable[GpuSample]) -> None:
+        """Update the MIG instances from the samples of one collection cycle."""
+        self._instances.update(samples)
 
     @property
     def gpu_of(self) -> Mapping[str, str]:
-        """The GPU of each MIG instance, as far as they are known."""
+        """The GPU of each MIG instance that is known."""
         return self._instances.gpu_of or WHOLE
 
     def held(self, selector: GpuSelector, known: Sequence[GpuInfo]) -> HeldGpus:
-        """What *selector*, which is that of a claim, has for its own."""
+        """Return what *selector*, that of one of the claims, holds after conflicts."""
         gpu_of = self._instances.gpu_of
-        if (tuple(known), gpu_of) != self._judged:
-            self._judged = (tuple(known), gpu_of)
-            self._judge(known, gpu_of)
-            self._look_for_instances(gpu_of)
+        if (tuple(known), gpu_of) != self._resolved_for:
+            self._resolved_for = (tuple(known), gpu_of)
+            self._resolve(known, gpu_of)
+            self._report_missing(gpu_of)
         return held(selector, known, gpu_of).without(self._lost.get(selector, ()))
 
-    def _judge(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
+    def _resolve(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
         lost: dict[GpuSelector, frozenset[str]] = {}
-        for dispute in claim_conflicts(self._claims, known, gpu_of):
-            before = lost.get(dispute.second.gpus, frozenset())
-            lost[dispute.second.gpus] = before | {dispute.gpu.uuid}
-            if dispute.gpu.uuid not in self._lost.get(dispute.second.gpus, frozenset()):
-                logger.error("%s", describe_conflict(dispute))
+        for conflict in claim_conflicts(self._claims, known, gpu_of):
+            before = lost.get(conflict.second.gpus, frozenset())
+            lost[conflict.second.gpus] = before | {conflict.gpu.uuid}
+            if conflict.gpu.uuid not in self._lost.get(conflict.second.gpus, frozenset()):
+                logger.error("%s", describe_conflict(conflict))
         self._lost = lost
 
-    def _look_for_instances(self, gpu_of: Mapping[str, str] | None) -> None:
+    def _report_missing(self, gpu_of: Mapping[str, str] | None) -> None:
         if gpu_of is None:
             return
-        absent = missing_instances(self._claims, gpu_of)
-        for who, mig in sorted(absent - self._absent):
+        missing = missing_instances(self._claims, gpu_of)
+        for claimant, mig in sorted(missing - self._missing):
             logger.warning(
                 "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
                 "instances that there are",
-                who,
+                claimant,
                 mig,
             )
-        self._absent = absent
+        self._missing = missing
 
 
-def describe_conflict(dispute: ClaimConflict) -> str:
-    """What a dispute is about, who has the GPU, and what to do about it."""
-    gpu, first, second = dispute.gpu, dispute.first.who, dispute.second.who
+def describe_conflict(conflict: ClaimConflict) -> str:
+    """Return the message of a conflict: the GPU, its claimants, and the setting to change."""
+    gpu, first, second = conflict.gpu, conflict.first.claimant, conflict.second.claimant
     return (
         f"GPU {gpu.index} is {gpu.uuid}, which {first} and {second} both claim: {second} goes without its "
         "joules; give `shared: true` to both, or one of them another GPU"

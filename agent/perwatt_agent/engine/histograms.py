@@ -1,4 +1,4 @@
-"""An engine's histogram as it stands on a page: its ranks added up, or refused as a whole."""
+"""Histogram of an engine, summed over its ranks, or rejected as a whole."""
 
 import math
 from collections.abc import Iterable
@@ -8,12 +8,12 @@ from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 
-# Engines have 20 to 40; each bucket is a series of ours, and of whoever stores our page.
-MOST_BUCKETS = 100
+# Engines have 20 to 40. Each bucket becomes a series of our page, and of the database that stores it.
+MAX_BUCKETS = 100
 
 
 class BadHistogram(EngineFailure):
-    """What a page shows is no histogram; the rest of the page stands."""
+    """A histogram on the page is not valid. The rest of the page is still used."""
 
     def __init__(self, name: str, fault: str) -> None:
         super().__init__("bad_histogram", f"{name} is left out: {fault}")
@@ -23,11 +23,11 @@ def histogram_of(
     name: str, buckets: Iterable[tuple[Series, float]], sums: Iterable[tuple[Series, float]]
 ) -> Histogram:
     """
-    Add up the histogram *name* over all that its labels tell apart; there must be a bucket.
+    Return the histogram *name*, summed over all its series; there must be at least one bucket.
 
-    The counts are those of the page, and the number of all observations is that of the last bucket.
-    Raises BadHistogram where ranks have other buckets than their siblings, there is no last bucket or
-    there are too many, or any number is none that a histogram can have.
+    Bucket counts are cumulative, as on the page. The count of the last bucket is the number of observations.
+    Raises BadHistogram if the ranks have different buckets, if the `+Inf` bucket is missing, if there are too
+    many buckets, or if a number cannot belong to a histogram.
     """
     ranks = _by_rank(name, buckets)
     bounds = sorted(ranks[0])
@@ -35,20 +35,20 @@ def histogram_of(
         raise BadHistogram(name, "its parts have different buckets")
     if bounds[-1] != math.inf:
         raise BadHistogram(name, 'it has no bucket le="+Inf"')
-    if len(bounds) > MOST_BUCKETS:
-        raise BadHistogram(name, f"it has more than {MOST_BUCKETS} buckets")
+    if len(bounds) > MAX_BUCKETS:
+        raise BadHistogram(name, f"it has more than {MAX_BUCKETS} buckets")
     counts = [[rank[bound] for bound in bounds] for rank in ranks]
     if not all(_is_cumulative(rank) for rank in counts):
         raise BadHistogram(name, "its counts are not finite, or fall from one bucket to the next")
     amounts = [amount for _, amount in sums]
     if not amounts or not all(0.0 <= amount < math.inf for amount in amounts):
         raise BadHistogram(name, "its sum is missing or no amount of time")
-    *at_most, count = map(sum, zip(*counts, strict=True))
-    return Histogram(tuple(bounds[:-1]), tuple(at_most), count, sum(amounts))
+    *cumulative, count = map(sum, zip(*counts, strict=True))
+    return Histogram(tuple(bounds[:-1]), tuple(cumulative), count, sum(amounts))
 
 
 def _by_rank(name: str, buckets: Iterable[tuple[Series, float]]) -> list[dict[float, float]]:
-    """The counts by bound of each set of labels besides the bound."""
+    """Return, for each set of labels other than `le`, the counts by bound."""
     ranks: dict[tuple[tuple[str, str], ...], dict[float, float]] = {}
     for series, count in buckets:
         rank = ranks.setdefault(tuple(pair for pair in series.labels if pair[0] != "le"), {})

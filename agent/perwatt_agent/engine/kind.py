@@ -1,4 +1,4 @@
-"""What a row of the table of engines is: which series of a page plays which role."""
+"""Engine row: how an engine is recognised, and which series of its metrics page plays which role."""
 
 from typing import Literal
 
@@ -14,10 +14,10 @@ Labels = tuple[tuple[str, frozenset[str]], ...]
 
 class Pick(Struct, frozen=True):
     """
-    The samples of one metric *name* whose labels have one of the values that *where* allows.
+    Selector of the samples of metric *name* whose labels have one of the values in *where*.
 
-    `plus` are added to them. Where `zero_beside` names a metric that the page has, an absent *name* is 0:
-    some engines show a counter from its first use on.
+    The samples of `plus` are added. If the page has the metric `zero_beside`, a missing *name* counts as 0:
+    some engines show a counter only after its first use.
     """
 
     name: str
@@ -27,31 +27,36 @@ class Pick(Struct, frozen=True):
 
 
 Role = tuple[Pick, ...]
-"""Names of one fact through an engine's versions: the first that the page has is the one that is read."""
+"""Selectors of one fact, by the names that versions of the engine use; the first on the page is read."""
 
 HISTOGRAMS = frozenset(("time_to_first_token", "time_per_output_token", "inter_token_latency"))
-"""Roles whose picks name histograms, without the ending of any of their series."""
+"""Roles that select histograms, by the name without `_bucket`, `_sum` or `_count`."""
 
 _GAUGES = frozenset(("running", "waiting", "kv_cache_usage", "process_start"))
 
 
 class EngineKind(Struct, frozen=True, kw_only=True):
     """
-    One engine: how it is recognised, what is read, and what must be known of it.
+    One engine: how its page and its processes are recognised, what is read, and its caveats.
 
-    Counters are summed over all that their labels tell apart. `rank_labels` tell the engine's replicas
-    apart, `mirror_labels` the ranks that do the same work together, of which only the lowest counts.
+    A counter is summed over all its series. `rank_labels` identify the engine's replicas. `mirror_labels`
+    identify ranks that do the same work together; only the lowest of these ranks counts.
 
-    `prompt_computed` and `prompt_cached` are read as they stand where the page has both; with one of
-    them, the other is what is left of `prompt_tokens`. A row whose engine cannot tell the two apart has
-    neither. `first_tokens` and `finished` count requests that had their first token, and that ended;
-    both with `running` derive aborts that an engine does not count. `requests_ended` counts every end,
-    aborts included, for engines that do not count good ends by themselves. `finished_output_tokens`
-    are those of ended requests; where `aborts_leave_output`, the rest of the output is that of aborted
-    requests as soon as nothing is in flight. `time_per_output_token` is observed once a request,
-    `inter_token_latency` once a token or step. `flops_per_gpu` stays at 0 while the engine does not count.
+    - `prompt_computed`, `prompt_cached`: read directly if the page has both. If it has one, the other is
+      the rest of `prompt_tokens`. A row has neither if its engine does not separate them.
+    - `first_tokens`, `finished`: requests that got their first token, and that ended. With `running` they
+      give the aborted requests of an engine that does not count these.
+    - `requests_ended`: all ends, aborts included, for an engine that does not count successes alone.
+    - `finished_output_tokens`: output of ended requests. With `aborts_leave_output`, the rest of the output
+      belongs to aborted requests once no request is in flight.
+    - `time_per_output_token` has one observation a request, `inter_token_latency` one a token or step.
+    - `flops_per_gpu` stays at 0 if counting is off.
 
-    A `frontend` counts what other engines made. `caveats` are for whoever reads the figures.
+    A `frontend` counts tokens that other engines generate. An engine that is `tried_last` may share a page
+    with another engine, which then has the page. `launch` describes the processes; without it, the engine is
+    not discovered. `port` is the usual port of the page, for the documentation. An older version of an engine
+    has a row of its own, and in `also` the name that the configuration uses. Readers of the figures need the
+    `caveats`.
     """
 
     name: str
@@ -101,7 +106,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     process_start: Role = (Pick("process_start_time_seconds"),)
 
     def roles(self) -> dict[str, Role]:
-        """Return every role that is read, by its name."""
+        """Return the roles that this engine has, by name."""
         return {
             name: value
             for name, value in asdict(self).items()
@@ -109,23 +114,23 @@ class EngineKind(Struct, frozen=True, kw_only=True):
         }
 
     def families(self) -> frozenset[str]:
-        """Return every metric name that this engine's page is read for."""
+        """Return the names of all metrics that are read from this engine's page."""
         return self.recognised_by.union(*(_names(role, picks) for role, picks in self.roles().items()))
 
     def counters(self) -> frozenset[str]:
-        """Return the names, of those, that only ever grow while the engine lives."""
+        """Return those of `families` that never decrease while the engine runs."""
         counters = ((role, picks) for role, picks in self.roles().items() if role not in _GAUGES)
         return frozenset().union(*(_names(role, picks) for role, picks in counters))
 
 
 def where(**labels: str | frozenset[str]) -> Labels:
-    """Return a filter: each label must have its value, or one of its values."""
+    """Return a label filter: each label must have the given value, or one of the given values."""
     values = {name: frozenset({value}) if isinstance(value, str) else value for name, value in labels.items()}
     return tuple(values.items())
 
 
 def renamed(kind: EngineKind, old: str, new: str) -> dict[str, Role | frozenset[str]]:
-    """Return the roles and marks of *kind* for an engine that shows them as *new*... instead of *old*..."""
+    """Return the metric names of *kind* with the prefix *new* in place of *old*, as fields for a row."""
 
     def name(name: str) -> str:
         return new + name.removeprefix(old) if name.startswith(old) else name

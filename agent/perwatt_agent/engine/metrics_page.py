@@ -1,4 +1,4 @@
-"""One engine's page as sums by role, with its labels resolved and its bad values told apart."""
+"""Metrics page of one engine: sums by role, with models and ranks resolved and bad values rejected."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -9,20 +9,20 @@ from perwatt_agent.engine.kind import EngineKind, Pick, Role, histogram_series
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 
-# What some engines write where they do not know the model.
+# Model labels of engines that do not know their model.
 _NO_MODEL = frozenset({"", "undefined"})
 
 
 class EngineMetricsPage:
     """
-    The samples of *kind* on one page, for one model.
+    The samples of engine *kind* on one page, for one model.
 
-    *model* chooses among several on a page, and names the one of a page that does not say.
-    Raises EngineFailure("several_models") when the page has several and *model* is none of them.
+    *model* selects one of several models on the page, and names the model of a page without names.
+    Raises EngineFailure("several_models") if the page has several models and *model* is not one of them.
     """
 
     def __init__(self, kind: EngineKind, samples: Iterable[tuple[Series, float]], model: str | None) -> None:
-        own = dict(samples)  # a series that is there twice still counts once
+        own = dict(samples)  # a repeated series counts once
         found = {series.label(kind.model_label) for series in own if series.name in kind.recognised_by}
         found -= _NO_MODEL
         if len(found) > 1 and model not in found:
@@ -41,47 +41,47 @@ class EngineMetricsPage:
         self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
 
     def names(self) -> Collection[str]:
-        """Return the metric names that the page has."""
+        """Return the metric names on the page."""
         return self._samples.keys()
 
     def samples(self, names: Iterable[str]) -> dict[Series, float]:
         """Return the samples of the metrics *names*."""
         return {series: value for name in names for series, value in self._samples.get(name, ())}
 
-    def complete(self, samples: Mapping[Series, float]) -> None:
-        """Take *samples* for all that the page has of their metrics."""
+    def replace(self, samples: Mapping[Series, float]) -> None:
+        """Replace all samples of the metrics in *samples*."""
         self._samples |= _by_name(samples)
 
     def tokens(self, role: Role) -> float | None:
-        """Return the sum of a counter, None where the page lacks it; EngineFailure for a bad value."""
+        """Return the sum of a counter, or None if the page lacks it. Raises EngineFailure for a bad value."""
         value = self._sum(role)
         if value is not None and not is_count(value):
             raise EngineFailure("bad_value", f"{role[0].name} is not a finite count")
         return value
 
     def count(self, role: Role) -> float | None:
-        """Return the sum of a counter, None where the page lacks it or has a bad value."""
+        """Return the sum of a counter, or None if the page lacks it or has a bad value."""
         value = self._sum(role)
         return value if value is not None and is_count(value) else None
 
     def mean_count(self, role: Role) -> float | None:
-        """Return the mean of a counter over its ranks, None where the page lacks it or has a bad value."""
+        """Return the mean of a counter over its ranks, or None if the page lacks it or has a bad value."""
         value = self.count(role)
         ranks = {rank_of(series, self._rank_labels) for series, _ in self._matching(role) or ()}
         return value / len(ranks) if value is not None and ranks else None
 
     def gauge(self, role: Role) -> float | None:
-        """Return the sum of a gauge over its ranks, None where the page lacks it or has a bad value."""
+        """Return the sum of a gauge over its ranks, or None if the page lacks it or has a bad value."""
         values = self._by_rank(role)
         return sum(values) if values and all(map(is_count, values)) else None
 
     def ratio(self, role: Role) -> float | None:
-        """Return the mean of a ratio over its ranks, None where the page lacks it or has a bad value."""
+        """Return the mean of a ratio over its ranks, or None if the page lacks it or has a bad value."""
         values = self._by_rank(role)
         return sum(values) / len(values) if values and all(0.0 <= value <= 1.0 for value in values) else None
 
     def histogram(self, role: Role) -> Histogram | None:
-        """Return a histogram over all ranks, None where the page lacks it. Raises BadHistogram."""
+        """Return a histogram summed over all ranks, or None if the page lacks it. Raises BadHistogram."""
         for pick in role:
             buckets, sums = (
                 [sample for sample in self._samples.get(name, ()) if _allowed(pick, sample[0])]
@@ -93,15 +93,15 @@ class EngineMetricsPage:
 
     def _by_rank(self, role: Role) -> list[float]:
         """
-        A gauge, once for each rank.
+        Return a gauge, one value for each rank.
 
-        Labels beyond the ranks', such as the `pid` that servers of many processes add, tell several
-        views of one gauge apart, not several gauges.
+        Further labels, such as the `pid` of a server with many processes, mark repeated views of the same
+        gauge, so these are not added.
         """
         by_rank: dict[tuple[str, ...], float] = {}
         for series, value in self._matching(role) or ():
             rank = rank_of(series, self._rank_labels)
-            # What is no number must not hide behind one that is.
+            # A NaN must not hide behind a number.
             by_rank[rank] = value if math.isnan(value) else max(value, by_rank.get(rank, value))
         return list(by_rank.values())
 
@@ -126,12 +126,12 @@ class EngineMetricsPage:
 
 
 def rank_of(series: Series, rank_labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which of an engine's replicas a series is about."""
+    """Return the labels that identify the replica of a series."""
     return tuple(series.label(label) for label in rank_labels)
 
 
 def is_count(value: float) -> bool:
-    """Return whether a value may stand for a number of things."""
+    """Return whether a value can be a count."""
     return math.isfinite(value) and value >= 0
 
 
@@ -143,7 +143,7 @@ def _by_name(samples: Mapping[Series, float]) -> dict[str, list[tuple[Series, fl
 
 
 def _without_mirrors(samples: dict[Series, float], mirror_labels: tuple[str, ...]) -> dict[Series, float]:
-    """Of series that differ in *mirror_labels* alone, keep the one of the lowest rank."""
+    """Keep, of the series that differ only in *mirror_labels*, the one with the lowest rank."""
     if not mirror_labels:
         return samples
     lowest: dict[Series, tuple[tuple[int, ...], Series]] = {}

@@ -1,4 +1,4 @@
-"""The MIG instances that there are, and which part of which GPU a claim on them is."""
+"""Inventory of MIG instances, and the GPUs and instances that a claim holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -9,15 +9,15 @@ from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import GpuSample
 
 WHOLE: Mapping[str, str] = MappingProxyType({})
-"""The instances of a machine whose GPUs are not divided."""
+"""The GPU of each instance on a machine without MIG: an empty map."""
 
 
 class HeldGpus(Struct, frozen=True):
     """
-    What a claim comes to: the UUIDs of its `gpus`, and of those that it holds in part, the instances, by GPU.
+    The GPUs that a claim holds, by UUID; for GPUs that it holds in part, `migs` has the instances by GPU.
 
-    `missing` is how many of the instances that it names do not exist; None where it names none, and while
-    no GPU has told of any.
+    `missing` counts the claimed instances that do not exist. It is None if the claim names no instance, and
+    until a GPU has reported its instances.
     """
 
     gpus: tuple[str, ...] = ()
@@ -25,12 +25,12 @@ class HeldGpus(Struct, frozen=True):
     missing: int | None = None
 
     def without(self, lost: Iterable[str]) -> "HeldGpus":
-        """What is left when other GPUs than these are its own."""
+        """Return what remains when the GPUs *lost* belong to another claim."""
         gpus = tuple(gpu for gpu in self.gpus if gpu not in set(lost))
         return HeldGpus(gpus, {gpu: migs for gpu, migs in self.migs.items() if gpu in gpus}, self.missing)
 
     def collides_with(self, other: "HeldGpus", gpu: str) -> bool:
-        """Whether both have a part of a GPU for which there is no room for two."""
+        """Return whether both hold the whole GPU, or the same instance of it."""
         if gpu not in self.gpus or gpu not in other.gpus:
             return False
         mine, others = self.migs.get(gpu), other.migs.get(gpu)
@@ -38,29 +38,29 @@ class HeldGpus(Struct, frozen=True):
 
 
 class MigInstances:
-    """Which MIG instances there are, by UUID, and on which GPU, as each GPU told at last."""
+    """The MIG instances of this machine, as each GPU reported them last."""
 
     def __init__(self) -> None:
         self._by_gpu: dict[str, tuple[str, ...]] = {}
         self.gpu_of: Mapping[str, str] | None = None
-        """The UUID of the GPU of each instance; None before any GPU told."""
+        """The UUID of the GPU of each instance; None until a GPU has reported."""
 
-    def note(self, samples: Iterable[GpuSample]) -> None:
-        """Take note of a sweep: of those that were read slowly. The others have what they had."""
-        told = {
+    def update(self, samples: Iterable[GpuSample]) -> None:
+        """Update the GPUs whose slow reading is in *samples*. The others keep their instances."""
+        reported = {
             sample.uuid: tuple(one.uuid for one in sample.slow.mig or ())
             for sample in samples
             if sample.slow is not None
         }
-        if told:
-            self._by_gpu |= told
+        if reported:
+            self._by_gpu |= reported
             self.gpu_of = {mig: gpu for gpu, migs in self._by_gpu.items() for mig in migs}
 
 
-def in_parts(
+def resolve_claim(
     named: Sequence[str], whole: Sequence[str], known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None
 ) -> HeldGpus:
-    """What is held of the GPUs *known* by who has *whole* ones, and of others the parts that are *named*."""
+    """Return what a claim holds of the GPUs *known*: all of *whole*, and the *named* instances of others."""
     places = gpu_of or WHOLE
     migs = {
         info.uuid: here
@@ -68,5 +68,5 @@ def in_parts(
         if info.uuid not in whole and (here := tuple(one for one in named if places.get(one) == info.uuid))
     }
     gpus = tuple(info.uuid for info in known if info.uuid in whole or info.uuid in migs)
-    is_told = named and gpu_of is not None
-    return HeldGpus(gpus, migs, sum(one not in places for one in named) if is_told else None)
+    is_known = named and gpu_of is not None
+    return HeldGpus(gpus, migs, sum(one not in places for one in named) if is_known else None)

@@ -1,4 +1,4 @@
-"""Read one engine's page over HTTP."""
+"""Reader of one engine's metrics page over HTTP."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,12 +32,11 @@ _MAX_LINES = 50_000
 
 class EnginePageReader:
     """
-    Read the page at *url* of an engine named *engine*, or of any that is known ("auto").
+    Reads the page at *url* of the engine named *engine*, or of any engine of *kinds* ("auto").
 
-    *model* chooses among several on the page and names the one of an engine that does not say, *role*
-    is the workload's, *kinds* are the engines that are understood, the operator's own among them.
-    *bearer_token_file* is read anew for each page, as tokens are rotated. Raises ValueError for a bad URL,
-    one whose reading would change the engine, or an unknown engine.
+    *model* selects one of several models on the page, and names the model of a page without names. *role* is
+    the role of the workload. *bearer_token_file* is read again for each page, as tokens are rotated. Raises
+    ValueError for a bad URL, for an unknown engine, and for a page whose reading would change the engine.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class EnginePageReader:
 
     async def read(self) -> EngineCounts:
         """
-        Return the engine's counts now; `engine` then names the engine that was recognised.
+        Return the engine's counts now. Afterwards, `engine` is the engine that was recognised.
 
         Raises EngineFailure with one of ENGINE_REASONS.
         """
@@ -76,7 +75,7 @@ class EnginePageReader:
 
     @property
     def faults(self) -> tuple[EngineFailure, ...]:
-        """What of the latest page was left out, though the page stands."""
+        """The parts of the latest page that were left out."""
         return self._counter.faults
 
     async def _fetch(self) -> bytes:
@@ -97,7 +96,7 @@ class EnginePageReader:
         try:
             return self._parser.parse(page)
         except PageError as error:
-            # A list of records is what TensorRT-LLM hands out once; an error message is an object.
+            # TensorRT-LLM hands out a list of records once. An error message would be an object.
             self._drains = error.reason == "json" and page.lstrip().startswith(b"[")
             raise EngineFailure(error.reason, str(error)) from error
 
@@ -130,7 +129,7 @@ def _kinds_named(engine: str, kinds: Sequence[EngineKind]) -> tuple[EngineKind, 
 
 
 def _without_autoload(url: str) -> str:
-    """A page that is asked for by model is a router's, which would load the model to answer."""
+    """Add `autoload=false` to a URL that names a model: a router would load the model to answer."""
     parts = urlsplit(url)
     query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
     if not any(name == "model" for name, _ in query):

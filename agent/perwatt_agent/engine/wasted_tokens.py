@@ -1,4 +1,4 @@
-"""Tokens that took work and that nobody got: what a page tells of them, by cause."""
+"""Wasted tokens: computed but not delivered, by cause."""
 
 from collections.abc import Callable, Iterator
 
@@ -6,21 +6,25 @@ from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.metrics_page import EngineMetricsPage
 from perwatt_agent.facts.engine_counts import WasteCause
 
-HeldGpus = Callable[[str, float], float]
-"""Holds what is named at the highest that was certain: see `EngineCounter`."""
+RunningMaximum = Callable[[str, float], float]
+"""Returns the highest value so far under a name, so that a derived count never decreases."""
 
 
-def wasted_tokens(kind: EngineKind, page: EngineMetricsPage, held: HeldGpus) -> dict[WasteCause, float]:
-    """Return the tokens of each cause that the page tells of now; what it cannot tell is left out."""
-    return dict(_told(kind, page, held))
+def wasted_tokens(
+    kind: EngineKind, page: EngineMetricsPage, maximum: RunningMaximum
+) -> dict[WasteCause, float]:
+    """Return the wasted tokens of each cause that the page shows now; other causes are left out."""
+    return dict(_by_cause(kind, page, maximum))
 
 
-def _told(kind: EngineKind, page: EngineMetricsPage, held: HeldGpus) -> Iterator[tuple[WasteCause, float]]:
+def _by_cause(
+    kind: EngineKind, page: EngineMetricsPage, maximum: RunningMaximum
+) -> Iterator[tuple[WasteCause, float]]:
     aborted = page.count(kind.aborted_tokens)
     if aborted is None and kind.aborts_leave_output:
-        aborted = _left_behind(kind, page, held)
+        aborted = _unaccounted_output(kind, page, maximum)
     drafted, accepted = page.count(kind.draft_tokens), page.count(kind.accepted_draft_tokens)
-    rejected = None if drafted is None or accepted is None else held("draft_rejected", drafted - accepted)
+    rejected = None if drafted is None or accepted is None else maximum("draft_rejected", drafted - accepted)
     causes: tuple[tuple[WasteCause, float | None], ...] = (
         ("aborted", aborted),
         ("error", page.count(kind.failed_tokens)),
@@ -32,13 +36,13 @@ def _told(kind: EngineKind, page: EngineMetricsPage, held: HeldGpus) -> Iterator
             yield cause, tokens
 
 
-def _left_behind(kind: EngineKind, page: EngineMetricsPage, held: HeldGpus) -> float | None:
+def _unaccounted_output(kind: EngineKind, page: EngineMetricsPage, maximum: RunningMaximum) -> float | None:
     """
-    The output that no ended request accounts for, while nothing runs or waits.
+    Return the output that no ended request accounts for, while no request runs or waits; else None.
 
-    In between, what is in flight cannot be told from what was aborted, so nothing is said.
+    While requests are in flight, their output cannot be separated from that of aborted ones.
     """
     if page.gauge(kind.running) != 0.0 or page.gauge(kind.waiting) != 0.0:
         return None
     output, finished = page.count(kind.output_tokens), page.count(kind.finished_output_tokens)
-    return None if output is None or finished is None else held("aborted_tokens", output - finished)
+    return None if output is None or finished is None else maximum("aborted_tokens", output - finished)

@@ -1,1 +1,1 @@
-"""Owners of processes and GPUs: systemd unit, Slurm job, Kubernetes pod and container."""
+"""Identity of processes and GPUs: systemd unit, Slurm job, Kubernetes pod and container."""

@@ -1,4 +1,4 @@
-"""Read from a cgroup path whom a process works for: version 1 and 2, every layout a row of a table."""
+"""Identity from a cgroup path, version 1 and 2: each layout is a row of a table."""
 
 import re
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from perwatt_agent.identity.identity import NOBODY, Identity
+from perwatt_agent.identity.identity import UNKNOWN, Identity
 
 Fact = Literal["systemd_unit", "slurm_job", "container_id", "pod_uid"]
 
@@ -16,7 +16,7 @@ _ENDS = r"(?=[/.:]|$)"
 
 
 class Layout(Struct, frozen=True):
-    """How a fact shows in a path: the pattern's one group, and of several finds the innermost."""
+    """Where a fact stands in a path: the one group of the pattern; of several matches, the innermost."""
 
     fact: Fact
     written_by: str
@@ -41,7 +41,7 @@ LAYOUTS = (
     _layout("systemd_unit", "systemd", r"/([^/:]+\.(?:service|scope))(?=/|$)"),
 )
 
-# Units that say how a process was started, not whom it works for.
+# Units that say how a process was started, not what it belongs to.
 _CARRIERS = re.compile(
     r"init\.scope|session-[^/]+\.scope|user@\d+\.service"
     r"|(?:docker|cri-containerd|nerdctl|crio|crio-conmon|libpod|libpod-conmon)-[0-9a-f]{64}\.scope"
@@ -52,24 +52,26 @@ _CARRIERS = re.compile(
 
 def identity_in(cgroup_file: str) -> Identity:
     """
-    Return what the text of a `/proc/<pid>/cgroup` says; what it does not say is empty.
+    Return the identity in the text of a `/proc/<pid>/cgroup`. Facts that it lacks are empty.
 
-    Each line is `hierarchy:controllers:path`. The paths of version 1 may differ: of each fact, the first
-    line that knows it tells.
+    Each line is `hierarchy:controllers:path`. In version 1 the paths may differ: the first line with a fact
+    counts.
     """
     facts: dict[str, str] = {}
     for path in dict.fromkeys(line.split(":", 2)[-1] for line in cgroup_file.splitlines()):
         facts = facts_in(path) | facts
-    return msgspec.convert(facts, Identity) if facts else NOBODY
+    return msgspec.convert(facts, Identity) if facts else UNKNOWN
 
 
 def facts_in(path: str) -> dict[str, str]:
-    """Return the facts that one path tells."""
+    """Return the facts in one path."""
     facts: dict[str, str] = {}
     for layout in LAYOUTS:
         found = [text for text in layout.pattern.findall(path) if not _CARRIERS.fullmatch(text)]
         if found:
             facts[layout.fact] = found[-1]
     if "pod_uid" in facts:
-        facts["pod_uid"] = facts["pod_uid"].replace("_", "-")  # systemd's slices cannot have dashes in it
+        facts["pod_uid"] = facts["pod_uid"].replace(
+            "_", "-"
+        )  # systemd does not allow dashes in the names of slices
     return facts

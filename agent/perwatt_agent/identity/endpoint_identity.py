@@ -1,4 +1,4 @@
-"""Who has a configured endpoint, over the lives of the engines that serve there."""
+"""Identity of a configured endpoint: the workload of the engine that serves there, across restarts."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,19 +9,19 @@ from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
-from perwatt_agent.identity.identity import PATIENCE_SECONDS, Identity, described, workload_name
+from perwatt_agent.identity.identity import LOOKUP_SECONDS, Identity, described, workload_name
 from perwatt_agent.identity.workload_names import WorkloadNames
 
-# Engines tell their start to the second or better; a clock step of less is no restart.
+# Engines show their start to the second or better; a smaller clock step is not a restart.
 _START_TOLERANCE_SECONDS = 2.0
 
 
 class EndpointIdentity:
     """
-    Tell whose engine serves at one endpoint; looked up once in each life of an engine there.
+    Identifies the workload at one endpoint, once for each start of an engine there.
 
-    *find_pid* returns the process that listens there, None where that cannot be told; without it only the
-    GPUs tell.
+    *find_pid* returns the process that listens at the endpoint, or None if unknown. Without it, only the GPUs
+    identify the workload.
     """
 
     def __init__(
@@ -35,30 +35,29 @@ class EndpointIdentity:
         self._names = names
         self._clock = clock
         self._find_pid = find_pid
-        self._asked_at: float | None = None
+        self._pending_since: float | None = None
         self._identity: Identity | None = None
         self._name = ""
         self._serves = False
         self._started_unix_seconds: float | None = None
 
-    def hear(self, counts: EngineCounts | None) -> None:
-        """Take note of a page, or of one that failed; with another process everything is asked anew."""
+    def update(self, counts: EngineCounts | None) -> None:
+        """Record a page, or None for a failed one. A restarted engine is identified again."""
         if counts is None:
             self._serves = False
             return
         started = counts.process_start_unix_seconds
         if self._is_another(started):
-            self._asked_at, self._identity, self._name = None, None, ""
+            self._pending_since, self._identity, self._name = None, None, ""
         self._started_unix_seconds, self._serves = started, True
 
     def describe(
         self, info: WorkloadInfo, engine: str, port: int, known: Sequence[GpuInfo], gpus: Sequence[str]
     ) -> WorkloadInfo:
         """
-        Return *info* with its name, engine and labels; a name that it has stays.
+        Return *info* with name, engine and labels. A configured name stays.
 
-        While look-ups last it is as it was: without an engine, so that nothing is final, and where it has
-        no name yet, without one.
+        While look-ups are pending, return *info* unchanged: without an engine, which marks it as not final.
         """
         identity = self._identify(known, gpus)
         if identity is None:
@@ -84,8 +83,8 @@ class EndpointIdentity:
 
     def _must_wait(self, known: Sequence[GpuInfo]) -> bool:
         now = self._clock.monotonic()
-        self._asked_at = now if self._asked_at is None else self._asked_at
-        if now - self._asked_at >= PATIENCE_SECONDS:
+        self._pending_since = now if self._pending_since is None else self._pending_since
+        if now - self._pending_since >= LOOKUP_SECONDS:
             return False
         listens_later = self._find_pid is not None and not self._serves
-        return listens_later or self._identifier.pending or (self._identifier.knows_gpus and not known)
+        return listens_later or self._identifier.pending or (self._identifier.has_gpu_sources and not known)

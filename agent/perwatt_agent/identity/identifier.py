@@ -1,4 +1,4 @@
-"""Find out whom a process and its GPUs work for."""
+"""Identifier of processes and GPUs: from cgroups, Slurm's files and the kubelet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import msgspec
 
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.identity.cgroup import identity_in
-from perwatt_agent.identity.identity import NOBODY, Identity
+from perwatt_agent.identity.identity import UNKNOWN, Identity
 from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.slurm import SlurmJobMap
 
@@ -16,7 +16,7 @@ _MOST_BYTES = 64 * 1024
 
 
 class PodHolders(Protocol):
-    """Which containers hold a GPU, or MIG instances of it; `pending` while the first answer may yet come."""
+    """Containers that hold a GPU or its MIG instances; `pending` until the first answer or a timeout."""
 
     @property
     def pending(self) -> bool: ...
@@ -26,9 +26,9 @@ class PodHolders(Protocol):
 
 class Identifier:
     """
-    Look up processes under *proc*, and GPUs in the job map and among the kubelet's pods where there are any.
+    Looks up processes under *proc*, and GPUs in Slurm's job map and in the kubelet's pods if configured.
 
-    A failed look-up leaves empty what it was to find, and never raises.
+    A failed look-up leaves its fields empty and never raises.
     """
 
     def __init__(
@@ -40,25 +40,25 @@ class Identifier:
 
     @property
     def pending(self) -> bool:
-        """Whether an answer about GPUs may yet come; wait with a name until it did."""
+        """Whether an answer about GPUs is still expected; until then, workloads get no name."""
         return self._pods is not None and self._pods.pending
 
     @property
-    def knows_gpus(self) -> bool:
-        """Whether GPUs alone may tell anything."""
+    def has_gpu_sources(self) -> bool:
+        """Whether a GPU alone can identify a workload."""
         return self._jobs is not None or self._pods is not None
 
     def identify(self, pid: int | None, gpus: Sequence[GpuInfo] = ()) -> Identity:
         """
-        Return whom the process works for, by its cgroup and by the GPUs that it holds.
+        Return the identity of a process, from its cgroup and the GPUs that it holds.
 
-        What its cgroup says goes over what is said of its GPUs; with no *pid* the GPUs alone tell.
+        Its cgroup takes precedence over its GPUs. Without a *pid*, only the GPUs count.
         """
-        own = NOBODY if pid is None else self._by_cgroup(pid)
+        own = UNKNOWN if pid is None else self._by_cgroup(pid)
         if own.slurm_job:
             return own
-        # What holds a pod's GPU and lives elsewhere is not that pod's, and a service is nobody's job.
-        if own.pod_uid or own == NOBODY:
+        # A process outside a pod is not the pod's, even on its GPU; a systemd service belongs to no job.
+        if own.pod_uid or own == UNKNOWN:
             own = self._with_pod(own, gpus)
         if not (own.k8s_pod or own.pod_uid or own.systemd_unit):
             own = self._with_job(own, gpus)
@@ -68,8 +68,8 @@ class Identifier:
         try:
             with (self._proc / str(pid) / "cgroup").open("rb") as file:
                 content = file.read(_MOST_BYTES)
-        except OSError:  # gone, or not ours to look at
-            return NOBODY
+        except OSError:  # it ended, or may not be read
+            return UNKNOWN
         return identity_in(content.decode("utf-8", "replace"))
 
     def _with_pod(self, own: Identity, gpus: Sequence[GpuInfo]) -> Identity:

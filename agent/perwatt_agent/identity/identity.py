@@ -1,16 +1,16 @@
-"""Who a process works for, and what its workload is called by that."""
+"""Identity of a process or a GPU, and the workload name made from it."""
 
 import msgspec
 from msgspec import Struct
 
 from perwatt_agent.facts.workload import WorkloadInfo
 
-# Answers are waited for this long, well before workloads are shown without them (30 s).
-PATIENCE_SECONDS = 15.0
+# Maximum wait for look-ups; workloads are shown without them after 30 s.
+LOOKUP_SECONDS = 15.0
 
 
 class Identity(Struct, frozen=True):
-    """Whom a process or a GPU serves. What could not be found out is empty."""
+    """Unit, job, pod and container of a process or a GPU. Unknown fields are empty."""
 
     systemd_unit: str = ""
     slurm_job: str = ""
@@ -21,13 +21,13 @@ class Identity(Struct, frozen=True):
     pod_uid: str = ""
 
 
-NOBODY = Identity()
+UNKNOWN = Identity()
 _LABELS = ("systemd_unit", "slurm_job", "k8s_namespace", "k8s_pod", "k8s_container")
 
 
 def workload_name(identity: Identity, engine: str, port: int) -> str:
     """
-    Return what a workload without a configured name is called, by the best that is known of it.
+    Return the name of a workload without a configured name: Slurm job, pod, systemd unit, or engine and port.
 
     Empty while neither the identity nor the engine is known.
     """
@@ -41,6 +41,6 @@ def workload_name(identity: Identity, engine: str, port: int) -> str:
 
 
 def described(info: WorkloadInfo, identity: Identity) -> WorkloadInfo:
-    """Return *info* with the labels that *identity* has for it; its name is left as it is."""
+    """Return *info* with the labels of *identity*. Its name does not change."""
     labels = {label: text for label in _LABELS if (text := getattr(identity, label))}
     return msgspec.structs.replace(info, **labels)

@@ -1,7 +1,7 @@
 """
-What the kubelet says of devices: its PodResources answer (v1, protobuf), and the lines that pass it on.
+Containers and their GPUs, decoded from the kubelet's PodResources answer (v1, protobuf).
 
-Only strings and messages are in that answer where this looks, so its few fields are read by hand:
+The fields that matter are strings and messages only, so a small decoder suffices:
 
     ListPodResourcesResponse { repeated PodResources pod_resources = 1; }
     PodResources { string name = 1; string namespace = 2; repeated ContainerResources containers = 3; }
@@ -22,7 +22,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class Container(Struct, frozen=True):
-    """One container and the devices it was given, by the device plugin's ids."""
+    """One container and its devices, by the ids of the device plugin."""
 
     namespace: str
     pod: str
@@ -31,7 +31,7 @@ class Container(Struct, frozen=True):
 
 
 class PodsRead(Struct, frozen=True, tag="read"):
-    """An answer, had in `seconds`: the containers that hold GPUs."""
+    """An answer, received after `seconds`: the containers that hold GPUs."""
 
     containers: tuple[Container, ...]
     seconds: float = 0.0
@@ -67,7 +67,7 @@ def containers_in(response: bytes) -> tuple[Container, ...]:
     """
     Return the containers of a ListPodResourcesResponse that hold NVIDIA GPUs.
 
-    Raises ValueError when *response* is no such message.
+    Raises ValueError if *response* is not such a message.
     """
     return tuple(container for pod in _fields(response, 1) for container in _containers_of_pod(pod))
 
@@ -99,7 +99,7 @@ def _containers_of_pod(pod: bytes) -> Iterator[Container]:
 
 
 def _text(message: bytes, number: int) -> str:
-    # Of a field that stands there twice, the last counts.
+    # A repeated scalar field: the last one counts.
     return _decoded(next(reversed(list(_fields(message, number))), b""))
 
 

@@ -3,8 +3,8 @@ Helper process that asks the kubelet which container holds which GPU.
 
     python -m perwatt_agent.identity.pod_resources_helper SOCKET INTERVAL_SECONDS
 
-A process of its own, so that neither the memory nor the hangs of gRPC are the agent's. It writes a JSON
-line (PodsLine) an answer, and ends when its standard input does, which is when the agent is gone.
+It is a process of its own, so that gRPC's memory and hangs do not affect the agent. It writes one JSON line
+(PodsLine) for each answer, and exits when its standard input closes, which happens when the agent exits.
 """
 
 import os
@@ -18,7 +18,7 @@ import msgspec
 from perwatt_agent.identity.pod_resources import PodsFailed, PodsLine, PodsRead, containers_in
 
 try:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # what fails is told in a line, once
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are reported once, as a line
     import grpc
 except ImportError:
     grpc = None
@@ -35,20 +35,20 @@ _OPTIONS = (
 
 
 def main(socket_path: str, interval_seconds: float) -> None:
-    """Ask every *interval_seconds* until standard input ends, or once if there is nothing to ask with."""
+    """Query the kubelet every *interval_seconds* until standard input closes; only once without grpcio."""
     if grpc is None:
-        _tell(NO_GRPCIO)
+        _write(NO_GRPCIO)
         return
     agent_is_gone = False
     while not agent_is_gone:
         started = time.monotonic()
-        answer = ask(socket_path)
-        _tell(msgspec.structs.replace(answer, seconds=time.monotonic() - started))
+        answer = query(socket_path)
+        _write(msgspec.structs.replace(answer, seconds=time.monotonic() - started))
         agent_is_gone = bool(select.select([sys.stdin], [], [], interval_seconds)[0])
 
 
-def ask(socket_path: str) -> PodsLine:
-    """Ask once, over a connection of its own: a kubelet that was restarted is found again at once."""
+def query(socket_path: str) -> PodsLine:
+    """Query once, over a new connection, so that a restarted kubelet is reached at once."""
     with grpc.insecure_channel(f"unix:{socket_path}", _OPTIONS) as channel:
         try:
             return PodsRead(containers_in(channel.unary_unary(_METHOD)(b"", timeout=_CALL_SECONDS)))
@@ -76,7 +76,7 @@ def _refusal(socket_path: str, code: str, details: str) -> PodsFailed:
     return PodsFailed("error", f"{socket_path}: {code.lower()}: {details}")
 
 
-def _tell(line: PodsLine) -> None:
+def _write(line: PodsLine) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(line) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -85,5 +85,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1], float(sys.argv[2]))
     except (BrokenPipeError, KeyboardInterrupt):
-        # The agent is gone; what standard output still holds has no reader.
+        # The agent has exited, so nobody reads standard output.
         os._exit(0)

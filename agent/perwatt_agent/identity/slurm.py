@@ -1,7 +1,8 @@
 """
-Which Slurm job holds which GPU, from the folder that a prolog writes and an epilog cleans.
+Slurm job map: which job holds which GPU, from a folder that a prolog writes and an epilog cleans.
 
-One file a GPU, named by its index (`0`), or a MIG slice (`0.7`: GPU and GPU instance); one job id a line.
+There is one file for each GPU, named by its index (`0`), or for each MIG slice (`0.7`: GPU and GPU instance).
+Each line of a file is a job id.
 """
 
 import logging
@@ -14,19 +15,19 @@ logger = logging.getLogger(__name__)
 
 _FILE_NAME = re.compile(r"(\d{1,4})(?:\.\d{1,4})?")
 _JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
-_MOST_FILES = 1024
-_MOST_BYTES = 16 * 1024
+_MAX_FILES = 1024
+_MAX_BYTES = 16 * 1024
 
 
 class _File(Struct, frozen=True):
-    """What one file said when it was last changed."""
+    """The jobs in one file, and the stamp of the file when it was read."""
 
     stamp: tuple[int, int, int]
     jobs: frozenset[str]
 
 
 class SlurmJobMap:
-    """The files of *folder*, each read again only when it was changed."""
+    """Jobs by GPU from the files of *folder*; a file is read again only after a change."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,7 +35,7 @@ class SlurmJobMap:
         self._failure = ""
 
     def jobs(self, gpu_index: int) -> frozenset[str]:
-        """Return the jobs that hold the GPU or a slice of it; none when that cannot be told."""
+        """Return the jobs that hold the GPU or a slice of it; none if unknown."""
         self._refresh()
         found = [file.jobs for name, file in self._files.items() if int(name.partition(".")[0]) == gpu_index]
         return frozenset[str]().union(*found)
@@ -60,7 +61,7 @@ class SlurmJobMap:
         for path in self._folder.iterdir():
             if _FILE_NAME.fullmatch(path.name) and path.is_file():
                 paths.append(path)
-            if len(paths) >= _MOST_FILES:
+            if len(paths) >= _MAX_FILES:
                 break
         return paths
 
@@ -72,8 +73,8 @@ def _read(path: Path, before: _File | None) -> _File:
         if before is not None and before.stamp == stamp:
             return before
         with path.open("rb") as file:
-            text = file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError:  # an epilog came in between
+            text = file.read(_MAX_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:  # an epilog removed it meanwhile
         return _File((0, 0, 0), frozenset())
     lines = (line.strip() for line in text.splitlines())
     return _File(stamp, frozenset(line for line in lines if _JOB.fullmatch(line)))

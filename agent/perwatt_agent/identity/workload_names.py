@@ -1,21 +1,20 @@
-"""Names of workloads, each given to one engine only."""
+"""Registry of workload names: each name belongs to one engine or job."""
 
 from collections.abc import Hashable, Iterable
 
 
 class WorkloadNames:
     """
-    Keep the names of workloads apart: two engines of one job or one pod are two workloads.
+    Keeps workload names unique: two engines of one job or one pod are two workloads.
 
-    Who comes first has the plain name; who comes next is told apart by its port. Names in *configured*
-    are given to nobody.
+    The first has the plain name, the next ones have their port appended. Names in *configured* are reserved.
     """
 
     def __init__(self, configured: Iterable[str] = ()) -> None:
         self._owners: dict[str, Hashable] = dict.fromkeys(configured)
 
     def claim(self, owner: Hashable, name: str, port: int) -> str:
-        """Give *owner* a name in place of the one that it had: *name*, with its port where that is taken."""
+        """Give *owner* the name *name*, with its port if taken; its previous name becomes free."""
         self.release(owner)
         number, candidate = 1, name
         while candidate in self._owners:
@@ -25,9 +24,9 @@ class WorkloadNames:
         return candidate
 
     def reserve(self, owner: Hashable, name: str) -> bool:
-        """Give *owner* exactly this name; False where another one has it."""
+        """Give *owner* exactly this name. Return False if another owner has it."""
         return self._owners.setdefault(name, owner) == owner
 
     def release(self, owner: Hashable) -> None:
-        """Let another owner have the name of one that is over."""
+        """Free the names of *owner*."""
         self._owners = {taken: other for taken, other in self._owners.items() if other != owner}

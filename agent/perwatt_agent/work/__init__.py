@@ -1,1 +1,1 @@
-"""Work that has no engine page: jobs that say themselves what they did."""
+"""Work without an engine page: jobs that report it themselves."""

@@ -1,4 +1,4 @@
-"""Jobs that tell of their work, as one feed of the account."""
+"""Collector of jobs that report their work, over HTTP or through text files."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,13 @@ from perwatt_agent.work.textfile_poller import TextfilePoller
 
 class WorkFeed:
     """
-    The book, and the folder of text files where there is one.
+    The registry of jobs, and the folder of text files if configured.
 
-    A report that is refused is its reporter's failure and counted by reason; the collector itself
-    fails only with the folder.
+    A rejected report is counted by reason and does not fail the collector. Only the folder can.
     """
 
-    def __init__(self, book: WorkRegistry, textfiles: TextfilePoller | None = None) -> None:
-        self._book = book
+    def __init__(self, registry: WorkRegistry, textfiles: TextfilePoller | None = None) -> None:
+        self._registry = registry
         self._textfiles = textfiles
 
     async def run(self) -> None:
@@ -26,10 +25,10 @@ class WorkFeed:
             await self._textfiles.run()
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
-        return self._book.drain(known, samples)
+        return self._registry.drain(known, samples)
 
     def health(self) -> CollectorHealth:
-        refusals = self._book.refusals
+        rejections = self._registry.rejections
         if self._textfiles is None:
-            return CollectorHealth("work", True, self._book.last_taken_unix_seconds, None, refusals)
-        return self._textfiles.health(refusals)
+            return CollectorHealth("work", True, self._registry.last_report_unix_seconds, None, rejections)
+        return self._textfiles.health(rejections)

@@ -1,4 +1,4 @@
-"""What a job may say of itself, and what it is answered."""
+"""Report of work by a job, and the answer to it."""
 
 import math
 from typing import Annotated, Literal
@@ -7,13 +7,13 @@ from msgspec import Meta, Struct
 
 from perwatt_agent.facts.workload import Role
 
-MOST_WORK = 2.0**53
-"""The largest total: beyond it a float no longer counts by ones."""
+MAX_WORK = 2.0**53
+"""The largest total: above it, a float cannot count by ones."""
 
 MAX_GPUS = 64
 
 Scope = Literal["global", "rank"]
-Amount = Annotated[float, Meta(ge=0.0, le=MOST_WORK)]
+Amount = Annotated[float, Meta(ge=0.0, le=MAX_WORK)]
 GpuName = (
     Annotated[int, Meta(ge=0, le=9999)] | Annotated[str, Meta(pattern=r"\A(GPU|MIG|SIM)-[!-~]{1,100}\Z")]
 )
@@ -23,10 +23,10 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
     """
     One report of one unit of work of one job: a cumulative `total`, or an `increment` with its `key`.
 
-    `scope` says whose count it is: the whole job's on this node ("global"), or one `rank`'s, to which
-    those of the other ranks add. `gpus` are indices or UUIDs as the driver has them, or "all"; None
-    leaves them as they were. `done` ends the job, or this rank's part of it. What comes from outside
-    is checked when it is decoded; ValueError says what cannot go together.
+    `scope` is "global" for a count of the whole job on this node, or "rank" for the count of one `rank`,
+    which adds to those of the other ranks. `gpus` are the driver's indices or UUIDs, or "all"; None leaves
+    them unchanged. `done` ends the job, or the part of this rank. Decoding checks the values. ValueError
+    names fields that contradict each other.
     """
 
     job: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:@+-]{0,99}\Z")]
@@ -57,13 +57,13 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
         return (self.total if self.total is not None else self.increment) or 0.0
 
     @property
-    def manner(self) -> str:
-        """How the job counts this unit, which must not change while it lives."""
+    def counting_mode(self) -> str:
+        """How the job counts this unit. It must not change until the job ends."""
         return f"{'totals' if self.total is not None else 'increments'} of scope {self.scope}"
 
 
 class WorkAccepted(Struct, frozen=True):
-    """What was taken of a report: the job's count of this unit now, and the UUIDs of its GPUs."""
+    """Answer to a report: the job's count of this unit now, and the UUIDs of its GPUs."""
 
     job: str
     unit: str
@@ -73,9 +73,9 @@ class WorkAccepted(Struct, frozen=True):
 
 class WorkRejected(Exception):
     """
-    The report cannot be taken; nothing was changed by it.
+    The report was rejected and changed nothing.
 
-    `reason` is "full" (try later), or "conflict" with what is known already.
+    `reason` is "full" (a limit is reached), or "conflict" (it contradicts an earlier report).
     """
 
     def __init__(self, reason: Literal["full", "conflict"], message: str) -> None:

@@ -1,4 +1,4 @@
-"""A folder of text files in which jobs leave their totals, as node_exporter has one."""
+"""Folder of text files with the totals of jobs, like node_exporter's textfile collector."""
 
 import os
 import stat
@@ -19,7 +19,7 @@ _LABELS = frozenset(("job", "unit", "gpus", "model", "role", "rank"))
 
 
 class Problem(Struct, frozen=True):
-    """A file, or a line of it, that could not be used; `reason` is a short closed word for labels."""
+    """A file, or a line of it, that cannot be used; `reason` is a word from a closed list, for labels."""
 
     file: str
     reason: str
@@ -27,26 +27,26 @@ class Problem(Struct, frozen=True):
 
 
 class FileReport(Struct, frozen=True):
-    """What one file says, written at `unix_seconds`."""
+    """The reports in one file, written at `unix_seconds`."""
 
     file: str
     unix_seconds: float
-    posts: tuple[WorkReport, ...]
+    reports: tuple[WorkReport, ...]
 
 
-class Scan(Struct, frozen=True):
-    """One look at the folder: the files that are new or were replaced, and all that is wrong now."""
+class FolderScan(Struct, frozen=True):
+    """Result of one read of the folder: files that are new or were replaced, and all current problems."""
 
-    reports: tuple[FileReport, ...]
+    files: tuple[FileReport, ...]
     problems: tuple[Problem, ...]
 
 
 class TextfileReader:
     """
-    Read the `*.prom` files of a folder, each again only when it was replaced.
+    Reads the `*.prom` files of a folder. A file is read again only after it was replaced.
 
-    Files must be replaced as a whole, by a rename. Blocks as long as the folder does. A file that was
-    last written more than five minutes ago is stale: whoever wrote it has gone.
+    Files must be replaced as a whole, by a rename. A hung folder blocks the caller. A file that was not
+    written for five minutes is stale: its writer has ended.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,45 +55,45 @@ class TextfileReader:
         self._problems: dict[str, tuple[Problem, ...]] = {}
         self._owners: dict[tuple[str, str, int | None], str] = {}
 
-    def scan(self, unix_seconds: float) -> Scan:
-        """Look at every file once, in the order of their names."""
+    def scan(self, unix_seconds: float) -> FolderScan:
+        """Read every file once, ordered by name."""
         try:
             names = sorted(path.name for path in self._folder.iterdir() if _is_ours(path.name))
         except OSError as error:
-            return Scan((), (Problem("", "folder", f"{self._folder}: {error.strerror}"),))
+            return FolderScan((), (Problem("", "folder", f"{self._folder}: {error.strerror}"),))
         problems = []
         if len(names) > MAX_FILES:
             problems.append(Problem("", "too_many_files", f"{self._folder} has more than {MAX_FILES} files"))
         names = names[:MAX_FILES]
         for gone in (self._read.keys() | self._problems.keys()) - set(names):
             self._forget(gone)
-        reports = [report for name in names if (report := self._look(name, unix_seconds))]
+        reports = [report for name in names if (report := self._read_new(name, unix_seconds))]
         problems += [one for name in names for one in self._problems.get(name, ())]
-        return Scan(tuple(reports), tuple(problems))
+        return FolderScan(tuple(reports), tuple(problems))
 
-    def _look(self, name: str, unix_seconds: float) -> FileReport | None:
-        """What a file says, if it is new; notes what is wrong with it."""
+    def _read_new(self, name: str, unix_seconds: float) -> FileReport | None:
+        """Return the reports of a file if it is new, and record its problems."""
         try:
             text, facts = _read_file(self._folder / name)
         except (OSError, ValueError) as error:
-            self._refuse(name, "unreadable", str(error))
+            self._reject(name, "unreadable", str(error))
             return None
         if unix_seconds - facts.st_mtime > STALE_SECONDS:
-            self._refuse(name, "stale", f"not written for {STALE_SECONDS / 60.0:g} minutes")
+            self._reject(name, "stale", f"not written for {STALE_SECONDS / 60.0:g} minutes")
             return None
         version = (facts.st_ino, facts.st_mtime_ns, facts.st_size)
         if self._read.get(name) == version:
             return None
         self._forget(name)
         self._read[name] = version
-        posts, problems = _posts(name, text)
-        owned = tuple(post for post in posts if self._own(post, name))
-        if len(owned) < len(posts):
+        reports, problems = _reports(name, text)
+        owned = tuple(report for report in reports if self._own(report, name))
+        if len(owned) < len(reports):
             problems += (Problem(name, "duplicate", "has series that were told before; those are left out"),)
         self._problems[name] = problems
         return FileReport(name, facts.st_mtime, owned)
 
-    def _refuse(self, name: str, reason: str, message: str) -> None:
+    def _reject(self, name: str, reason: str, message: str) -> None:
         self._forget(name)
         self._problems[name] = (Problem(name, reason, message),)
 
@@ -102,9 +102,9 @@ class TextfileReader:
         self._problems.pop(name, None)
         self._owners = {series: owner for series, owner in self._owners.items() if owner != name}
 
-    def _own(self, post: WorkReport, name: str) -> bool:
-        """Whether the file is the first to tell of this series: two in turns would look like restarts."""
-        series = (post.job, post.unit, post.rank)
+    def _own(self, report: WorkReport, name: str) -> bool:
+        """Return whether the file owns this series: two writers of one series would look like restarts."""
+        series = (report.job, report.unit, report.rank)
         is_first = series not in self._owners
         self._owners.setdefault(series, name)
         return is_first
@@ -115,7 +115,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _read_file(path: Path) -> tuple[bytes, os.stat_result]:
-    # Without waiting: a pipe of that name would let us wait for its writer for ever.
+    # Without blocking: opening a pipe would otherwise wait for its writer for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(descriptor)
@@ -127,26 +127,26 @@ def _read_file(path: Path) -> tuple[bytes, os.stat_result]:
     return text, facts
 
 
-def _posts(name: str, text: bytes) -> tuple[tuple[WorkReport, ...], tuple[Problem, ...]]:
-    """The reports of one file, and what in it is none."""
+def _reports(name: str, text: bytes) -> tuple[tuple[WorkReport, ...], tuple[Problem, ...]]:
+    """Return the reports of one file, and its problems."""
     parser = PageParser((FAMILY,), max_lines=MAX_LINES)
     try:
         samples = parser.parse(text)
     except PageError as error:
         return (), (Problem(name, error.reason, str(error)),)
-    posts: list[WorkReport] = []
+    reports: list[WorkReport] = []
     problems: list[Problem] = []
     if parser.malformed_lines:
         problems.append(Problem(name, "malformed", f"{parser.malformed_lines} lines are no samples"))
     for series, value in samples:
         try:
-            posts.append(_post(series, value))
+            reports.append(_report(series, value))
         except (msgspec.ValidationError, ValueError) as error:
             problems.append(Problem(name, "invalid", f"{FAMILY}{dict(series.labels)} {value}: {error}"))
-    return tuple(posts), tuple(problems)
+    return tuple(reports), tuple(problems)
 
 
-def _post(series: Series, value: float) -> WorkReport:
+def _report(series: Series, value: float) -> WorkReport:
     labels = {label: text for label, text in series.labels if text}
     unknown = labels.keys() - _LABELS
     if unknown:

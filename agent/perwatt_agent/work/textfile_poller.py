@@ -1,4 +1,4 @@
-"""Look into the folder of text files every 15 seconds, off the sampling path."""
+"""Poller of the folder of text files, every 15 seconds, beside the collection cycle."""
 
 import asyncio
 import logging
@@ -11,29 +11,29 @@ from perwatt_agent.threads.worker import WorkerThread
 from perwatt_agent.work.job import Instant
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkRejected
-from perwatt_agent.work.textfile import FileReport, Problem, Scan, TextfileReader
+from perwatt_agent.work.textfile import FileReport, FolderScan, Problem, TextfileReader
 
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 15.0
 SCAN_SECONDS = 10.0
 SOURCE = "a text file"
-_HUNG = Scan((), (Problem("", "hung", f"the folder did not answer within {SCAN_SECONDS:g} s"),))
+_HUNG = FolderScan((), (Problem("", "hung", f"the folder did not answer within {SCAN_SECONDS:g} s"),))
 
 
 class TextfilePoller:
     """
-    Bring what the files say into the book, each as of the instant at which it was written.
+    Adds the reports in the files to the registry, dated to the instant at which a file was written.
 
-    What is wrong is logged and counted when it begins. A stale file is no failure: a job that ended
+    A problem is logged and counted when it first appears. A stale file is not a failure, as a job that ended
     leaves one behind.
     """
 
-    def __init__(self, reader: TextfileReader, book: WorkRegistry, clock: Clock) -> None:
+    def __init__(self, reader: TextfileReader, registry: WorkRegistry, clock: Clock) -> None:
         self._reader = reader
-        self._book = book
+        self._registry = registry
         self._clock = clock
-        self._lane = WorkerThread("textfiles", clock)
+        self._worker = WorkerThread("textfiles", clock)
         self._problems: frozenset[Problem] = frozenset()
         self._failures: Counter[str] = Counter()
         self._success = False
@@ -41,17 +41,17 @@ class TextfilePoller:
         self._duration_seconds: float | None = None
 
     async def run(self) -> None:
-        """Look again and again, until cancelled."""
+        """Poll until cancelled."""
         while True:
             started = self._clock.monotonic()
             await self.poll()
             await self._clock.sleep_until(started + PERIOD_SECONDS)
 
     async def poll(self) -> None:
-        """Look once."""
+        """Read the folder once."""
         started = self._clock.monotonic()
         scan = await self._scan()
-        refused = [problem for report in scan.reports for problem in self._take(report)]
+        refused = [problem for report in scan.files for problem in self._add(report)]
         problems = frozenset((*scan.problems, *refused))
         for problem in sorted(problems - self._problems, key=lambda problem: problem.file):
             self._failures[f"textfile_{problem.reason}"] += 1
@@ -62,26 +62,26 @@ class TextfilePoller:
             self._last_success = self._clock.unix()
         self._duration_seconds = self._clock.monotonic() - started
 
-    def health(self, refusals: tuple[tuple[str, int], ...]) -> CollectorHealth:
-        """How the folder fares; *refusals* of other reporters are counted with it."""
-        failures = tuple(sorted((*refusals, *self._failures.items())))
+    def health(self, rejections: tuple[tuple[str, int], ...]) -> CollectorHealth:
+        """Return the health of the folder, with the *rejections* of other reporters."""
+        failures = tuple(sorted((*rejections, *self._failures.items())))
         return CollectorHealth("work", self._success, self._last_success, self._duration_seconds, failures)
 
-    async def _scan(self) -> Scan:
-        if self._lane.busy_since is not None:
+    async def _scan(self) -> FolderScan:
+        if self._worker.busy_since is not None:
             return _HUNG
-        scanning = self._lane.submit(partial(self._reader.scan, self._clock.unix()))
+        scanning = self._worker.submit(partial(self._reader.scan, self._clock.unix()))
         await asyncio.wait([scanning], timeout=SCAN_SECONDS)
         return scanning.result() if scanning.done() else _HUNG
 
-    def _take(self, report: FileReport) -> list[Problem]:
-        """Bring one file into the book; what the book does not take is a problem of the file."""
+    def _add(self, report: FileReport) -> list[Problem]:
+        """Add the reports of one file. A report that is rejected is a problem of the file."""
         age_seconds = max(0.0, self._clock.unix() - report.unix_seconds)
         at = Instant(self._clock.monotonic() - age_seconds, self._clock.unix() - age_seconds)
         problems = []
-        for post in report.posts:
+        for one in report.reports:
             try:
-                self._book.take(post, SOURCE, at)
+                self._registry.add(one, SOURCE, at)
             except WorkRejected as error:
                 problems.append(Problem(report.file, error.reason, str(error)))
         return problems

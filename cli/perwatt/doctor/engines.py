@@ -6,9 +6,15 @@ from pathlib import Path
 
 from perwatt.doctor.finding import Finding
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.probe import Page, ask
+from perwatt_agent.discovery.probe import ProbedPage, probe
 from perwatt_agent.discovery.processes import PROC, ProcessTable
-from perwatt_agent.discovery.search import NOT_OURS, DiscoveredEngine, GpuProcesses, UnknownProcess, search
+from perwatt_agent.discovery.search import (
+    HIDDEN_SOCKETS,
+    DiscoveredEngine,
+    GpuProcesses,
+    UnknownProcess,
+    search,
+)
 from perwatt_agent.discovery.sockets import socket_inodes
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
@@ -52,12 +58,12 @@ def check_engines(
     computing = {pid for pids in gpu_processes.values() for pid in pids}
     for engine in found.engines:
         what, subject = _description(engine, computing), _gpus(engine.gpus, known)
-        objection = configured.objection(engine, known)
+        objection = configured.reason_to_skip(engine, known)
         if objection:
             yield Finding("ok", subject, f"{what}: not discovered, {objection}")
         else:
             yield _engine_finding(engine, subject, what, asyncio.run(_page_of(engine, table, kinds)))
-    for stranger in found.strangers:
+    for stranger in found.unknown:
         yield _stranger_finding(stranger, known)
 
 
@@ -68,16 +74,18 @@ def _description(found: DiscoveredEngine, computing: set[int]) -> str:
     return what + (f" at {', '.join(sockets)}" if sockets else "")
 
 
-async def _page_of(found: DiscoveredEngine, table: ProcessTable, kinds: Sequence[EngineKind]) -> Page | str:
-    return await ask(found, table.is_alive, kinds) if found.candidates else found.absence
+async def _page_of(
+    found: DiscoveredEngine, table: ProcessTable, kinds: Sequence[EngineKind]
+) -> ProbedPage | str:
+    return await probe(found, table.is_alive, kinds) if found.candidates else found.absence
 
 
-def _engine_finding(found: DiscoveredEngine, subject: str, what: str, page: Page | str) -> Finding:
-    if isinstance(page, Page):
+def _engine_finding(found: DiscoveredEngine, subject: str, what: str, page: ProbedPage | str) -> Finding:
+    if isinstance(page, ProbedPage):
         return Finding("ok", subject, f"{what}: {page.url} is read")
     if found.is_starting:
         return Finding("hint", subject, f"{what}: {page}", "wait until the engine serves")
-    fix = f"{SEE_ALL}; or {CONFIGURE}" if page == NOT_OURS else CONFIGURE
+    fix = f"{SEE_ALL}; or {CONFIGURE}" if page == HIDDEN_SOCKETS else CONFIGURE
     return Finding("missing", subject, f"{what}: not read, {page}", fix)
 
 

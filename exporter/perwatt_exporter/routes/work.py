@@ -18,11 +18,11 @@ _CLOSE = (b"connection", b"close")
 
 
 class WorkTaker(Protocol):
-    """Who keeps the book: `take` raises WorkRejected, `count_refusal` hears of every report not taken."""
+    """Who keeps the book: `add` raises WorkRejected, `count_rejection` hears of every report not taken."""
 
-    def take(self, post: WorkReport, source: str) -> WorkAccepted: ...
+    def add(self, report: WorkReport, source: str) -> WorkAccepted: ...
 
-    def count_refusal(self, reason: str) -> None: ...
+    def count_rejection(self, reason: str) -> None: ...
 
 
 class _Refusal(Exception):
@@ -39,7 +39,7 @@ def work_route(taker: WorkTaker) -> PostRoute:
 
     def handle(scope: Scope, body: bytes | None) -> Response:
         try:
-            taken = taker.take(_report(scope, body), SOURCE)
+            taken = taker.add(_report(scope, body), SOURCE)
         except WorkRejected as error:
             return refuse(_Refusal(_STATUS[error.reason], error.reason, str(error)))
         except _Refusal as refusal:
@@ -47,7 +47,7 @@ def work_route(taker: WorkTaker) -> PostRoute:
         return Response(200, "application/json", msgspec.json.encode(taken))
 
     def refuse(refusal: _Refusal) -> Response:
-        taker.count_refusal(refusal.reason)
+        taker.count_rejection(refusal.reason)
         # What is left of a body that is too large is not waited for.
         headers = (_CLOSE,) if refusal.status == 413 else ()
         return problem(refusal.status, str(refusal), *headers)

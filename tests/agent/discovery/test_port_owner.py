@@ -86,10 +86,10 @@ class TestHolder:
         """Where nobody was seen to hold a socket, nobody is looked for again while it is the same one."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             number = listening.getsockname()[1]
-            sockets, holder = await port_owners().look("127.0.0.1", number, frozenset())
+            sockets, holder = await port_owners().find("127.0.0.1", number, frozenset())
             assert holder is not None
 
-            assert (sockets, None) == await port_owners().look("127.0.0.1", number, sockets)
+            assert (sockets, None) == await port_owners().find("127.0.0.1", number, sockets)
 
 
 class TestRestart:

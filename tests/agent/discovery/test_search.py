@@ -39,7 +39,7 @@ RANKS = {"GPU-0": "scheduler-0", "GPU-1": "scheduler-1"}
 
 
 @pytest.mark.parametrize(
-    ("actor", "on_gpus", "engine", "owner", "asked_for"),
+    ("actor", "on_gpus", "engine", "owner", "requested"),
     [
         pytest.param(engine_trees.vllm(), ONE, "vllm", "root", 1, id="vLLM"),
         pytest.param(engine_trees.vllm(), {"GPU-0": "core"}, "vllm", "root", 1, id="vLLM in one process"),
@@ -61,7 +61,7 @@ RANKS = {"GPU-0": "scheduler-0", "GPU-1": "scheduler-1"}
     ],
 )
 def test_engines(
-    tmp_path: Path, actor: Actor, on_gpus: dict[str, str], engine: str, owner: str, asked_for: int | None
+    tmp_path: Path, actor: Actor, on_gpus: dict[str, str], engine: str, owner: str, requested: int | None
 ) -> None:
     """Each engine is found once, with all its GPUs and the one socket of its page, no worker's."""
     with running(tmp_path, actor) as tree:
@@ -71,7 +71,7 @@ def test_engines(
         assert [("api", owner)] == candidates(tree, found)
         assert tree.pid("root") == found.process.pid
         assert set(tree.pids.values()) == {process.pid for process in found.members}
-        assert asked_for == found.gpus_asked_for
+        assert requested == found.gpus_requested
 
 
 def test_a_router_and_its_models(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_beside_ray_serve(tmp_path: Path) -> None:
         found = look(tree, {"GPU-0": "core", "GPU-1": "trainer"})
 
         assert [("GPU-0",)] == [one.gpus for one in found.engines]
-        assert ["ray::RayTrainWorker"] == [one.program for one in found.strangers]
+        assert ["ray::RayTrainWorker"] == [one.program for one in found.unknown]
 
 
 @pytest.mark.parametrize("environment", [{}, {"DYN_SYSTEM_PORT": "-1"}])
@@ -132,7 +132,7 @@ def test_strangers(tmp_path: Path) -> None:
         found = look(tree, {"GPU-0": "rank-0", "GPU-1": "rank-1"})
 
         assert () == found.engines
-        strangers = {(one.program, one.gpus) for one in found.strangers}
+        strangers = {(one.program, one.gpus) for one in found.unknown}
         assert {("train.py --port 8000", ("GPU-0",)), ("train.py --port 8000", ("GPU-1",))} == strangers
 
 
@@ -143,15 +143,15 @@ class TestScanner:
             scanner = Scanner(ProcessTable())
             one = {"GPU-0": (tree.pid("worker-0"),)}
             both = one | {"GPU-1": (tree.pid("worker-1"),)}
-            first = scanner.scan(one, (), anew=False).search
+            first = scanner.scan(one, (), force=False).search
 
-            assert first is scanner.scan(one, (), anew=False).search
-            assert first is not scanner.scan(one, (), anew=True).search
-            more = scanner.scan(both, (), anew=False).search
+            assert first is scanner.scan(one, (), force=False).search
+            assert first is not scanner.scan(one, (), force=True).search
+            more = scanner.scan(both, (), force=False).search
             assert [("GPU-0", "GPU-1")] == [found.gpus for found in more.engines]
 
             tree.kill()
-            assert () == scanner.scan(both, (), anew=False).search.engines
+            assert () == scanner.scan(both, (), force=False).search.engines
 
     def test_ended(self, tmp_path: Path) -> None:
         """Which of the watched processes have ended is told at every look."""
@@ -159,10 +159,10 @@ class TestScanner:
             table = ProcessTable()
             root = table.process(tree.pid("root"))
             assert root is not None
-            assert frozenset() == Scanner(table).scan({}, (root,), anew=False).ended
+            assert frozenset() == Scanner(table).scan({}, (root,), force=False).ended
 
             tree.kill()
-            assert {root} == Scanner(table).scan({}, (root,), anew=False).ended
+            assert {root} == Scanner(table).scan({}, (root,), force=False).ended
 
 
 class TestSockets:
@@ -172,7 +172,7 @@ class TestSockets:
             (found,) = look(tree, {"GPU-0": "worker"}).engines
 
             assert [("api", "root")] == candidates(tree, found)
-            assert None is found.gpus_asked_for, "the file may ask for any number"
+            assert None is found.gpus_requested, "the file may ask for any number"
 
     def test_loading(self, tmp_path: Path) -> None:
         """A server that does not listen yet is starting."""

@@ -131,7 +131,7 @@ class TestTitles:
             Claim("d", ("MIG-a", "MIG-z")),
         )
         gpu_claims = GpuClaims(claims)
-        gpu_claims.note([divided(0, "a", "b")])
+        gpu_claims.update([divided(0, "a", "b")])
 
         assert [
             HeldGpus(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0),
@@ -146,7 +146,7 @@ class TestTitles:
         gpu_claims = GpuClaims((Claim("a", ("MIG-a",)),))
         told = []
         for gpus in ((), (divided(0),), (divided(0, "a"),), (GpuSample("GPU-0", "lost"),), (divided(0),)):
-            gpu_claims.note(gpus)
+            gpu_claims.update(gpus)
             told.append(gpu_claims.held(("MIG-a",), GPUS))
 
         here = HeldGpus(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0)
@@ -156,7 +156,7 @@ class TestTitles:
     async def test_their_samples_in_parts(self, clock: ManualClock) -> None:
         """An endpoint tells of its instances with every page, a follower when they change."""
         gpu_claims = GpuClaims((Claim("chat", ("MIG-a",)), Claim("big", ("MIG-b",))))
-        gpu_claims.note([divided(0, "a")])
+        gpu_claims.update([divided(0, "a")])
         endpoint = Endpoint(WorkloadInfo("chat"), 8000, ("MIG-a",), FakeReader(clock, [counts(1.0)], 0.01))
         poller = EndpointPoller(endpoint, clock, 5.0, gpu_claims=gpu_claims)
         followers = FollowerClaims([Follower(WorkloadInfo("big"), ("MIG-b",))], clock, gpu_claims)
@@ -167,7 +167,7 @@ class TestTitles:
         (sample,) = followers.drain(GPUS)
         assert ((), {}, 1, False) == (sample.gpus, sample.migs, sample.missing_gpus, sample.has_page)
         assert [] == followers.drain(GPUS)
-        gpu_claims.note([divided(0, "b")])
+        gpu_claims.update([divided(0, "b")])
         (sample,) = followers.drain(GPUS)
         assert (("GPU-0",), {"GPU-0": ("MIG-b",)}, 0) == (sample.gpus, sample.migs, sample.missing_gpus)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.engines.engine_pages import ENGINE_PAGES, Engine, engine_page, kind_named, like_vllm_0_9, without
 
-from perwatt_agent.engine.histograms import MOST_BUCKETS, BadHistogram, histogram_of
+from perwatt_agent.engine.histograms import MAX_BUCKETS, BadHistogram, histogram_of
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
@@ -127,7 +127,7 @@ HOSTILE: dict[str, str] = {
     "a bound that is none": page({"0": {"soon": 5, "+Inf": 6}}),
     "a bound twice": page({"0": {"1": 5, "1.0": 5, "+Inf": 6}}),
     "other bounds": page({"0": {"0.1": 5, "+Inf": 6}, "1": {"0.2": 5, "+Inf": 6}}),
-    "thousands": page({"0": {**{str(n): 1 for n in range(MOST_BUCKETS)}, "+Inf": 1}}),
+    "thousands": page({"0": {**{str(n): 1 for n in range(MAX_BUCKETS)}, "+Inf": 1}}),
     "bad sum": page({"0": {"0.1": 5, "+Inf": 6}}, "NaN"),
     "negative sum": page({"0": {"0.1": 5, "+Inf": 6}}, -1),
 }

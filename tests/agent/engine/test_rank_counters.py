@@ -95,7 +95,7 @@ class TestVanishedRank:
 class TestBound:
     def test_folded(self) -> None:
         """However many ranks come and go, what is kept is bounded, and nothing is lost."""
-        memory = RankCounters(VLLM, most_gone=10)
+        memory = RankCounters(VLLM, max_gone=10)
         name = "vllm:generation_tokens_total"
         lasting = Series(name, (("engine", "last"),))
         for rank in range(200):

@@ -68,7 +68,7 @@ def heard(workload: str, engine: str, *gpus: str, ended: bool = False) -> Engine
 
 
 def outputs(frontends: FrontendDeduplicator, *samples: EngineSample) -> list[float | None]:
-    return [one.counts.output_tokens for one in frontends.uncounted(samples) if one.counts]
+    return [one.counts.output_tokens for one in frontends.deduplicate(samples) if one.counts]
 
 
 class TestFrontends:
@@ -80,7 +80,7 @@ class TestFrontends:
     def test_beside_its_worker(self, swap: bool) -> None:
         """Frontend and worker are never added together, whichever is heard first."""
         samples = [heard("front", "dynamo", "GPU-0", "GPU-1"), heard("worker", "vllm", "GPU-1")]
-        kept = FrontendDeduplicator().uncounted(samples[::-1] if swap else samples)
+        kept = FrontendDeduplicator().deduplicate(samples[::-1] if swap else samples)
         tokens = {one.info.workload: one.counts.output_tokens for one in kept if one.counts}
 
         assert {"front": None, "worker": 100} == tokens
@@ -88,7 +88,7 @@ class TestFrontends:
     def test_remembered(self) -> None:
         """The worker need not be heard in the same sweep."""
         frontends = FrontendDeduplicator()
-        frontends.uncounted([heard("worker", "vllm", "GPU-1")])
+        frontends.deduplicate([heard("worker", "vllm", "GPU-1")])
 
         assert [None] == outputs(frontends, heard("front", "dynamo", "GPU-1"))
 
@@ -105,15 +105,15 @@ class TestFrontends:
     def test_worker_gone(self) -> None:
         """Once the worker is over, it counts for nobody."""
         frontends = FrontendDeduplicator()
-        frontends.uncounted([heard("worker", "vllm", "GPU-1")])
-        frontends.uncounted([heard("worker", "vllm", "GPU-1", ended=True)])
+        frontends.deduplicate([heard("worker", "vllm", "GPU-1")])
+        frontends.deduplicate([heard("worker", "vllm", "GPU-1", ended=True)])
 
         assert [100] == outputs(frontends, heard("front", "dynamo", "GPU-1"))
 
     def test_what_runs(self) -> None:
         """What runs and waits at a frontend is shown all the same."""
         samples = heard("front", "dynamo", "GPU-0"), heard("worker", "vllm", "GPU-0")
-        front = FrontendDeduplicator().uncounted(samples)[0].counts
+        front = FrontendDeduplicator().deduplicate(samples)[0].counts
 
         assert EngineCounts("m", requests_running=2) == front
         assert kind_named("dynamo").frontend

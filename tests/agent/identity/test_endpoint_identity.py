@@ -16,7 +16,7 @@ from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.endpoint_identity import EndpointIdentity
 from perwatt_agent.identity.identifier import Identifier
-from perwatt_agent.identity.identity import PATIENCE_SECONDS
+from perwatt_agent.identity.identity import LOOKUP_SECONDS
 from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.slurm import SlurmJobMap
 from perwatt_agent.identity.workload_names import WorkloadNames
@@ -126,7 +126,7 @@ class TestPatience:
         """Nothing is waited for without end: then the label stays empty."""
         house.pods.pending = True
         await house.hear(counts(1.0))
-        house.clock.advance(PATIENCE_SECONDS)
+        house.clock.advance(LOOKUP_SECONDS)
 
         assert "vllm-8000" == (await house.hear(counts(1.0)))[-1].info.workload
 

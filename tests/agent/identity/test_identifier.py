@@ -10,7 +10,7 @@ from support.processes.pods import FixedPods
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.identity.identifier import Identifier
-from perwatt_agent.identity.identity import NOBODY, Identity, described, workload_name
+from perwatt_agent.identity.identity import UNKNOWN, Identity, described, workload_name
 from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.slurm import SlurmJobMap
 from perwatt_agent.identity.workload_names import WorkloadNames
@@ -129,7 +129,7 @@ class TestNames:
 
     def test_nothing_known(self) -> None:
         """What is neither of an engine nor of anybody has no name yet."""
-        assert "" == workload_name(NOBODY, "", 8000)
+        assert "" == workload_name(UNKNOWN, "", 8000)
 
     def test_one_each(self) -> None:
         """A name is one engine's: the next has its port, and a configured one is nobody else's."""

@@ -26,7 +26,7 @@ class JobNode:
         self.snapshot = self.sweep()
 
     def post(self, total: float, job: str = "train", *, done: bool = False) -> None:
-        self.book.take(WorkReport(job, "tokens", total=total, gpus=(0,), done=done), SOURCE)
+        self.book.add(WorkReport(job, "tokens", total=total, gpus=(0,), done=done), SOURCE)
 
     def run(self, seconds: int, *posts: tuple[str, float]) -> Snapshot:
         """Let time pass; each of *posts* is a job and what it adds a second."""

@@ -16,7 +16,7 @@ from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.work.counters import MAX_KEYS
 from perwatt_agent.work.job import MAX_UNITS
 from perwatt_agent.work.registry import (
-    DRAINS_TO_SETTLE,
+    CYCLES_TO_ATTRIBUTE,
     ENDED_SECONDS,
     IDLE_SECONDS,
     MAX_REPORTERS,
@@ -43,7 +43,7 @@ def rank(number: int, total: float, **fields: Any) -> WorkReport:
 
 def taken(book: WorkRegistry, *posts: WorkReport) -> list[float]:
     """The job's total after each report."""
-    return [book.take(one, SOURCE).total for one in posts]
+    return [book.add(one, SOURCE).total for one in posts]
 
 
 def counted(samples: Sequence[EngineSample]) -> list[tuple[float, dict[str, float]]]:
@@ -184,7 +184,7 @@ class TestRefused:
         """What contradicts the job's first report is refused, and changes nothing."""
         taken(book, post(1, model="llama"))
         with pytest.raises(WorkRejected) as refused:
-            book.take(second, SOURCE)
+            book.add(second, SOURCE)
 
         assert "conflict" == refused.value.reason
         assert [3.0] == taken(book, post(3))
@@ -193,14 +193,14 @@ class TestRefused:
         """Two sources that tell of one job would look like restarts: the second is refused."""
         taken(book, post(100))
         with pytest.raises(WorkRejected, match="a test already"):
-            book.take(post(90), "another")
+            book.add(post(90), "another")
 
     def test_names_of_engines(self, clock: ManualClock) -> None:
         """A job cannot take the name of an engine, nor an engine that of a job."""
         names = WorkloadNames(["chat"])
         book = WorkRegistry(clock, names=names)
         with pytest.raises(WorkRejected, match="'chat' is the name of an engine"):
-            book.take(post(1, job="chat"), SOURCE)
+            book.add(post(1, job="chat"), SOURCE)
         taken(book, post(1))
 
         assert "train-8000" == names.claim("an engine", "train", 8000)
@@ -210,7 +210,7 @@ class TestRefused:
         refused = 0
         for number in range(10_000):
             try:
-                book.take(post(1, job=f"job-{number}", done=True), SOURCE)
+                book.add(post(1, job=f"job-{number}", done=True), SOURCE)
             except WorkRejected as error:
                 refused += error.reason == "full"
 
@@ -223,16 +223,16 @@ class TestRefused:
         """Units, ranks and GPUs are bounded too."""
         taken(book, *(post(1, unit=f"unit_{number}") for number in range(MAX_UNITS)))
         with pytest.raises(WorkRejected, match="8 units"):
-            book.take(post(1, unit="one_more"), SOURCE)
+            book.add(post(1, unit="one_more"), SOURCE)
         taken(book, rank(0, 1, job="other", gpus=list(range(60))))
         with pytest.raises(WorkRejected, match="64 GPUs"):
-            book.take(rank(1, 1, job="other", gpus=list(range(60, 70))), SOURCE)
+            book.add(rank(1, 1, job="other", gpus=list(range(60, 70))), SOURCE)
 
     def test_ranks(self, book: WorkRegistry) -> None:
         """Ranks are bounded over all jobs, those that are done included."""
         taken(book, *(rank(number, 1, done=number > 0) for number in range(MAX_REPORTERS)))
         with pytest.raises(WorkRejected) as refused:
-            book.take(rank(0, 1, job="other"), SOURCE)
+            book.add(rank(0, 1, job="other"), SOURCE)
 
         assert "full" == refused.value.reason
 
@@ -259,17 +259,17 @@ class TestTelling:
         assert [(), ("GPU-0", "GPU-1")] == [
             sample.gpus for known in ((), GPUS) for sample in book.drain(known)
         ]
-        assert ("GPU-0", "GPU-1") == book.take(rank(1, 5), SOURCE).gpus
+        assert ("GPU-0", "GPU-1") == book.add(rank(1, 5), SOURCE).gpus
 
     def test_instances(self, book: WorkRegistry) -> None:
         """A job that names MIG instances holds these parts, and misses those that there are not."""
         slow = GpuSlowReading(0.0, mig=(mig("a", 3), mig("b", 4)))
-        book.take(post(1, gpus=["MIG-b", "MIG-z", 2]), SOURCE)
+        book.add(post(1, gpus=["MIG-b", "MIG-z", 2]), SOURCE)
         (told,) = book.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
 
         held = (("GPU-1", "GPU-2"), {"GPU-1": ("MIG-b",)}, 1)
         assert held == (told.gpus, told.migs, told.missing_gpus)
-        assert ("GPU-1", "GPU-2") == book.take(post(2), SOURCE).gpus
+        assert ("GPU-1", "GPU-2") == book.add(post(2), SOURCE).gpus
 
         (told,) = book.drain(GPUS, [GpuSample("GPU-1", "ok", slow=GpuSlowReading(1.0))])
         assert (("GPU-2",), {}, 2) == (told.gpus, told.migs, told.missing_gpus)
@@ -289,7 +289,7 @@ class TestTelling:
     def test_done(self, book: WorkRegistry, clock: ManualClock) -> None:
         """The last report is settled by the GPUs' next readings; then the job lets go of them."""
         taken(book, post(10, gpus="all"), post(10, done=True))
-        told = [book.drain(GPUS) for _ in range(DRAINS_TO_SETTLE + 3)]
+        told = [book.drain(GPUS) for _ in range(CYCLES_TO_ATTRIBUTE + 3)]
 
         assert [1, 0, 1, 0, 0] == [len(samples) for samples in told]
         assert (("GPU-0", "GPU-1", "GPU-2"), False) == (told[0][0].gpus, told[0][0].ended)

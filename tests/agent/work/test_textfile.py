@@ -41,21 +41,21 @@ class TestReader:
             'perwatt_work_total{job="a",unit="images",gpus="0+GPU-b",model="org/m",role="mixed"} 1e3\n'
             'perwatt_work_total{job="b",unit="steps",rank="3",gpus="all"} 7\n',
         )
-        (report,) = reader.scan(NOW).reports
+        (report,) = reader.scan(NOW).files
 
         a = WorkReport("a", "images", total=1000.0, gpus=(0, "GPU-b"), model="org/m", role="mixed")
         b = WorkReport("b", "steps", total=7.0, gpus="all", scope="rank", rank=3)
-        assert ((a, b), NOW) == (report.posts, report.unix_seconds)
+        assert ((a, b), NOW) == (report.reports, report.unix_seconds)
 
     def test_only_when_replaced(self, tmp_path: Path, reader: TextfileReader) -> None:
         """A file is told of once, and again when it was replaced; hidden and other files never."""
         for name in ("train.prom", ".hidden.prom", "notes.txt"):
             write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', name)
-        told = [[report.file for report in reader.scan(NOW).reports] for _ in range(2)]
+        told = [[report.file for report in reader.scan(NOW).files] for _ in range(2)]
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
 
         assert [["train.prom"], []] == told
-        assert ["train.prom"] == [report.file for report in reader.scan(NOW).reports]
+        assert ["train.prom"] == [report.file for report in reader.scan(NOW).files]
 
     @pytest.mark.parametrize(
         ("text", "reason"),
@@ -86,7 +86,7 @@ class TestReader:
         scan = reader.scan(NOW)
 
         assert [("bad.prom", reason)] == [(problem.file, problem.reason) for problem in scan.problems]
-        assert ["a"] == [post.job for report in scan.reports for post in report.posts]
+        assert ["a"] == [post.job for report in scan.files for post in report.reports]
 
     def test_half_good(self, tmp_path: Path, reader: TextfileReader) -> None:
         """Of a file that is partly good the good part counts."""
@@ -94,7 +94,7 @@ class TestReader:
         scan = reader.scan(NOW)
 
         assert (["a"], ["invalid"]) == (
-            [post.job for report in scan.reports for post in report.posts],
+            [post.job for report in scan.files for post in report.reports],
             [problem.reason for problem in scan.problems],
         )
 
@@ -102,10 +102,10 @@ class TestReader:
         """A file that nobody has written for five minutes is said and left out, until it is written."""
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', age_seconds=STALE_SECONDS + 1.0)
         scan = reader.scan(NOW)
-        assert ((), ["stale"]) == (scan.reports, [problem.reason for problem in scan.problems])
+        assert ((), ["stale"]) == (scan.files, [problem.reason for problem in scan.problems])
 
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 2\n')
-        assert (1, ()) == (len(reader.scan(NOW).reports), reader.scan(NOW).problems)
+        assert (1, ()) == (len(reader.scan(NOW).files), reader.scan(NOW).problems)
 
     def test_duplicates(self, tmp_path: Path, reader: TextfileReader) -> None:
         """A series belongs to the first file that has it, until that file goes."""
@@ -113,13 +113,13 @@ class TestReader:
         first = write(tmp_path, series, "a.prom")
         write(tmp_path, series, "b.prom")
         scan = reader.scan(NOW)
-        assert [("a.prom", 1), ("b.prom", 0)] == [(one.file, len(one.posts)) for one in scan.reports]
+        assert [("a.prom", 1), ("b.prom", 0)] == [(one.file, len(one.reports)) for one in scan.files]
         assert [("b.prom", "duplicate")] == [(one.file, one.reason) for one in scan.problems]
 
         first.unlink()
         reader.scan(NOW)
         write(tmp_path, series, "b.prom")
-        assert [("b.prom", 1)] == [(one.file, len(one.posts)) for one in reader.scan(NOW).reports]
+        assert [("b.prom", 1)] == [(one.file, len(one.reports)) for one in reader.scan(NOW).files]
 
     def test_not_files(self, tmp_path: Path, reader: TextfileReader) -> None:
         """A pipe, a folder and a dangling link hang nobody and are said."""
@@ -133,7 +133,7 @@ class TestReader:
         """A folder that is not there is one problem."""
         scan = TextfileReader(tmp_path / "absent").scan(NOW)
 
-        assert ((), ["folder"]) == (scan.reports, [problem.reason for problem in scan.problems])
+        assert ((), ["folder"]) == (scan.files, [problem.reason for problem in scan.problems])
 
     def test_too_many(self, tmp_path: Path, reader: TextfileReader) -> None:
         """More files than are read is said too."""
@@ -142,7 +142,7 @@ class TestReader:
         scan = reader.scan(NOW)
 
         assert (MAX_FILES, ["too_many_files"]) == (
-            len(scan.reports),
+            len(scan.files),
             [problem.reason for problem in scan.problems],
         )
 
@@ -174,7 +174,7 @@ class TestPoller:
         assert (True, (("textfile_stale", 1),)) == (feed.health().success, feed.health().failures)
 
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} -1\n', "bad.prom")
-        book.count_refusal("invalid")
+        book.count_rejection("invalid")
         for _ in range(3):
             await poller.poll()
         health = feed.health()
@@ -185,7 +185,7 @@ class TestPoller:
     async def test_refused(self, tmp_path: Path, clock: ManualClock) -> None:
         """What the book refuses is a problem of its file."""
         book = WorkRegistry(clock)
-        book.take(WorkReport("a", "t", total=1.0), "POST")
+        book.add(WorkReport("a", "t", total=1.0), "POST")
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
         await poller.poll()

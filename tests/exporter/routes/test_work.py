@@ -119,13 +119,13 @@ class TestRefused:
     async def test_invalid(self, app: Router, book: WorkRegistry, body: bytes) -> None:
         """JSON that is no report is 422 and changes nothing."""
         assert 422 == problem(await post(app, body))[0]
-        assert ([], (("invalid", 1),)) == (book.drain(()), book.refusals)
+        assert ([], (("invalid", 1),)) == (book.drain(()), book.rejections)
 
     @pytest.mark.parametrize("body", NOT_JSON)
     async def test_not_json(self, app: Router, book: WorkRegistry, body: bytes) -> None:
         """What is no JSON is 400."""
         assert 400 == problem(await post(app, body))[0]
-        assert ([], (("not_json", 1),)) == (book.drain(()), book.refusals)
+        assert ([], (("not_json", 1),)) == (book.drain(()), book.rejections)
 
     @pytest.mark.parametrize(
         "headers",
@@ -215,5 +215,5 @@ class TestRefused:
         ]
 
         assert [200] * 10 + [429] * 9_990 == statuses
-        assert (10, (("full", 9_990),)) == (len(book.drain(())), book.refusals)
+        assert (10, (("full", 9_990),)) == (len(book.drain(())), book.rejections)
         assert 200 == (await ask(app, "/v1/work", "POST", body=body_of(job="job-3"), **JSON)).status
