@@ -24,6 +24,18 @@ def test_every_folder_has_a_row(package: str) -> None:
     assert folders == set(re.findall(rf"^\| `({package}/[^`]*)` \|", PAGE, re.MULTILINE))
 
 
+def test_every_type_of_the_stream_exists() -> None:
+    """The data that the drawings name are classes of the packages."""
+    drawings = "\n".join(line for line in PAGE.splitlines() if line.startswith("    ") and "-->" in line)
+    names = set(re.findall(r"--> ([A-Z][A-Za-z]+)", drawings))
+    code = "\n".join(
+        file.read_text(encoding="utf-8") for package in PACKAGES for file in (ROOT / package).rglob("*.py")
+    )
+
+    assert {"Readings", "Snapshot", "NodeSample"} <= names
+    assert [] == [name for name in names if not re.search(rf"^class {name}\b", code, re.MULTILINE)]
+
+
 def test_every_named_test_exists() -> None:
     """Each test file, folder or class that a principle names is there."""
     named = re.findall(rf"`((?:{'|'.join(TEST_FOLDERS)})/[a-z0-9_/]*(?:\.py)?)(?:::(\w+))?`", PAGE)
