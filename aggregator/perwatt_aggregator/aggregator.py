@@ -63,7 +63,7 @@ class Aggregator:
         self._clock = clock
         self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock, self.events.follow)
-        self._asking: list[asyncio.Task[None]] = []
+        self._polling: list[asyncio.Task[None]] = []
 
     def _facility(self, config: FacilityConfig, clock: Clock) -> Facility:
         nodes = [node for node in self.nodes if node.facility is config]
@@ -79,21 +79,21 @@ class Aggregator:
     async def start(self) -> None:
         """Begin to scrape, and to ask for what is metered; must be called on a running loop."""
         await self._scraper.start()
-        self._asking = [
-            asyncio.create_task(source.run(), name=f"ask {source.asked.name} of {facility.config.name}")
+        self._polling = [
+            asyncio.create_task(poller.run(), name=f"poll {poller.input.name} of {facility.config.name}")
             for facility in self.facilities
-            for source in facility.sources
+            for poller in facility.pollers
         ]
-        self._asking += [
-            asyncio.create_task(meter.run(), name=f"ask {meter.name}") for meter in self.shared_meters
+        self._polling += [
+            asyncio.create_task(meter.run(), name=f"poll {meter.name}") for meter in self.shared_meters
         ]
 
     async def stop(self) -> None:
         """Stop scraping; answers can still be had."""
-        for task in self._asking:
+        for task in self._polling:
             task.cancel()
-        await asyncio.gather(*self._asking, return_exceptions=True)
-        self._asking = []
+        await asyncio.gather(*self._polling, return_exceptions=True)
+        self._polling = []
         await self._scraper.stop()
 
     def efficiency(

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.facility.facility import SECONDS_PER_HOUR, Facility
-from perwatt_aggregator.facility.history import Measured
-from perwatt_aggregator.facility.polling import Source
+from perwatt_aggregator.facility.history import MeasuredEnergies
+from perwatt_aggregator.facility.polling import InputPoller
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import Fleet
 from perwatt_aggregator.fleet.sums import Sums, sums_of
@@ -64,7 +64,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         provenance=tuple(
             one for one in PROVENANCES if sums and one in sums.by_boundary["facility"].provenance
         ),
-        meters=tuple(_meter(source) for source in facility.sources),
+        meters=tuple(_meter(poller) for poller in facility.pollers),
         valid=is_valid(found),
         reasons=ordered(found),
     )
@@ -98,7 +98,7 @@ def _pue(state: FacilityState) -> FacilityPue | None:
     )
 
 
-def _energies(measured: Measured) -> PueEnergies:
+def _energies(measured: MeasuredEnergies) -> PueEnergies:
     return PueEnergies(
         measured.facility_joules,
         measured.it_joules,
@@ -127,10 +127,10 @@ def _capital(state: FacilityState) -> Capital | None:
     return Capital(capital.currency, capital.per_gpu_second * SECONDS_PER_HOUR) if capital else None
 
 
-def _meter(source: Source) -> FacilityMeter:
+def _meter(poller: InputPoller) -> FacilityMeter:
     return FacilityMeter(
-        source.asked.name,
-        None if source.failure is None else not source.failure,
-        source.failure or None,
-        None if source.last_success_unix is None else instant(source.last_success_unix),
+        poller.input.name,
+        None if poller.failure is None else not poller.failure,
+        poller.failure or None,
+        None if poller.last_success_unix is None else instant(poller.last_success_unix),
     )

@@ -1,1 +1,1 @@
-"""The building around the nodes: its PUE, what a joule costs there, and what it emits."""
+"""Facility: the building around the nodes, with its PUE, price and carbon intensity."""

@@ -1,4 +1,4 @@
-"""Carbon intensity by the hour, from a file of the grid's operator or of a forecast."""
+"""Hourly carbon intensity, from a file of the grid operator or of a forecast."""
 
 import csv
 from bisect import bisect_right
@@ -13,18 +13,18 @@ TIME_COLUMN, VALUE_COLUMN = "time", "grams_co2e_per_kwh"
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MIN_COVERAGE_RATIO = 0.95
 MAX_GRAMS_PER_KWH = 20_000.0
-"""More than any grid emits, marginal or not: the unit is wrong."""
+"""No grid emits more, not even at the margin: a larger value has the wrong unit."""
 
 
 class Hours:
-    """Intensities that hold from their time on, for an hour or until the next."""
+    """Intensities by start time; each is valid for an hour, or until the next one starts."""
 
     def __init__(self, rows: dict[float, float]) -> None:
         self._starts = sorted(rows)
         self._grams_per_kwh = [rows[start] for start in self._starts]
 
     def mean(self, start_unix: float, end_unix: float) -> float | None:
-        """Grams for a kilowatt-hour as the mean over a window; None where less than 95 % is known of it."""
+        """Mean grams per kilowatt-hour over a window; None if intensities cover less than 95 % of it."""
         if end_unix <= start_unix:
             start_unix, end_unix = end_unix, end_unix + 1.0
         known = grams = 0.0
@@ -46,10 +46,10 @@ class Hours:
 
 def read_hours(path: Path) -> Hours:
     """
-    Read a file with a head that names the columns `time` and `grams_co2e_per_kwh`.
+    Read a CSV file whose first line has the columns `time` and `grams_co2e_per_kwh`.
 
-    Times are Unix seconds, or ISO 8601 with a zone. A last line without its end is still being written.
-    Raises MeterFailure.
+    Times are Unix seconds, or ISO 8601 with a zone. A last line without a line end is left out, because it
+    may still be written. Raises MeterFailure.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -79,9 +79,9 @@ def _time(text: str | None) -> float:
 
 
 def plausible_grams(grams_per_kwh: float) -> float:
-    """*grams_per_kwh*, unless no grid can have emitted it. Raises MeterFailure."""
+    """*grams_per_kwh*, if a grid can have emitted it. Raises MeterFailure otherwise."""
     if not 0.0 <= grams_per_kwh <= MAX_GRAMS_PER_KWH:
         raise MeterFailure(
-            "implausible", f"{grams_per_kwh:g} g for a kilowatt-hour cannot be; is the unit right?"
+            "implausible", f"{grams_per_kwh:g} g per kilowatt-hour is not plausible; check the unit"
         )
     return grams_per_kwh

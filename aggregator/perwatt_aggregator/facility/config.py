@@ -1,4 +1,4 @@
-"""What an operator may say of the building around the nodes. The annotations are the reference."""
+"""Facility configuration: PUE, price, carbon. The annotations are its reference."""
 
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
@@ -32,7 +32,7 @@ RATE_KINDS = figure_kinds()
 
 
 class ItConfig(Struct, frozen=True):
-    """What the IT energy of the PUE holds beside the nodes, so that two PUEs can be compared."""
+    """What the IT energy of the PUE includes beside the nodes, so that two PUEs can be compared."""
 
     switches: Annotated[
         Literal["in", "out"], Key("whether network switches count as IT: `in` or `out`", one_of("in", "out"))
@@ -83,7 +83,7 @@ class NodeOverheadConfig(Struct, frozen=True):
 
 
 class RateConfig(PlaceConfig, frozen=True, kw_only=True):
-    """A price or a carbon intensity that is asked for."""
+    """A price or a carbon intensity from a query."""
 
     factor: Annotated[
         float, Key("factor by which to multiply the number before its unit applies", number(1e-9, 1e9))
@@ -98,7 +98,7 @@ class RateConfig(PlaceConfig, frozen=True, kw_only=True):
 
 
 class TimeOfUseConfig(Struct, frozen=True):
-    """A price at some hours of some days, by the clocks of the price's time zone."""
+    """A price at some hours of some days, in the time zone of the price."""
 
     per_kwh: Annotated[float, Key("price of a kilowatt-hour in these hours", number(0.0))]
     days: Annotated[
@@ -109,7 +109,7 @@ class TimeOfUseConfig(Struct, frozen=True):
 
 
 class PriceConfig(Struct, frozen=True):
-    """What a kilowatt-hour costs: the first of `times` that applies, else `per_kwh`; or what `query` says."""
+    """Price of a kilowatt-hour: of `query`, or the first of `times` that applies, or `per_kwh`."""
 
     currency: Annotated[str, Key("currency code of ISO 4217, such as `EUR`", CURRENCY)]
     per_kwh: Annotated[
@@ -124,7 +124,7 @@ class PriceConfig(Struct, frozen=True):
 
 
 class CarbonConfig(Struct, frozen=True):
-    """What a kilowatt-hour emits: what `query` or `file` say, else `grams_co2e_per_kwh`."""
+    """Carbon intensity of a kilowatt-hour: of `query` or `file`, or `grams_co2e_per_kwh`."""
 
     grams_co2e_per_kwh: Annotated[float | None, Key("emissions per kilowatt-hour", number(0.0))] = None
     kind: Annotated[CarbonKind, Key("kind of intensity: `average` or `marginal`", one_of(*CARBON_KINDS))] = (
@@ -138,13 +138,13 @@ class CarbonConfig(Struct, frozen=True):
 
 
 class CapitalConfig(Struct, frozen=True):
-    """What the hardware costs, written off over its life, in the currency of the price."""
+    """Capital cost of the hardware over its lifetime, in the currency of the price."""
 
     per_gpu_hour: Annotated[float, Key("cost of one GPU for one hour, used or not", number(0.0))]
 
 
 class FacilityConfig(Struct, frozen=True):
-    """The building around the nodes; what is not known of it is None."""
+    """The building around the nodes; None if a part of it is not configured."""
 
     name: Annotated[str, Key("name of the facility: the `facility` label", TEXT)] = "default"
     pue: PueConfig | None = None
@@ -163,13 +163,13 @@ class FacilityConfig(Struct, frozen=True):
     it: ItConfig | None = None
 
     def has_node(self, node: str) -> bool:
-        """Whether *node*, `HOST:PORT`, stands in this facility."""
+        """Whether *node*, `HOST:PORT`, is in this facility."""
         names = (node, node.rpartition(":")[0])
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.nodes)
 
 
 def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
-    """What must hold between the keys of one facility, at *path* of its file."""
+    """Errors between the keys of one facility, at *path* of its file."""
     if config.pue is not None:
         yield from _check_pue(config.pue, f"{path}.pue", sound)
         own = config.pue.kind == "live" and config.pue.it_meter is None

@@ -1,4 +1,4 @@
-"""One facility: what is known of it over any window, and what it must be asked for."""
+"""Facility: its PUE, price and carbon intensity over any window, and the inputs that they are read from."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
 from perwatt_aggregator.facility.config import CarbonConfig, FacilityConfig, PriceConfig, PueConfig
-from perwatt_aggregator.facility.history import EnergyHistory, Measured, measured
-from perwatt_aggregator.facility.polling import Asked, Source
+from perwatt_aggregator.facility.history import EnergyHistory, MeasuredEnergies, measured_energies
+from perwatt_aggregator.facility.polling import Input, InputPoller
 from perwatt_aggregator.facility.pue import pue_in_use
 from perwatt_aggregator.facility.pue_energies import MeteredEnergy, NodesEnergy, SharedEnergy
 from perwatt_aggregator.facility.rates import HoursFile, PolledRate
@@ -30,9 +30,9 @@ class Energies(Struct, frozen=True):
 
 class Facility:
     """
-    The facility of *config*, in which *nodes* stand; on the meters in *shared* hang nodes of it alone.
+    The facility of *config* with its *nodes*; the meters in *shared* cover only nodes of this facility.
 
-    `sources` must be run for what it is asked for. Raises ValueError where a meter cannot be built.
+    Its `pollers` must be run. Raises ValueError if a meter cannot be built.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Facility:
         self._clock = clock
         self._energies = _energies(config.pue, self.nodes, shared, clock)
         self._tariff = Tariff(config.price) if config.price and config.price.per_kwh is not None else None
-        self._price = _asked_price(config.price, clock)
-        self._carbon = _asked_carbon(config.carbon, clock)
-        self._summed: Measured | None = None
-        self._summed_at = 0.0
-        self._summed_of: tuple[float | None, ...] = ()
-        self.sources = tuple(Source(config.name, asked, clock) for asked in self._asked())
+        self._price = _polled_price(config.price, clock)
+        self._carbon = _polled_carbon(config.carbon, clock)
+        self._measured: MeasuredEnergies | None = None
+        self._measured_at = 0.0
+        self._measured_of: tuple[float | None, ...] = ()
+        self.pollers = tuple(InputPoller(config.name, one, clock) for one in self._inputs())
 
     def state(self, start_unix: float, end_unix: float) -> FacilityState:
-        """What holds between two instants."""
+        """The state of the facility between two instants."""
         pue, reasons = pue_in_use(self.config.pue, self.measured(), end_unix)
         found = list(reasons)
         return FacilityState(
@@ -67,31 +67,35 @@ class Facility:
             tuple(found),
         )
 
-    def measured(self) -> Measured | None:
-        """The energies of the PUE over its period, until now; None where none are measured."""
+    def measured(self) -> MeasuredEnergies | None:
+        """The energies of the PUE over its period, up to now; None if they are not measured."""
         if self._energies is None:
             return None
         (facility,), it = self._energies.facility.histories, self._energies.it.histories
         now = self._clock.monotonic()
-        # A day's minutes of many nodes are summed anew only when there is something new.
+        # To add up a day of minutes of many nodes takes time: only if there is a new reading.
         basis = (now // facility.slice_seconds, *(history.last_seconds for history in (facility, *it)))
-        if basis != self._summed_of:
-            self._summed, self._summed_at, self._summed_of = measured(facility, it, now), now, basis
-        if self._summed is None:
+        if basis != self._measured_of:
+            self._measured, self._measured_at, self._measured_of = (
+                measured_energies(facility, it, now),
+                now,
+                basis,
+            )
+        if self._measured is None:
             return None
-        return replace(self._summed, age_seconds=self._summed.age_seconds + now - self._summed_at)
+        return replace(self._measured, age_seconds=self._measured.age_seconds + now - self._measured_at)
 
     @property
     def facility_joules_total(self) -> float | None:
-        """All joules that the facility's meter showed since the start; None without a meter that did."""
+        """Joules at the facility's meter since the start; None if there is no meter, or no reading yet."""
         return _total(self._energies.facility.histories) if self._energies else None
 
     @property
     def it_joules_total(self) -> float | None:
-        """All joules of IT that were measured since the start; None unless all of IT is."""
+        """Joules of IT since the start; None unless all of IT is measured."""
         return _total(self._energies.it.histories) if self._energies else None
 
-    def _asked(self) -> Iterator[Asked]:
+    def _inputs(self) -> Iterator[Input]:
         if self._energies is not None:
             yield self._energies.facility
             yield self._energies.it
@@ -105,9 +109,9 @@ class Facility:
         if config is None:
             return None
         if self._price is not None:
-            asked = self._price.now()
-            if asked is not None:
-                return PriceInUse(config.currency, asked[0], "query", asked[1])
+            latest = self._price.latest()
+            if latest is not None:
+                return PriceInUse(config.currency, latest.per_kwh, "query", latest.age_seconds)
             reasons.append("price_stale")
         if self._tariff is None:
             return None
@@ -115,14 +119,14 @@ class Facility:
         return PriceInUse(config.currency, per_kwh, "time_of_use" if config.times else "flat")
 
     def _carbon_in_use(self, start_unix: float, end_unix: float, reasons: list[str]) -> CarbonInUse | None:
-        config, asked = self.config.carbon, self._carbon
+        config, carbon = self.config.carbon, self._carbon
         if config is None:
             return None
-        if isinstance(asked, PolledRate) and (told := asked.now()) is not None:
-            return CarbonInUse(told[0], config.kind, "query", told[1])
-        if isinstance(asked, HoursFile) and (grams := asked.mean(start_unix, end_unix)) is not None:
+        if isinstance(carbon, PolledRate) and (latest := carbon.latest()) is not None:
+            return CarbonInUse(latest.per_kwh, config.kind, "query", latest.age_seconds)
+        if isinstance(carbon, HoursFile) and (grams := carbon.mean(start_unix, end_unix)) is not None:
             return CarbonInUse(grams, config.kind, "file")
-        if asked is not None:
+        if carbon is not None:
             reasons.append("carbon_stale")
         if config.grams_co2e_per_kwh is None:
             return None
@@ -146,14 +150,14 @@ def _energies(
     return Energies(facility, MeteredEnergy("it", build_meter(config.it_meter, clock), config.period))
 
 
-def _asked_price(config: PriceConfig | None, clock: Clock) -> PolledRate | None:
+def _polled_price(config: PriceConfig | None, clock: Clock) -> PolledRate | None:
     if config is None or config.query is None:
         return None
     query = config.query
     return PolledRate("price", query, build_reader(query, clock), interval_seconds(query), clock)
 
 
-def _asked_carbon(config: CarbonConfig | None, clock: Clock) -> PolledRate | HoursFile | None:
+def _polled_carbon(config: CarbonConfig | None, clock: Clock) -> PolledRate | HoursFile | None:
     if config is None or (config.query is None and config.file is None):
         return None
     if config.file is not None:

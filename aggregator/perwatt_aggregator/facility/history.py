@@ -1,4 +1,4 @@
-"""Joules over time, slice by slice: what a PUE is divided from."""
+"""Energy history: joules by time slice, from which a PUE is computed."""
 
 from array import array
 from collections.abc import Sequence
@@ -7,16 +7,15 @@ from msgspec import Struct
 
 SLICE_SECONDS = 60.0
 MAX_SLICES = 1440
-_WHOLE_RATIO = 0.99
-"""A slice counts when at least so much of it is covered."""
+_COMPLETE_RATIO = 0.99
+"""A slice is complete if at least this share of it is covered."""
 
 
 class EnergyHistory:
     """
     The joules of one meter over the last *period_seconds*, in slices of at least a minute.
 
-    Times are monotonic seconds. What is added is spread evenly over its time, and never taken back;
-    memory is bounded by the number of slices.
+    Times are monotonic seconds. Joules are spread evenly over their time. The number of slices bounds memory.
     """
 
     def __init__(self, period_seconds: float) -> None:
@@ -25,14 +24,14 @@ class EnergyHistory:
         self.joules_total = 0.0
         self.first_seconds: float | None = None
         self.last_seconds: float | None = None
-        # One slice more than the period has, for the one that is still being filled.
+        # One more slice than the period has, for the one that is still being filled.
         self._slots = int(period_seconds // self.slice_seconds) + 1
         self._joules = array("d", bytes(8 * self._slots))
         self._seconds = array("d", bytes(8 * self._slots))
         self._newest = 0
 
     def add(self, start_seconds: float, end_seconds: float, joules: float) -> None:
-        """Count *joules* that were taken evenly between two instants."""
+        """Add *joules* of constant power between two instants."""
         self.joules_total += joules
         if self.first_seconds is None:
             self.first_seconds = start_seconds
@@ -48,27 +47,27 @@ class EnergyHistory:
                 self._joules[slice_ % self._slots] += watts * (high - low)
                 self._seconds[slice_ % self._slots] += high - low
 
-    def whole(self, slice_: int) -> float | None:
-        """The joules of a slice; None unless all of it is covered."""
+    def complete_joules(self, slice_: int) -> float | None:
+        """The joules of a slice; None unless it is complete."""
         if not self._newest - self._slots < slice_ <= self._newest:
             return None
         slot = slice_ % self._slots
-        covered = self._seconds[slot] >= _WHOLE_RATIO * self.slice_seconds
+        covered = self._seconds[slot] >= _COMPLETE_RATIO * self.slice_seconds
         return self._joules[slot] if covered else None
 
     def _advance(self, slice_: int) -> None:
-        """Make room up to *slice_*, forgetting as many of the oldest."""
+        """Begin empty slices up to *slice_*; they replace the oldest."""
         for empty in range(max(self._newest, slice_ - self._slots) + 1, slice_ + 1):
             self._joules[empty % self._slots] = self._seconds[empty % self._slots] = 0.0
         self._newest = max(self._newest, slice_)
 
 
-class Measured(Struct, frozen=True):
+class MeasuredEnergies(Struct, frozen=True):
     """
     Facility and IT joules of the same time.
 
-    `seconds` is that time, `span_seconds` from when on both could have been read, or the period,
-    `age_seconds` how long ago the newest joule of either was measured.
+    `seconds` is that time. `span_seconds` is the time since both were first read, at most the period.
+    `age_seconds` is the time since the older of their newest readings.
     """
 
     facility_joules: float
@@ -78,8 +77,10 @@ class Measured(Struct, frozen=True):
     age_seconds: float
 
 
-def measured(facility: EnergyHistory, it: Sequence[EnergyHistory], now_seconds: float) -> Measured | None:
-    """Sum both sides over the slices that all histories cover; None before each of them has begun."""
+def measured_energies(
+    facility: EnergyHistory, it: Sequence[EnergyHistory], now_seconds: float
+) -> MeasuredEnergies | None:
+    """Add up the slices that are complete in all histories; None until each of them has a reading."""
     histories = (facility, *it)
     firsts = [one.first_seconds for one in histories if one.first_seconds is not None]
     lasts = [one.last_seconds for one in histories if one.last_seconds is not None]
@@ -93,13 +94,13 @@ def measured(facility: EnergyHistory, it: Sequence[EnergyHistory], now_seconds: 
     facility_joules = it_joules = 0.0
     slices = 0
     for slice_ in range(start, end):
-        joules = [one.whole(slice_) for one in histories]
+        joules = [one.complete_joules(slice_) for one in histories]
         known = [one for one in joules if one is not None]
         if len(known) == len(histories):
             slices += 1
             facility_joules += known[0]
             it_joules += sum(known[1:])
-    return Measured(
+    return MeasuredEnergies(
         facility_joules,
         it_joules,
         seconds=slices * width,

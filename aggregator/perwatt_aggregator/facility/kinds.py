@@ -1,4 +1,4 @@
-"""Kinds of values that only a facility has: currencies, zones, days, hours and dates."""
+"""Value kinds of a facility's configuration: currencies, time zones, days, hours and dates."""
 
 from datetime import date, datetime, timezone
 from typing import NamedTuple
@@ -11,7 +11,7 @@ MINUTES_PER_DAY = 24 * 60
 
 
 class HoursOfDay(NamedTuple):
-    """From one minute of the day to another, which is on the day after where it is not later."""
+    """From one minute of the day to another; if that is not later, it is on the next day."""
 
     start_minute: int
     end_minute: int

@@ -1,4 +1,4 @@
-"""From what a meter reads to joules that can be believed: no restart, wrap or leap becomes energy."""
+"""Meter intervals: energy from the samples of a meter, in which no reset, wrap or leap counts as energy."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
 
 GAP_PERIODS = 3.0
-"""Power readings further apart than so many of the meter's periods are not joined."""
+"""Power is not integrated across a gap of more than this many periods of the meter."""
 FROZEN_SECONDS = 3600.0
-"""No building takes the same to the last digit for an hour, nor nothing."""
+"""No building has exactly the same power for an hour, not even zero."""
 LEAP_RATIO = 10.0
 CONFIRMING_RATIO = 2.0
 
@@ -26,17 +26,17 @@ class Interval(Struct, frozen=True):
 
 class PlausibilityCheck:
     """
-    Whether a power may follow those before it.
+    Check of a power against the powers before it.
 
-    What leaps to ten times as much, or to a tenth, is believed only when the next reading is of its
-    kind: a wrong unit, a lost digit and a replaced counter show once.
+    A power of more than ten times the one before, or less than a tenth, is accepted only if the next
+    reading confirms it: a wrong unit, a lost digit or a replaced counter shows only once.
     """
 
     def __init__(self) -> None:
         self._known: float | None = None
         self._suspect: float | None = None
 
-    def believes(self, watts: float) -> bool:
+    def accepts(self, watts: float) -> bool:
         leaps = self._known is not None and not _alike(watts, self._known, LEAP_RATIO)
         confirmed = self._suspect is not None and _alike(watts, self._suspect, CONFIRMING_RATIO)
         if leaps and not confirmed:
@@ -52,24 +52,23 @@ def _alike(one: float, other: float, ratio: float) -> bool:
 
 class MeterIntervals:
     """
-    Make intervals of energy from the samples of one meter: its counter's where it has one, else its
-    power's, integrated as the agent does.
+    Intervals of energy from the samples of one meter: of its counter if it has one, else of its power.
 
-    A counter that stands still says nothing yet, for many count whole kilowatt-hours: an interval runs
-    from one step to the next. One that falls has wrapped, where its range is known, else it starts anew.
+    Many counters count whole kilowatt-hours, so that an interval runs from one step of the counter to the
+    next. A counter that falls has wrapped if its range is known; otherwise it was reset.
     """
 
     def __init__(self) -> None:
         self._counter = _CounterIntervals()
         self._power = _PowerIntervals()
         self._counts = False
-        self._same: tuple[float, float] | None = None  # since when it has shown this number
+        self._same: tuple[float, float] | None = None  # since when it has shown this number, and the number
 
     def add(self, sample: MeterSample) -> Iterator[Interval]:
         """
-        Take in a sample; yields the energy that it completes.
+        Add a sample; yields the interval that it completes.
 
-        Raises MeterFailure for one that is not to be believed: it completes nothing.
+        Raises MeterFailure for a sample that is not plausible: it completes no interval.
         """
         self._watch(sample)
         if sample.energy_joules is not None:
@@ -85,13 +84,15 @@ class MeterIntervals:
         if self._same is None or self._same[1] != value:
             self._same = (sample.monotonic_seconds, value)
         elif sample.monotonic_seconds - self._same[0] > FROZEN_SECONDS:
-            raise MeterFailure("stale", "it has shown the same number for more than an hour; is it alive?")
+            raise MeterFailure(
+                "stale", "it has shown the same number for more than an hour; check that the meter works"
+            )
 
 
 def _refuse(watts: float) -> MeterFailure:
     return MeterFailure(
         "implausible",
-        f"{watts:.6g} W is not of the kind of what it showed before; believed if the next reading agrees",
+        f"{watts:.6g} W is ten times more or less than before; accepted if the next reading confirms it",
     )
 
 
@@ -116,12 +117,12 @@ class _CounterIntervals:
         if step < 0.0:
             self._has_stepped = False
             return
-        # Before its first step nobody knows how much of the step had been counted already.
+        # It is not known how much of the first step had been counted before the first sample.
         stepped, self._has_stepped = self._has_stepped, True
         if not stepped:
             return
         watts = step / (now - since)
-        if not self._plausible.believes(watts):
+        if not self._plausible.accepts(watts):
             raise _refuse(watts)
         yield Interval(since, now, step)
 
@@ -134,7 +135,7 @@ class _PowerIntervals:
     def add(self, sample: MeterSample, watts: float) -> Iterator[Interval]:
         if self._integrator is None:
             self._integrator = Integrator(GAP_PERIODS * (sample.period_seconds or 1.0))
-        if not self._plausible.believes(watts):
+        if not self._plausible.accepts(watts):
             raise _refuse(watts)
         now = sample.monotonic_seconds
         gained = self._integrator.add(now, watts, is_mean=sample.power_is_mean)

@@ -1,4 +1,4 @@
-"""What a facility's figures come from, asked again and again, and how that fares."""
+"""Polling of a facility's inputs: its meters, its price and its carbon intensity."""
 
 import logging
 from typing import Protocol
@@ -13,11 +13,11 @@ logger = logging.getLogger(__name__)
 DEADLINE_SECONDS = 20.0
 
 
-class Asked(Protocol):
+class Input(Protocol):
     """
-    One thing to ask: `ask` takes in what it answers, and raises MeterFailure where that is nothing.
+    One input of a facility. `read` stores the newest value, and raises MeterFailure if there is none.
 
-    `name` says what it tells: the facility's energy, that of IT, the price or the carbon intensity.
+    `name` is the quantity: the energy of the facility, the energy of IT, the price or the carbon intensity.
     """
 
     @property
@@ -26,34 +26,34 @@ class Asked(Protocol):
     @property
     def interval_seconds(self) -> float: ...
 
-    async def ask(self) -> None: ...
+    async def read(self) -> None: ...
 
 
-class Source:
+class InputPoller:
     """
-    Ask *asked* at its pace; whatever becomes of it, no other source is concerned.
+    Reads one input again and again; its failures do not affect other inputs.
 
-    `failure` is why the latest attempt brought nothing: empty where it did, None before the first.
+    `failure` is the reason of the latest failure: empty after a success, None before the first attempt.
     """
 
-    def __init__(self, facility: str, asked: Asked, clock: Clock) -> None:
-        self.asked = asked
+    def __init__(self, facility: str, source: Input, clock: Clock) -> None:
+        self.input = source
         self.failure: str | None = None
         self.last_success_unix: float | None = None
-        self._label = f"facility {facility}, {asked.name}"
+        self._label = f"facility {facility}, {source.name}"
         self._clock = clock
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Poll until cancelled."""
         while True:
             started = self._clock.monotonic()
             await self.poll()
-            await self._clock.sleep_until(started + self.asked.interval_seconds)
+            await self._clock.sleep_until(started + self.input.interval_seconds)
 
     async def poll(self) -> None:
-        """Ask once; a failure is logged when it begins, and its end as well."""
+        """Read once. The first of several failures is logged, and so is the first success after them."""
         try:
-            await answer(self.asked.ask(), DEADLINE_SECONDS)
+            await answer(self.input.read(), DEADLINE_SECONDS)
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
         else:

@@ -1,7 +1,7 @@
 """
-Which PUE is in use, and why not the one that was asked for.
+PUE in use: the measured or the stated one, and why it is not the configured kind.
 
-A live one is a sum of facility joules over a sum of IT joules of the same time, never a mean of ratios.
+A live PUE is a sum of facility joules over a sum of IT joules of the same time, never a mean of ratios.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from perwatt_aggregator.facility.config import DAY_SECONDS, MIN_PERIOD_SECONDS, PueConfig
-from perwatt_aggregator.facility.history import Measured
+from perwatt_aggregator.facility.history import MeasuredEnergies
 from perwatt_aggregator.facility.state import PueInUse
 from perwatt_aggregator.schema.common import PueKind
 
 MIN_COVERAGE_RATIO = 0.95
 MAX_RATIO = 10.0
-"""No building takes ten times what is in it: a unit or a factor is wrong."""
+"""No facility uses ten times the energy of its IT: a larger ratio has a wrong unit or factor."""
 MAX_AGE_SECONDS = 2 * 365 * DAY_SECONDS
-"""A PUE that was measured longer ago says nothing of today."""
+"""An older measurement is not used."""
 STALE_PERIOD_RATIO = 1 / 24
-"""A live PUE of a day is stale when its newest joule is an hour old."""
+"""A live PUE with a period of a day is stale if its newest reading is an hour old."""
 
 _UNCERTAINTY_RATIOS: dict[PueKind, float] = {
     "static": 0.05,
@@ -31,14 +31,14 @@ _UNCERTAINTY_RATIOS: dict[PueKind, float] = {
 
 
 class Decision(NamedTuple):
-    """The PUE in use, None where there is none, and why it is not what was asked for."""
+    """The PUE in use, None if there is none, and why it is not the configured kind."""
 
     pue: PueInUse | None
     reasons: tuple[str, ...]
 
 
-def pue_in_use(config: PueConfig | None, measured: Measured | None, now_unix: float) -> Decision:
-    """Decide between what was measured and what was stated."""
+def pue_in_use(config: PueConfig | None, measured: MeasuredEnergies | None, now_unix: float) -> Decision:
+    """Choose between the measured and the stated PUE."""
     if config is None:
         return Decision(None, ("no_pue",))
     if config.kind == "live":
@@ -47,7 +47,7 @@ def pue_in_use(config: PueConfig | None, measured: Measured | None, now_unix: fl
 
 
 def _stated(config: PueConfig, now_unix: float) -> Decision:
-    """What the operator states; what was measured too long ago is no better than assumed."""
+    """The stated PUE; if it was measured too long ago, it counts as assumed."""
     if config.measured_until is None:
         return Decision(_assumed(config, config.kind), ())
     age_seconds = max(0.0, now_unix - config.measured_until)
@@ -57,7 +57,7 @@ def _stated(config: PueConfig, now_unix: float) -> Decision:
     return Decision(replace(pue, age_seconds=age_seconds) if pue else None, ())
 
 
-def _live(config: PueConfig, measured: Measured | None) -> Decision:
+def _live(config: PueConfig, measured: MeasuredEnergies | None) -> Decision:
     refused = tuple(_refusals(config, measured))
     if refused or measured is None:
         pue = _assumed(config, "static")
@@ -75,8 +75,8 @@ def _live(config: PueConfig, measured: Measured | None) -> Decision:
     )
 
 
-def _refusals(config: PueConfig, measured: Measured | None) -> Iterator[str]:
-    """Why what was measured is no PUE."""
+def _refusals(config: PueConfig, measured: MeasuredEnergies | None) -> Iterator[str]:
+    """Why the measured energies are not used as a PUE."""
     if measured is None or measured.seconds < MIN_PERIOD_SECONDS:
         yield "pue_period_short"
     if measured is None:
@@ -92,7 +92,7 @@ def _refusals(config: PueConfig, measured: Measured | None) -> Iterator[str]:
 
 
 def _assumed(config: PueConfig, kind: PueKind) -> PueInUse | None:
-    """The stated ratio, if there is one."""
+    """The stated ratio; None if there is none."""
     if config.ratio is None:
         return None
     category = config.category if kind == config.kind else None

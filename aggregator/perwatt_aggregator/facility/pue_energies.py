@@ -1,4 +1,4 @@
-"""Where the two energies of a live PUE come from: a meter, or the meters of the nodes themselves."""
+"""Energies of a live PUE, read from a meter or from the nodes' own meters."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -15,33 +15,33 @@ _UNCOVERED_RATIO = 0.05
 
 
 class MeteredEnergy:
-    """The energy of one meter, as an `Asked`."""
+    """The energy of one meter, as an `Input`."""
 
     def __init__(self, name: SourceName, meter: Meter, period_seconds: float) -> None:
         self.name: SourceName = name
         self.interval_seconds = meter.interval_seconds
         self._history = EnergyHistory(period_seconds)
         self._meter = meter
-        self._track = MeterIntervals()
+        self._intervals = MeterIntervals()
 
     @property
     def histories(self) -> Sequence[EnergyHistory]:
         return (self._history,)
 
-    async def ask(self) -> None:
+    async def read(self) -> None:
         for sample in await self._meter.read():
             if sample.scope == "node":
-                _add(self._history, self._track.add(sample))
+                _add(self._history, self._intervals.add(sample))
 
 
 class SharedEnergy(Protocol):
-    """A meter that several nodes hang on. `gained_after` tells what it measured since an instant."""
+    """A meter that covers several nodes. `intervals_after` gives its energy since an instant."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def answers(self) -> bool: ...
+    def is_up(self) -> bool: ...
 
     def covers_node(self, node: str) -> bool: ...
 
@@ -50,10 +50,10 @@ class SharedEnergy(Protocol):
 
 class NodesEnergy:
     """
-    The energy of all *nodes* of a facility, as an `Asked`.
+    The energy of all *nodes* of a facility, as an `Input`.
 
-    Nodes that hang on one of the meters in *shared* are measured by it, all together, for a sum needs no
-    split; each other one by its own meter at the wall. All that hangs on them must be of the facility.
+    Nodes under one of the meters in *shared* are measured together by it, each other node by its own node
+    meter. The meters in *shared* must cover only nodes of the facility.
     """
 
     def __init__(
@@ -76,43 +76,43 @@ class NodesEnergy:
     def histories(self) -> Sequence[EnergyHistory]:
         return (*(history for _, history in self._shared), *(history for _, _, history in self._nodes))
 
-    async def ask(self) -> None:
+    async def read(self) -> None:
         for meter, history in self._shared:
             begun = history.last_seconds
             _add(history, meter.intervals_after(float("-inf") if begun is None else begun))
-        for node, track, history in self._nodes:
+        for node, intervals, history in self._nodes:
             if node.sample is not None:
-                _add(history, track.add(node.sample))
+                _add(history, intervals.add(node.sample))
         self._check_complete()
 
     def _check_complete(self) -> None:
-        """Raises MeterFailure where not all of IT is measured."""
-        silent = [meter.name for meter, _ in self._shared if not meter.answers]
-        if silent:
-            raise MeterFailure("stale", f"the meter {silent[0]} over several nodes gave no reading")
+        """Raises MeterFailure if not all of IT is measured."""
+        down = [meter.name for meter, _ in self._shared if not meter.is_up]
+        if down:
+            raise MeterFailure("stale", f"the meter {down[0]} over several nodes gave no reading")
         unread = [node.target.node for node, _, _ in self._nodes if node.sample is None]
         if unread:
             raise MeterFailure("stale", f"of {len(self._nodes)} nodes {len(unread)} gave no reading yet")
-        unmetered = [node.target.node for node, track, _ in self._nodes if not track.is_metered]
+        unmetered = [node.target.node for node, intervals, _ in self._nodes if not intervals.is_metered]
         if unmetered:
             raise MeterFailure(
                 "absent",
-                f"of {len(self._nodes)} nodes {len(unmetered)} have no meter at the wall ({unmetered[0]}); "
-                "give each one, or set facility.pue.it_meter",
+                f"of {len(self._nodes)} nodes {len(unmetered)} have no node meter ({unmetered[0]}); "
+                "configure one on each node, or set facility.pue.it_meter",
             )
 
 
-def _add(history: EnergyHistory, gained: Iterable[Interval]) -> None:
-    for one in gained:
+def _add(history: EnergyHistory, intervals: Iterable[Interval]) -> None:
+    for one in intervals:
         history.add(one.start_seconds, one.end_seconds, one.joules)
 
 
 class _NodeIntervals:
     """
-    The node's counters, which move when its meter was refreshed.
+    Intervals of energy from the counters of one node, which move when its meter is refreshed.
 
-    That is not when they are looked at: the time that its joules cover may lag behind by one period of
-    the meter, and their mean power holds for the time between two looks.
+    The time that its joules cover may lag behind the time of a sample by one period of the meter. Their mean
+    power is therefore applied to the time between two samples.
     """
 
     def __init__(self) -> None:
@@ -134,12 +134,12 @@ class _NodeIntervals:
         self._last = (now, energy, covered)
         elapsed, watts = now - since, joules / seconds
         is_whole = elapsed - seconds <= _UNCOVERED_RATIO * elapsed + _period_seconds(sample, energy)
-        if is_whole and self._plausible.believes(watts):
+        if is_whole and self._plausible.accepts(watts):
             yield Interval(since, now, watts * elapsed)
 
 
 def _period_seconds(sample: NodeSample, sources: Iterable[str]) -> float:
-    """How far apart the meter's own readings are; as far as our looks, where it does not say."""
+    """Seconds between the meter's own readings; the polling interval if they are not known."""
     return max(sample.meter_periods.get(source, NODES_SECONDS) for source in sources)
 
 
@@ -152,10 +152,10 @@ def _by_source(sample: NodeSample, name: str) -> dict[str, float]:
 
 
 def _has_reset(before: dict[str, float], after: dict[str, float]) -> bool:
-    """Whether another meter speaks for the node now, or the agent began again."""
+    """Whether the node has another meter now, or its agent was restarted."""
     return before.keys() != after.keys() or any(after[name] < was for name, was in before.items())
 
 
 def _gain(before: dict[str, float], after: dict[str, float]) -> float:
-    """What was counted since."""
+    """The increase over all sources."""
     return sum(after.get(name, was) - was for name, was in before.items())

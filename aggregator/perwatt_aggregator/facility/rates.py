@@ -1,7 +1,9 @@
-"""Prices and carbon intensities that somebody else tells, and how long that is believed."""
+"""Rates per kilowatt-hour from outside: a price or carbon intensity of a query, carbon hours of a file."""
 
 import math
 from pathlib import Path
+
+from msgspec import Struct
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.meter import MeterFailure
@@ -14,8 +16,15 @@ KILOWATT_HOURS: dict[str, float] = {"kilowatt_hour": 1.0, "megawatt_hour": 1000.
 FILE_SECONDS = 60.0
 
 
+class Rate(Struct, frozen=True):
+    """A rate per kilowatt-hour, and its age."""
+
+    per_kwh: float
+    age_seconds: float
+
+
 class PolledRate:
-    """A rate per kilowatt-hour, as *reader* tells it in the unit that *config* names; an `Asked`."""
+    """A rate that *reader* reads in the unit of *config*; an `Input`."""
 
     def __init__(
         self,
@@ -32,46 +41,46 @@ class PolledRate:
         self._clock = clock
         self._last: tuple[float, float] | None = None  # when it was measured, and the rate
 
-    async def ask(self) -> None:
+    async def read(self) -> None:
         figure = await self._reader.read()
         value = figure.value * self._config.factor
         if not math.isfinite(value):
-            raise MeterFailure("implausible", f"a {self.name} of {value:g} cannot be")
+            raise MeterFailure("implausible", f"a {self.name} of {value:g} is not plausible")
         per_kwh = value / KILOWATT_HOURS[self._config.per]
         if self.name == "carbon":
             plausible_grams(per_kwh)
         self._last = (self._clock.monotonic() - figure.age_seconds, per_kwh)
 
-    def now(self) -> tuple[float, float] | None:
-        """The rate per kilowatt-hour and its age in seconds; None where none is fresh enough."""
+    def latest(self) -> Rate | None:
+        """The newest rate; None if it is older than `max_age`, or there is none."""
         if self._last is None:
             return None
         measured, per_kwh = self._last
         age_seconds = self._clock.monotonic() - measured
-        return (per_kwh, max(0.0, age_seconds)) if age_seconds <= self._config.max_age else None
+        return Rate(per_kwh, max(0.0, age_seconds)) if age_seconds <= self._config.max_age else None
 
 
 class HoursFile:
-    """Carbon intensities by the hour in a file that is written anew now and then; an `Asked`."""
+    """Hourly carbon intensities in a file that is replaced now and then; an `Input`."""
 
     name: SourceName = "carbon"
     interval_seconds = FILE_SECONDS
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._read: tuple[float, int] | None = None
+        self._version: tuple[float, int] | None = None
         self._hours = Hours({})
 
-    async def ask(self) -> None:
+    async def read(self) -> None:
         try:
             status = self._path.stat()
         except OSError as error:
             raise MeterFailure("absent", f"{self._path}: {error.strerror}") from None
         version = (status.st_mtime, status.st_size)
-        if version != self._read:
+        if version != self._version:
             self._hours = read_hours(self._path)
-            self._read = version
+            self._version = version
 
     def mean(self, start_unix: float, end_unix: float) -> float | None:
-        """Grams for a kilowatt-hour over a window; None where the file does not reach."""
+        """Mean grams per kilowatt-hour over a window; None if the file does not cover it."""
         return self._hours.mean(start_unix, end_unix)

@@ -1,4 +1,4 @@
-"""A shared meter as it is asked: what it measured over any of the last minutes."""
+"""Shared meter: polled by the aggregator, with its energy over the last minutes."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
 
 
 class SharedReading(Struct, frozen=True):
-    """What a meter measured within a window; joules are those of the seconds that are covered."""
+    """Energy of a meter within a window; the joules are those of the covered seconds."""
 
     source: str
     joules: float
@@ -30,7 +30,7 @@ class SharedReading(Struct, frozen=True):
 
 class SharedMeter:
     """
-    Asks *meter* at its pace, and keeps its energy for *history_seconds*.
+    Polls *meter* at its own interval, and keeps its energy for *history_seconds*.
 
     Times are monotonic seconds of *clock*.
     """
@@ -41,7 +41,7 @@ class SharedMeter:
         self._clock = clock
         self._history_seconds = history_seconds
         self._poller = MeterPoller(self, clock)
-        self._track = MeterIntervals()
+        self._meter_intervals = MeterIntervals()
         self._intervals: deque[Interval] = deque()
         self._read_at = float("-inf")
         self._period_seconds = meter.interval_seconds
@@ -51,12 +51,12 @@ class SharedMeter:
         return self.config.label
 
     @property
-    def answers(self) -> bool:
-        """Whether it did when it was last asked."""
+    def is_up(self) -> bool:
+        """Whether the latest read succeeded."""
         return self.health.success
 
     def covers_node(self, node: str) -> bool:
-        """Whether *node*, `HOST:PORT`, hangs on it."""
+        """Whether the meter covers *node*, `HOST:PORT`."""
         return self.config.covers_node(node)
 
     @property
@@ -65,18 +65,18 @@ class SharedMeter:
 
     @property
     def health(self) -> CollectorHealth:
-        """How asking it fares."""
+        """Health of its reads."""
         return self._poller.health.snapshot()
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Poll until cancelled."""
         while True:
             started = self._clock.monotonic()
-            await self.ask()
+            await self.poll()
             await self._clock.sleep_until(started + self._meter.interval_seconds)
 
-    async def ask(self) -> None:
-        """Ask once; failures are counted, and logged when they begin."""
+    async def poll(self) -> None:
+        """Read once. Failures are counted, and the first of several is logged."""
         await self._poller.poll()
         oldest = self._clock.monotonic() - self._history_seconds
         while self._intervals and self._intervals[0].end_seconds < oldest:
@@ -84,23 +84,23 @@ class SharedMeter:
 
     async def read(self) -> Sequence[MeterSample]:
         """
-        Take in what the meter shows, so that nothing is left for others.
+        Read the meter and keep its energy; no samples are returned.
 
-        Raises MeterFailure where the meter does, and for a number that is not to be believed.
+        Raises MeterFailure if the meter does, and for a value that is not plausible.
         """
         for sample in await self._meter.read():
             if sample.scope == "node" and sample.monotonic_seconds > self._read_at:
                 self._read_at = sample.monotonic_seconds
                 self._period_seconds = sample.period_seconds or self._meter.interval_seconds
-                self._intervals.extend(self._track.add(sample))
+                self._intervals.extend(self._meter_intervals.add(sample))
         return ()
 
     def intervals_after(self, seconds: float) -> Iterator[Interval]:
-        """What was measured since *seconds*, as far as it is kept."""
+        """The intervals since *seconds*, as far as they are kept."""
         return (one for one in self._intervals if one.start_seconds >= seconds)
 
     def reading(self, start_seconds: float, end_seconds: float) -> SharedReading:
-        """What was measured between two instants; an interval that reaches beyond counts by its share."""
+        """The energy between two instants; an interval that reaches beyond counts in proportion."""
         joules = covered = 0.0
         refreshes = 0
         for one in self._intervals:

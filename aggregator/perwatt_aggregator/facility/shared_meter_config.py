@@ -1,4 +1,4 @@
-"""What an operator says of a meter that covers several nodes."""
+"""Configuration of a meter that covers several nodes."""
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -12,7 +12,7 @@ from perwatt_agent.meters.config import MeterConfig
 
 
 class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
-    """One meter at the wall, and the nodes that hang on it: all that it measures is theirs."""
+    """One meter, and the nodes that it covers: all of its energy belongs to them."""
 
     covers: Annotated[
         tuple[str, ...],
@@ -20,7 +20,7 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
     ]
 
     def covers_node(self, node: str) -> bool:
-        """Whether *node*, `HOST:PORT`, hangs on it."""
+        """Whether the meter covers *node*, `HOST:PORT`."""
         names = (node, node.rpartition(":")[0])
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.covers)
 
@@ -28,7 +28,7 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
 def check_shared_meters(
     meters: Sequence[SharedMeterConfig], nodes: Sequence[str], sound: Sound, path: str = "meters"
 ) -> Iterator[tuple[str, str]]:
-    """Every meter covers a node, no node hangs on two, and each has a name of its own."""
+    """Errors: a meter without a node, a node under two meters, two meters of one name."""
     covered: dict[str, int] = {}
     labels: set[str] = set()
     for index, meter in enumerate(meters):

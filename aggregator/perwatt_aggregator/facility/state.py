@@ -1,4 +1,4 @@
-"""What holds of a facility over one window: the figures that multiply joules at its nodes."""
+"""Facility state over one window: the PUE, price, carbon intensity and capital cost in use."""
 
 from msgspec import Struct
 
@@ -9,10 +9,10 @@ JOULES_PER_KILOWATT_HOUR = 3.6e6
 
 class PueInUse(Struct, frozen=True):
     """
-    Facility joules per joule at the nodes, and how that is known.
+    Facility joules per joule at the nodes.
 
-    `category` is that of ISO/IEC 30134-2, from 0 to 3. `period_seconds` is what the ratio was measured
-    over, `age_seconds` how long ago that ended, `uncertainty_ratio` its relative standard uncertainty.
+    `category` is that of ISO/IEC 30134-2, from 0 to 3. `period_seconds` is the time over which the ratio was
+    measured, `age_seconds` the time since then, `uncertainty_ratio` its relative standard uncertainty.
     """
 
     ratio: float
@@ -24,7 +24,7 @@ class PueInUse(Struct, frozen=True):
 
 
 class PriceInUse(Struct, frozen=True):
-    """What energy costs, as the mean over the window's time; `age_seconds` only of what was asked for."""
+    """Mean price of energy over the window; `age_seconds` is that of a price from a query."""
 
     currency: str
     per_kwh: float
@@ -37,7 +37,7 @@ class PriceInUse(Struct, frozen=True):
 
 
 class CarbonInUse(Struct, frozen=True):
-    """Grams of CO2 equivalent for a kilowatt-hour, as the mean over the window's time."""
+    """Mean grams of CO2 equivalent per kilowatt-hour over the window."""
 
     grams_per_kwh: float
     kind: CarbonKind
@@ -50,7 +50,7 @@ class CarbonInUse(Struct, frozen=True):
 
 
 class CapitalInUse(Struct, frozen=True):
-    """What a GPU costs for each second that it is there, whatever it does."""
+    """Capital cost of a GPU per second, whether it is used or not."""
 
     currency: str
     per_gpu_second: float
@@ -58,9 +58,9 @@ class CapitalInUse(Struct, frozen=True):
 
 class FacilityState(Struct, frozen=True):
     """
-    One facility over one window. What is not known is None, and `reasons` say why.
+    One facility over one window. A figure that is not known is None.
 
-    `reasons` also say what stands in for what was refused: a static PUE for one that is stale.
+    `reasons` are why figures are not known, or why a static one replaces a measured one.
     """
 
     name: str = "default"
@@ -72,4 +72,4 @@ class FacilityState(Struct, frozen=True):
 
 
 UNKNOWN = FacilityState()
-"""A facility of which nothing is known."""
+"""A facility without any configuration."""

@@ -1,4 +1,4 @@
-"""What a kilowatt-hour costs by the clock: the price at an instant, and its mean over a window."""
+"""Time-of-use tariff: the price of a kilowatt-hour at an instant, and its mean over a window."""
 
 import math
 from datetime import datetime, timedelta, timezone
@@ -11,9 +11,9 @@ _MINUTE = 60.0
 
 class Tariff:
     """
-    The prices of *config* as its time zone's clocks tell them, a day of 23 or 25 hours included.
+    The prices of *config* by the local time of its zone, with days of 23 and 25 hours.
 
-    A price holds for whole minutes, which begin together everywhere, so that a mean over minutes is exact.
+    A price is valid for whole minutes, so that a mean over minutes is exact.
     """
 
     def __init__(self, config: PriceConfig) -> None:
@@ -23,7 +23,7 @@ class Tariff:
         self._zone = ZoneInfo(config.time_zone)
 
     def per_kwh(self, start_unix: float, end_unix: float) -> float:
-        """The mean price between two instants, weighed by time; at one instant the price then."""
+        """The mean price between two instants, weighted by time; of one instant, its price."""
         if not self._times or end_unix <= start_unix:
             return self._at(end_unix)
         total, at = 0.0, start_unix
@@ -43,7 +43,7 @@ def _applies(row: TimeOfUseConfig, local: datetime) -> bool:
     start, end = row.hours
     if start < end:
         return start <= minute < end and local.weekday() in row.days
-    # Over midnight: the hours belong to the day on which they begin.
+    # Across midnight, hours belong to the day on which they begin.
     if minute < end:
         return (local.date() - timedelta(days=1)).weekday() in row.days
     return minute >= start and local.weekday() in row.days

@@ -1,1 +1,1 @@
-"""Readings of agents: samples, and the ring of recent samples of one node."""
+"""Readings of agents: samples, and a ring buffer of the recent samples of each node."""

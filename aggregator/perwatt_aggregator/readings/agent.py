@@ -1,4 +1,4 @@
-"""Agent: one configured target, its recent readings, and the health of its scrapes."""
+"""Agent: one configured target, its recent readings, and its scrape health."""
 
 from collections import Counter as Tally
 
@@ -10,7 +10,7 @@ from perwatt_aggregator.readings.sample import NodeSample
 
 
 class Target(Struct, frozen=True):
-    """Where an agent shows its page, and the name of its node: host and port, as Prometheus has it."""
+    """The URL of an agent's page, and the name of its node: host and port, like `instance` in Prometheus."""
 
     node: str
     url: str
@@ -35,7 +35,7 @@ class Agent:
         return self.ring.sample
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
-        """Take in a reading that was fetched now; return whether it was new. Raises TooManySeries."""
+        """Add a reading that was fetched now; return whether it was new. Raises TooManySeries."""
         is_new = self.ring.add(sample)
         self.up = True
         self.failure = None
@@ -43,16 +43,16 @@ class Agent:
         return is_new
 
     def fail(self, reason: str) -> None:
-        """Count a scrape that brought no reading."""
+        """Count a scrape that failed."""
         self.up = False
         self.failure = reason
         self.failures[reason] += 1
 
     def age_seconds(self, now: float) -> float | None:
-        """How old the newest reading is. The agent's clock and ours need not agree."""
+        """Age of the newest reading, by the aggregator's clock alone: the agent's clock may differ."""
         return None if self.sample is None else max(0.0, now - self.sample.monotonic_seconds)
 
     def is_stale(self, now: float) -> bool:
-        """Whether the newest reading is older than a gap between two."""
+        """Whether the newest reading is so old that a gap begins."""
         age = self.age_seconds(now)
         return age is None or age > self.ring.gap_seconds

@@ -1,4 +1,4 @@
-"""What an agent says of its GPUs and workloads beside what it counts: who they are, and how they are now."""
+"""Labels and gauges of an agent's GPUs and workloads, beside its counters."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ Facts = Mapping[str, Sequence[tuple[Series, float]]]
 """Series with their values, by name."""
 
 TENSOR = "tensor"
-"""The one pipe of the SMs that is looked at."""
+"""The only pipe of the SMs that is kept."""
 
 _GPU_INFO = "perwatt_gpu_info"
 _WORKLOAD_INFO = "perwatt_workload_info"
@@ -38,7 +38,7 @@ WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RU
 
 
 class GpuFacts(Struct, frozen=True):
-    """One GPU as its agent last saw it; what is not known is None."""
+    """One GPU on the newest page of its agent; None if it is not on the page."""
 
     gpu: str
     index: int | None = None
@@ -58,10 +58,11 @@ class GpuFacts(Struct, frozen=True):
 
 class WorkloadFacts(Struct, frozen=True):
     """
-    One workload as its agent last saw it; `shared_gpus` are those that others hold too, and of them
-    `estimated_gpus` are in parts (MIG), of which its joules are an estimate. `missing_gpus` is how many of
-    those that its launch asked for on its node it does not hold. `requests_running` is None where nobody
-    says.
+    One workload on the newest page of its agent.
+
+    `shared_gpus` are also used by other workloads. Some of them are `estimated_gpus`: its joules on these
+    are an estimate (MIG). `missing_gpus` is how many GPUs its launch requested on its node and did not get.
+    `requests_running` is None if the engine does not report it.
     """
 
     workload: str
@@ -76,7 +77,7 @@ class WorkloadFacts(Struct, frozen=True):
 
 
 def gpus_of(facts: Facts) -> dict[str, GpuFacts]:
-    """Every GPU that was shown, by its UUID."""
+    """Every GPU on a page, by its UUID."""
     known: dict[str, dict[str, float]] = {}
     for name, field in _GPU_GAUGES.items():
         for one, value in facts.get(name, ()):
@@ -107,8 +108,8 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
 
 
 def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
-    """Every workload that was shown, by its name."""
-    # A workload counts from the first; who it is may be told later.
+    """Every workload on a page, by its name."""
+    # A workload has counters from its first page on; its labels may come later.
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
     missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
@@ -135,5 +136,5 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
 
 
 def _labels_of(info: Series | None) -> tuple[str, str, str]:
-    """Group, role and engine; empty until they are told."""
+    """Group, role and engine; empty while the page does not have them."""
     return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")

@@ -1,4 +1,4 @@
-"""What was so at each reading of a node, beside what was counted: gauges in a ring of fixed size."""
+"""Recent gauge values of one node: a ring buffer for each gauge."""
 
 import math
 from array import array
@@ -14,26 +14,26 @@ _NAN = math.nan
 
 
 class Gauge(NamedTuple):
-    """Which gauge, and of whom: a workload's name or a GPU's UUID."""
+    """A gauge and its owner: a workload's name or a GPU's UUID."""
 
     name: str
     owner: str
 
 
 class Gauges:
-    """The latest *capacity* readings of at most *most* gauges; NaN where one was not told."""
+    """The latest *capacity* rows of at most *max_gauges* gauges; NaN where a gauge has no value."""
 
-    def __init__(self, capacity: int, most: int) -> None:
+    def __init__(self, capacity: int, max_gauges: int) -> None:
         self._capacity = capacity
-        self._most = most
+        self._max_gauges = max_gauges
         self._rows: dict[Gauge, array[float]] = {}
         self._last_row: dict[Gauge, int] = {}
 
-    def add(self, row: int, told: Iterable[tuple[Gauge, float | None]]) -> None:
-        """Note what was *told* in a row; gauges that nobody told of in all of the ring are forgotten."""
+    def add(self, row: int, values: Iterable[tuple[Gauge, float | None]]) -> None:
+        """Add the values of a row; a gauge without a value in the whole ring is dropped."""
         for rows in self._rows.values():
             rows[row % self._capacity] = _NAN
-        for gauge, value in told:
+        for gauge, value in values:
             if value is not None and self._has_slot(gauge):
                 self._rows[gauge][row % self._capacity] = value
                 self._last_row[gauge] = row
@@ -41,16 +41,16 @@ class Gauges:
             del self._rows[gauge], self._last_row[gauge]
 
     def _has_slot(self, gauge: Gauge) -> bool:
-        if gauge not in self._rows and len(self._rows) < self._most:
+        if gauge not in self._rows and len(self._rows) < self._max_gauges:
             self._rows[gauge] = array("d", [_NAN]) * self._capacity
         return gauge in self._rows
 
     def at(self, gauge: Gauge, row: int) -> float:
-        """The reading of a row; NaN where there is none."""
+        """The value in a row; NaN if there is none."""
         rows = self._rows.get(gauge)
         return _NAN if rows is None else rows[row % self._capacity]
 
-    def told(self, gauge: Gauge, first: int, last: int) -> Iterator[float]:
-        """What was told from row *first* to *last*."""
+    def values(self, gauge: Gauge, first: int, last: int) -> Iterator[float]:
+        """The values from row *first* to *last*."""
         readings = (self.at(gauge, row) for row in range(first, last + 1))
         return (value for value in readings if not math.isnan(value))

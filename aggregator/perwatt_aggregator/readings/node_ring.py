@@ -1,8 +1,8 @@
 """
-The recent past of one node: its readings as unwrapped counters, in a ring of fixed size.
+Ring buffer of the recent samples of one node: a column of increases for each counter.
 
 Memory: 8 bytes for each series and row. With 200 series (8 GPUs, 8 workloads) and 15 minutes at 5 s
-that is 290 kB a node; MAX_SERIES bounds what a runaway page can take.
+that is 290 kB per node. MAX_SERIES bounds the memory that a page with too many series can take.
 """
 
 import math
@@ -27,7 +27,7 @@ from perwatt_aggregator.readings.sample import (
 )
 
 MAX_SERIES = 8192
-# The wall clock of a node and our monotonic one may drift apart by this much between two readings.
+# The node's clock and the aggregator's monotonic clock may differ by this much between two readings.
 CLOCK_TOLERANCE_SECONDS = 10.0
 
 _TOKENS = {OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS}
@@ -36,11 +36,11 @@ _NAN = math.nan
 
 
 class TooManySeries(Exception):
-    """The node shows more series than a ring holds."""
+    """The page of the node has more series than a ring holds."""
 
 
 class Column:
-    """One counter: what it counted since its first reading, per row; NaN where it was not read."""
+    """One counter: its increase since its first reading, per row; NaN in a row without a reading."""
 
     __slots__ = ("last_row", "raw", "resets", "rows", "total", "uncounted")
 
@@ -53,11 +53,11 @@ class Column:
         self.resets: list[int] = []
         self.uncounted: list[int] = []
 
-    def fell(self, raw: float) -> bool:
+    def is_reset_by(self, raw: float) -> bool:
         return raw < self.raw
 
     def add(self, row: int, raw: float, *, counts: bool) -> float:
-        """Add a reading; a fall is a restart, after which all that is counted is new. Return the increase."""
+        """Add a reading and return the increase. A smaller value is a reset: then all of it is new."""
         increase = raw - self.raw
         if increase < 0.0:
             increase = raw
@@ -74,10 +74,10 @@ class Column:
 
 class Attribution:
     """
-    The time that a workload's tokens and joules cover, and whether tokens may count.
+    The latest attribution of a workload: up to when its tokens and joules were counted.
 
-    `step_seconds` is how far it last moved at once: a gap shorter than that cannot be told from the
-    phase between the agent's readings of the engine and ours of the agent.
+    `step_seconds` is the time that the latest attribution covered. A gap that is shorter may only be the
+    phase between the agent's readings of the engine and the aggregator's readings of the agent.
     """
 
     __slots__ = ("row", "step_seconds", "unix_seconds")
@@ -90,15 +90,15 @@ class Attribution:
 
 class NodeRing:
     """
-    The readings of one node over `history_seconds`, `interval_seconds` apart at the closest.
+    The readings of one node over `history_seconds`, at least `interval_seconds` apart.
 
     Rows are numbered from 0 for the first reading ever; the ring holds those from `first_row` to
-    `last_row`. A series that has been absent for the whole ring is forgotten.
+    `last_row`. A series without a reading in the whole ring is dropped.
     """
 
     def __init__(self, history_seconds: float, interval_seconds: float) -> None:
         self.interval_seconds = interval_seconds
-        # One row more for both edges of the longest window, and one for readings that come early.
+        # One more row for both ends of the longest window, and one for readings that come early.
         self._capacity = math.ceil(history_seconds / interval_seconds) + 2
         self._clear()
 
@@ -118,21 +118,21 @@ class NodeRing:
 
     @property
     def gap_seconds(self) -> float:
-        """Readings further apart than this have a gap between them."""
+        """Two readings that are further apart than this have a gap between them."""
         return 3.0 * self.interval_seconds
 
     def __len__(self) -> int:
         return self.last_row - self.first_row + 1
 
     def unix(self, row: int) -> float:
-        """When the agent made the reading of this row, by its own clock."""
+        """When the agent took the reading of this row, by the agent's clock."""
         return self._unix[row % self._capacity]
 
     def add(self, sample: NodeSample) -> bool:
         """
-        Add a reading. Returns False for one that is known already. Raises TooManySeries.
+        Add a reading; return False if it is the newest one again. Raises TooManySeries.
 
-        A clock that was set on the node makes all older readings incomparable: they are dropped.
+        If the node's clock was set, older readings cannot be compared any more: they are dropped.
         """
         if len(sample.counters) > MAX_SERIES:
             raise TooManySeries(f"{len(sample.counters)} series, more than {MAX_SERIES}")
@@ -147,9 +147,9 @@ class NodeRing:
 
     def increase(self, counter: Counter, first: int, last: int) -> float | None:
         """
-        How much a counter grew between the readings of two rows; None without two readings of it.
+        The increase of a counter between two rows; None if it was not read twice.
 
-        Where it was not read at an edge, its nearest reading within counts.
+        If it has no reading in one of the two rows, its nearest reading in between counts.
         """
         rows, capacity = self.columns[counter].rows, self._capacity
         grown = rows[last % capacity] - rows[first % capacity]
@@ -159,7 +159,7 @@ class NodeRing:
         return None if span is None else rows[span[1] % capacity] - rows[span[0] % capacity]
 
     def span(self, counter: Counter, first: int, last: int) -> tuple[int, int] | None:
-        """The first and last row within, in which the counter was read; None if it was not read twice."""
+        """The first and the last row in between with a reading; None if the counter was not read twice."""
         rows, capacity = self.columns[counter].rows, self._capacity
         while first < last and math.isnan(rows[first % capacity]):
             first += 1
@@ -168,7 +168,7 @@ class NodeRing:
         return (first, last) if first < last else None
 
     def attributed_row(self, counter: Counter, row: int) -> int:
-        """The latest row up to *row* in which the counter moved, or the first in which it was read."""
+        """The latest row up to *row* in which the counter moved, or else its first row."""
         rows, capacity = self.columns[counter].rows, self._capacity
         value = rows[row % capacity]
         if math.isnan(value):
@@ -178,7 +178,7 @@ class NodeRing:
         return row
 
     def moves(self, counter: Counter, first: int, last: int) -> int:
-        """In how many of the rows after *first* up to *last* the counter moved."""
+        """The number of rows after *first* up to *last* in which the counter moved."""
         rows, capacity = self.columns[counter].rows, self._capacity
         count, before = 0, rows[first % capacity]
         for row in range(first + 1, last + 1):
@@ -188,14 +188,14 @@ class NodeRing:
         return count
 
     def max_running(self, workload: str, first: int, last: int) -> float | None:
-        """The most requests of a workload that ran in one of these rows; None where nobody ever said."""
-        return max(self.gauges.told(Gauge(RUNNING, workload), first, last), default=None)
+        """The maximum of a workload's running requests in these rows; None if no row has a value."""
+        return max(self.gauges.values(Gauge(RUNNING, workload), first, last), default=None)
 
     def mean(self, gauge: Gauge, first: int, last: int) -> tuple[float, float] | None:
         """
-        The mean of a gauge over the time that its readings cover, and those seconds; None without any.
+        Mean of a gauge over the time that its values cover, and that time in seconds; None if there is none.
 
-        A reading stands for the time since the row before, unless there is a gap.
+        A value covers the time since the row before, unless there is a gap.
         """
         covered = total = 0.0
         for row in range(first + 1, last + 1):
@@ -210,7 +210,7 @@ class NodeRing:
         return max((later - earlier for earlier, later in pairwise(instants)), default=0.0)
 
     def row_near(self, unix_seconds: float) -> int:
-        """The row that was read closest to an instant."""
+        """The row that is nearest to an instant."""
         low, high = self.first_row, self.last_row
         while low < high:
             middle = (low + high) // 2
@@ -229,11 +229,11 @@ class NodeRing:
         self.last_row = row
         self.sample = sample
         self._unix[row % self._capacity] = sample.unix_seconds
-        uncovered = dict(self._settle(sample, row))
+        uncovered = dict(self._update_attributions(sample, row))
         for counter, column in list(self.columns.items()):
             raw = sample.counters.get(counter)
             if raw is not None:
-                column.add(row, raw, counts=self._counts(counter, column.fell(raw), uncovered))
+                column.add(row, raw, counts=self._counts(counter, column.is_reset_by(raw), uncovered))
             elif row - column.last_row >= self._capacity:
                 del self.columns[counter]
             else:
@@ -241,14 +241,14 @@ class NodeRing:
         for counter in sample.counters.keys() - self.columns.keys():
             self.columns[counter] = Column(self._capacity, row, sample.counters[counter])
         for gpu in sample.gpus.values():
-            # A GPU that does not answer keeps the ratio that its readings in the ring were made with.
+            # A GPU that does not answer keeps the ratio that belongs to its readings in the ring.
             if gpu.up:
                 self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
-        self.gauges.add(row, self._told(sample))
-        self._forget(row)
+        self.gauges.add(row, self._gauge_values(sample))
+        self._drop_old()
 
-    def _told(self, sample: NodeSample) -> Iterator[tuple[Gauge, float | None]]:
-        # Only beside counters, whose number is bounded.
+    def _gauge_values(self, sample: NodeSample) -> Iterator[tuple[Gauge, float | None]]:
+        # Only of workloads with counters, because their number is bounded.
         for name in self.attributions.keys() & sample.workloads.keys():
             yield Gauge(RUNNING, name), sample.workloads[name].requests_running
         for gpu in sample.gpus.values():
@@ -257,11 +257,11 @@ class NodeRing:
                 yield Gauge(SM_ACTIVE, gpu.gpu), gpu.sm_active_ratio
                 yield Gauge(TENSOR_ACTIVE, gpu.gpu), gpu.tensor_active_ratio
 
-    def _settle(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:
+    def _update_attributions(self, sample: NodeSample, row: int) -> Iterator[tuple[str, bool]]:
         """
-        Move the attributions on; yield workloads whose joules do not cover the time since the last one.
+        Update the attributions; yield workloads whose joules do not cover the time since the last one.
 
-        With each stands whether the agent was there all the time, so that it saw what was restarted.
+        With each comes whether the agent ran all that time, so that it observed any restart of the engine.
         """
         for name in sample.workloads:
             counter = Counter(WORKLOAD_COVERED, workload=name)
@@ -272,7 +272,7 @@ class NodeRing:
             if column is None or name not in self.attributions:
                 self.attributions[name] = Attribution(row, sample.unix_seconds)
                 continue
-            covered = raw if column.fell(raw) else raw - column.raw
+            covered = raw if column.is_reset_by(raw) else raw - column.raw
             if covered <= 0.0:
                 continue
             settlement = self.attributions[name]
@@ -282,22 +282,22 @@ class NodeRing:
             settlement.row, settlement.unix_seconds = row, sample.unix_seconds
             settlement.step_seconds = min(covered, elapsed, self.gap_seconds)
 
-    def _counts(self, counter: Counter, fell: bool, uncovered: dict[str, bool]) -> bool:
+    def _counts(self, counter: Counter, is_reset: bool, uncovered: dict[str, bool]) -> bool:
         """
-        Whether what this counter gained since its last reading has joules to go with it.
+        Whether there are joules for the increase of this counter since its last reading.
 
-        An engine that was restarted under the agent's eyes counts: its agent covers it from its birth.
+        If the agent observed a restart of the engine, its joules cover the engine from its start.
         """
         if counter.name not in _COUNTS or counter.workload not in uncovered:
             return True
-        return fell and uncovered[counter.workload]
+        return is_reset and uncovered[counter.workload]
 
-    def _forget(self, row: int) -> None:
-        gone = self.first_row
+    def _drop_old(self) -> None:
+        first_row = self.first_row
         for column in self.columns.values():
-            while column.resets and column.resets[0] < gone:
+            while column.resets and column.resets[0] < first_row:
                 del column.resets[0]
-            while column.uncounted and column.uncounted[0] < gone:
+            while column.uncounted and column.uncounted[0] < first_row:
                 del column.uncounted[0]
         for name in [
             name for name in self.attributions if Counter(WORKLOAD_COVERED, workload=name) not in self.columns
@@ -309,6 +309,6 @@ def _clock_was_set(last: NodeSample, sample: NodeSample) -> bool:
     by_node = sample.unix_seconds - last.unix_seconds
     if by_node < 0.0:
         return True
-    # A recording that is played at another speed has a clock of its own.
-    by_us = sample.monotonic_seconds - last.monotonic_seconds
-    return sample.backend != "replay" and by_node - by_us > CLOCK_TOLERANCE_SECONDS
+    # A recording that is replayed at another speed has a clock of its own.
+    by_aggregator = sample.monotonic_seconds - last.monotonic_seconds
+    return sample.backend != "replay" and by_node - by_aggregator > CLOCK_TOLERANCE_SECONDS

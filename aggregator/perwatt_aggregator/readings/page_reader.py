@@ -1,4 +1,4 @@
-"""Agents' metrics pages and Snapshots, read into samples."""
+"""Page reader: an agent's metrics page, or a Snapshot, becomes a sample."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -39,41 +39,41 @@ WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
 
 
 def families(objectives: Objectives) -> tuple[Family[Snapshot], ...]:
-    """The agent's families that hold what is kept; histograms only where there are *objectives*."""
+    """The agent's families with series that are kept; histograms only if there are *objectives*."""
     wanted = WANTED if objectives else WANTED - BUCKETS
     return tuple(family for family in ALL if {family.name, f"{family.name}_bucket"} & wanted)
 
 
 class NotAnAgent(Exception):
-    """The page is one of metrics, but no perwatt agent wrote it."""
+    """The page has metrics, but none of a perwatt agent."""
 
 
 class PageReader:
     """
-    Reads the pages of one agent, and remembers what their series are from page to page.
+    Reads the pages of one agent, with a cache of the counter of each series.
 
-    *objectives* say which buckets of latencies are kept.
+    Of latency buckets, only those next to *objectives* are kept.
     """
 
     def __init__(self, objectives: Objectives = NO_OBJECTIVES) -> None:
         self._objectives = objectives
-        # An agent writes each family below its TYPE line, and most of its page is none of ours.
+        # An agent writes each family below its TYPE line, so that families that are not kept can be skipped.
         heads = {head for family in families(objectives) for head in (family.name, family.stem)}
         self._parser = PageParser(WANTED, families=heads)
         self._known: dict[Series, Counter] = {}
 
     def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
-        """Return what *page* says. Raises PageError or NotAnAgent."""
+        """The sample of *page*. Raises PageError or NotAnAgent."""
         series = self._parser.parse(page)
         sample = _assemble(series, monotonic_seconds, self._known, self._objectives)
-        # Series come and go with workloads: forget all rather than keep the dead for ever.
+        # Series come and go with workloads: an overgrown cache is cleared, so that old series do not stay.
         if len(self._known) > 2 * len(series) + SPARE_SERIES:
             self._known.clear()
         return sample
 
 
 def sample_of_snapshot(snapshot: Snapshot, objectives: Objectives = NO_OBJECTIVES) -> NodeSample:
-    """Return what the agent's page of this snapshot says, without a page between."""
+    """The sample of the page that the agent would write for *snapshot*."""
     series = (
         one
         for family in families(objectives)
@@ -110,7 +110,9 @@ def _assemble(
         else:
             facts.setdefault(one.name, []).append((one, value))
     if _TIMESTAMP not in facts:
-        raise NotAnAgent(f"no {_TIMESTAMP} on the page; is this the address of a perwatt agent?")
+        raise NotAnAgent(
+            f"no {_TIMESTAMP} on the page; check that `sources.agents` names the page of a perwatt agent"
+        )
     return NodeSample(
         unix_seconds=facts[_TIMESTAMP][-1][1],
         monotonic_seconds=monotonic_seconds,
@@ -120,7 +122,7 @@ def _assemble(
         gpus=gpus_of(facts),
         workloads=workloads_of(facts),
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
-        # The name of a meter begins with its source.
+        # A meter's name starts with its source.
         meter_periods={
             one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
         },
@@ -129,22 +131,22 @@ def _assemble(
 
 
 def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:
-    """The buckets next to the objectives of their models, and those that count all requests."""
-    whole: dict[tuple[str, str, str], dict[float, Counter]] = {}
+    """The buckets next to the objectives of their models, and the buckets of all requests."""
+    histograms: dict[tuple[str, str, str], dict[float, Counter]] = {}
     for counter in buckets:
         with suppress(ValueError):
             if not math.isnan(bound := float(counter.part)):
-                whole.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
-    for (name, _, model), by_bound in whole.items():
-        asked = objectives.of(model)
-        objective = None if asked is None else _objective(asked, name)
+                histograms.setdefault((counter.name, counter.workload, counter.model), {})[bound] = counter
+    for (name, _, model), by_bound in histograms.items():
+        config = objectives.of(model)
+        objective = None if config is None else _objective(config, name)
         if objective is not None and math.inf in by_bound:
             needed = {math.inf, *bounds_around(sorted(by_bound), objective)}
             yield from (by_bound[bound] for bound in needed if bound is not None)
 
 
-def _objective(asked: SloConfig, name: str) -> float | None:
-    return asked.time_to_first_token if name == TIME_TO_FIRST_TOKEN else asked.time_per_output_token
+def _objective(config: SloConfig, name: str) -> float | None:
+    return config.time_to_first_token if name == TIME_TO_FIRST_TOKEN else config.time_per_output_token
 
 
 def _counter(series: Series, known: dict[Series, Counter]) -> Counter:

@@ -1,17 +1,14 @@
 """
-What one look at one agent said: the counters and the facts that the answers are made from.
+Sample of one agent: the counters and facts of one page, from which answers are computed.
 
-A page of metrics and a Snapshot take the same road from series to sample, so both say the same.
+A metrics page and a Snapshot become samples by the same code, so that both give the same answers.
 """
 
 from typing import NamedTuple
 
 from msgspec import Struct
 
-from perwatt_aggregator.readings.facts import (
-    GpuFacts,
-    WorkloadFacts,
-)
+from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
 
 GPU_ENERGY = "perwatt_gpu_energy_joules_total"
 GPU_COVERED = "perwatt_gpu_energy_covered_seconds_total"
@@ -63,14 +60,14 @@ COUNTERS: dict[str, str] = {
     NVLINK_BYTES: "direction",
 }
 """
-The counters that are kept, and the label that tells the parts of each apart. Buckets are kept where their
+The counters that are kept, and the label that distinguishes the parts of each. Buckets are kept only if their
 model has an objective, and only those next to it.
 """
 BUCKETS = frozenset((TIME_TO_FIRST_TOKEN, TIME_PER_OUTPUT_TOKEN))
 
 
 class Counter(NamedTuple):
-    """Which cumulative series; what does not apply is empty. `part` is a source, state, outcome, ..."""
+    """A cumulative series; labels that it does not have are empty. `part` is a source, state, outcome, ..."""
 
     name: str
     gpu: str = ""
@@ -83,9 +80,9 @@ class NodeSample(Struct, frozen=True):
     """
     One agent at one instant of its own clock, `unix_seconds`.
 
-    `monotonic_seconds` is when it was fetched, by the clock of whoever fetched it. `meter_periods` are how
-    far apart the readings of the node's meters are, in seconds by source, where the agent says it. `events`
-    is how much has happened since the agent started; None where it does not tell.
+    `monotonic_seconds` is when the page was fetched, by the aggregator's clock. `meter_periods` are the
+    seconds between two readings of the node's meters, by source, if the agent reports them. `events` is how
+    many events there were since the agent started; None if the agent does not count them.
     """
 
     unix_seconds: float
@@ -101,4 +98,4 @@ class NodeSample(Struct, frozen=True):
 
 
 MODEL = "model"
-"""The source of node joules that no meter measured: they were built from the node's parts."""
+"""The source of node joules that are computed from the node's components, without a meter."""

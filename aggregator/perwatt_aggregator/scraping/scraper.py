@@ -1,4 +1,4 @@
-"""Ask every agent for its page, each on its own beat; whatever one answers, the others are not concerned."""
+"""Scraper: fetches the page of every agent, each in a task of its own, so that no agent affects another."""
 
 import asyncio
 import logging
@@ -34,7 +34,7 @@ SCRAPE_REASONS = reasons(
     "too_many_series",
     "internal",
 )
-"""Why a scrape fails: all the values there are."""
+"""All values of the label `reason` of a failed scrape."""
 
 _HEADERS = {
     "Accept": "text/plain;version=0.0.4",
@@ -46,31 +46,35 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class ScrapeFailed(Exception):
-    """One scrape brought nothing; `reason` is one of SCRAPE_REASONS."""
+    """One scrape failed; `reason` is one of SCRAPE_REASONS."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-Follow = Callable[[Agent, aiohttp.ClientSession], Awaitable[None]]
+FollowUp = Callable[[Agent, aiohttp.ClientSession], Awaitable[None]]
 
 
 async def _no_follow_up(node: Agent, session: aiohttp.ClientSession) -> None:
-    """A page is all that is asked for."""
+    """Nothing more is fetched."""
 
 
 class Scraper:
     """
-    Scrapes nodes every `interval_seconds`, each at a phase of its own, until it is stopped.
+    Scrapes nodes every `interval_seconds`, each at a random phase, until it is stopped.
 
-    After each page that was read, `follow` may ask the node for more.
+    After each page that was read, *follow_up* may fetch more from the node.
     """
 
     def __init__(
-        self, nodes: Iterable[Agent], interval_seconds: float, clock: Clock, follow: Follow = _no_follow_up
+        self,
+        nodes: Iterable[Agent],
+        interval_seconds: float,
+        clock: Clock,
+        follow_up: FollowUp = _no_follow_up,
     ) -> None:
-        self._follow_up = follow
+        self._follow_up = follow_up
         self._nodes = tuple(nodes)
         self._interval_seconds = interval_seconds
         self._deadline_seconds = min(max(interval_seconds, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
@@ -79,8 +83,8 @@ class Scraper:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start one task a node; must be called on a running loop."""
-        # Bodies are unpacked by hand, so that a small one cannot grow past the limit.
+        """Start one task for each node; must be called on a running loop."""
+        # Bodies are decompressed by hand, so that a small one cannot exceed the limit.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, limit_per_host=0),
             timeout=aiohttp.ClientTimeout(total=self._deadline_seconds),
@@ -89,12 +93,12 @@ class Scraper:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         self._tasks = [
-            asyncio.create_task(self._follow(node, self._session), name=f"scrape {node.target.node}")
+            asyncio.create_task(self._scrape_forever(node, self._session), name=f"scrape {node.target.node}")
             for node in self._nodes
         ]
 
     async def stop(self) -> None:
-        """Cancel all that is under way."""
+        """Cancel all scrapes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -103,9 +107,9 @@ class Scraper:
             await self._session.close()
             self._session = None
 
-    async def _follow(self, node: Agent, session: aiohttp.ClientSession) -> None:
+    async def _scrape_forever(self, node: Agent, session: aiohttp.ClientSession) -> None:
         reader = PageReader(node.objectives)
-        # The same phase after every restart, and not the same for all.
+        # A phase of its own for each node, and the same one after every restart.
         due = self._clock.monotonic() + random.Random(node.target.url).random() * self._interval_seconds
         while True:
             await self._clock.sleep_until(due)
@@ -130,7 +134,7 @@ class Scraper:
             if before != "too_many_series":
                 logger.warning("no reading of %s: %s", node.target.url, failed)
         except Exception:
-            # One node must not end its own task, nor fail unseen.
+            # An unexpected error must not end the node's task, and must be visible.
             node.fail("internal")
             logger.exception("scraping %s failed; please report this", node.target.url)
         else:
@@ -140,7 +144,7 @@ class Scraper:
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
-    """Return the page at *url*, unpacked. Raises ScrapeFailed; the session's timeout bounds it all."""
+    """Return the decompressed page at *url*, within the session's timeout. Raises ScrapeFailed."""
     try:
         async with session.get(url, allow_redirects=False) as response:
             if response.status != 200:
@@ -148,9 +152,12 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
             body = await _body(response)
             return _unpack(body) if response.headers.get("Content-Encoding") == "gzip" else body
     except asyncio.TimeoutError as error:
-        raise ScrapeFailed("timeout", "no whole answer in time; is the agent overloaded?") from error
+        raise ScrapeFailed(
+            "timeout",
+            "no complete answer in time; raise `scrape_interval`",
+        ) from error
     except aiohttp.ClientConnectorError as error:
-        raise ScrapeFailed("unreachable", f"{error}; is the agent running there?") from error
+        raise ScrapeFailed("unreachable", f"{error}; does an agent run there?") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
         raise ScrapeFailed("protocol", f"{type(error).__name__}: {error}"[:300]) from error
 
@@ -158,7 +165,8 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
 def _refuse_status(response: aiohttp.ClientResponse) -> None:
     if 300 <= response.status < 400:
         raise ScrapeFailed(
-            "redirect", f"it points to {response.headers.get('Location', '')[:200]!r}; name that"
+            "redirect",
+            f"it redirects to {response.headers.get('Location', '')[:200]!r}; configure that URL",
         )
     raise ScrapeFailed("http_status", f"the answer has status {response.status}")
 
@@ -177,9 +185,9 @@ def _unpack(body: bytes) -> bytes:
     try:
         page = stream.decompress(body, MAX_PAGE_BYTES)
     except zlib.error as error:
-        raise ScrapeFailed("encoding", f"the page is no gzip: {error}") from error
+        raise ScrapeFailed("encoding", f"the page is not valid gzip: {error}") from error
     if stream.unconsumed_tail:
-        raise ScrapeFailed("too_large", f"the unpacked page has more than {MAX_PAGE_BYTES} bytes")
+        raise ScrapeFailed("too_large", f"the decompressed page has more than {MAX_PAGE_BYTES} bytes")
     return page
 
 

@@ -55,8 +55,8 @@ class MeteredBuilding:
             with self._file.open("a") as file:
                 file.write(f"{self.fleet.clock.unix()},{self.joules}\n")
             for shared in self.fleet.aggregator.shared_meters:
-                await shared.ask()
-            for source in self.facility.sources:
+                await shared.poll()
+            for source in self.facility.pollers:
                 await source.poll()
 
     async def answer(self) -> dict[str, object]:
@@ -135,7 +135,7 @@ class TestLive:
         await building.run(20, watts=1500.0)
         for _ in range(70):
             building.fleet.run(60.0, node_watts=600.0)
-            for source in building.facility.sources:
+            for source in building.facility.pollers:
                 await source.poll()
         item = await building.answer()
         meters = {one["meter"]: (one["up"], one["failure"]) for one in item["meters"]}  # type: ignore[attr-defined]
@@ -210,7 +210,7 @@ async def test_sources_run_beside_the_scrapes(tmp_path: Path) -> None:
     await building.fleet.aggregator.start()
     await building.fleet.aggregator.stop()
 
-    assert {"facility", "it"} == {source.asked.name for source in building.facility.sources}
+    assert {"facility", "it"} == {source.input.name for source in building.facility.pollers}
 
 
 def test_shared_meter_of_two_facilities() -> None:
@@ -223,7 +223,7 @@ def test_shared_meter_of_two_facilities() -> None:
         meters = (structs.replace(RACK, covers=covers),)
         config = AggregatorConfig(sources, facilities=halls, meters=meters)
         facilities = Aggregator(config, ManualClock()).facilities
-        asked = (source.asked for one in facilities for source in one.sources)
+        asked = (source.input for one in facilities for source in one.pollers)
         return [len(one.histories) for one in asked if isinstance(one, NodesEnergy)]
 
     assert [1, 1] == histories("gpu-1*")

@@ -164,8 +164,8 @@ def test_history_keeps_what_it_was_given() -> None:
     history = EnergyHistory(3600.0)
     history.add(90.0, 390.0, 3000.0)
 
-    assert [600.0] * 4 == [history.whole(slice_) for slice_ in (2, 3, 4, 5)]
-    assert (None, None) == (history.whole(1), history.whole(6))
+    assert [600.0] * 4 == [history.complete_joules(slice_) for slice_ in (2, 3, 4, 5)]
+    assert (None, None) == (history.complete_joules(1), history.complete_joules(6))
     assert (3000.0, 90.0, 390.0) == (history.joules_total, history.first_seconds, history.last_seconds)
 
 
@@ -176,6 +176,6 @@ def test_history_forgets() -> None:
         history.add(60.0 * minute, 60.0 * (minute + 1), 60.0 * minute)
     history.add(20_000.0, 20_160.0, 160.0)
 
-    assert history.whole(90) is None
-    assert [None, 60.0, None] == [history.whole(slice_) for slice_ in (333, 334, 336)]
+    assert history.complete_joules(90) is None
+    assert [None, 60.0, None] == [history.complete_joules(slice_) for slice_ in (333, 334, 336)]
     assert 60.0 * sum(range(100)) + 160.0 == history.joules_total

@@ -132,7 +132,7 @@ class TestAsked:
         with (tmp_path / "price.csv").open("a") as file:
             file.write(f"{fleet.clock.unix()},{price}\n")
         for facility in fleet.aggregator.facilities:
-            for source in facility.sources:
+            for source in facility.pollers:
                 await source.poll()
 
     async def test_price_as_told(self, tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ class TestAsked:
         query = RateConfig(kind="csv", file=place, path="grams", interval=60.0)
         fleet = Followed([serving_machine()], FacilityConfig(carbon=CarbonConfig(query=query)))
         place.write_text(f"t_unix_s,grams\n{fleet.clock.unix()},{told}\n")
-        await fleet.aggregator.facilities[0].sources[0].poll()
+        await fleet.aggregator.facilities[0].pollers[0].poll()
         (item,) = fleet.aggregator.facility_answer().items
 
         assert grams == (item.carbon.grams_co2e_per_kwh if item.carbon else None)
@@ -186,7 +186,7 @@ class TestAsked:
         path.write_text(f"time,grams_co2e_per_kwh\n{fleet_start},350\n")
         carbon = CarbonConfig(kind="marginal", file=path)
         fleet = Followed([serving_machine()], FacilityConfig(carbon=carbon))
-        for source in fleet.aggregator.facilities[0].sources:
+        for source in fleet.aggregator.facilities[0].pollers:
             await source.poll()
         fleet.clock.advance(600.0)
         (within,) = fleet.aggregator.facility_answer().items

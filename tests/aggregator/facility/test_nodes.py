@@ -41,7 +41,7 @@ class Follower:
         """Why not all of IT is measured, or nothing."""
         self._node.add(page, page.unix_seconds)
         try:
-            await self.energy.ask()
+            await self.energy.read()
         except MeterFailure as failure:
             return failure.reason
         return ""

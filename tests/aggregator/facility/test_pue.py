@@ -4,7 +4,7 @@ import pytest
 
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_aggregator.facility.config import PueConfig
-from perwatt_aggregator.facility.history import EnergyHistory, Measured, measured
+from perwatt_aggregator.facility.history import EnergyHistory, MeasuredEnergies, measured_energies
 from perwatt_aggregator.facility.pue import pue_in_use
 
 NOW = 1_800_000_000.0
@@ -13,8 +13,10 @@ METER = MeterConfig(kind="json", url="http://meter/", path="kwh", unit="kilowatt
 LIVE = PueConfig(1.4, "live", category=2, facility_meter=METER)
 
 
-def energies(pue: float = 1.2, seconds: float = DAY, span: float = DAY, age: float = 30.0) -> Measured:
-    return Measured(pue * 1e9, 1e9, seconds, span, age)
+def energies(
+    pue: float = 1.2, seconds: float = DAY, span: float = DAY, age: float = 30.0
+) -> MeasuredEnergies:
+    return MeasuredEnergies(pue * 1e9, 1e9, seconds, span, age)
 
 
 class TestLive:
@@ -42,10 +44,10 @@ class TestLive:
             (energies(seconds=0.94 * DAY), "pue_coverage_low"),
             (energies(0.99), "pue_below_one"),
             (energies(1000.0), "pue_implausible"),
-            (Measured(0.0, 0.0, DAY, DAY, 0.0), "pue_implausible"),
+            (MeasuredEnergies(0.0, 0.0, DAY, DAY, 0.0), "pue_implausible"),
         ],
     )
-    def test_refused(self, known: Measured | None, reason: str) -> None:
+    def test_refused(self, known: MeasuredEnergies | None, reason: str) -> None:
         """What is refused says why, and the stated ratio stands in for it, as a static one."""
         pue, reasons = pue_in_use(LIVE, known, NOW)
 
@@ -112,7 +114,7 @@ class TestMeasured:
     def test_a_ratio_of_sums(self) -> None:
         """A PUE is a sum over a sum: fixed losses weigh little when IT is busy. Not a mean of ratios."""
         facility, it = self.history(20.0, 110.0), self.history(10.0, 100.0)
-        known = measured(facility, (it,), 120.0)
+        known = measured_energies(facility, (it,), 120.0)
 
         assert known is not None
         assert 130.0 / 110.0 == pytest.approx(known.facility_joules / known.it_joules)
@@ -121,7 +123,7 @@ class TestMeasured:
     def test_only_of_the_same_time(self) -> None:
         """A minute that one of them lacks counts for neither."""
         facility, it = self.history(12.0, 12.0, 12.0, 0.0, 12.0), self.history(10.0, 0.0, 10.0, 10.0, 10.0)
-        known = measured(facility, (it,), 300.0)
+        known = measured_energies(facility, (it,), 300.0)
 
         assert known is not None
         assert (3 * 720.0, 3 * 600.0) == (known.facility_joules, known.it_joules)
@@ -130,26 +132,26 @@ class TestMeasured:
     def test_every_node_counts(self) -> None:
         """IT as the sum of nodes is known only while all of them are."""
         nodes = (self.history(5.0, 5.0, 5.0), self.history(5.0, 0.0, 5.0))
-        known = measured(self.history(12.0, 12.0, 12.0), nodes, 180.0)
+        known = measured_energies(self.history(12.0, 12.0, 12.0), nodes, 180.0)
 
         assert known is not None
         assert (120.0, 1200.0) == (known.seconds, known.it_joules)
-        assert measured(self.history(12.0), (*nodes, EnergyHistory(3600.0)), 180.0) is None
+        assert measured_energies(self.history(12.0), (*nodes, EnergyHistory(3600.0)), 180.0) is None
 
     def test_only_the_period(self) -> None:
         """What is older than the period does not count, nor does what has no IT at all."""
         watts = [12.0] * 20 + [24.0] * 15
-        known = measured(
+        known = measured_energies(
             self.history(*watts, period=900.0), (self.history(*[10.0] * 35, period=900.0),), 2100.0
         )
 
         assert known is not None
         assert (2.4, 900.0) == (pytest.approx(known.facility_joules / known.it_joules), known.seconds)
-        assert measured(self.history(1.0), (), 60.0) is None
+        assert measured_energies(self.history(1.0), (), 60.0) is None
 
     def test_age_is_that_of_the_older_side(self) -> None:
         """A meter that fell silent makes the PUE old, however fresh the other is."""
-        known = measured(self.history(*[12.0] * 30), (self.history(*[10.0] * 20),), 1800.0)
+        known = measured_energies(self.history(*[12.0] * 30), (self.history(*[10.0] * 20),), 1800.0)
 
         assert known is not None
         assert 600.0 == known.age_seconds

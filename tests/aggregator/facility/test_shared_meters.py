@@ -44,13 +44,13 @@ async def metered(
     meter = SharedMeter(CONFIG, SteadyMeter(fleet.clock, watts, 5.0), fleet.clock, HISTORY_SECONDS)
     fleet.aggregator.shared_meters = (meter,)
     fleet.look()
-    await meter.ask()
+    await meter.poll()
     for _ in range(12):
         for machine, own in zip(nodes, node_watts, strict=True):
             machine.run(5.0, node_watts=own)
         fleet.clock.advance(5.0)
         fleet.look()
-        await meter.ask()
+        await meter.poll()
     return fleet
 
 
@@ -98,7 +98,7 @@ class TestSplit:
             fleet.machines[0].run(5.0)
             fleet.clock.advance(5.0)
             fleet.look(at=[0])
-            await fleet.aggregator.shared_meters[0].ask()
+            await fleet.aggregator.shared_meters[0].poll()
 
         assert "shared_meter_incomplete" in fleet.items("node", boundary="node")[0].reasons
 
@@ -117,11 +117,11 @@ class TestAsked:
             config = replace(CONFIG, url=f"{server.url}/pdu", unit="kilowatts", interval=5.0)
             meter = SharedMeter(config, build_meter(config, clock), clock, HISTORY_SECONDS)
             for _ in range(5):
-                await meter.ask()
+                await meter.poll()
                 clock.advance(5.0)
             reading = meter.reading(clock.monotonic() - 60.0, clock.monotonic())
             server.documents.clear()
-            await meter.ask()
+            await meter.poll()
 
         assert (1800.0, 20.0, 4) == (reading.watts, reading.covered_seconds, reading.refreshes)
         assert (False, 1) == (meter.health.success, sum(count for _, count in meter.health.failures))
@@ -134,7 +134,7 @@ class TestAsked:
 
         assert 1800.0 * 12.0 == pytest.approx(meter.reading(now - 12.0, now).joules)
         fleet.clock.advance(2.0 * HISTORY_SECONDS)
-        await meter.ask()
+        await meter.poll()
         assert 0 == meter.reading(0.0, fleet.clock.monotonic()).refreshes
 
     async def test_health(self) -> None:
@@ -157,7 +157,7 @@ class TestAsked:
         for watts in (1800.0, 1.8e6, 1800.0, 1800.0):
             clock.advance(5.0)
             pdu.watts = watts
-            await meter.ask()
+            await meter.poll()
         reading = meter.reading(0.0, clock.monotonic())
 
         assert (("implausible", 1),) == meter.health.failures

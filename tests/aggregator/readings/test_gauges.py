@@ -49,17 +49,17 @@ class TestMean:
 class TestRing:
     def test_absent_is_not_a_number(self) -> None:
         """A row in which a gauge was not told has none, whatever stood in its place a turn before."""
-        gauges = Gauges(capacity=2, most=10)
+        gauges = Gauges(capacity=2, max_gauges=10)
         gauges.add(0, [(GAUGE, 1.0)])
         gauges.add(1, [(GAUGE, None)])
         gauges.add(2, [])
 
         assert math.isnan(gauges.at(GAUGE, 2))
-        assert [] == list(gauges.told(GAUGE, 1, 2))
+        assert [] == list(gauges.values(GAUGE, 1, 2))
 
     def test_forgets(self) -> None:
         """What nobody told of for the length of the ring makes room."""
-        gauges = Gauges(capacity=2, most=1)
+        gauges = Gauges(capacity=2, max_gauges=1)
         gauges.add(0, [(GAUGE, 1.0), (Gauge(UP, "GPU-1"), 1.0)])
         gauges.add(1, [])
         gauges.add(2, [])
@@ -71,7 +71,7 @@ class TestRing:
     @pytest.mark.parametrize("most", [0, 1, 3])
     def test_bounded(self, most: int) -> None:
         """It holds so many gauges and no more; those that it has go on."""
-        gauges = Gauges(capacity=4, most=most)
+        gauges = Gauges(capacity=4, max_gauges=most)
         for row in range(3):
             gauges.add(row, [(Gauge(UP, f"GPU-{index}"), float(row)) for index in range(5)])
 

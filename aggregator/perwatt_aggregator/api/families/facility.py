@@ -69,15 +69,15 @@ def _carbon(shown: FacilityNow) -> Iterator[Sample]:
 
 
 def _meter_success(shown: FacilityNow) -> Iterator[Sample]:
-    for source in shown.facility.sources:
-        if source.failure is not None:
-            yield (shown.state.name, source.asked.name), not source.failure
+    for poller in shown.facility.pollers:
+        if poller.failure is not None:
+            yield (shown.state.name, poller.input.name), not poller.failure
 
 
 def _meter_last_success(shown: FacilityNow) -> Iterator[Sample]:
-    for source in shown.facility.sources:
-        if source.last_success_unix is not None:
-            yield (shown.state.name, source.asked.name), source.last_success_unix
+    for poller in shown.facility.pollers:
+        if poller.last_success_unix is not None:
+            yield (shown.state.name, poller.input.name), poller.last_success_unix
 
 
 FAMILIES: tuple[Family[FacilityNow], ...] = (
