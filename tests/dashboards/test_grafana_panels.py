@@ -12,6 +12,8 @@ import pytest
 from support.servers import prometheus, promql
 from support.servers.prometheus import Prometheus
 
+pytestmark = pytest.mark.slow
+
 WINDOW = "10s"
 SCRAPES = 13  # one a second: the window is full
 

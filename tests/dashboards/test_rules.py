@@ -37,6 +37,7 @@ def test_promtool_accepts_the_rules() -> None:
     promtool("check", "rules", "--lint=all", "--lint-fatal", *map(str, RULE_FILES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.name)
 def test_rules_do_what_they_say(path: Path) -> None:
     """Each rule file's own unit tests hold."""

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from perwatt_exporter.families.all import ALL, GROUPS
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow  # `make lint` runs the same
 def test_fresh() -> None:
     """The documents in the tree are those that the code would write."""
     command = [sys.executable, ROOT / "docs" / "generate.py", "--check"]

@@ -81,6 +81,7 @@ def test_recognised_by_its_own() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 def test_named_in_its_row_only() -> None:
     """Code outside the rows names no engine; docstrings and comments may, as examples."""
     name = re.compile(
