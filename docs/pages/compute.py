@@ -1,4 +1,4 @@
-"""The page docs/compute.md: the steps of the chain, what must be configured, and the peaks that are known."""
+"""Page docs/compute.md: the steps of the chain, their configuration, and the known peaks."""
 
 from perwatt_aggregator.answers.compute.config import PRECISIONS
 from perwatt_aggregator.answers.compute.peaks import TABLE, Board
@@ -8,39 +8,40 @@ PROSE = """\
 
 <!-- Generated from perwatt_aggregator/answers/compute by `make docs`; do not edit. -->
 
-How much of the compute that was bought works together. `GET /v1/compute?window=60s&by=workload` of the
-aggregator answers with a chain for each group (`by` of `workload`, `model`, `node`, or several; `by=` is
-the whole fleet), `perwatt query compute --by node` with a table.
+The share of the purchased compute that does useful work. `GET /v1/compute?window=60s&by=workload` of the
+aggregator answers with a chain of steps for each group (`by` takes `workload`, `model`, `node`, or several;
+`by=` is the whole fleet). `perwatt query compute --by node` prints it as a table.
 
-- `peak`: the dense FLOP/s of all GPUs that were assigned, at the precision in use; from the table below, or
-  from `compute.peaks`.
-- `alive`: that of the GPUs that answered, while they did; from `perwatt_gpu_up`.
-- `sm_active`: that of their SMs, while those were busy; from `perwatt_gpu_sm_cycles_total`, else
+- `peak`: the dense FLOP/s of all assigned GPUs, at the precision in use; from the table below, or from
+  `compute.peaks`.
+- `alive`: the same for GPUs that answered, while they did; from `perwatt_gpu_up`.
+- `sm_active`: the same for their SMs, while those were busy; from `perwatt_gpu_sm_cycles_total`, or else
   `perwatt_gpu_sm_active_ratio`.
-- `tensor_active`: that of their tensor cores, while those were; from `perwatt_gpu_pipe_cycles_total`, else
-  `perwatt_gpu_pipe_active_ratio`.
-- `model`: the models' own FLOPs, of all GPUs together; from tokens and `compute.models`, or by the engine's
-  own count.
+- `tensor_active`: the same for their tensor cores, while those were busy; from
+  `perwatt_gpu_pipe_cycles_total`, or else `perwatt_gpu_pipe_active_ratio`.
+- `model`: the models' own FLOPs on all GPUs together; from tokens and `compute.models`, or from the
+  engine's own count.
 
-Each step has its FLOP/s, its share of the peak, its ratio to the step before, provenance, coverage, and a
-verdict with all reasons (docs/validity.md). The last one's share is the **model FLOPs utilization** (MFU):
-`model_flops_utilization_ratio`, the item's own `valid` and `reasons`, and, while it is valid, the metric
-`perwatt_model_flops_utilization_ratio{model, window, provenance}`. Beside the chain stand the bytes over
-PCIe and NVLink and the busier way's share of what those links carry.
+Each step has its FLOP/s, its share of the peak, its ratio to the step before, provenance, coverage, and
+validity with all reasons ([validity](validity.md)). The share of the last step is the **model FLOPs
+utilization** (MFU): `model_flops_utilization_ratio`, to which the item's `valid` and `reasons` belong, and,
+while it is valid, the metric `perwatt_model_flops_utilization_ratio{model, window, provenance}`. Beside the
+chain are the bytes over PCIe and NVLink, and the share that the busier direction uses of what these links
+can carry.
 
-## What must be configured
+## Configuration
 
-A model's name is not its size, so none is ever read out of it. Without a size MFU is null and says
-`no_model_size`; the steps before it stand.
+A model's name is not its size, so perwatt never infers a size from it. Without a size, MFU is null with the
+reason `no_model_size`; the steps before it are still shown.
 
     compute:
-      precision: bf16             # whose peak counts, where a model does not say
+      precision: bf16             # precision of the peak, for models without one of their own
       models:
         - model: "*llama-3*70b*"  # as the engine names it
           parameters_active: 70.6e9
           layers: 80
-          hidden: 8192            # heads times the size of a head
-          context: 2048           # tokens attended to, on average
+          hidden: 8192            # number of heads times the size of a head
+          context: 2048           # mean number of tokens that a token attends to
           precision: fp8
         - workload: "train-*"
           parameters_active: 7e9
@@ -53,47 +54,49 @@ A model's name is not its size, so none is ever read out of it. Without a size M
           bf16: 989.5e12          # dense: data sheets print twice as much, with sparsity
           nvlink_bytes_per_second: 450e9
 
-- **Serving** takes 2 N + 4 L d s FLOPs for a token: N active parameters, L layers of width d, s tokens that
-  it attends to. Output and computed prompt tokens count, cached prompt tokens do not. An engine that does
-  not tell what it computed of its prompts gives `no_prompt_tokens`.
-- **Training** takes three times that, 6 N + 12 L d s, and counts `tokens` that the job tells as work
-  (docs/work.md). What is computed again from checkpoints is no work of the model.
-- **Attention** is part of it. Without `layers`, `hidden` and `context` it is left out and the figure says
-  `no_attention_term`: at a context of 64 k a small model then seems to do an eighth of what it does.
-- **Experts**: the parameters that a token passes, not all that there are.
-- **Precision**: what runs in fp8 is held against the peak of fp8. A GPU without that precision has no peak.
-- Where no `parameters_active` is configured, the **engine's own count** is taken (provenance `engine`): vLLM
-  and SGLang have one with `--enable-mfu-metrics`, shown by the agent as `perwatt_engine_gpu_flops_total`.
-  It knows every request's own context, and also holds what was computed again after a preemption.
+- **Serving** takes 2 N + 4 L d s FLOPs per token: N active parameters, L layers of width d, s tokens that
+  it attends to. Output tokens and computed prompt tokens count; cached prompt tokens do not. An engine that
+  does not report computed prompt tokens gives the reason `no_prompt_tokens`.
+- **Training** takes three times as many, 6 N + 12 L d s, and counts the `tokens` that the job reports as
+  work ([work](work.md)). Recomputation from checkpoints is not work of the model.
+- **Attention** is part of it. Without `layers`, `hidden` and `context` it is left out, with the reason
+  `no_attention_term`. At a context of 64 k a small model then seems to do an eighth of its work.
+- **Experts**: count the parameters that a token uses, not all of them.
+- **Precision**: work in fp8 is compared with the peak of fp8. A GPU without that precision has no peak.
+- Without `parameters_active`, the **engine's own count** is used (provenance `engine`): vLLM and SGLang
+  have one with `--enable-mfu-metrics`, and the agent shows it as `perwatt_engine_gpu_flops_total`. It knows
+  the context of every request, and it also includes recomputation after a preemption.
 
-## What must be known to read it
+## How to read it
 
-- A **share above 1** cannot be: the size, the precision or the peak is configured wrongly. It is shown, not
-  valid, with `above_peak`. A step above the one before, of which it should be a part, has
-  `above_step_before`.
-- **GPUs that a launch asked for and did not get** were bought: they count as assigned and never alive, at the
-  peak of the others on their node.
+- A **share above 1** is impossible: the size, the precision or the peak is configured wrongly. It is shown
+  as not valid, with the reason `above_peak`. A step above the one before, of which it should be a part, has
+  the reason `above_step_before`.
+- **GPUs that a launch requested and did not get** were bought: they count as assigned and never alive, at
+  the peak of the others on their node.
 - A **GPU with several holders** is divided equally between those that drew joules from it (`gpus_shared`).
-  Its SMs are those of all of them. The members of an engine over several nodes are one (`shared_group`).
+  Its SM activity is that of all of them. The members of an engine over several nodes are one
+  (`shared_group`).
 - **GPUs that nobody holds** are part of their node and of the fleet, at `compute.precision`, with no useful
-  FLOPs. Where more than 5 % of the joules went to work that nobody knows, MFU is not valid (`unexplained`).
-- **SM active** is not MFU: a kernel that waits for memory keeps its SM busy. Nor is utilization, the share of
-  time in which any kernel ran at all, and no step of the chain.
-- **The monitor** of the chip takes Hopper or newer and an agent that may read it (`gpu.gpm`); the cycles,
-  which are exact over any window, a driver since 595. Without it two steps are null, and say
-  `no_performance_monitor`.
-- Simulated and replayed figures say so in the provenance of every step.
+  FLOPs. If more than 5 % of the joules went to unknown work, MFU is not valid (`unexplained`).
+- **SM active** is not MFU: a kernel that waits for memory keeps its SM busy. Utilization is neither; it is
+  the share of time in which any kernel ran at all, and is no step of the chain.
+- **The performance monitor** needs Hopper or newer and an agent with permission (`gpu.gpm`); cycle counts,
+  which are exact over any window, need driver 595 or newer. Without the monitor two steps are null, with
+  the reason `no_performance_monitor`.
+- Simulated and replayed figures are marked in the provenance of every step.
 
 ## Dense peaks
 
-TeraFLOP/s (operations for int8), and gigabytes a second each way for all NVLinks of a GPU that comes with
-them. Names are those of the driver, with or without `NVIDIA`; a GPU that is not here is not known, and never
-taken for one with a similar name. Peaks marked * are not from a data sheet, and say `peak_uncertain`.
+TeraFLOP/s (for int8: operations), and gigabytes per second and direction for all NVLinks of a GPU that has
+them. Names are those of the driver, with or without `NVIDIA`. A GPU that is not in the table has no known
+peak; perwatt never uses that of a similar name. Peaks marked * are not from a data sheet, and have the
+reason `peak_uncertain`.
 """
 
 
 def document() -> str:
-    """The prose, then every known GPU with its peaks and where they are from."""
+    """The prose, then every known GPU with its peaks and their source."""
     header = ("GPU", *PRECISIONS, "NVLink", "source")
     lines = [header, tuple("---" for _ in header), *map(_row, TABLE)]
     return PROSE + "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
