@@ -1,6 +1,6 @@
 """
-Configuration: one struct from a YAML file, the environment and flags, every error with its place.
+Configuration: one struct, read from a YAML file, the environment and flags; every error has its place.
 
-The struct is the table: its fields, their annotations and defaults drive file, variables, flags and the
-reference page alike.
+The fields of the struct, with their annotations and defaults, define the file, the variables, the flags
+and the reference page.
 """

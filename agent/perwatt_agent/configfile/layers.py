@@ -1,4 +1,4 @@
-"""What was given for each key, by whom, and what was refused."""
+"""Layers of a configuration: the text of each key, its origin, and the errors."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,9 @@ from msgspec import Struct
 
 class ConfigError(Exception):
     """
-    A configuration that cannot be used: one line for each error, `FILE:LINE: key: what was expected`.
+    An invalid configuration: one line for each error, `FILE:LINE: key: what was expected`.
 
-    `usage` is True when only flags are to blame.
+    `usage` is True if all errors come from flags.
     """
 
     def __init__(self, lines: Sequence[str], usage: bool = False) -> None:
@@ -19,15 +19,15 @@ class ConfigError(Exception):
 
 
 class Origin(Struct, frozen=True, order=True):
-    """Where a value came from: `rank` is 0 for the file, 1 for a variable, 2 for a flag."""
+    """Origin of a value: `rank` is 0 for the file, 1 for a variable, 2 for a flag."""
 
     rank: int
     line: int
     name: str
 
 
-class Given(Struct, frozen=True):
-    """A text and where it stood; a section or a list that is there has no text of its own."""
+class Value(Struct, frozen=True):
+    """A text and its origin. A section or a list has an origin but no text."""
 
     text: str | None
     origin: Origin
@@ -35,52 +35,52 @@ class Given(Struct, frozen=True):
 
 class Layers:
     """
-    All three layers in one form: a text for each dotted path, such as `engines.endpoints[0].url`.
+    All layers in one form: a text for each dotted path, such as `engines.endpoints[0].url`.
 
-    Values stay texts until the end, so that YAML's own guesses (`no`, `1:30`) never matter and file,
-    variable and flag are read alike. What is given later wins.
+    Values stay texts until the end, so that YAML's type guesses (`no`, `1:30`) have no effect, and file,
+    variable and flag are read in the same way. A later value replaces an earlier one.
     """
 
     def __init__(self) -> None:
-        self._given: dict[str, Given] = {}
-        self._refused: list[tuple[Origin, str, str]] = []
+        self._values: dict[str, Value] = {}
+        self._errors: list[tuple[Origin, str, str]] = []
 
-    def give(self, path: str, text: str | None, origin: Origin) -> None:
-        self._given[path] = Given(text, origin)
+    def set(self, path: str, text: str | None, origin: Origin) -> None:
+        self._values[path] = Value(text, origin)
 
-    def refuse(self, path: str, message: str, origin: Origin | None = None) -> None:
-        """Note an error; without an origin it stands where the path, or what is around it, was given."""
-        self._refused.append((origin or self._nearest(path), path, message))
+    def add_error(self, path: str, message: str, origin: Origin | None = None) -> None:
+        """Record an error. By default its origin is that of the path, or of the nearest key around it."""
+        self._errors.append((origin or self._nearest(path), path, message))
 
-    def forget(self, path: str) -> None:
-        """A list is replaced as a whole, never extended by a later layer."""
-        self._given = {key: given for key, given in self._given.items() if not _within(key, path)}
+    def remove(self, path: str) -> None:
+        """Remove a list: a later layer replaces it as a whole and never extends it."""
+        self._values = {key: given for key, given in self._values.items() if not _within(key, path)}
 
-    def get(self, path: str) -> Given | None:
-        return self._given.get(path)
+    def get(self, path: str) -> Value | None:
+        return self._values.get(path)
 
-    def holds(self, path: str) -> bool:
-        return any(_within(key, path) for key in self._given)
+    def contains(self, path: str) -> bool:
+        return any(_within(key, path) for key in self._values)
 
     def names_under(self, path: str) -> list[str]:
-        """The keys of a map."""
-        return [key[len(path) + 1 :] for key in self._given if key.startswith(f"{path}.")]
+        """Return the keys of a map."""
+        return [key[len(path) + 1 :] for key in self._values if key.startswith(f"{path}.")]
 
-    def sound(self, path: str) -> bool:
-        """Whether nothing at or under a path was refused."""
-        return not any(_within(refused, path) for _, refused, _ in self._refused)
+    def is_valid(self, path: str) -> bool:
+        """Return whether there is no error at or below a path."""
+        return not any(_within(refused, path) for _, refused, _ in self._errors)
 
-    def raise_if_refused(self) -> None:
-        if self._refused:
-            lines = [f"{origin.name}: {path}: {message}" for origin, path, message in sorted(self._refused)]
-            raise ConfigError(lines, usage=all(origin.rank == 2 for origin, _, _ in self._refused))
+    def raise_errors(self) -> None:
+        if self._errors:
+            lines = [f"{origin.name}: {path}: {message}" for origin, path, message in sorted(self._errors)]
+            raise ConfigError(lines, usage=all(origin.rank == 2 for origin, _, _ in self._errors))
 
     def _nearest(self, path: str) -> Origin:
-        """The origin of what stands at the path or next to it, else of what is around it."""
-        while path and not self.holds(path):
+        """Return the origin of the path or of a key below it, else of the nearest section around it."""
+        while path and not self.contains(path):
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        given = self._given.get(path) or next(
-            (g for key, g in self._given.items() if _within(key, path)), None
+        given = self._values.get(path) or next(
+            (g for key, g in self._values.items() if _within(key, path)), None
         )
         return given.origin if given else Origin(0, 0, "configuration")
 

@@ -1,4 +1,4 @@
-"""Merge the layers, flags over environment over file, and build the struct from them."""
+"""Loader of a configuration: merges flags over environment over file, and builds the struct."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,10 +12,10 @@ from perwatt_agent.configfile.settings import Setting, flag_name, join, settings
 from perwatt_agent.configfile.values import Kind
 
 Flags = Mapping[str, str | Sequence[str] | None]
-"""What the command line gave, by dotted path: a text for a scalar, texts for what is repeatable."""
+"""Flags of the command line, by dotted path: one text for a scalar, several for a repeatable flag."""
 
 Sound = Callable[[str], bool]
-"""Whether nothing at or under a path was refused."""
+"""Tells whether there is no error at or below a path."""
 
 C = TypeVar("C", bound=Struct)
 
@@ -31,8 +31,8 @@ def load(
     """
     Read `config` from its three layers.
 
-    `checks` yields, for what must hold between keys, a path and what is wrong there; `renamed` maps a
-    path to the one that its variable and flag go by. Raises ConfigError naming every error.
+    `checks` yields a path and a message for each broken rule between keys. `renamed` maps a path to the path
+    that names its variable and flag. Raises ConfigError with all errors.
     """
     layers = Layers()
     if path is not None:
@@ -45,10 +45,10 @@ def load(
     values = _section(config, "", layers)
     built = None if values is None else config(**values)
     if built is not None:
-        for where, message in checks(built, layers.sound):
-            layers.refuse(where, message)
-    layers.raise_if_refused()
-    assert built is not None, "what cannot be built was refused"
+        for where, message in checks(built, layers.is_valid):
+            layers.add_error(where, message)
+    layers.raise_errors()
+    assert built is not None, "a struct that cannot be built has an error"
     return built
 
 
@@ -56,14 +56,14 @@ def _read_environment(
     config: type[Struct], environ: Mapping[str, str], renamed: Mapping[str, str], layers: Layers
 ) -> None:
     """
-    Bring variables into the layers; an empty one is as good as none.
+    Add the variables to the layers. An empty variable counts as unset.
 
-    Unknown PERWATT_ variables are let be: Kubernetes sets some for every service of that name.
+    Unknown PERWATT_ variables are ignored, as Kubernetes sets some for every service of that name.
     """
     for path, setting in walk(config):
         variable = variable_name(renamed.get(path, path))
         if setting.shape == "scalar" and environ.get(variable):
-            layers.give(path, environ[variable], Origin(1, 0, variable))
+            layers.set(path, environ[variable], Origin(1, 0, variable))
 
 
 def _read_flags(config: type[Struct], flags: Flags, renamed: Mapping[str, str], layers: Layers) -> None:
@@ -73,7 +73,7 @@ def _read_flags(config: type[Struct], flags: Flags, renamed: Mapping[str, str], 
             continue
         origin = Origin(2, 0, f"--{setting.flag}" if setting.flag else flag_name(renamed.get(path, path)))
         if isinstance(given, str):
-            layers.give(path, given, origin)
+            layers.set(path, given, origin)
         elif setting.shape == "map":
             for text in given:
                 _read_pairs(text, path, origin, layers)
@@ -84,43 +84,43 @@ def _read_flags(config: type[Struct], flags: Flags, renamed: Mapping[str, str], 
 def _read_list_flag(
     setting: Setting, texts: Sequence[str], path: str, origin: Origin, layers: Layers
 ) -> None:
-    layers.forget(path)
-    layers.give(path, None, origin)
+    layers.remove(path)
+    layers.set(path, None, origin)
     for index, text in enumerate(texts):
         where = f"{path}[{index}]"
         if setting.section is None:
-            layers.give(where, text, origin)
+            layers.set(where, text, origin)
         else:
-            layers.give(where, None, origin)
+            layers.set(where, None, origin)
             known = [inner.name for inner in settings_of(setting.section)]
             _read_pairs(text, where, origin, layers, known)
 
 
 def _read_pairs(text: str, path: str, origin: Origin, layers: Layers, known: list[str] | None = None) -> None:
-    """Read `key=value,key=value`; a comma that no key follows belongs to the value."""
+    """Read `key=value,key=value`. A comma without a key after it belongs to the value."""
     for pair in re.split(r",(?=[\w-]+=)", text):
         name, separator, value = pair.partition("=")
         where = join(path, name)
         if not separator:
-            layers.refuse(path, f"expected key=value, not {pair!r}", origin)
+            layers.add_error(path, f"expected key=value, not {pair!r}", origin)
         elif known is not None and name not in known:
-            layers.refuse(where, unknown_key(name, known), origin)
+            layers.add_error(where, unknown_key(name, known), origin)
         else:
-            layers.give(where, value, origin)
+            layers.set(where, value, origin)
 
 
 def _section(config: type[Struct], path: str, layers: Layers) -> dict[str, Any] | None:
-    """The values of a struct's fields; None when one that has no default is missing or refused."""
+    """Return the values of a struct's fields; None if a required one is missing or invalid."""
     values: dict[str, Any] = {}
     complete = True
     for setting in settings_of(config):
         where = join(path, setting.name)
-        if layers.holds(where) or setting.shape == "section":
+        if layers.contains(where) or setting.shape == "section":
             value = _BUILDERS[setting.shape](setting, where, layers)
             if value is not None:
                 values[setting.name] = value
         elif setting.required and setting.kind is not None:
-            layers.refuse(where, f"expected {_expected(setting.kind)}, but it is missing")
+            layers.add_error(where, f"expected {_expected(setting.kind)}, but it is missing")
         complete = complete and (setting.name in values or not setting.required)
     return values if complete else None
 
@@ -136,7 +136,7 @@ def _read(kind: Kind, text: str, path: str, layers: Layers) -> Any:
     try:
         return kind.read(text)
     except ValueError as error:
-        layers.refuse(path, f"expected {error}, not {text!r}")
+        layers.add_error(path, f"expected {error}, not {text!r}")
         return None
 
 
@@ -158,14 +158,14 @@ def _map(setting: Setting, path: str, layers: Layers) -> dict[str, Any]:
 
 
 def _one_section(setting: Setting, path: str, layers: Layers) -> Struct | None:
-    if setting.section is None or (setting.default is None and not layers.holds(path)):
+    if setting.section is None or (setting.default is None and not layers.contains(path)):
         return None
     values = _section(setting.section, path, layers)
     return None if values is None else setting.section(**values)
 
 
 def _sections(setting: Setting, path: str, layers: Layers) -> tuple[Struct, ...] | None:
-    """Every section of a list, or None where one cannot be built: an index must never change its meaning."""
+    """Return the sections of a list, or None if one is invalid: an index must not change its meaning."""
     sections = [_one_section(setting, where, layers) for where in _elements(path, layers)]
     whole = tuple(section for section in sections if section is not None)
     return whole if len(whole) == len(sections) else None
@@ -173,7 +173,7 @@ def _sections(setting: Setting, path: str, layers: Layers) -> tuple[Struct, ...]
 
 def _elements(path: str, layers: Layers) -> list[str]:
     where: list[str] = []
-    while layers.holds(f"{path}[{len(where)}]"):
+    while layers.contains(f"{path}[{len(where)}]"):
         where.append(f"{path}[{len(where)}]")
     return where
 

@@ -1,4 +1,4 @@
-"""The language in which a configuration struct says how its keys are named and read."""
+"""Settings of a configuration struct: the name, kind, default and flag of each key."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -13,7 +13,7 @@ Shape = Literal["scalar", "list", "map", "section", "sections"]
 
 
 class Key(Struct, frozen=True):
-    """What a struct's field carries in its annotation; `flag` names the repeatable flag of lists and maps."""
+    """Annotation of a struct's field. `flag` names the repeatable flag of a list or map."""
 
     help: str
     kind: Kind | None = None
@@ -21,7 +21,7 @@ class Key(Struct, frozen=True):
 
 
 class Setting(Struct, frozen=True):
-    """One field of a configuration struct. `section` is the struct of a section or of a list of them."""
+    """One field of a configuration struct. `section` is the struct of a section or a list of sections."""
 
     name: str
     shape: Shape
@@ -38,12 +38,12 @@ class Setting(Struct, frozen=True):
 
 @cache
 def settings_of(config: type[Struct]) -> tuple[Setting, ...]:
-    """Every field of a configuration struct, in its order."""
+    """Return the fields of a configuration struct, in order."""
     return tuple(_setting(field) for field in msgspec.structs.fields(config))
 
 
 def walk(config: type[Struct], prefix: str = "") -> Iterator[tuple[str, Setting]]:
-    """Every key outside of lists with its dotted path, sections opened."""
+    """Yield every key outside lists with its dotted path, including those in sections."""
     for setting in settings_of(config):
         path = join(prefix, setting.name)
         if setting.shape == "section" and setting.section is not None:

@@ -1,4 +1,4 @@
-"""Kinds of values: what a text must look like, and the value in base units."""
+"""Kinds of values: the form of a text, and its value in base units."""
 
 import math
 import re
@@ -12,10 +12,10 @@ from msgspec import Struct
 
 class Kind(Struct, frozen=True):
     """
-    A kind of value. `read` takes the text that a file, a variable and a flag have in common.
+    A kind of value. `read` converts the text from a file, a variable or a flag.
 
-    `read` raises ValueError saying what was expected; `show` writes what `read` reads back. Where
-    `joined` is set, a list in a file is the same as its elements joined by it.
+    `read` raises ValueError with the expected form. `show` writes a text that `read` accepts. If `joined` is
+    set, a list in a file is read as its elements joined by it.
     """
 
     read: Callable[[str], Any]
@@ -28,7 +28,7 @@ _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def duration(low_seconds: float, high_seconds: float) -> Kind:
-    """A number with its unit, `250ms` or `5m`, in seconds; a bare number has no meaning."""
+    """Kind of a duration in seconds, written with its unit, such as `250ms` or `5m`."""
     bounds = f"from {show_duration(low_seconds)} to {show_duration(high_seconds)}"
 
     def read(text: str) -> float:
@@ -42,7 +42,7 @@ def duration(low_seconds: float, high_seconds: float) -> Kind:
 
 
 def show_duration(seconds: float) -> str:
-    """The shortest text that reads back as `seconds`."""
+    """Return the shortest text that reads back as `seconds`."""
     unit = "ms" if seconds < 1 else "s"
     for larger in ("m", "h"):
         if seconds and seconds % _UNIT_SECONDS[larger] == 0:
@@ -51,7 +51,7 @@ def show_duration(seconds: float) -> str:
 
 
 def number(low: float, high: float = math.inf) -> Kind:
-    """A finite number within bounds."""
+    """Kind of a finite number within bounds."""
     bounds = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
 
     def read(text: str) -> float:
@@ -67,7 +67,7 @@ def number(low: float, high: float = math.inf) -> Kind:
 
 
 def one_of(*words: str) -> Kind:
-    """One of a closed list of words."""
+    """Kind of a word from a closed list."""
 
     def read(text: str) -> str:
         if text not in words:
@@ -78,7 +78,7 @@ def one_of(*words: str) -> Kind:
 
 
 def matching(pattern: str, expected: str) -> Kind:
-    """A text of a given form."""
+    """Kind of a text of a given form."""
     form = re.compile(pattern)
 
     def read(text: str) -> str:
@@ -101,7 +101,7 @@ def _read_url(text: str) -> str:
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         sound = (
             sound and parts.username is None
-        )  # a URL is shown in logs and answers: no place for a password
+        )  # URLs appear in logs and answers, so they must not hold a password
     except ValueError:
         sound = False
     if not sound or not text.isprintable() or " " in text:
@@ -111,9 +111,9 @@ def _read_url(text: str) -> str:
 
 def host_and_port(address: str) -> tuple[str, int]:
     """
-    Split `HOST:PORT`; an IPv6 host stands in brackets, an empty one means every address.
+    Split `HOST:PORT`. An IPv6 host is in brackets; an empty host means every address.
 
-    Raises ValueError saying what was expected.
+    Raises ValueError with the expected form.
     """
     match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^:\[\]\s/]*)):(\d{1,5})", address)
     if match is None or int(match[3]) > 65535:

@@ -1,4 +1,4 @@
-"""The file's layer: YAML read strictly, with the line of every key."""
+"""File layer: YAML, read strictly, with the line of every key."""
 
 from pathlib import Path
 
@@ -31,20 +31,20 @@ def compose(path: Path) -> yaml.Node | None:
 
 
 def read_file(path: Path, config: type[Struct], layers: Layers) -> None:
-    """Bring a file into the layers, refusing what `config` does not know."""
+    """Add a file to the layers. Keys that `config` does not have are errors."""
     root = compose(path)
     if root is not None and not _is_null(root):
         _File(str(path), layers).section(root, config, "", Origin(0, 1, f"{path}:1"))
 
 
 def top_level_keys(path: Path) -> list[str]:
-    """The keys by which one tells whose file it is. Raises ConfigError as `compose` does."""
+    """Return the top-level keys, which show whose file it is. Raises ConfigError like `compose`."""
     root = compose(path)
     return [str(key.value) for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
 
 
 class _File:
-    """A walk over the nodes of one file, along the shape of the configuration struct."""
+    """Reader of one file's nodes, guided by the configuration struct."""
 
     def __init__(self, name: str, layers: Layers) -> None:
         self._name = name
@@ -55,7 +55,7 @@ class _File:
         for name, value, here in self._pairs(node, path, at):
             where = join(path, name)
             if name not in settings:
-                self._layers.refuse(where, unknown_key(name, list(settings)), here)
+                self._layers.add_error(where, unknown_key(name, list(settings)), here)
             elif not _is_null(value):
                 self._value(value, settings[name], where, here)
 
@@ -72,17 +72,19 @@ class _File:
 
     def _scalar(self, node: yaml.Node, path: str, at: Origin, joined: str = "") -> None:
         if isinstance(node, yaml.ScalarNode):
-            self._layers.give(path, node.value, at)
+            self._layers.set(path, node.value, at)
         elif joined and isinstance(node, yaml.SequenceNode) and _all_scalars(node):
-            self._layers.give(path, joined.join(item.value for item in node.value), at)
+            self._layers.set(path, joined.join(item.value for item in node.value), at)
         else:
-            self._layers.refuse(path, f"expected a single value{' or a list of them' if joined else ''}", at)
+            self._layers.add_error(
+                path, f"expected a single value{' or a list of them' if joined else ''}", at
+            )
 
     def _list(self, node: yaml.Node, setting: Setting, path: str, at: Origin) -> None:
         if not isinstance(node, yaml.SequenceNode):
-            self._layers.refuse(path, "expected a list", at)
+            self._layers.add_error(path, "expected a list", at)
             return
-        self._layers.give(path, None, at)
+        self._layers.set(path, None, at)
         for index, item in enumerate(node.value):
             where, here = f"{path}[{index}]", self._origin(item)
             if setting.section is None:
@@ -91,16 +93,16 @@ class _File:
                 self.section(item, setting.section, where, here)
 
     def _pairs(self, node: yaml.Node, path: str, at: Origin) -> list[tuple[str, yaml.Node, Origin]]:
-        """The keys of a mapping, each once, with their values and lines."""
+        """Return the keys of a mapping, each once, with their values and lines."""
         if not isinstance(node, yaml.MappingNode):
-            self._layers.refuse(path or "file", "expected a mapping of keys to values", at)
+            self._layers.add_error(path or "file", "expected a mapping of keys to values", at)
             return []
-        self._layers.give(path, None, at)
+        self._layers.set(path, None, at)
         pairs: dict[str, tuple[str, yaml.Node, Origin]] = {}
         for key, value in node.value:
             name, here = key.value if isinstance(key, yaml.ScalarNode) else "?", self._origin(key)
             if name in pairs:
-                self._layers.refuse(join(path, name), "expected once, but given again", here)
+                self._layers.add_error(join(path, name), "expected once, but given again", here)
             pairs.setdefault(name, (name, value, here))
         return list(pairs.values())
 

@@ -1,7 +1,7 @@
 """
-Fetch one page over HTTP, bounded in time and size: what the agent needs of a client and no more.
+HTTP client: fetches one page, with limits on time and size.
 
-Built on asyncio streams and httptools' parser. No redirect is followed, nothing is retried.
+It uses asyncio streams and the parser of httptools. It follows no redirects and retries nothing.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class FetchError(Exception):
     """
     The page could not be fetched; `reason` is one of FETCH_REASONS.
 
-    `status` is that of an answer other than 200, else 0.
+    `status` is the HTTP status if it is not 200, else 0.
     """
 
     def __init__(self, reason: str, message: str, status: int = 0) -> None:
@@ -49,7 +49,7 @@ class FetchError(Exception):
 
 
 class Target(Struct, frozen=True):
-    """Where a page is: the parts of an http or https URL."""
+    """Parts of an http or https URL."""
 
     tls: bool
     host: str
@@ -58,7 +58,7 @@ class Target(Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str) -> "Target":
-        """Take *url* apart. Raises ValueError if it is none that can be fetched."""
+        """Split *url* into its parts. Raises ValueError if it cannot be fetched."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"{url!r} is no http:// or https:// URL")
@@ -85,11 +85,11 @@ async def fetch(
     tls_context: ssl.SSLContext | None = None,
 ) -> bytes:
     """
-    Return the body of a 200 answer to GET, inflated where the server compressed it.
+    Send a GET and return the body of a 200 answer, decompressed.
 
-    *timeout_seconds* covers everything from the look-up of the name to the last byte, *max_bytes*
-    bounds the body before and after inflation, *tls_context* is by default the system's trust.
-    Raises FetchError, and ValueError for a bad URL or header. The connection is closed in any case.
+    *timeout_seconds* covers everything from the name look-up to the last byte. *max_bytes* limits the body
+    before and after decompression. By default *tls_context* trusts the system's certificates. Raises
+    FetchError, and ValueError for a bad URL or header. The connection is always closed.
     """
     target = Target.of(target) if isinstance(target, str) else target
     request = _request(target, headers or {}, bearer_token)
@@ -103,7 +103,7 @@ def _request(target: Target, headers: Mapping[str, str], bearer_token: str | Non
     fields = {
         "Host": target.authority,
         "Accept": "text/plain;version=0.0.4,*/*;q=0.1",
-        "Accept-Encoding": "identity",  # the pages come from this host: inflating costs more than copying
+        "Accept-Encoding": "identity",  # pages come from this host: decompressing costs more than copying
         "Connection": "close",
         **headers,
     }
@@ -127,7 +127,7 @@ async def _exchange(
     except OSError as error:
         raise FetchError("protocol", f"the connection broke: {error}") from error
     finally:
-        # Not close(): over TLS that would wait for the peer's goodbye, and a peer may never say it.
+        # Not close(): over TLS it waits for the peer's close_notify, which may never come.
         writer.transport.abort()
         with suppress(OSError):
             await writer.wait_closed()
@@ -149,12 +149,12 @@ async def _connect(
 
 @lru_cache(maxsize=1)
 def _system_trust() -> ssl.SSLContext:
-    """Loading the certificates takes tens of milliseconds: once, and only where TLS is used."""
+    """Load the system's certificates: tens of milliseconds, so once, and only if TLS is used."""
     return ssl.create_default_context()
 
 
 class _Response:
-    """One answer while it comes in. The `on_` methods are called by httptools."""
+    """One answer while it is received. httptools calls the `on_` methods."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -167,12 +167,12 @@ class _Response:
 
     async def read_from(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            await self._take_in(reader)
+            await self._receive(reader)
         finally:
-            del self._parser  # the two know each other, and the page would wait for a collection of garbage
+            del self._parser  # breaks a reference cycle that would keep the page until a garbage collection
         return self._inflated()
 
-    async def _take_in(self, reader: asyncio.StreamReader) -> None:
+    async def _receive(self, reader: asyncio.StreamReader) -> None:
         received = 0
         while not self._complete:
             data = await reader.read(_READ_BYTES)
@@ -194,7 +194,7 @@ class _Response:
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
         if self._status:
-            return  # a trailer, or the head of an answer that nobody asked for
+            return  # a trailer, or the head of a second answer
         if name == b"content-encoding":
             self._encoding = value.strip().lower()
         elif name in (b"content-length", b"transfer-encoding"):
@@ -204,7 +204,7 @@ class _Response:
         self._status = self._status or self._parser.get_status_code()
 
     def on_body(self, data: bytes) -> None:
-        if not self._complete:  # or it belongs to an answer that nobody asked for
+        if not self._complete:  # else it belongs to a second answer
             self._body += data
 
     def on_message_complete(self) -> None:
@@ -224,11 +224,10 @@ class _Response:
             raise FetchError("too_large", f"the page is larger than {self._max_bytes} bytes")
 
     def _end_of_stream(self) -> None:
-        # Without a length only the end of the connection tells the end of the page, and a server that
-        # died tells the same: a last line without its end may be half a number.
-        # Gzip has an end mark of its own, and so has JSON.
-        tells_its_end = self._encoding or self._body.startswith((b"{", b"[")) or self._body.endswith(b"\n")
-        if not self._status or self._has_length or not tells_its_end:
+        # Without a length, only the end of the connection marks the end of the page, and a server that died
+        # looks the same: a last line without a line end may be half a number. Gzip and JSON mark their end.
+        is_complete = self._encoding or self._body.startswith((b"{", b"[")) or self._body.endswith(b"\n")
+        if not self._status or self._has_length or not is_complete:
             raise FetchError("protocol", "the connection ended before the answer did")
 
     def _inflated(self) -> bytes:

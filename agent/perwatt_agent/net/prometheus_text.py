@@ -1,8 +1,8 @@
 """
-Read Prometheus text and OpenMetrics pages fast: what a line is about is worked out once, ever.
+Parser of Prometheus text and OpenMetrics pages, with a cache of series.
 
-Pages repeat the same `name{labels}` bytes scrape after scrape, so those are the key of a cache and only
-the number is read anew. Samples are returned as they stand: judging a NaN is the caller's part.
+Pages repeat the same `name{labels}` bytes in every scrape, so these bytes are the key of a cache, and only
+the number is parsed each time. Values are returned unchanged: the caller decides about NaN.
 """
 
 import re
@@ -23,8 +23,8 @@ _LINE = re.compile(
     rb"[ \t]*"
     rb"(" + _NAME + rb"(?:(?=[ \t])|[ \t]*\{(?:" + _ANY_LABEL + rb"(?:,|(?=\})))*[ \t]*\}))"  # the series
     rb"[ \t]*([^ \t\r#]+)"  # its value
-    rb"(?:[ \t]+[-+0-9.eE]+)?"  # a timestamp, which we have no use for
-    rb"[ \t]*(?:#[ \t]*\{.*)?\r?"  # an exemplar, likewise
+    rb"(?:[ \t]+[-+0-9.eE]+)?"  # a timestamp, which is ignored
+    rb"[ \t]*(?:#[ \t]*\{.*)?\r?"  # an exemplar, which is ignored
 )
 _ESCAPE = re.compile(r"\\([\\n\"])")
 _COMMENT = ord("#")
@@ -57,13 +57,13 @@ class Series(Struct, frozen=True, cache_hash=True):
 
 class PageParser:
     """
-    Parse pages, of one source or of several alike, and keep only the metric names that are *wanted*.
+    Parses pages of one source, or of several similar ones, and keeps only the *wanted* metric names.
 
-    Where every sample of the source stands below the TYPE line of its family, *families* may name those to
-    look into, as TYPE lines do: what stands below any other is passed over unread, well formed or not.
+    If every sample of the source is below the TYPE line of its family, *families* may list the families to
+    read, named as in TYPE lines. All lines below other TYPE lines are skipped, valid or not.
 
-    The cache has two generations of about *cache_bytes* of keys each. A key still in use moves to the
-    young one and the rest are forgotten: pages whose labels churn cost time, but not memory.
+    The cache has two generations of about *cache_bytes* of keys each. A key in use moves to the young
+    generation, and unused keys are dropped: pages with changing labels cost time, but no memory.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class PageParser:
         self._families = None if families is None else frozenset(name.encode() for name in families)
         self._cache_bytes = cache_bytes
         self._max_lines = max_lines
-        # Keys to their series, or to None where nobody wants them.
+        # Keys to their series, or to None if not wanted.
         self._young: dict[bytes, Series | None] = {}
         self._old: dict[bytes, Series | None] = {}
         self._young_bytes = 0
@@ -86,10 +86,10 @@ class PageParser:
 
     def parse(self, page: bytes) -> list[tuple[Series, float]]:
         """
-        Return the wanted samples of *page* in its order, duplicates included.
+        Return the wanted samples of *page* in order, duplicates included.
 
-        Lines that cannot be read are skipped and added to `malformed_lines`, which counts since the
-        parser was made. Raises PageError when they are the majority, or *page* is of another kind.
+        Malformed lines are skipped and added to `malformed_lines`, which counts since the parser was made.
+        Raises PageError if they are the majority, or if *page* is not a metrics page.
         """
         self._refuse_other_kinds(page)
         samples: list[tuple[Series, float]] = []
@@ -97,7 +97,7 @@ class PageParser:
         for line in self._lines(page):
             if not line or line[0] == _COMMENT:
                 continue
-            # A key that is known was once matched in full, so all that follows it is the value.
+            # A known key was matched in full before, so the rest of the line is the value.
             key, _, number = line.rpartition(b" ")
             try:
                 series = self._young[key]
@@ -117,7 +117,7 @@ class PageParser:
         return samples
 
     def _lines(self, page: bytes) -> list[bytes]:
-        """The lines of *page* that may be of interest; a family has one TYPE line, above its samples."""
+        """Return the lines of *page* that may be wanted; a family has one TYPE line, above its samples."""
         if self._families is None:
             return page.split(b"\n")
         untyped, *families = page.split(_TYPE_LINE)
@@ -136,7 +136,7 @@ class PageParser:
             raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
 
     def _read(self, line: bytes) -> tuple[Series | None, float]:
-        """Read a line whose series is new, or that has more than a series and a value."""
+        """Parse a line whose series is new, or that has more than a series and a value."""
         if line.lstrip().startswith(b"#"):
             return None, 0.0
         match = _LINE.fullmatch(line) if len(line) <= _MAX_LINE_BYTES else None
@@ -169,7 +169,7 @@ class PageParser:
 
 
 def _float(number: bytes) -> float:
-    if b"_" in number:  # a number to Python, not to Prometheus
+    if b"_" in number:  # valid in Python, not in Prometheus
         raise ValueError(number)
     return float(number)
 
