@@ -1,4 +1,4 @@
-"""The aggregator: nodes that are scraped, and the answers that are made from what they showed."""
+"""Aggregator: scrapes the nodes, polls the meters, and answers from the readings that it has."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,15 +31,15 @@ from perwatt_aggregator.scraping.event_log import EventLog
 from perwatt_aggregator.scraping.scraper import Scraper
 
 HISTORY_SECONDS = 900.0
-"""What is kept of each node, and so the longest window that can be asked for."""
+"""The history of each node, which is the longest window that can be requested."""
 DEFAULT_WINDOW_SECONDS = 60.0
 
 
 class Aggregator:
     """
-    Follows the agents in *config*; answers at any time, from what it has by then.
+    Scrapes the agents in *config*, and answers at any time from the readings so far.
 
-    Raises ValueError where a meter cannot be built.
+    Raises ValueError if a meter cannot be built.
     """
 
     def __init__(self, config: AggregatorConfig, clock: Clock) -> None:
@@ -77,7 +77,7 @@ class Aggregator:
         return Facility(config, clock, nodes, shared)
 
     async def start(self) -> None:
-        """Begin to scrape, and to ask for what is metered; must be called on a running loop."""
+        """Start scraping and polling; must be called on a running loop."""
         await self._scraper.start()
         self._polling = [
             asyncio.create_task(poller.run(), name=f"poll {poller.input.name} of {facility.config.name}")
@@ -89,7 +89,7 @@ class Aggregator:
         ]
 
     async def stop(self) -> None:
-        """Stop scraping; answers can still be had."""
+        """Stop scraping and polling; answers remain possible."""
         for task in self._polling:
             task.cancel()
         await asyncio.gather(*self._polling, return_exceptions=True)
@@ -102,30 +102,30 @@ class Aggregator:
         by: Sequence[Dimension] = (),
         boundaries: Sequence[Boundary] = BOUNDARIES,
     ) -> Efficiency:
-        """How many tokens a joule bought in the last *seconds*."""
+        """Tokens per joule over the last *seconds*."""
         return Efficiency(by=tuple(by), items=efficiency(self.views(seconds), by, boundaries))
 
     def ledger(self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[LedgerDimension] = ()) -> Ledger:
-        """Where every joule of the last *seconds* went."""
+        """The ledger of all joules of the last *seconds*."""
         return Ledger(by=tuple(by), items=ledger(self.views(seconds), by))
 
     def compute(
         self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[ComputeDimension] = ("workload",)
     ) -> Compute:
-        """How much of what was bought worked together in the last *seconds*."""
+        """The chain from peak to useful compute over the last *seconds*."""
         return Compute(by=tuple(by), items=compute(self.views(seconds), by, self._compute))
 
     def views(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[NodeView, ...]:
-        """Every node over the last *seconds*, each with what holds of its facility over that time."""
+        """The view of every node over the last *seconds*, with the state of its facility."""
         return self._views(seconds, self.facility_states(seconds))
 
     def facility_states(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[FacilityState, ...]:
-        """What holds of every facility over the last *seconds*."""
+        """The state of every facility over the last *seconds*."""
         now = self._clock.unix()
         return tuple(facility.state(now - seconds, now) for facility in self.facilities)
 
     def facility_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Facilities:
-        """Every facility: what multiplies its nodes' joules, and what it comes to."""
+        """Every facility: its PUE, rates and energy."""
         states = self.facility_states(seconds)
         views = self._views(seconds, states)
         items = (
@@ -147,7 +147,7 @@ class Aggregator:
         return tuple(views.values())
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
-        """Every configured agent, and whether it answers."""
+        """Every configured agent, and its scrape health."""
         return Nodes(items=node_items(self.nodes, seconds, self._clock.monotonic()))
 
     def gpu_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Gpus:
@@ -160,5 +160,5 @@ class Aggregator:
 
 
 def target_of(url: str) -> Target:
-    """Name the node of an agent's URL."""
+    """The target of an agent's URL."""
     return Target(node_name(url), url)

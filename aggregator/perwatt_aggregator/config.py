@@ -60,7 +60,7 @@ class AggregatorConfig(Struct, frozen=True):
         return self.facilities or (self.facility,)
 
     def facility_of(self, node: str) -> FacilityConfig:
-        """The facility in which *node* stands: the first that names it."""
+        """The facility of *node*: the first one whose `nodes` match it."""
         return next(one for one in self.all_facilities if one.has_node(node))
 
 
@@ -70,8 +70,8 @@ def load_aggregator_config(
     """
     Read the aggregator's configuration: flags over environment over file over defaults.
 
-    `renamed` maps a key to the name that its variable and flag go by where both daemons run in one
-    process. Raises ConfigError naming every error.
+    `renamed` maps a key to the name of its variable and flag if both daemons run in one process. Raises
+    ConfigError with all errors.
     """
     return load(AggregatorConfig, path, environ, flags, check_aggregator, renamed)
 
@@ -111,5 +111,5 @@ def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[
 
 
 def node_name(url: str) -> str:
-    """The name of the node whose agent is at *url*: host and port, as Prometheus has it."""
+    """The name of the node whose agent is at *url*: host and port, like `instance` in Prometheus."""
     return urlsplit(url).netloc.rpartition("@")[2]

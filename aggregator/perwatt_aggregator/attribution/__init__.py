@@ -1,1 +1,1 @@
-"""Attribution: a node's window cut into parts with one owner each, and their joules at the node."""
+"""Attribution: a node's window divided into parts with one owner each, and their joules at the node."""

@@ -1,4 +1,4 @@
-"""A node's board joules by owner and leaf: whatever the boards took is in exactly one of them."""
+"""Board joules of a node by owner and leaf of the ledger: each joule is in exactly one of them."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.window.window import GpuWindow, NodeWindow, StateJoules, WorkloadWindow
 
 ACTIVE = leaves.ACTIVE.name
-"""Joules while a workload served, before it is active_shares what of them was of use."""
-# What sums of joules are off by, for nothing but being sums.
+"""Joules while a workload served; their division into useful and wasted follows in the ledger."""
+# Relative rounding error of a sum of joules.
 _ROUNDING_ERROR = 1e-12
 
 Leaves = dict[str, float]
@@ -27,10 +27,10 @@ class BoardLeaves(Struct, frozen=True):
 
 def board_leaves(window: NodeWindow) -> BoardLeaves:
     """
-    Divide all that the boards of *window* took.
+    Divide all board joules of *window*.
 
-    What was not handed out waits for those who hold the GPU, in proportion to what each was given, or
-    for nobody in particular where nobody holds it.
+    Joules that are not attributed yet go to the holders of the GPU as `waiting`, in proportion to their
+    attributed joules; if nobody holds it, they belong to no workload.
     """
     holders: dict[str, list[WorkloadWindow]] = defaultdict(list)
     for work in window.workloads:
@@ -60,7 +60,7 @@ def _of_state(joules: StateJoules, has_served: bool) -> Leaves:
 
 
 def _waiting(board: GpuWindow, own: Iterable[Leaves]) -> float:
-    """What the board took less all that was handed out."""
+    """Joules of the board that are not attributed yet."""
     if board.energy_joules is None:
         return 0.0
     waiting = board.energy_joules - board.unattributed_joules - sum(sum(one.values()) for one in own)

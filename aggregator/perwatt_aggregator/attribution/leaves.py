@@ -1,4 +1,4 @@
-"""The tree of the ledger: the names of its leaves, what each means, and what they add up to."""
+"""Leaves of the ledger, and the tree that adds them up: the name and the meaning of each entry."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ class Entry(Struct, frozen=True):
     children: tuple["Entry", ...] = ()
 
     def leaves(self) -> Iterator["Entry"]:
-        """The leaves below, or the entry itself when it is one."""
+        """The leaves below, or the entry itself if it is a leaf."""
         if not self.children:
             yield self
         for child in self.children:
@@ -29,7 +29,7 @@ WASTED = {
     "missed_slo": "wasted_missed_slo",
     "recomputed": "wasted_recomputed",
 }
-"""The leaf of each cause for which work is lost."""
+"""The leaf of each cause of waste."""
 UNDECIDED = "undecided"
 IDLE = "idle"
 LOADING = "loading"
@@ -105,10 +105,10 @@ _BEYOND_BOARDS: dict[str, Boundary] = {
 
 
 def boundary_of(entry: Entry) -> Boundary:
-    """The narrowest boundary at which *entry* can be known."""
+    """The narrowest boundary that *entry* belongs to."""
     return _BEYOND_BOARDS.get(entry.name, "gpu_board")
 
 
 def is_active_leaf(entry: Entry) -> bool:
-    """Whether *entry* is a part of active joules, which are divided by what became of tokens."""
+    """Whether *entry* is a part of active joules, which are divided by the outcome of tokens."""
     return entry == WASTE or entry in ACTIVE.leaves()

@@ -1,8 +1,8 @@
 """
-From board joules to the node at the wall, and from there to the facility.
+Node factor: node joules per board joule.
 
-A node's joules beyond its boards go to its GPUs in proportion to their board joules, so one factor a
-node says it all. PUE multiplies joules at the node, once, and never those of a board.
+A node's joules beyond its boards go to its GPUs in proportion to their board joules, so that one factor
+for each node is enough. The PUE multiplies joules at the node, never board joules.
 """
 
 from msgspec import Struct
@@ -16,11 +16,11 @@ from perwatt_aggregator.window.window import MeterWindow, NodeWindow
 
 class NodeFactor(Struct, frozen=True):
     """
-    Node joules per board joule of one node, and how that is known.
+    Node joules per board joule of one node.
 
-    `ratio` is None where it cannot be known; then `reasons` says why. `coverage_ratio` is that of
-    the node's meter, `refresh_seconds` how far apart its readings are, `uncertainty_ratio` by how much
-    it may be off. `is_measured` tells a meter of this node alone, and at the wall, from all else.
+    `ratio` is None if it is not known; `reasons` are why. `coverage_ratio` is that of the node's meter,
+    `refresh_seconds` the time between two of its readings, `uncertainty_ratio` its relative uncertainty.
+    `is_measured` is true for a meter of this node alone; false for a shared meter, a model or an estimate.
     """
 
     ratio: float | None
@@ -33,7 +33,7 @@ class NodeFactor(Struct, frozen=True):
 
 
 def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: UncertaintyConfig) -> NodeFactor:
-    """Measured where the node has a meter, else the configured overhead as an estimate, else nothing."""
+    """Measured if the node has a meter; else the configured overhead as an estimate; else None."""
     if window.meter is not None:
         return _measured(window.meter, window, uncertainty)
     if facility.node_overhead is not None:
@@ -44,7 +44,7 @@ def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: Uncer
 
 
 def board_watts(window: NodeWindow) -> float | None:
-    """The mean power of all boards of a node; None where it has none that was measured."""
+    """The mean power of all boards of a node; None if none was measured."""
     return quotient(total(gpu.energy_joules for gpu in window.gpus), window.seconds)
 
 
@@ -57,7 +57,7 @@ def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyCo
         reasons.append("node_meter_below_boards")
     if not boards and window.gpus:
         reasons.append("no_energy")
-    # A power meter's joules are integrated; a model is no meter.
+    # Joules of a power meter are integrated; a model is not a meter.
     provenance = {"estimated" if source == MODEL else "integrated" for source in meter.sources}
     covered = meter.covered_seconds + meter.slack_seconds
     return NodeFactor(

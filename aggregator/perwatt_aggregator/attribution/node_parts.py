@@ -14,6 +14,7 @@ from perwatt_aggregator.attribution.board_leaves import board_leaves
 from perwatt_aggregator.attribution.node_factor import NodeFactor, board_watts, node_factor
 from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span
 from perwatt_aggregator.facility.config import FacilityConfig
+from perwatt_aggregator.validity.thresholds import MIN_READINGS
 from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
 from perwatt_aggregator.window.activity import GpuActivity
 from perwatt_aggregator.window.window import (
@@ -24,8 +25,6 @@ from perwatt_aggregator.window.window import (
     StateJoules,
     WorkloadWindow,
 )
-
-MIN_READINGS = 4
 
 
 class NodeParts(Struct, frozen=True):

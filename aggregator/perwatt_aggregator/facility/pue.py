@@ -9,18 +9,16 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from perwatt_aggregator.facility.config import DAY_SECONDS, MIN_PERIOD_SECONDS, PueConfig
+from perwatt_aggregator.facility.config import MIN_PERIOD_SECONDS, PueConfig
 from perwatt_aggregator.facility.history import MeasuredEnergies
 from perwatt_aggregator.facility.state import PueInUse
 from perwatt_aggregator.schema.common import PueKind
-
-MIN_COVERAGE_RATIO = 0.95
-MAX_RATIO = 10.0
-"""No facility uses ten times the energy of its IT: a larger ratio has a wrong unit or factor."""
-MAX_AGE_SECONDS = 2 * 365 * DAY_SECONDS
-"""An older measurement is not used."""
-STALE_PERIOD_RATIO = 1 / 24
-"""A live PUE with a period of a day is stale if its newest reading is an hour old."""
+from perwatt_aggregator.validity.thresholds import (
+    MAX_PUE_AGE_SECONDS,
+    MAX_PUE_RATIO,
+    MIN_COVERAGE_RATIO,
+    STALE_PUE_PERIOD_RATIO,
+)
 
 _UNCERTAINTY_RATIOS: dict[PueKind, float] = {
     "static": 0.05,
@@ -51,7 +49,7 @@ def _stated(config: PueConfig, now_unix: float) -> Decision:
     if config.measured_until is None:
         return Decision(_assumed(config, config.kind), ())
     age_seconds = max(0.0, now_unix - config.measured_until)
-    if age_seconds > MAX_AGE_SECONDS:
+    if age_seconds > MAX_PUE_AGE_SECONDS:
         return Decision(_assumed(config, "static"), ("pue_stale",))
     pue = _assumed(config, config.kind)
     return Decision(replace(pue, age_seconds=age_seconds) if pue else None, ())
@@ -81,13 +79,13 @@ def _refusals(config: PueConfig, measured: MeasuredEnergies | None) -> Iterator[
         yield "pue_period_short"
     if measured is None:
         return
-    if measured.age_seconds > max(MIN_PERIOD_SECONDS, STALE_PERIOD_RATIO * config.period):
+    if measured.age_seconds > max(MIN_PERIOD_SECONDS, STALE_PUE_PERIOD_RATIO * config.period):
         yield "pue_stale"
     if measured.seconds < MIN_COVERAGE_RATIO * measured.span_seconds:
         yield "pue_coverage_low"
     if measured.seconds and measured.facility_joules < measured.it_joules:
         yield "pue_below_one"
-    if measured.seconds and measured.facility_joules >= MAX_RATIO * measured.it_joules:
+    if measured.seconds and measured.facility_joules >= MAX_PUE_RATIO * measured.it_joules:
         yield "pue_implausible"
 
 

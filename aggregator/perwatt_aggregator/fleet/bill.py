@@ -1,7 +1,7 @@
 """
-What a group's joules cost and emit: each at the price and the carbon intensity of its own facility.
+Bill of a group: cost and emissions of its joules, each at the rates of its own facility.
 
-Nothing is added that is not of a kind: neither currencies, nor average and marginal emissions.
+Different currencies are never added, and neither are average and marginal emissions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +17,10 @@ from perwatt_aggregator.schema.common import CarbonKind
 
 class Bill(Struct, frozen=True):
     """
-    What a group took at the facility, in money and grams; None is what is not known of all of it.
+    Cost and emissions of a group at the facility; None unless they are known of all of it.
 
-    `energy` and `capital` are amounts of `currency`, capital being the amortisation of its GPUs over
-    their time. `facilities` are those that the group spans.
+    `energy` and `capital` are amounts of `currency`; `capital` is the capital cost of its GPUs over their
+    time. `facilities` are those of its nodes.
     """
 
     facilities: tuple[FacilityState, ...]
@@ -33,7 +33,7 @@ class Bill(Struct, frozen=True):
 
 
 def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
-    """Price the parts' joules at the facility, and the time of their GPUs."""
+    """The cost of the parts' joules at the facility, and of the time of their GPUs."""
     views = [fleet.views[part.owner.node] for part in parts]
     states = [view.facility for view in views]
     facilities = tuple({state.name: state for state in states}.values())
@@ -60,7 +60,7 @@ def _at_rates(amounts: Sequence[float | None], rates: Sequence[float | None]) ->
 
 
 def _reasons(facilities: Sequence[FacilityState]) -> Iterator[str]:
-    """What keeps the facilities' figures from being added, or must be said where they were."""
+    """Why the facilities' figures are not added, or what to know if they are."""
     if len({state.pue for state in facilities}) > 1:
         yield "several_facilities"
     if len(_currencies(facilities)) > 1:

@@ -1,4 +1,4 @@
-"""All nodes side by side, and their parts gathered into groups."""
+"""Groups of the fleet: the parts of all nodes, grouped by labels."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,16 +8,16 @@ from perwatt_aggregator.attribution.part import Part, unreachable
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.schema.common import AnyDimension
 
-# What belongs to no workload still has a place: its node and its GPU.
+# Joules of no workload can still be grouped by these dimensions.
 _PLACE_DIMENSIONS: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
 
 
 class Group(Struct, frozen=True):
     """
-    Parts that go by the same labels.
+    Parts with the same labels.
 
-    `is_rest` when none of them is anybody's work; `has_whole_groups` when no engine that spans
-    several workloads has a member outside.
+    `is_unattributed` if none of them belongs to a workload. `has_whole_groups` if every engine that spans
+    several workloads has all its members in the group.
     """
 
     labels: dict[str, str | None]
@@ -48,11 +48,11 @@ class Fleet:
         self._known_groups = known
 
     def is_known(self, part: Part) -> bool:
-        """Whether it is known what was done with the part's joules, by itself or by its group."""
+        """Whether the work of the part is known, its own or that of its engine."""
         return part.is_known or part.owner.group in self._known_groups
 
     def groups(self) -> tuple[Group, ...]:
-        """The groups in order of their labels, what has none at the end."""
+        """The groups in order of their labels; without a label last."""
         gathered: dict[tuple[str, ...], list[Part]] = {}
         for part in self._parts:
             if (
@@ -68,7 +68,7 @@ class Fleet:
     def _of(self, view: NodeView) -> tuple[Part, ...]:
         if view.parts is not None:
             return view.parts.by_gpu if "gpu" in self._by else view.parts.by_workload
-        # A node that is out of reach is missed by the whole and by itself; whose work it did is unknown.
+        # An unreachable node is missing from the fleet and from its own group; its workloads are not known.
         return (unreachable(view.node, view.gpus),) if {"facility", "node"}.issuperset(self._by) else ()
 
     def _key(self, part: Part) -> tuple[str, ...]:
@@ -78,7 +78,7 @@ class Fleet:
         if dimension == "facility":
             return self.views[part.owner.node].facility.name
         if dimension == "model" and not part.owner.model:
-            # The followers of an engine over several nodes have no page that names the model.
+            # Followers of an engine over several nodes have no page with the model's name.
             return self._models.get(part.owner.group, "")
         label: str = getattr(part.owner, dimension)
         return label

@@ -1,4 +1,4 @@
-"""Node: one agent with its facility, and its windows, computed once for each new reading."""
+"""Node: one agent with its facility, and a cache of its windows that each new reading refreshes."""
 
 from msgspec import Struct
 
@@ -14,7 +14,7 @@ from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 from perwatt_aggregator.window.node_window import node_window
 from perwatt_aggregator.window.window import NodeWindow
 
-# A window that was asked for within this many readings is kept current, so that asking again is cheap.
+# A window that was requested within this many readings is refreshed, so that the next request is cheap.
 _CACHED_ROWS = 12
 _MAX_CACHED_WINDOWS = 8
 
@@ -26,7 +26,7 @@ class _CachedWindow(Struct, frozen=True):
 
 
 class Node(Agent):
-    """An agent as a node of the fleet; each reading renews the windows that are asked for."""
+    """An agent as a node of the fleet."""
 
     def __init__(
         self,
@@ -42,19 +42,19 @@ class Node(Agent):
         self._cache: dict[float, _CachedWindow] = {}
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
-        """Take in a reading, and keep the windows current. Raises TooManySeries."""
+        """Add a reading, and refresh the cached windows. Raises TooManySeries."""
         is_new = super().add(sample, unix_seconds)
         if is_new:
             self._refresh_cache()
         return is_new
 
     def window(self, seconds: float, now: float) -> NodeWindow | None:
-        """The last *seconds* of readings; None when the newest is older than that."""
+        """The last *seconds* of readings; None if the newest one is older."""
         age = self.age_seconds(now)
-        return None if age is None or age >= seconds else self._at(seconds).window
+        return None if age is None or age >= seconds else self._cached(seconds).window
 
     def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
-        """How the node looks over the last *seconds*, during which *facility* held."""
+        """The view of the node over the last *seconds*, with the state of its facility."""
         age = self.age_seconds(now)
         gpus = len(self.sample.gpus) if self.sample else 0
         if age is None or age >= seconds:
@@ -62,7 +62,7 @@ class Node(Agent):
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
-            parts=self._at(seconds).parts,
+            parts=self._cached(seconds).parts,
             age_seconds=age,
             fresh_ratio=1.0 - hidden_seconds / seconds,
             stale=self.is_stale(now),
@@ -70,23 +70,23 @@ class Node(Agent):
             facility=facility,
         )
 
-    def _at(self, seconds: float) -> _CachedWindow:
-        kept = self._cache.get(seconds)
+    def _cached(self, seconds: float) -> _CachedWindow:
+        cached = self._cache.get(seconds)
         row = self.ring.last_row
-        if kept is None or kept.requested_row != row:
-            window, parts = self._compute(seconds) if kept is None else (kept.window, kept.parts)
-            kept = self._cache[seconds] = _CachedWindow(row, window, parts)
+        if cached is None or cached.requested_row != row:
+            window, parts = self._compute(seconds) if cached is None else (cached.window, cached.parts)
+            cached = self._cache[seconds] = _CachedWindow(row, window, parts)
             if len(self._cache) > _MAX_CACHED_WINDOWS:
                 del self._cache[next(iter(self._cache))]
-        return kept
+        return cached
 
     def _refresh_cache(self) -> None:
-        """Compute the windows anew that are still asked for, and forget the others."""
+        """Compute the windows again that are still requested, and drop the others."""
         row = self.ring.last_row
         self._cache = {
-            seconds: _CachedWindow(kept.requested_row, *self._compute(seconds))
-            for seconds, kept in self._cache.items()
-            if 0 <= row - kept.requested_row <= _CACHED_ROWS
+            seconds: _CachedWindow(cached.requested_row, *self._compute(seconds))
+            for seconds, cached in self._cache.items()
+            if 0 <= row - cached.requested_row <= _CACHED_ROWS
         }
 
     def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:

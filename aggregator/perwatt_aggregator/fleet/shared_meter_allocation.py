@@ -1,8 +1,8 @@
 """
-A meter over several nodes, split by their board joules: an estimate, for no node's rest is like another's.
+Allocation of a shared meter's energy to its nodes, in proportion to their board joules.
 
-A node's own meter at the wall comes first, then its share of a shared one, then a node built from its
-parts, then a stated overhead, then nothing.
+It is an estimate, because nodes differ in what they use beside their boards. The order of precedence is: the
+node's own meter, its share of a shared meter, a node model, a stated overhead, nothing.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,17 +13,17 @@ from perwatt_aggregator.attribution.node_factor import NodeFactor
 from perwatt_aggregator.facility.shared_meter import SharedReading
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import difference, product
+from perwatt_aggregator.validity.thresholds import MIN_METER_REFRESHES
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig, combined
-from perwatt_aggregator.window.node_meter import MIN_METER_REFRESHES
 
 
 def allocate(
     views: Iterable[NodeView], reading: SharedReading, seconds: float, uncertainty: UncertaintyConfig
 ) -> Iterator[NodeView]:
     """
-    Return the nodes under one meter, with their shares of what it read over the last *seconds*.
+    The nodes under one meter, with their shares of its energy over the last *seconds*.
 
-    Those with a meter of their own keep it, and what it showed is no longer there to be shared.
+    Nodes with a meter of their own keep it; their energy is subtracted before the rest is shared.
     """
     views = tuple(views)
     sharing = [view for view in views if not _is_measured(view)]
@@ -47,7 +47,7 @@ def _factor(
     seconds: float,
     uncertainty: UncertaintyConfig,
 ) -> NodeFactor:
-    """Node joules per board joule: the same for all who share."""
+    """Node joules per board joule: the same for all nodes that share the meter."""
     known = [one for one in boards if one is not None]
     total = sum(known)
     if watts is None or len(known) < len(boards) or total <= 0.0:
@@ -68,12 +68,12 @@ def _factor(
 
 
 def _watts_to_allocate(reading: SharedReading, views: Iterable[NodeView]) -> float | None:
-    """What the meter showed less what nodes with meters of their own took; None where that is not known."""
-    left = reading.watts
+    """The meter's power less that of nodes with meters of their own; None if one of these is not known."""
+    rest_watts = reading.watts
     for view in views:
-        if left is not None and _is_measured(view):
-            left = _without_own_meter(left, view)
-    return left
+        if rest_watts is not None and _is_measured(view):
+            rest_watts = _without_own_meter(rest_watts, view)
+    return rest_watts
 
 
 def _without_own_meter(watts: float, view: NodeView) -> float | None:

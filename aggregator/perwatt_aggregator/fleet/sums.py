@@ -1,4 +1,4 @@
-"""Sums over parts: their energy at a boundary, their work, the time they cover."""
+"""Sums over the parts of a group: energy at each boundary, work, cost, and the time that they cover."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
@@ -11,14 +11,12 @@ from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
 from perwatt_aggregator.schema.instants import mean_window
+from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO
 from perwatt_aggregator.validity.uncertainty import of_sum
-
-# A part with too few readings spoils a sum only from this share of it on.
-MAX_FEW_READINGS_RATIO = 0.05
 
 
 class Energy(Struct, frozen=True):
-    """Joules at one boundary; those while work was served are None where that is not known."""
+    """Energy at one boundary. `active_joules` are those while a workload served; None if not known."""
 
     joules: float
     active_joules: float | None
@@ -31,7 +29,7 @@ class Energy(Struct, frozen=True):
 
 
 class BoundarySums(Struct, frozen=True):
-    """What holds for a group at one boundary; `uncertainty_ratio` is None where nobody knows."""
+    """Energy of a group at one boundary, and what qualifies it; `uncertainty_ratio` is None if not known."""
 
     energy: Energy | None
     coverage_ratio: float
@@ -41,10 +39,10 @@ class BoundarySums(Struct, frozen=True):
 
 
 class Sums(Struct, frozen=True):
-    """One group, summed once for all boundaries; of its nodes' gaps and ages the worst."""
+    """Sums of one group at all boundaries; the gap and the age are the largest of its nodes."""
 
     group: Group
-    work: "Work"
+    work: Work
     window: Window | None
     by_boundary: dict[Boundary, BoundarySums]
     bill: Bill
@@ -54,7 +52,7 @@ class Sums(Struct, frozen=True):
 
 
 def sums_of(group: Group, fleet: Fleet) -> Sums:
-    """Sum the parts of *group*."""
+    """Add up the parts of *group*."""
     views = [fleet.views[node] for node in {part.owner.node for part in group.parts}]
     reached = [view.parts for view in views if view.parts is not None]
     board_sources = frozenset(source for part in group.parts for source in part.energy.provenance)
@@ -68,9 +66,9 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         work=work_of(group.parts),
         window=mean_window(map(_weighed_span, group.parts)),
         by_boundary={
-            "gpu_board": _place(group.parts, fleet, "gpu_board", board_sources, frozenset()),
-            "node": _place(group.parts, fleet, "node", node_sources, node_reasons),
-            "facility": _place(group.parts, fleet, "facility", node_sources, facility_reasons),
+            "gpu_board": _at_boundary(group.parts, fleet, "gpu_board", board_sources, frozenset()),
+            "node": _at_boundary(group.parts, fleet, "node", node_sources, node_reasons),
+            "facility": _at_boundary(group.parts, fleet, "facility", node_sources, facility_reasons),
         },
         bill=bill_of(group.parts, fleet),
         largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
@@ -100,7 +98,7 @@ def _owners(gpus: Collection[tuple[str, str]], parts: Iterable[Part]) -> set[tup
     }
 
 
-def _place(
+def _at_boundary(
     parts: Sequence[Part],
     fleet: Fleet,
     boundary: Boundary,
@@ -116,14 +114,14 @@ def _place(
 def _joules_with_uncertainty(
     parts: Sequence[Part], fleet: Fleet, boundary: Boundary
 ) -> Iterator[tuple[float, float | None]]:
-    """Each part's joules at *boundary*, and by how much they may be off."""
+    """Each part's joules at *boundary*, and their relative uncertainty."""
     for part in parts:
         view = fleet.views[part.owner.node]
         yield view.joules_at(boundary, part) or 0.0, view.uncertainty_at(boundary, part)
 
 
 def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
-    """What must be said of a group at any boundary."""
+    """The reasons of a group that do not depend on a boundary."""
     for part in group.parts:
         yield from part.reasons
     if any(part.counts and part.counts.is_known for part in without_joules(group.parts)):
@@ -140,10 +138,10 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
 
 def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:
     """
-    Sum the parts' joules at *boundary*.
+    Add up the parts' joules at *boundary*.
 
-    None when nothing was measured, and when any of them cannot be had there: a sum that silently
-    lacks one is another quantity.
+    None if nothing was measured, or if a part is not known at that boundary: a sum without it would be
+    another quantity.
     """
     joules = known = power = 0.0
     active: float | None = 0.0
@@ -168,7 +166,7 @@ def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy |
 
 
 def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
-    """The share of the window that readings cover: the mean over the GPUs behind the parts."""
+    """The share of the window that readings cover: the mean over the GPUs of the parts."""
     covered = total = 0.0
     for part in parts:
         view = views[part.owner.node]
@@ -181,7 +179,7 @@ def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_
 
 
 def _few_readings(parts: Iterable[Part]) -> bool:
-    """Whether parts with too few readings are more than a small share."""
+    """Whether more than a small share of the parts has too few readings."""
     few = total = 0.0
     for part in parts:
         total += part.gpus.weight

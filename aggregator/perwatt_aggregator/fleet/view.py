@@ -1,4 +1,4 @@
-"""Node view: one node over a window, and its joules at each boundary."""
+"""Node view: the parts of one node over a window, and their joules at each boundary."""
 
 from msgspec import Struct
 
@@ -12,10 +12,10 @@ from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_
 
 class NodeView(Struct, frozen=True):
     """
-    One node as it is seen now. `parts` is None when it gave no window.
+    One node over a window. `parts` is None if it has no readings in the window.
 
-    `fresh_ratio` is the share of the window that is not hidden by the age of its newest reading,
-    `gpus` the number that it last had, and `facility` what holds over the window where it stands.
+    `fresh_ratio` is the share of the window up to its newest reading, `gpus` the number of GPUs that it last
+    had, `facility` the state of its facility over the window.
     """
 
     node: str
@@ -28,20 +28,20 @@ class NodeView(Struct, frozen=True):
 
     @property
     def factor_ratio(self) -> float | None:
-        """Node joules per board joule; None where it cannot be known."""
+        """Node joules per board joule; None if it is not known."""
         return None if self.parts is None else self.parts.factor.ratio
 
     def ratio_at(self, boundary: Boundary) -> float | None:
-        """Joules at *boundary* per board joule; None where it cannot be known."""
+        """Joules at *boundary* per board joule; None if it is not known."""
         if boundary == "gpu_board":
             return 1.0
         return product(self.factor_ratio, self.plug_ratio(boundary))
 
     def plug_ratio(self, boundary: Boundary) -> float | None:
         """
-        Joules at *boundary* per joule at the node's plug; None where it cannot be known.
+        Joules at *boundary* per joule at the node's plug; None if it is not known.
 
-        The one place where a PUE multiplies: whatever goes to the facility goes through here, once.
+        This is the only place where the PUE multiplies, so that it multiplies once.
         """
         if boundary == "facility":
             return None if self.facility.pue is None else self.facility.pue.ratio
@@ -55,7 +55,7 @@ class NodeView(Struct, frozen=True):
         return product(energy.meter_joules, self.plug_ratio(boundary))
 
     def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
-        """By how much, relative, the joules of *part* at *boundary* may be off; None where nobody knows."""
+        """Relative uncertainty of the joules of *part* at *boundary*; None if it is not known."""
         covered = part.span.coverage_ratio * self.fresh_ratio
         if boundary == "gpu_board" or self.parts is None:
             return combined(

@@ -1,4 +1,4 @@
-"""Why a figure is not valid, or what a reader must know about one that is: the one list of reasons."""
+"""Reasons: the complete list of why a figure is not valid, and of notes on valid ones."""
 
 from collections.abc import Iterable
 
@@ -24,5 +24,5 @@ def ordered(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def is_valid(names: Iterable[str]) -> bool:
-    """Whether a figure with these reasons may be taken at its word."""
+    """Whether a figure with these reasons is valid."""
     return _INVALIDATING.isdisjoint(names)

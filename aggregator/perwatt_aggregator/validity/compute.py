@@ -1,4 +1,4 @@
-"""What to know of the chain from peak to useful compute."""
+"""Reasons of the chain from peak to useful compute."""
 
 from perwatt_aggregator.validity.reason import Reason
 

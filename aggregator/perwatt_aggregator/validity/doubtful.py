@@ -1,4 +1,4 @@
-"""What makes a figure doubtful."""
+"""Reasons that make a figure doubtful."""
 
 from perwatt_aggregator.validity.reason import Reason
 

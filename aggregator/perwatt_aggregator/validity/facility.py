@@ -1,4 +1,4 @@
-"""What to know of PUE, prices and carbon."""
+"""Reasons of PUE, prices and carbon."""
 
 from perwatt_aggregator.validity.reason import Reason
 

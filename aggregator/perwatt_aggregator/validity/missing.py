@@ -1,4 +1,4 @@
-"""What a figure lacks altogether."""
+"""Reasons for a figure that is missing altogether."""
 
 from perwatt_aggregator.validity.reason import Reason
 

@@ -1,4 +1,4 @@
-"""What is good to know of a figure that stands by itself."""
+"""Notes on figures that are valid."""
 
 from perwatt_aggregator.validity.reason import Reason
 

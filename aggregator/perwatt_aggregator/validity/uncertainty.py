@@ -1,8 +1,8 @@
 """
-How far a figure may be off: relative standard uncertainties of meters, windows, alignment and PUE.
+Uncertainty: relative standard uncertainties of meters, windows, alignment and PUE.
 
-u^2 = u_meter^2 + u_window^2 + u_align^2 + u_PUE^2, the four being independent of each other. Meters of one
-class are off together, so that a sum over nodes is no more certain than its parts.
+u^2 = u_meter^2 + u_window^2 + u_align^2 + u_PUE^2: the four are independent of each other. The errors of
+meters of one class are correlated, so that a sum over nodes is no more certain than its parts.
 """
 
 import math
@@ -17,7 +17,7 @@ from perwatt_agent.meters.catalog import METERS
 
 
 class MeterClass(Struct, frozen=True):
-    """What meters of one source are off by, and why that much."""
+    """The uncertainty of meters of one source, and its basis."""
 
     source: str
     ratio: float
@@ -36,15 +36,15 @@ TABLE: tuple[MeterClass, ...] = (
 )
 DEFAULTS: Mapping[str, float] = {one.source: one.ratio for one in TABLE}
 OTHER_RATIO = 0.05
-"""What a meter of any other source is taken to be off by."""
+"""The assumed uncertainty of a meter of any other source."""
 COUNTER_REFRESH_SECONDS = 0.1
-"""How far apart a driver's energy counter moves."""
+"""The time between two updates of a driver's energy counter."""
 SWEEP_SECONDS = 1.0
-"""Agents sweep at least about once a second; nothing can be told finer than one sweep."""
+"""The collection cycle of an agent, which is the finest resolution in time."""
 
 
 class UncertaintyConfig(Struct, frozen=True):
-    """What meters are off by, where that is known better than by their class."""
+    """Uncertainties of meters that are known better than by their class."""
 
     meters: Annotated[
         dict[str, float],
@@ -52,7 +52,7 @@ class UncertaintyConfig(Struct, frozen=True):
     ] = field(default_factory=dict)
 
     def of(self, sources: Iterable[str]) -> float | None:
-        """The worst of *sources*; None without any, and where one of them measures nothing real."""
+        """The largest of *sources*; None if there are none, or one of them is simulated."""
         named = set(sources).difference(("replay",))
         if not named or "simulated" in named:
             return None
@@ -60,32 +60,32 @@ class UncertaintyConfig(Struct, frozen=True):
 
 
 def combined(*ratios: float | None) -> float | None:
-    """Independent uncertainties together; None where one of them is not known."""
+    """Independent uncertainties combined; None if one of them is not known."""
     known = [ratio for ratio in ratios if ratio is not None]
     return math.hypot(*known) if len(known) == len(ratios) else None
 
 
 def of_window(seconds: float, refresh_seconds: float, coverage_ratio: float) -> float:
     """
-    What a window's edges and gaps add.
+    The uncertainty of a window's ends and gaps.
 
-    Each edge lies anywhere within half a refresh of where it is said to be: two of them are
-    T / sqrt(6). What is not covered may be off by all of itself.
+    Each end may be half a refresh earlier or later: both together are T / sqrt(6), for T seconds between
+    refreshes. The energy of the time that is not covered may be anything from nothing to twice its mean.
     """
-    edges = refresh_seconds / (math.sqrt(6.0) * seconds) if seconds > 0.0 else 1.0
-    return math.hypot(edges, (1.0 - coverage_ratio) / math.sqrt(3.0))
+    ends = refresh_seconds / (math.sqrt(6.0) * seconds) if seconds > 0.0 else 1.0
+    return math.hypot(ends, (1.0 - coverage_ratio) / math.sqrt(3.0))
 
 
 def of_alignment(seconds: float, phase_seconds: float) -> float:
-    """What it adds that tokens and joules are of instants up to *phase_seconds* apart."""
+    """The uncertainty because tokens and joules are read up to *phase_seconds* apart."""
     return phase_seconds / (math.sqrt(3.0) * seconds) if seconds > 0.0 else 1.0
 
 
 def of_sum(terms: Iterable[tuple[float, float | None]]) -> float | None:
     """
-    A sum of (amount, relative uncertainty) whose terms are off together; None where one is not known.
+    The uncertainty of a sum of (amount, relative uncertainty) with correlated errors.
 
-    Terms of nothing do not matter.
+    None if the uncertainty of a term is not known; terms of zero do not count.
     """
     total = error = 0.0
     for amount, ratio in terms:
@@ -101,7 +101,7 @@ def of_sum(terms: Iterable[tuple[float, float | None]]) -> float | None:
 def of_difference(
     whole: float, whole_ratio: float | None, part: float, part_ratio: float | None
 ) -> float | None:
-    """What is left of a whole without a part of it, the two measured independently."""
+    """The uncertainty of a whole less a part of it, if both are measured independently."""
     left = whole - part
     if whole_ratio is None or part_ratio is None or left <= 0.0:
         return None

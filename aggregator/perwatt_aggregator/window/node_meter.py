@@ -9,9 +9,8 @@ from perwatt_aggregator.readings.sample import (
     Counter,
     NodeSample,
 )
+from perwatt_aggregator.validity.thresholds import MIN_METER_REFRESHES
 from perwatt_aggregator.window.window import HostWindow, MeterWindow
-
-MIN_METER_REFRESHES = 10
 
 
 def host_window(increases: Increases) -> HostWindow:

@@ -5,9 +5,7 @@ from collections.abc import Iterable
 from perwatt_agent.engine.catalog import counts_at
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, REQUESTS, Counter
-
-MIN_ENDS_PER_RUNNING = 10.0
-MIN_SECONDS_WITHOUT_RUNNING = 300.0
+from perwatt_aggregator.validity.thresholds import MIN_ENDS_PER_RUNNING, MIN_SECONDS_WITHOUT_RUNNING
 
 
 def has_too_few_ends(
