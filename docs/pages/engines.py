@@ -1,4 +1,4 @@
-"""The reference of the engines that are understood, made from the table that reads them."""
+"""Generator of docs/engines.md, from the rows that read the engines."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,43 +10,44 @@ PROSE = """\
 
 <!-- Generated from perwatt_agent/engine/kinds by `make docs`; do not edit. -->
 
-perwatt reads an engine's own page of metrics, only ever by GET. `engine: auto` tells an engine by its
-metrics; the first row below that recognises a page has it. What an engine cannot tell is absent, never 0.
+perwatt reads the engine's own metrics page, and sends nothing but GET requests. With `engine: auto` it
+recognises an engine by its metrics: the first row below that matches a page is used. A value that the engine
+does not report is absent, never 0.
 
-**When counts move.** Where they move when a request ends, a short window may hold the tokens of requests
-that began long before it, or miss those of requests that end after it. Such figures carry
-`counts_at_request_end` and are not valid unless the window is long enough: see `docs/validity.md`.
+**When counts move.** Some engines count a request only when it ends. A short window may then contain tokens
+of requests that began long before it, and miss tokens of requests that end after it. Such figures carry
+`counts_at_request_end`, and are valid only if the window is long enough: see `docs/validity.md`.
 
-**Ranks.** Data-parallel ranks and replicas add up; ranks that do the same work together count once. A rank
-that vanishes keeps its counts until the engine restarts, one that starts anew adds to them. An engine has
-restarted when its process is another, or no rank of it counts on from where it was.
+**Ranks.** Data-parallel ranks and replicas add up. Ranks that do the same work together count once. A rank
+that disappears keeps its counts until the engine restarts, and a rank that resets adds to them. An engine
+counts as restarted if its process changed, or if no rank continues from its previous counts.
 
-**Roles.** A `prefill` worker's one token a request is no output, and its requests are counted where they are
-decoded. On a `decode` worker, prompt tokens whose KV came from elsewhere are neither computed nor cached;
-where its page does not tell them apart, its prompt tokens are absent. A `router`, and whatever holds no GPU,
-shows what runs and waits and nothing else.
+**Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
+is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker
+are neither computed nor cached; if the page does not separate them, all its prompt tokens are absent. A
+`router`, and any endpoint without a GPU, shows only running and waiting requests.
 
-**Bad values.** Tokens that are negative, infinite or NaN refuse the page, and the joules wait for a page
-that can be believed; any other such value is absent. A series that is there twice counts once. Of several
-models on a page the endpoint's `model` chooses one; an engine that does not name its model has the
-configured name.
+**Bad values.** If a token count is negative, infinite or NaN, the whole page is rejected, and the joules wait
+for the next valid page. Any other bad value is absent. A repeated series counts once. If a page has several
+models, the endpoint's `model` selects one. If a page has no model name, the configured name is used.
 
-**Effective tokens** are output of requests that ended by stop or length, as far as the engine tells.
+**Effective tokens** are the output of requests that ended by stop or length, if the engine reports them.
 
-**Wasted tokens** took work and nobody got them: output of aborted and of failed requests, tokens computed
-again, drafts that were rejected. Each cause is shown where the page tells of it, and never as what is left
-of two counts that mix in what is in flight: where aborted output is what no ended request accounts for, it
-is shown while nothing runs or waits, and absent in between. Rejected drafts are drafted ones less accepted
-ones, which move together, held so that their count never falls.
+**Wasted tokens** were computed but not delivered: output of aborted and failed requests, tokens computed
+again, rejected drafts. Each cause is shown only if the page reports it. It is never the difference of two
+counts that include requests in flight. If aborted output is the output that no ended request accounts for,
+it is shown while no request runs or waits, and absent at other times. Rejected drafts are drafted tokens
+less accepted tokens; the count never decreases.
 
-**Latencies** are the engine's own histograms with its own buckets, as they stand: the time to first token
-and the time per output token once a request, the inter-token latency once a token or step. Ranks add up
-where their buckets are the same. A histogram that is none - counts that fall from bucket to bucket, a bound
-that is no number, no `+Inf`, more than 100 buckets, NaN - is left out and counted as `bad_histogram` in
-`perwatt_collector_failures_total`; the rest of the page stands. A `prefill` worker shows none, for its
-requests are not the client's; a `decode` worker shows no time to first token.
+**Latencies** are the engine's own histograms with its own buckets, unchanged. The time to first token and
+the time per output token have one observation a request, the inter-token latency one a token or step. Ranks
+add up if their buckets are the same. An invalid histogram is left out and counted as `bad_histogram` in
+`perwatt_collector_failures_total`; the rest of the page is used. A histogram is invalid if counts decrease
+from bucket to bucket, if a bound is not a number, if `+Inf` is missing, if a value is NaN, or if there are
+more than 100 buckets. A `prefill` worker shows no latencies, as its requests do not come from clients. A
+`decode` worker shows no time to first token.
 
-An engine that is not here can be described under `engines.kinds` of the agent's configuration.
+Describe an engine that is not listed here under `engines.kinds` of the agent's configuration.
 """
 
 _MOVES = {"live": "while a request runs", "request_end": "when a request ends"}
@@ -105,7 +106,7 @@ def _chapter(kind: EngineKind) -> str:
 
 
 def _cell(roles: list[Role]) -> str:
-    """The series of several roles; the older names of one stand behind "else"."""
+    """Return the series of several roles; older names of a role follow "else"."""
     return "; ".join(" else ".join(_series(pick) for pick in role) for role in roles)
 
 
@@ -116,6 +117,6 @@ def _series(pick: Pick) -> str:
 
 
 def _values(values: frozenset[str]) -> str:
-    """Some of a long list of values, in a form that a table can hold."""
+    """Return the values, or the first and last of a long list, without characters that break a table."""
     known = sorted(values)
     return "/".join(known) if len(known) <= 3 else f"{known[0]} ... {known[-1]}"

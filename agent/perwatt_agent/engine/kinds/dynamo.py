@@ -16,13 +16,12 @@ DYNAMO = EngineKind(
     model_label="model",
     rank_labels=(),
     caveats=(
-        "A worker passes its engine's families through and is read as that engine; the frontend counts the "
-        "same tokens once more. It therefore counts by itself only: beside a page of an engine that holds "
-        "one of its GPUs, and where it holds none (`gpus: []`, `role: router`), it shows what runs and "
-        "waits, and neither tokens nor ended requests.",
-        "Families appear with the first request.",
-        "`dynamo_frontend_output_tokens_total` misses what is not streamed and is not read; input tokens "
-        "miss the same, so computed prompt tokens are absent.",
+        "A worker passes the metrics of its engine through, and is read as that engine. The frontend counts "
+        "the same tokens again. It therefore shows only running and waiting requests if an engine with a "
+        "page holds one of its GPUs, or if it holds no GPU (`gpus: []`, `role: router`).",
+        "Metrics appear with the first request.",
+        "`dynamo_frontend_output_tokens_total` misses tokens that are not streamed, and is not read. Input "
+        "tokens miss them too, so computed prompt tokens are absent.",
     ),
     launch=Launch(
         # A worker; the frontend is on no GPU. Its page is off unless its environment names a port.

@@ -13,14 +13,15 @@ LLAMACPP = EngineKind(
     port=8080,
     model_label="",
     caveats=(
-        "Needs `--metrics`, and the API key where there is one: `bearer_token_file`.",
-        "Numbers have six digits: above 1e6 the counts move in steps of 10, above 1e7 of 100, and so on. A "
-        "count is off by at most half a step, a difference of two by at most a step; none ever falls.",
-        "A router's page names a model, `?model=...`, and asking for it would load that model: "
-        "`autoload=false` is always added.",
-        "Gauges that are means between two scrapes are not read, for another reader changes them; but by "
-        "reading the page perwatt shortens the means of other readers.",
-        "Requests are not counted. Aborted ones are in the output as far as they came.",
+        "Needs `--metrics`, and `bearer_token_file` if the server has an API key.",
+        "Numbers have six digits: above 1e6 the counts move in steps of 10, above 1e7 in steps of 100, and "
+        "so on. The error of a count is at most half a step, that of a difference at most one step. No count "
+        "decreases.",
+        "A router's page is requested by model, `?model=...`, and the request would load that model. perwatt "
+        "always adds `autoload=false`.",
+        "Gauges that are means between two scrapes are not read, as each reader changes them. By reading the "
+        "page, perwatt shortens the means of other readers.",
+        "Requests are not counted. The output of an aborted request is counted up to its abort.",
     ),
     launch=Launch(
         serves=re.compile(r"llama-server\b|llama\.cpp/server\b"),

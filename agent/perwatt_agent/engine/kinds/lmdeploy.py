@@ -12,11 +12,11 @@ LMDEPLOY = EngineKind(
     counts_at="live",
     port=23333,
     caveats=(
-        "`--disable-metrics` leaves no page.",
-        "Cached prompt tokens are counted at a request's end and all prompt tokens before, so computed ones "
-        "cannot be told while requests run: absent.",
-        "Ended requests: what counts as ended well could not be traced, so they are absent.",
-        "`lmdeploy:time_per_output_token_seconds` is observed as it generates, not once a request, and is "
+        "With `--disable-metrics` there is no page.",
+        "Computed prompt tokens are absent: cached ones are counted when a request ends, all prompt tokens "
+        "before that.",
+        "Ended requests are absent: the source does not show which of them count as successful.",
+        "`lmdeploy:time_per_output_token_seconds` is observed during generation, not once a request, and is "
         "not read.",
     ),
     launch=Launch(

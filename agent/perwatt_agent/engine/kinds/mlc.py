@@ -14,8 +14,8 @@ MLC = EngineKind(
     port=8000,
     model_label="",
     caveats=(
-        "Its page shows the first engine only. The model must be configured.",
-        "Neither requests nor what runs is known.",
+        "Its page shows only the first engine. Configure the model.",
+        "It shows neither ended nor running requests.",
     ),
     launch=Launch(serves=re.compile(r"mlc_llm serve\b"), default_port=8000),
     recognised_by=frozenset({"completion_tokens_sum"}),

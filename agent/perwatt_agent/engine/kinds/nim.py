@@ -14,8 +14,9 @@ NIM = EngineKind(
     port=8000,
     paths=("/v1/metrics", "/metrics"),
     caveats=(
-        "One that shows `vllm:` families is read as vLLM.",
-        "Prompt tokens are not told apart by cache, failures not by kind: both are absent.",
+        "A NIM with `vllm:` metrics is read as vLLM.",
+        "Prompt tokens are absent, as cached ones are not separated. Failures are absent, as their kinds are "
+        "not separated.",
     ),
     launch=Launch(
         # Release 2 launches vLLM, which then serves.

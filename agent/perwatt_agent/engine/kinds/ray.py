@@ -8,7 +8,7 @@ from perwatt_agent.engine.kind import renamed
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.engine.launch import Launch
 
-# The page is that of Ray's node agent: its HTTP server and its start are not the engine's.
+# Ray's node agent serves the page, so the HTTP requests and the process start on it are not the engine's.
 RAY = replace(
     VLLM,
     name="ray",
@@ -17,9 +17,9 @@ RAY = replace(
     port=8080,
     rank_labels=("engine", "WorkerId", "ReplicaId"),
     caveats=(
-        "A counter is absent until it is not 0.",
-        "Some versions show `X` beside `X_total`: only `X_total` is read.",
-        "Needs `log_engine_metrics`; the port is that of Ray's metrics agent, which differs by installation.",
+        "A counter is absent while it is 0.",
+        "Some versions show both `X` and `X_total`: only `X_total` is read.",
+        "Needs `log_engine_metrics`. Its port, that of the metrics agent, depends on the installation.",
     ),
     launch=Launch(
         # Ray starts all replicas and executors of a node; its agent serves one page for all of them.

@@ -30,17 +30,18 @@ SGLANG = EngineKind(
     port=30000,
     caveats=(
         "Needs `--enable-metrics`.",
-        "Output is decoded tokens and one first token for each request, live. The few that the engine "
-        "decodes past a request's end are in it: 4 of 1727 tokens in the recorded run of 35 requests, fewer "
-        "than one a request. Effective tokens are what the engine bills, exact once requests have ended.",
-        "Its warm-up counts as work: 27 or 28 prompt tokens, 8 output tokens and one request for each "
-        "data-parallel rank, once a start.",
-        "It counts aborted requests as requests; they are taken off again.",
-        "Recomputed tokens are those that retracted requests lost; what of them was still cached when they "
-        "came back was not computed again. Rejected drafts are shown as a rate only, and not read.",
-        "FLOPs are counted with `--enable-mfu-metrics` alone.",
-        "With `--enable-metrics-for-all-schedulers` each tensor- and pipeline-parallel rank shows the same "
-        "work: of each replica the lowest counts.",
+        "Output is the decoded tokens plus one first token for each request, live. It includes a few tokens "
+        "that the engine decodes past the end of a request: 4 of 1727 tokens in the recorded run of 35 "
+        "requests, fewer than one a request. Effective tokens are those that the engine bills, exact after "
+        "the requests have ended.",
+        "The warm-up at each start counts as work: 27 or 28 prompt tokens, 8 output tokens and one request "
+        "for each data-parallel rank.",
+        "It counts aborted requests as requests. perwatt subtracts them.",
+        "Recomputed tokens are those that retracted requests lost. Tokens that were still cached when the "
+        "request continued were not computed again. Rejected drafts are only shown as a rate, and not read.",
+        "FLOPs need `--enable-mfu-metrics`.",
+        "With `--enable-metrics-for-all-schedulers`, each tensor- and pipeline-parallel rank shows the same "
+        "work: the lowest rank of each replica counts.",
         "It never shows a process start.",
     ),
     launch=Launch(
@@ -92,8 +93,9 @@ SGLANG_BEFORE_0_5_8 = replace(
     known_from="source (0.4.6, 0.5.3)",
     counts_at="request_end",
     caveats=(
-        "Needs `--enable-metrics`. Recognised by itself where `sglang` is configured.",
-        "Aborts are shown from the first on: until then neither they nor requests that ended well are known.",
+        "Needs `--enable-metrics`. perwatt recognises it if `sglang` is configured.",
+        "The metric of aborts appears with the first abort. Until then, neither aborted nor successful "
+        "requests are known.",
         "The warm-up counts as work, as in later versions.",
     ),
     recognised_by=frozenset({"sglang:generation_tokens_total", "sglang:prompt_tokens_total"}),

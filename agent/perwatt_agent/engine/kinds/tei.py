@@ -13,9 +13,8 @@ TEI = EngineKind(
     port=80,
     model_label="",
     caveats=(
-        "No output: the useful unit is prompt tokens, all of which are computed. The model must be "
-        "configured.",
-        "In its gRPC image the metrics have a port of their own, 9000.",
+        "It has no output: the useful unit is prompt tokens, all of which are computed. Configure the model.",
+        "In its gRPC image, the metrics have their own port, 9000.",
     ),
     launch=Launch(
         serves=re.compile(r"text-embeddings-router\b"),

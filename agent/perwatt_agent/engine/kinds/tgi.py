@@ -13,10 +13,10 @@ TGI = EngineKind(
     port=3000,
     model_label="",
     caveats=(
-        "Prompt tokens are not told apart by cache: absent. The model must be configured.",
+        "Prompt tokens are absent, as cached ones are not separated. Configure the model.",
         "In its Docker image the port is 80.",
-        "Its time per output token is a request's whole time over its tokens, the prefill included. It has "
-        "no time to first token.",
+        "Its time per output token is the whole time of a request, prefill included, divided by its tokens. "
+        "It has no time to first token.",
     ),
     launch=Launch(
         serves=re.compile(r"text-generation-(launcher|router)\b"),

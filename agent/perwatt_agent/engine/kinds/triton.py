@@ -15,8 +15,8 @@ TRITON = EngineKind(
     model_label="model",
     rank_labels=(),
     caveats=(
-        "Requests only: no backend's tokens are in its core metrics. Nothing is divided by them.",
-        "Of several models on a page, the endpoint's `model` chooses one.",
+        "Requests only: its core metrics have no tokens of any backend, so there are no tokens per joule.",
+        "If a page has several models, the endpoint's `model` selects one.",
     ),
     launch=Launch(
         serves=re.compile(r"tritonserver\b"),

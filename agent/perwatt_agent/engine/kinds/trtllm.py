@@ -17,10 +17,10 @@ TRTLLM = EngineKind(
     paths=("/prometheus/metrics",),
     draining_paths=("/metrics",),
     caveats=(
-        "Needs `return_perf_metrics: true`, for gauges also `enable_iter_perf_stats: true`.",
-        "`/metrics` is another page: reading it takes away what is in it. It is refused where `trtllm` is "
-        "configured, and where a page turns out to be such a queue it is never read again.",
-        "Effective tokens are absent. The model may be given as `undefined`, and must then be configured.",
+        "Needs `return_perf_metrics: true`, and `enable_iter_perf_stats: true` for gauges.",
+        "`/metrics` is a queue: reading it removes its content. perwatt rejects this path if the engine is "
+        "configured as `trtllm`, and never reads a page again that turns out to be such a queue.",
+        "Effective tokens are absent. If the page gives the model as `undefined`, configure the model.",
     ),
     launch=Launch(
         serves=re.compile(r"trtllm-serve\b"),

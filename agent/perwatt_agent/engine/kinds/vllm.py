@@ -26,15 +26,15 @@ VLLM = EngineKind(
     counts_at="live",
     port=8000,
     caveats=(
-        "Aborted requests are counted nowhere: they are derived from first tokens, ends and what runs. Their "
-        "tokens are in the output, and told as wasted whenever nothing runs or waits. Effective tokens are "
-        "absent once a request ended badly.",
-        "`--disable-log-stats` leaves a page without any token; `--api-key` does not protect the page.",
-        "What is computed again after a preemption takes joules but is no prompt token, nor counted at all.",
-        "With several API servers there is no process start, and gauges show up with the first request.",
-        "FLOPs are counted with `--enable-mfu-metrics` alone; their counter is 0 without it, and not shown.",
-        "`vllm:iteration_tokens_total` is a histogram; nothing of it is read.",
-        "Counts outlive a restart where `PROMETHEUS_MULTIPROC_DIR` is set by the user and not wiped.",
+        "vLLM does not count aborted requests. perwatt derives them from first tokens, ended and running "
+        "requests. Their tokens are part of the output, and shown as wasted while no request runs or waits. "
+        "Effective tokens are absent after the first request that did not succeed.",
+        "With `--disable-log-stats` the page has no tokens. `--api-key` does not protect the page.",
+        "Tokens computed again after a preemption cost joules, but are not counted.",
+        "With several API servers there is no process start, and gauges appear with the first request.",
+        "FLOPs need `--enable-mfu-metrics`. Without it their counter is 0, and perwatt does not show them.",
+        "`vllm:iteration_tokens_total` is a histogram, and is not read.",
+        "Counts continue after a restart if the user set `PROMETHEUS_MULTIPROC_DIR` and did not empty it.",
     ),
     launch=Launch(
         serves=re.compile(r"vllm serve\b|vllm\.entrypoints\.\S*api_server\b|\S+::APIServer"),
@@ -45,8 +45,8 @@ VLLM = EngineKind(
     output_tokens=(Pick("vllm:generation_tokens_total"),),
     finished_output_tokens=(Pick("vllm:request_generation_tokens_sum"),),
     prompt_tokens=(Pick("vllm:prompt_tokens_total"),),
-    # The third source, external_kv_transfer, is left out on purpose: those tokens were computed or
-    # cached, and are counted, by another member of the group.
+    # The third source, external_kv_transfer, is left out on purpose: another member of the group computed
+    # or cached those tokens, and counts them.
     prompt_computed=(_prompt("local_compute"),),
     prompt_cached=(
         _prompt("local_cache_hit"),
