@@ -8,7 +8,7 @@ DEV := $(VENV)/.dev
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: up check test test-gpu test-engines lint bench bench-compare docs lock clean
+.PHONY: up check test prove test-gpu test-engines lint bench bench-compare docs lock clean
 
 up: $(RUNTIME)  ## run perwatt on this machine
 	$(BIN)/perwatt up
@@ -20,6 +20,10 @@ check: lint  ## the inner loop: what `make lint` does, and the fast tests
 test: $(DEV)  ## all tests; installs the Debian packages that they need
 	$(BIN)/python tests/system_packages.py
 	$(PYTEST) -n 3
+
+SCHEDULES ?= 200
+prove: $(DEV)  ## valid figures against the truth over many random faults: make prove SCHEDULES=1000
+	$(BIN)/python tests/oracle/prove.py $(SCHEDULES)
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu -s tests/gpu
