@@ -136,7 +136,7 @@ class PodFeed:
         except PodListFailure as error:
             self._health.failed(error.reason)
             if error.reason != self._failure:
-                logger.warning("no pages of pods (%s): %s", error.reason, error)
+                logger.warning("cannot list pods (%s): %s; check identity.kubelet_url", error.reason, error)
             self._failure = error.reason
         else:
             self._failure = ""
@@ -194,7 +194,7 @@ class PodFeed:
         self._names.release(uid)
         self._past_failures.update(dict(engine.poller.health.snapshot().failures))
         self._ending.append(engine)
-        logger.info("pod %s/%s holds its GPUs no more", engine.holding.namespace, engine.holding.pod)
+        logger.info("pod %s/%s no longer holds its GPUs", engine.holding.namespace, engine.holding.pod)
 
     def _final_samples(self, known: Sequence[GpuInfo]) -> Iterator[EngineSample]:
         """Yield pages received before a stop, and one collection cycle later, after attribution, the end."""

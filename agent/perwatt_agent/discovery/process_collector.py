@@ -141,7 +141,10 @@ class DiscoveryFeed:
         except Exception as error:  # noqa: BLE001 - an unexpected error must not end the search
             self._health.failed("unexpected")
             if repr(error) != self._failure:
-                logger.warning("the search for engines failed and goes on: %r", error)
+                logger.warning(
+                    "engine discovery failed: %r; will keep trying (engines.discover: false disables it)",
+                    error,
+                )
             self._failure = repr(error)
         self._health.attempted(self._clock.unix(), self._clock.monotonic() - started)
 
@@ -185,7 +188,7 @@ class DiscoveryFeed:
                 self._engines[found.process.life] = self._engine(found)
         for unknown in frozenset(search.unknown) - self._unknown:
             logger.info(
-                "process %d (%s) is on a GPU and belongs to no known engine",
+                "process %d (%s) on a GPU is not a known engine; if it is one, add it to engines.endpoints",
                 unknown.process.pid,
                 unknown.program,
             )

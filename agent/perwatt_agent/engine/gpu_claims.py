@@ -124,8 +124,8 @@ class GpuClaims:
         missing = missing_instances(self._claims, gpu_of)
         for claimant, mig in sorted(missing - self._missing):
             logger.warning(
-                "%s claims %s, which does not exist: it has none of its joules; `nvidia-smi -L` lists the "
-                "instances that there are",
+                "%s claims %s, which does not exist, and gets none of its joules; correct its `gpus` "
+                "(`nvidia-smi -L` lists the instances)",
                 claimant,
                 mig,
             )

@@ -50,7 +50,7 @@ class SlurmJobMap:
             failure = error.strerror or str(error)
             if failure != self._failure:
                 logger.warning(
-                    "no Slurm jobs by GPU: %s: %s; does the prolog write it, may the agent read it?",
+                    "cannot read Slurm jobs from %s: %s; check identity.hpc_job_mapping_dir",
                     self._folder,
                     failure,
                 )
