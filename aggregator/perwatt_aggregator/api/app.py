@@ -33,8 +33,8 @@ from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.scraping.event_log import MAX_LIMIT
 from perwatt_exporter.http.negotiate import OPENMETRICS, TEXT, choose_encoding, choose_offer
+from perwatt_exporter.page.client_process import ClientProcessMetrics
 from perwatt_exporter.page.pages import Pages
-from perwatt_exporter.page.process import ProcessMetrics
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Awaitable[Response]])
 
@@ -155,7 +155,7 @@ def _add_events(app: FastAPI, aggregator: Aggregator) -> None:
 
 
 def _add_service(app: FastAPI, aggregator: Aggregator) -> None:
-    pages = Pages(lambda: state_of(aggregator), FAMILIES, ProcessMetrics())
+    pages = Pages(lambda: state_of(aggregator), FAMILIES, ClientProcessMetrics())
 
     @_text(app, "/metrics", "Metrics for Prometheus.", TEXT.media_type, OPENMETRICS.media_type)
     async def metrics(request: Request) -> Response:

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import uvicorn
+from uvicorn.config import Config
+from uvicorn.server import Server
 
 from perwatt_exporter.http.connection import LIMITS, Connection, Limits
 from perwatt_exporter.http.request_cache import Repeats
@@ -30,8 +31,8 @@ async def serve(
         sock.close()
 
 
-def _config(app: Application, limits: Limits) -> uvicorn.Config:
-    return uvicorn.Config(
+def _config(app: Application, limits: Limits) -> Config:
+    return Config(
         app,
         http=type("LimitedConnection", (Connection,), {"limits": limits, "repeats": Repeats()}),
         ws="none",
@@ -48,8 +49,8 @@ def _config(app: Application, limits: Limits) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, limits: Limits, stop: asyncio.Event) -> None:
+class _Server(Server):
+    def __init__(self, config: Config, limits: Limits, stop: asyncio.Event) -> None:
         super().__init__(config)
         self._limits = limits
         self._stop = stop

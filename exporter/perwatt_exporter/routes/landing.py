@@ -1,7 +1,6 @@
 """The page that a person sees who opens the exporter's address in a browser."""
 
 from collections.abc import Sequence
-from html import escape
 
 from perwatt_agent import __version__
 from perwatt_agent.facts.snapshot import Snapshot
@@ -42,6 +41,8 @@ a:hover { text-decoration: underline }
 
 def landing_page(snapshot: Snapshot, links: Sequence[Link]) -> Response:
     """Say what this is, how it fares and where to go on, in one file of HTML."""
+    from html import escape  # with its table of 2,000 names, which an agent without visitors does not need
+
     banner = BANNERS.get(snapshot.backend.name)
     facts = "".join(f"<dt>{name}</dt><dd>{escape(fact)}</dd>" for name, fact in _facts(snapshot))
     items = "".join(

@@ -8,7 +8,6 @@ from support.exposition.pages import no_driver
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.page.family import Collected, Family, Sample
 from perwatt_exporter.page.pages import Pages
-from perwatt_exporter.page.process import ProcessMetrics
 
 
 def timestamp(snapshot: Snapshot) -> Iterator[Sample]:
@@ -76,16 +75,3 @@ class TestPages:
         pages.prepare()
 
         assert {("openmetrics", "gzip")} == pages._bodies.keys()
-
-
-def test_process_metrics_are_read_every_few_seconds() -> None:
-    """They cost half of what all other families do: pages in quick succession share one reading."""
-    now = 100.0
-    metrics = ProcessMetrics(period_seconds=5.0, monotonic=lambda: now)
-    first = metrics()
-    assert "process_cpu_seconds_total" in {family.name for family, _ in first}
-
-    now = 104.0
-    assert first is metrics()
-    now = 105.0
-    assert first is not metrics()
