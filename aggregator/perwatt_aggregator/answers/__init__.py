@@ -1,1 +1,1 @@
-"""Answers: what each endpoint says, computed from sums over the fleet. No HTTP."""
+"""Answers: the content of each endpoint, computed from sums over the fleet. No HTTP."""

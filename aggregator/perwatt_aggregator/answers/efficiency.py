@@ -1,7 +1,7 @@
 """
-Work over energy: parts summed by any grouping, at any boundary, then divided once.
+Efficiency answer: work over energy, for any grouping and any boundary.
 
-A ratio here is a sum of tokens over a sum of joules of the same intervals, never a mean of ratios.
+A ratio is a sum of tokens over a sum of joules of the same intervals, never a mean of ratios.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,28 +27,28 @@ def efficiency(
     by: Sequence[Dimension],
     boundaries: Sequence[Boundary],
 ) -> tuple[EfficiencyItem, ...]:
-    """Return one item for each group that *by* makes of the fleet, and for each of *boundaries*."""
+    """One item for each group of the fleet by *by*, and for each of *boundaries*."""
     fleet = Fleet(views, by)
     sums = [sums_of(group, fleet) for group in fleet.groups()]
-    return tuple(_Item(one, boundary).item() for one in sums for boundary in boundaries)
+    return tuple(_ItemBuilder(one, boundary).item() for one in sums for boundary in boundaries)
 
 
-class _Item:
-    """One group at one boundary, on its way to an answer; `_reasons` gathers what must be said."""
+class _ItemBuilder:
+    """Builder of the item of one group at one boundary; it collects the reasons on the way."""
 
     def __init__(self, sums: Sums, boundary: Boundary) -> None:
         self._sums = sums
         self._boundary = boundary
-        self._place = sums.by_boundary[boundary]
-        self._energy = self._place.energy
-        self._reasons: set[str] = set(sums.reasons | self._place.reasons)
+        self._at_boundary = sums.by_boundary[boundary]
+        self._energy = self._at_boundary.energy
+        self._reasons: set[str] = set(sums.reasons | self._at_boundary.reasons)
         if boundary == "facility":
             self._reasons |= sums.bill.reasons
 
     def item(self) -> EfficiencyItem:
         sums, work, energy = self._sums, self._sums.work, self._energy
         counts = work.counts
-        coverage, explained = self._place.coverage_ratio, self._explained()
+        coverage, explained = self._at_boundary.coverage_ratio, self._explained_ratio()
         output, joules = (
             (counts.output, energy.joules if energy else None) if self._can_divide() else (None, None)
         )
@@ -82,18 +82,18 @@ class _Item:
             explained_ratio=explained,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
-            relative_uncertainty=self._place.uncertainty_ratio,
+            relative_uncertainty=self._at_boundary.uncertainty_ratio,
             provenance=self._provenance(),
             valid=is_valid(self._reasons),
             reasons=ordered(self._reasons),
         )
 
-    def _explained(self) -> float | None:
+    def _explained_ratio(self) -> float | None:
         energy = self._energy
         return None if energy is None else quotient(min(energy.known_joules, energy.joules), energy.joules)
 
     def _can_divide(self) -> bool:
-        """Whether the item's tokens and joules belong together, member by member."""
+        """Whether the item has the tokens and the joules of the same members of each engine."""
         return self._sums.group.has_whole_groups and not self._sums.work.spans_gpus
 
     def _add_reasons(self, coverage: float, explained: float | None) -> None:
@@ -113,14 +113,14 @@ class _Item:
             found.update(work.reasons())
 
     def _provenance(self) -> tuple[Provenance, ...]:
-        return tuple(source for source in PROVENANCES if source in self._place.provenance)
+        return tuple(source for source in PROVENANCES if source in self._at_boundary.provenance)
 
     def _lacks_pue(self) -> bool:
-        """Whether there is energy, and it is only the way from the nodes to the facility that is unknown."""
+        """Whether there is energy at the nodes, and only the PUE is not known."""
         return self._boundary == "facility" and self._sums.by_boundary["node"].energy is not None
 
     def _pue(self) -> Pue | None:
-        """The one PUE of the group's nodes; None where there is none, or where each has its own."""
+        """The PUE of the group's nodes; None if there is none, or if they differ."""
         in_use = {state.pue for state in self._sums.bill.facilities}
         pue = in_use.pop() if len(in_use) == 1 else None
         return None if pue is None else Pue(pue.ratio, pue.kind, pue.age_seconds)
@@ -150,7 +150,7 @@ class _Item:
         return Carbon(grams, bill.carbon_kind, charge.per_million_output_tokens, charge.per_request)
 
     def _charge(self, amount: float) -> Charge:
-        """An amount of money or grams, and what of it goes to tokens and to requests."""
+        """An amount of money or grams, and its share for tokens and for requests."""
         if not self._can_divide():
             return Charge(amount, None, None)
         counts = self._sums.work.counts

@@ -1,4 +1,4 @@
-"""One facility as /v1/facility shows it."""
+"""Facility answer: the PUE, the rates and the energy of one facility, as in /v1/facility."""
 
 from collections.abc import Sequence
 
@@ -30,14 +30,14 @@ from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO
 OF_WORK = frozenset(
     ("shared_group", "tokens_span_gpus", "counts_at_request_end", "tokens_uncovered", "no_baseline")
 )
-"""Reasons that concern the tokens of a window, which a facility's energy does not need."""
+"""Reasons about the tokens of a window, which do not apply to a facility's energy."""
 
 
 def facility_item(facility: Facility, state: FacilityState, views: Sequence[NodeView]) -> FacilityItem:
     """
-    Report on *facility*, whose nodes looked like *views* over a window during which *state* held.
+    The item of *facility*, with the *views* of its nodes and its *state* over the same window.
 
-    Its joules are those of the ledger: all that its meters showed, whether work was settled by then or not.
+    Its joules are those of the ledger: all measured joules, including those that are not attributed yet.
     """
     config, measured = facility.config, facility.measured()
     fleet = Fleet(views, ())
@@ -71,7 +71,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
 
 
 def _joules(item: LedgerItem | None) -> tuple[float | None, float | None]:
-    """Joules at the nodes, and for the facility."""
+    """Joules at the nodes, and at the facility."""
     if item is None:
         return None, None
     nodes, _ = item.tree.children

@@ -1,4 +1,4 @@
-"""The useful unit of some work, and how much of it a joule bought."""
+"""Headline: the useful unit of the work, and how much of it one joule gives."""
 
 from collections.abc import Mapping
 
@@ -16,9 +16,9 @@ def headline(
     joules: float | None,
 ) -> Headline:
     """
-    Return output tokens where any are made, else the unit that jobs count in, else prompt tokens.
+    Output tokens if they are counted, else the unit of the jobs, else prompt tokens.
 
-    Units never add: of jobs that count in several there is no headline. None is what is not known.
+    Units are never added: jobs with several units have no headline.
     """
     unit, amount = _useful(output, prompt, units)
     return Headline(unit, quotient(amount, joules))

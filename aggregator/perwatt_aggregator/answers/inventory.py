@@ -1,4 +1,4 @@
-"""The plain answers: what each node, each GPU and each workload shows."""
+"""Inventory answers: nodes, GPUs, workloads."""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -17,12 +17,12 @@ from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, Work
 
 
 def node_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[NodeItem, ...]:
-    """One item for each configured agent, whether it answers or not."""
+    """One item for each configured agent, up or down."""
     return tuple(_node(node, node.window(seconds, now), now) for node in nodes)
 
 
 def gpu_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[GpuItem, ...]:
-    """One item for each GPU that was ever shown, in the order of nodes and indices."""
+    """One item for each GPU on the newest pages, in the order of nodes and indices."""
     return tuple(item for node in nodes for item in _gpus(node, node.window(seconds, now), now))
 
 
@@ -31,13 +31,13 @@ def workload_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[W
     return tuple(item for node in nodes for item in _workloads(node, node.window(seconds, now), now))
 
 
-def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
+def _node(node: Node, node_window: NodeWindow | None, now: float) -> NodeItem:
     sample = node.sample
     last_success = node.last_success_unix
     power = (
         total(gpu.power_watts for gpu in sample.gpus.values()) if sample and not node.is_stale(now) else None
     )
-    meter = seen.meter if seen else None
+    meter = node_window.meter if node_window else None
     return NodeItem(
         node=node.target.node,
         url=node.target.url,
@@ -49,44 +49,43 @@ def _node(node: Node, seen: NodeWindow | None, now: float) -> NodeItem:
         last_success=None if last_success is None else instant(last_success),
         age_seconds=node.age_seconds(now),
         scrape_seconds=node.scrape_seconds,
-        window=window(seen.start_unix, seen.end_unix) if seen else None,
-        largest_gap_seconds=seen.largest_gap_seconds if seen else None,
+        window=window(node_window.start_unix, node_window.end_unix) if node_window else None,
+        largest_gap_seconds=node_window.largest_gap_seconds if node_window else None,
         gpus={state: sample.gpu_states.get(state, 0) for state in GPU_STATES} if sample else {},
         workloads=len(sample.workloads) if sample else 0,
         gpu_power_watts=power,
-        gpu_energy_joules=total(gpu.energy_joules for gpu in seen.gpus) if seen else None,
+        gpu_energy_joules=total(gpu.energy_joules for gpu in node_window.gpus) if node_window else None,
         node_power_watts=meter.energy_joules / meter.seconds if meter else None,
         node_energy_joules=meter.energy_joules if meter else None,
     )
 
 
-def _gpus(node: Node, seen: NodeWindow | None, now: float) -> Iterator[GpuItem]:
+def _gpus(node: Node, node_window: NodeWindow | None, now: float) -> Iterator[GpuItem]:
     sample = node.sample
     if sample is None:
         return
-    windows = {gpu.gpu: gpu for gpu in seen.gpus} if seen else {}
+    windows = {gpu.gpu: gpu for gpu in node_window.gpus} if node_window else {}
     holders: dict[str, set[str]] = {}
-    for work in seen.workloads if seen else ():
+    for work in node_window.workloads if node_window else ():
         for gpu in work.joules:
             holders.setdefault(gpu, set()).add(work.workload)
     for facts in sorted(
         sample.gpus.values(), key=lambda facts: (facts.index is None, facts.index, facts.gpu)
     ):
-        yield _gpu(
-            node, sample, facts, seen, windows.get(facts.gpu), tuple(sorted(holders.get(facts.gpu, ()))), now
-        )
+        gpu_holders = tuple(sorted(holders.get(facts.gpu, ())))
+        yield _gpu(node, sample, facts, node_window, windows.get(facts.gpu), gpu_holders, now)
 
 
 def _gpu(
     node: Node,
     sample: NodeSample,
     facts: GpuFacts,
-    seen: NodeWindow | None,
+    node_window: NodeWindow | None,
     gpu: GpuWindow | None,
     holders: tuple[str, ...],
     now: float,
 ) -> GpuItem:
-    # An old reading says nothing of now; only what was counted stays true.
+    # Gauges of an old reading are not current; increases of counters stay true.
     fresh = facts if not node.is_stale(now) else GpuFacts(facts.gpu)
     return GpuItem(
         gpu=facts.gpu,
@@ -98,7 +97,7 @@ def _gpu(
         utilization_ratio=fresh.utilization_ratio,
         memory_used_bytes=rounded(fresh.memory_used_bytes),
         memory_total_bytes=rounded(fresh.memory_total_bytes),
-        window=window(seen.start_unix, seen.end_unix) if seen else None,
+        window=window(node_window.start_unix, node_window.end_unix) if node_window else None,
         energy_joules=gpu.energy_joules if gpu else None,
         unattributed_joules=gpu.unattributed_joules if gpu and gpu.energy_joules is not None else None,
         provenance=_provenance(gpu.sources if gpu else (), sample.backend),
@@ -108,23 +107,23 @@ def _gpu(
 
 
 def _state(facts: GpuFacts, sample: NodeSample) -> Literal["ok", "lost", "hung", "error", "unknown"]:
-    """A page counts GPUs by state; which one has which is certain where all that are down share one."""
+    """The state of one GPU. Pages count GPUs by state: known if all GPUs that are down share one."""
     if facts.up:
         return "ok"
     down = [state for state in GPU_STATES if state != "ok" and sample.gpu_states.get(state)]
     return down[0] if len(down) == 1 else "unknown"
 
 
-def _workloads(node: Node, seen: NodeWindow | None, now: float) -> Iterator[WorkloadItem]:
+def _workloads(node: Node, node_window: NodeWindow | None, now: float) -> Iterator[WorkloadItem]:
     sample = node.sample
     if sample is None:
         return
     workloads: dict[str, list[WorkloadWindow]] = {}
-    for work in seen.workloads if seen else ():
+    for work in node_window.workloads if node_window else ():
         workloads.setdefault(work.workload, []).append(work)
     for facts in sorted(sample.workloads.values(), key=lambda facts: facts.workload):
         for work in workloads.get(facts.workload, ()):
-            yield _workload(node, sample, facts, seen, work, now)
+            yield _workload(node, sample, facts, node_window, work, now)
         if facts.workload not in workloads:
             yield _workload(node, sample, facts, None, None, now)
 
@@ -133,14 +132,14 @@ def _workload(
     node: Node,
     sample: NodeSample,
     facts: WorkloadFacts,
-    seen: NodeWindow | None,
+    node_window: NodeWindow | None,
     work: WorkloadWindow | None,
     now: float,
 ) -> WorkloadItem:
     counts = work.counts if work else Counts()
     joules = tuple(work.joules.values()) if work else ()
     covered = work.covered_seconds if work else 0.0
-    sources = {gpu.gpu: gpu.sources for gpu in seen.gpus} if seen else {}
+    sources = {gpu.gpu: gpu.sources for gpu in node_window.gpus} if node_window else {}
     held = tuple(work.joules) if work else ()
     return WorkloadItem(
         workload=facts.workload,

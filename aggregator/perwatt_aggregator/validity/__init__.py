@@ -1,1 +1,1 @@
-"""Reasons why a figure is not valid, or what a reader must know about one that is."""
+"""Validity: reasons why a figure is not valid, notes on valid ones, thresholds and uncertainty."""

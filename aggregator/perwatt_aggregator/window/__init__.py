@@ -1,1 +1,1 @@
-"""Windows: what each counter of one node increased by between two of its readings."""
+"""Windows: the increase of each counter of one node between two of its readings."""

@@ -1,1 +1,1 @@
-"""From peak to useful: how much of the compute that was bought works together."""
+"""Compute: the chain from the peak of the GPUs to the useful FLOPs of the models."""

@@ -1,4 +1,4 @@
-"""The chain from peak to useful: what was bought, what was alive, what worked, what was of use."""
+"""Compute answer: the chain from peak to useful compute, step by step, for each group."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -27,18 +27,18 @@ from perwatt_aggregator.schema.compute import (
 from perwatt_aggregator.validity.all import is_valid, ordered
 from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLAINED_RATIO
 
-# Said of joules and of what they are divided by. Missing GPUs are what the chain shows.
+# Reasons of joules and of ratios over them. Missing GPUs are shown by the chain itself.
 _OF_ENERGY = frozenset(("gpus_missing", "no_baseline", "source_changed", "tokens_span_gpus"))
-# Said of readings of GPUs as much as of those of engines.
+# Reasons of readings, which apply to GPUs and to engines.
 _OF_READINGS = frozenset(("stale", "node_unreachable", "window_not_filled", "too_few_readings"))
-# What a sum of shares may be above 1 for nothing but being a sum.
+# Rounding error of a sum of shares.
 _ROUNDING_ERROR = 1e-9
 
 
 def compute(
     views: Iterable[NodeView], by: Sequence[ComputeDimension], config: ComputeConfig
 ) -> tuple[ComputeItem, ...]:
-    """Return one chain for each group that *by* makes of the fleet; what holds no GPU has none."""
+    """One chain for each group of the fleet by *by* that holds a GPU."""
     fleet = Fleet(views, by)
     holdings = Holdings(fleet.views.values(), Peaks(config.peaks))
     sizes = Sizes(config.models)
@@ -47,7 +47,7 @@ def compute(
 
 
 class _Chain:
-    """One group on its way to an answer."""
+    """Builder of the item of one group."""
 
     def __init__(
         self, group: Group, fleet: Fleet, holdings: Holdings, sizes: Sizes, precision: Precision
@@ -63,7 +63,7 @@ class _Chain:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether there is anything to say: GPUs, or a node that does not tell of its own."""
+        """Whether the group has GPUs, or a node that may have some and is unreachable."""
         return bool(self._pool.held) or "node_unreachable" in self._of_readings
 
     def item(self) -> ComputeItem:
@@ -101,15 +101,15 @@ class _Chain:
     def _model(self) -> Share:
         """The models' own FLOPs as a share of the peak."""
         sums, peak = self._sums, self._pool.peak()
-        took = useful(sums.group.parts, self._sizes)
+        flops = useful(sums.group.parts, self._sizes)
         whole = self._pool.peak_flops_per_second
-        found = (sums.reasons - _OF_ENERGY) | took.reasons | peak.reasons
+        found = (sums.reasons - _OF_ENERGY) | flops.reasons | peak.reasons
         if _unknown_ratio(sums.group.parts) > 1.0 - MIN_EXPLAINED_RATIO:
             found |= {"unexplained"}
         return Share(
-            quotient(took.flops_per_second, whole),
+            quotient(flops.flops_per_second, whole),
             sums.by_boundary["gpu_board"].coverage_ratio,
-            took.provenance | peak.provenance,
+            flops.provenance | peak.provenance,
             found,
         )
 
@@ -165,7 +165,7 @@ class _Chain:
         )
 
     def _qualified(self, share: float | None, coverage_ratio: float) -> frozenset[str]:
-        """What must be said of a share that was read, where it could be."""
+        """The reasons of a share that was read."""
         found = set(self._of_readings)
         if share is not None and coverage_ratio < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
@@ -178,7 +178,7 @@ class _Chain:
 
 
 def _held(parts: Sequence[Part], holdings: Holdings, sizes: Sizes, precision: Precision) -> Iterator[Held]:
-    # The members of an engine that have no page go by the model of the one that has.
+    # Members of an engine without a page have the model of the member with the page.
     owners = [part.owner for part in parts]
     models = {owner.group: owner.model for owner in owners if owner.group and owner.model}
     for part, owner in zip(parts, owners, strict=True):
@@ -188,7 +188,7 @@ def _held(parts: Sequence[Part], holdings: Holdings, sizes: Sizes, precision: Pr
 
 
 def _unknown_ratio(parts: Iterable[Part]) -> float:
-    """The share of the joules that was used by work that nobody explained, whose FLOPs nobody knows."""
+    """The share of joules of unknown work, whose FLOPs are not known either."""
     joules = [part.energy.leaves for part in parts]
     total = sum(sum(one.values()) for one in joules)
     return sum(one.get(leaves.UNKNOWN, 0.0) for one in joules) / total if total > 0.0 else 0.0

@@ -1,4 +1,4 @@
-"""What an operator says of peaks and of models, from which useful FLOPs are known."""
+"""Compute configuration: peaks of GPUs and sizes of models, from which useful FLOPs are computed."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, get_args
@@ -18,7 +18,7 @@ _PRECISION = one_of(*PRECISIONS)
 
 
 class PeakConfig(Struct, frozen=True, kw_only=True):
-    """The dense peaks of GPUs by name, in FLOP/s without sparsity; goes before what perwatt knows."""
+    """Dense peaks of GPUs by name, in FLOP/s without sparsity; they take precedence over perwatt's table."""
 
     gpu: Annotated[str, Key("name of the GPU in the driver; `*` matches anything", TEXT)]
     fp32: Annotated[float | None, Key("dense peak in FLOP/s, such as `67e12`", _FLOPS)] = None
@@ -35,8 +35,8 @@ class PeakConfig(Struct, frozen=True, kw_only=True):
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
     """
-    The size of models. The first entry whose `model` and `workload` both fit holds. Attention counts where
-    `layers`, `hidden` and `context` are set. Without `parameters_active` the engine's own count is taken.
+    The size of models. The first entry that matches `model` and `workload` applies. Attention counts if
+    `layers`, `hidden` and `context` are set. Without `parameters_active`, the engine's own count is used.
     """
 
     model: Annotated[str, Key("name of the model in the engine; `*` matches anything", TEXT)] = "*"
@@ -60,7 +60,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
 
 
 class ComputeConfig(Struct, frozen=True):
-    """What the chain from peak to useful compute is told."""
+    """Configuration of the chain from peak to useful compute."""
 
     precision: Annotated[
         Precision, Key("precision of the peak, for models without one of their own", _PRECISION)
@@ -74,15 +74,15 @@ class ComputeConfig(Struct, frozen=True):
 
 
 def check_compute(config: ComputeConfig, sound: Sound) -> Iterator[tuple[str, str]]:
-    """What must hold between keys."""
+    """Errors between keys."""
     for index, model in enumerate(config.models):
         where = f"compute.models[{index}]"
-        told = (model.layers, model.hidden, model.context)
+        sizes = (model.layers, model.hidden, model.context)
         if not sound(where):
             continue
-        if any(told) and not all(told):
+        if any(sizes) and not all(sizes):
             yield where, "expected layers, hidden and context together, or none of them"
-        if not model.parameters_active and (any(told) or model.training or model.precision is None):
+        if not model.parameters_active and (any(sizes) or model.training or model.precision is None):
             yield where, "expected parameters_active; without it an entry has a precision and no more"
     for index, peak in enumerate(config.peaks):
         where = f"compute.peaks[{index}]"

@@ -1,4 +1,4 @@
-"""The GPUs behind the parts of a group, each with the share of it that the part holds."""
+"""Holdings: the GPUs of each part, each with the share of it that the part holds."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -14,9 +14,9 @@ from perwatt_aggregator.window.activity import GpuActivity
 
 class Held(Struct, frozen=True):
     """
-    A number of GPUs, less than one where others hold it too, with their peak at one precision.
+    A number of GPUs, less than one if others hold it too, with their peak at one precision.
 
-    `is_missing` are those that a launch asked for and did not get: nobody knows more of them than that.
+    GPUs with `is_missing` were requested by a launch and are not held; nothing else is known of them.
     """
 
     gpus: float
@@ -33,7 +33,7 @@ class Held(Struct, frozen=True):
 
 
 class Holdings:
-    """Who holds which GPU of which node."""
+    """The holders of each GPU of each node."""
 
     def __init__(self, views: Iterable[NodeView], peaks: Peaks) -> None:
         self._peaks = peaks
@@ -45,7 +45,7 @@ class Holdings:
                 self._holders |= {(view.node, gpu): holders for gpu, holders in _holders(view.parts).items()}
 
     def of(self, part: Part, precision: Precision) -> Iterator[Held]:
-        """What *part* holds of its GPUs, and what it lacks."""
+        """The GPUs that *part* holds, and those that it lacks."""
         names: set[str] = set()
         for gpu in part.gpus.uuids:
             activity = self._activity[part.owner.node].get(gpu, GpuActivity())
@@ -53,19 +53,19 @@ class Holdings:
                 names.add(activity.name)
                 yield self._held(share, activity, precision, is_shared=share < 1.0)
         if part.gpus.missing and len(names) == 1:
-            # A launch on one node has GPUs of one kind.
+            # The GPUs of a launch on one node are assumed to be of one kind.
             missing = part.gpus.missing / self._models(part)
             yield self._held(missing, GpuActivity(names.pop()), precision, is_missing=True)
 
     def _share(self, part: Part, gpu: str) -> float:
-        """How much of a GPU the part holds: an equal share of a held one, all of one that nobody holds."""
+        """The share of a GPU that the part holds: equal among its holders; all of it if nobody holds it."""
         holders = self._holders.get((part.owner.node, gpu), set())
         if not part.owner.workload:
             return 0.0 if holders else 1.0
         return 1.0 / len(holders) if (part.owner.workload, part.owner.model) in holders else 0.0
 
     def _models(self, part: Part) -> int:
-        """How many models of the part's workload share what it holds, and what it lacks."""
+        """The number of models of the part's workload, which share the GPUs that it holds and lacks."""
         holders = self._holders[part.owner.node, part.gpus.uuids[0]]
         return len({model for workload, model in holders if workload == part.owner.workload}) or 1
 
@@ -90,13 +90,13 @@ class Holdings:
 
 
 def _holders(parts: NodeParts) -> dict[str, set[tuple[str, str]]]:
-    """Workloads and models by GPU: those that it took joules for, or, where there are none, all."""
+    """Workloads and models by GPU: those with joules on it; if there are none, all."""
     holding: dict[str, set[tuple[str, str]]] = {}
-    taking: dict[str, set[tuple[str, str]]] = {}
+    with_joules: dict[str, set[tuple[str, str]]] = {}
     for part in parts.by_gpu:
         owner = part.owner
         if owner.workload and owner.gpu:
             holding.setdefault(owner.gpu, set()).add((owner.workload, owner.model))
             if part.energy.joules:
-                taking.setdefault(owner.gpu, set()).add((owner.workload, owner.model))
-    return holding | taking
+                with_joules.setdefault(owner.gpu, set()).add((owner.workload, owner.model))
+    return holding | with_joules

@@ -1,8 +1,8 @@
 """
-What each GPU could do at most: dense peaks by precision, and what its NVLinks carry.
+Peaks of GPUs: dense FLOP/s by precision, and the rate of their NVLinks.
 
-Figures with structured sparsity, which data sheets print first, are twice these and are never used. NVLinks
-carry each way what the vendor's pages say of their generation: 6 x 25, 12 x 25, 18 x 25 or 18 x 50 GB/s.
+Data sheets print figures with structured sparsity first; these are twice as high and are never used. NVLink
+rates in each direction are from the vendor's pages by generation: 6 x 25, 12 x 25, 18 x 25 or 18 x 50 GB/s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ _ENGINEERING = "vendor pages, as cited by stas00/ml-engineering 744d01e1, comput
 
 class Board(Struct, frozen=True):
     """
-    GPUs of one kind by their names in NVML: teraFLOP/s by precision (operations for int8), and gigabytes a
-    second of all NVLinks each way, where the board comes with them. `from_data_sheet` where it all is.
+    GPUs of one kind by their names in NVML: teraFLOP/s by precision (operations for int8), and gigabytes per
+    second of all NVLinks in each direction, if the board has them. `from_data_sheet` if all figures are.
     """
 
     names: tuple[str, ...]
@@ -126,11 +126,11 @@ TABLE: tuple[Board, ...] = (
         nvlink_giga=450,
     ),
 )
-"""In order of their age. What is not here is not known: it can be stated in the configuration."""
+"""In order of their age. A GPU that is not here can be configured under `compute.peaks`."""
 
 
 class Peak(Struct, frozen=True):
-    """The dense peak of one GPU in FLOP/s; `is_certain` unless perwatt has it from less than a data sheet."""
+    """The dense peak of one GPU in FLOP/s; `is_certain` if it is configured or from a data sheet."""
 
     flops_per_second: float
     source: PeakSource
@@ -138,14 +138,14 @@ class Peak(Struct, frozen=True):
 
 
 class Peaks:
-    """Peaks by the name of the GPU: those that are configured first, then the table."""
+    """Peaks by the name of the GPU: configured ones first, then the table."""
 
     def __init__(self, configured: Sequence[PeakConfig] = ()) -> None:
         self._configured = configured
         self._boards = {_bare(name): board for board in TABLE for name in board.names}
 
     def of(self, gpu: str, precision: Precision) -> Peak | None:
-        """The peak of *gpu*, a name as NVML has it; None where nobody knows it."""
+        """The peak of *gpu*, by its name in NVML; None if it is not known."""
         for stated in self._stated(gpu):
             flops: float | None = getattr(stated, precision)
             if flops is not None:
@@ -155,7 +155,7 @@ class Peaks:
         return None if board is None or tera is None else Peak(tera * _TERA, "table", board.from_data_sheet)
 
     def nvlink_bytes_per_second(self, gpu: str) -> float | None:
-        """What all NVLinks of *gpu* carry each way; None where nobody knows it."""
+        """The rate of all NVLinks of *gpu* in each direction; None if it is not known."""
         for stated in self._stated(gpu):
             if stated.nvlink_bytes_per_second is not None:
                 return stated.nvlink_bytes_per_second
@@ -167,5 +167,5 @@ class Peaks:
 
 
 def _bare(name: str) -> str:
-    """The name without its vendor, which older drivers leave out."""
+    """The name without the vendor, because older drivers leave it out."""
     return name.removeprefix(_VENDOR)

@@ -1,4 +1,4 @@
-"""What the GPUs of a group were doing, as shares of what they could do: each with all that qualifies it."""
+"""GPU pool of a group: its activity and traffic as shares of its peak, with what qualifies each."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,7 +14,7 @@ Sources = frozenset[ComputeSource]
 
 
 class Share(Struct, frozen=True):
-    """A part of the whole, None where it cannot be known."""
+    """A share of the peak; None if it is not known."""
 
     ratio: float | None
     coverage_ratio: float = 1.0
@@ -23,7 +23,7 @@ class Share(Struct, frozen=True):
 
 
 class Use(Struct, frozen=True):
-    """Bytes a second over the links of all GPUs together, and what those carry each way."""
+    """Bytes per second over the links of all GPUs together, and their rate in each direction."""
 
     transmitted_bytes_per_second: float | None
     received_bytes_per_second: float | None
@@ -34,7 +34,7 @@ class Use(Struct, frozen=True):
 
 
 class Pool:
-    """The GPUs of a group, each weighed by its peak, or, while one has none, by its number."""
+    """The GPUs of a group, each weighted by its peak; by its number if one of them has no peak."""
 
     def __init__(self, held: Sequence[Held]) -> None:
         self.held = held
@@ -42,7 +42,7 @@ class Pool:
         self.gpus = sum(one.gpus for one in held)
 
     def peak(self) -> Share:
-        """The whole, by which all else is measured."""
+        """The peak, which is the whole of all shares."""
         found = set()
         if self.peak_flops_per_second is None:
             found.add("no_peak" if self.held else "coverage_low")
@@ -57,15 +57,15 @@ class Pool:
         return Share(1.0 if known else None, provenance=sources, reasons=frozenset(found))
 
     def alive(self) -> Share:
-        """The time in which they answered. GPUs that a launch did not get never did."""
+        """The share of time in which the GPUs answered; 0 for missing GPUs."""
         return self._mean(lambda one: one.activity.up, "coverage_low")
 
     def alive_gpus(self) -> float:
-        """How many answered, as a mean."""
+        """The mean number of GPUs that answered."""
         return sum(one.gpus * one.activity.up.ratio for one in self.held if one.activity.up is not None)
 
     def working(self, reading: Reading) -> Share:
-        """The time in which they answered and what *reading* tells of was at work."""
+        """The share of time in which the GPUs answered and the unit of *reading* was active."""
 
         def while_alive(one: Held) -> Mean | None:
             mean, up = reading(one), one.activity.up
@@ -78,33 +78,33 @@ class Pool:
         return self._mean(while_alive, "no_performance_monitor")
 
     def use(self, traffic: Callable[[Held], Traffic | None], rate: Callable[[Held], float | None]) -> Use:
-        """What went over their links. Those of missing GPUs carry nothing, as far as is known."""
-        there = [one for one in self.held if not one.is_missing]
-        told = [(one.gpus, bytes_) for one in there if (bytes_ := traffic(one)) is not None]
-        carried = complete_total(product(one.gpus, rate(one)) for one in there)
-        counted = bool(told) and len(told) == len(there)
-        found = set() if counted else {"no_link_counter" if there else "coverage_low"}
-        if there and carried is None:
+        """Traffic over their links, without those of missing GPUs."""
+        present = [one for one in self.held if not one.is_missing]
+        known = [(one.gpus, bytes_) for one in present if (bytes_ := traffic(one)) is not None]
+        carried = complete_total(product(one.gpus, rate(one)) for one in present)
+        counted = bool(known) and len(known) == len(present)
+        found = set() if counted else {"no_link_counter" if present else "coverage_low"}
+        if present and carried is None:
             found.add("no_link_rate")
-        if any(one.reset for _, one in told):
+        if any(one.reset for _, one in known):
             found.add("counter_reset")
         return Use(
-            sum(gpus * one.transmitted_bytes_per_second for gpus, one in told) if counted else None,
-            sum(gpus * one.received_bytes_per_second for gpus, one in told) if counted else None,
+            sum(gpus * one.transmitted_bytes_per_second for gpus, one in known) if counted else None,
+            sum(gpus * one.received_bytes_per_second for gpus, one in known) if counted else None,
             carried,
-            _mean_of((gpus, one.coverage_ratio) for gpus, one in told) if counted else 0.0,
+            _mean_of((gpus, one.coverage_ratio) for gpus, one in known) if counted else 0.0,
             frozenset(("counter",)) if counted else frozenset(),
             frozenset(found),
         )
 
     def _mean(self, reading: Reading, lacking: str) -> Share:
-        told = [(self._weight(one), found) for one in self.held if (found := _of(one, reading)) is not None]
-        if not told or len(told) < len(self.held):
+        known = [(self._weight(one), found) for one in self.held if (found := _of(one, reading)) is not None]
+        if not known or len(known) < len(self.held):
             return Share(None, 0.0, reasons=frozenset((lacking if self.held else "coverage_low",)))
         return Share(
-            _mean_of((weight, mean.ratio) for weight, mean in told),
-            _mean_of((weight, mean.coverage_ratio) for weight, mean in told),
-            frozenset(mean.source for _, mean in told),
+            _mean_of((weight, mean.ratio) for weight, mean in known),
+            _mean_of((weight, mean.coverage_ratio) for weight, mean in known),
+            frozenset(mean.source for _, mean in known),
         )
 
     def _weight(self, one: Held) -> float:

@@ -1,8 +1,8 @@
 """
-The models' own FLOPs: what the work of a group took.
+Useful FLOPs: the models' own FLOPs for the work of a group.
 
-By the configured size of its models; where there is none, by the engine's own count, which also holds what
-was computed again after a preemption.
+They are computed from the configured size of its models; without a size, the engine's own count is used,
+which includes FLOPs that were computed again after a preemption.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ TRAINING_UNIT = "tokens"
 
 
 class Useful(Struct, frozen=True):
-    """FLOP/s of models, None where they cannot be known, with where they are from and why not."""
+    """FLOP/s of models, None if they are not known; with their provenance and reasons."""
 
     flops_per_second: float | None
     provenance: frozenset[ComputeSource] = frozenset()
@@ -27,17 +27,17 @@ class Useful(Struct, frozen=True):
 
 
 def useful(parts: Iterable[Part], sizes: Sizes) -> Useful:
-    """Sum what the models of *parts* took; what nobody holds took nothing."""
+    """Add up the FLOPs of the models of *parts*; GPUs that nobody holds have none."""
     engines: dict[EngineKey, list[Part]] = {}
     for part in parts:
         if part.owner.workload and (part.gpus.uuids or part.owner.group):
             engines.setdefault(part.owner.engine_key, []).append(part)
-    took = [_of_engine(members, sizes) for members in engines.values()]
-    known = [one.flops_per_second for one in took if one.flops_per_second is not None]
+    each = [_of_engine(members, sizes) for members in engines.values()]
+    known = [one.flops_per_second for one in each if one.flops_per_second is not None]
     return Useful(
-        sum(known) if len(known) == len(took) else None,
-        frozenset[ComputeSource]().union(*(one.provenance for one in took)),
-        frozenset[str]().union(*(one.reasons for one in took)),
+        sum(known) if len(known) == len(each) else None,
+        frozenset[ComputeSource]().union(*(one.provenance for one in each)),
+        frozenset[str]().union(*(one.reasons for one in each)),
     )
 
 
@@ -60,35 +60,35 @@ def _of_engine(members: Sequence[Part], sizes: Sizes) -> Useful:
 
 
 def _counted(members: Sequence[Part]) -> float | None:
-    """FLOP/s by the engine's own count, which is for each of the GPUs of all its members."""
-    told = [
+    """FLOP/s by the engine's own count, which is per GPU, over the GPUs of all its members."""
+    rates = [
         _rate(part.counts.flops_per_gpu, part)
         for part in members
         if part.counts is not None and part.counts.flops_per_gpu is not None and part.span.seconds > 0.0
     ]
     gpus = sum(len(part.gpus.uuids) for part in members)
-    return sum(told) / len(told) * gpus if told else None
+    return sum(rates) / len(rates) * gpus if rates else None
 
 
 def _trains(members: Sequence[Part], size: ModelConfig | None) -> bool:
-    """Whether its size says so; where there is none, whether it tells of tokens as training does."""
+    """Whether the model is in training: by its size; without one, by the unit of its work."""
     if size is not None:
         return size.training
     return any(part.counts is not None and TRAINING_UNIT in part.counts.work for part in members)
 
 
 def _trained(members: Sequence[Part]) -> float | str:
-    """Tokens a second that passed a model in training, or why they are not known."""
-    told = [
+    """Tokens per second of a model in training, or the reason why they are not known."""
+    rates = [
         _rate(part.counts.work[TRAINING_UNIT], part)
         for part in members
         if part.counts is not None and TRAINING_UNIT in part.counts.work and part.span.seconds > 0.0
     ]
-    return sum(told) if told else "no_token_source"
+    return sum(rates) if rates else "no_token_source"
 
 
 def _inferred(members: Sequence[Part]) -> float | str:
-    """Tokens a second that passed a model that serves, or why they are not known; cached ones do not."""
+    """Tokens per second that a serving model computed, or the reason why they are not known."""
     counted = [(part, part.counts) for part in members if part.counts is not None and part.span.seconds > 0.0]
     prompt = [
         _rate(counts.prompt_computed, part) for part, counts in counted if counts.prompt_computed is not None

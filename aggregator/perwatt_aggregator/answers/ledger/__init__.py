@@ -1,1 +1,1 @@
-"""Where every joule of a facility went: one tree whose leaves sum to the whole."""
+"""Ledger: where every joule of a facility went, as a tree whose leaves add up to the total."""

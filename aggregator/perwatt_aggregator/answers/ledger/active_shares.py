@@ -1,8 +1,8 @@
 """
-What of a workload's active joules was of use: they are divided like the tokens that were made with them.
+Shares of a workload's active joules: useful, wasted by cause, undecided. They are divided like its tokens.
 
-The tokens that took work are those of the output and those that were computed a second time. Each of
-them bears the same: an estimate, since a token that is computed again costs less than a new one.
+Output tokens and recomputed tokens count, each with the same share of the joules. This is an estimate: to
+compute a token again takes less energy than a new one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.window.window import Counts
 
 Shares = Mapping[str, float]
-"""Shares of active joules by leaf, that add up to 1."""
+"""Shares of active joules by leaf; they add up to 1."""
 
 UNDECIDED_SHARES: Shares = {leaves.UNDECIDED: 1.0}
 _BEYOND_OUTPUT = "recomputed"
@@ -19,10 +19,10 @@ _BEYOND_OUTPUT = "recomputed"
 
 def active_shares(counts: Iterable[Counts]) -> Shares:
     """
-    Return how the active joules behind all of *counts* are divided.
+    The shares of the active joules of all *counts* together.
 
-    By output tokens, where they are told; else by how requests ended, as for embeddings; what a job
-    counts in units of its own is of use. What is not told is undecided.
+    By output tokens, if they are counted; else by the outcome of requests, as for embeddings. The work of a
+    job in its own units is useful. The rest is undecided.
     """
     counts = tuple(counts)
     outputs = [one for one in counts if one.output is not None]
@@ -51,13 +51,13 @@ def _by_tokens(output: float, counts: Sequence[Counts]) -> Shares:
     for outcome in ("aborted", "error"):
         if all(one.requests.get(outcome) == 0.0 for one in counts):
             tokens.setdefault(leaves.WASTED[outcome], 0.0)
-    # What counts at a request's end may be more than was made within the window.
+    # An engine that counts when a request ends may count more than was made within the window.
     made = output + tokens.get(leaves.WASTED[_BEYOND_OUTPUT], 0.0)
     return _shares(tokens, made)
 
 
 def _missed_tokens(counts: Counts) -> float:
-    """The effective tokens of the requests that are sure to have missed their objectives, all being alike."""
+    """The effective tokens of requests that surely missed their objectives, if all requests are alike."""
     met = counts.slo.met if counts.slo else None
     if met is None or met.requests <= 0.0:
         return 0.0
@@ -65,19 +65,19 @@ def _missed_tokens(counts: Counts) -> float:
 
 
 def _by_requests(counts: Sequence[Counts]) -> Shares:
-    ends: dict[str, float] = {}
+    by_leaf: dict[str, float] = {}
     for one in counts:
         for outcome, amount in one.requests.items():
             leaf = leaves.WASTED.get(outcome, leaves.EFFECTIVE)
-            ends[leaf] = ends.get(leaf, 0.0) + amount
-    return _shares(ends, sum(ends.values()))
+            by_leaf[leaf] = by_leaf.get(leaf, 0.0) + amount
+    return _shares(by_leaf, sum(by_leaf.values()))
 
 
 def _shares(amounts: Mapping[str, float], whole: float) -> Shares:
-    told = sum(amounts.values())
-    whole = max(whole, told)
+    counted = sum(amounts.values())
+    whole = max(whole, counted)
     if whole <= 0.0:
         return UNDECIDED_SHARES
     return {leaf: amount / whole for leaf, amount in amounts.items()} | {
-        leaves.UNDECIDED: (whole - told) / whole
+        leaves.UNDECIDED: (whole - counted) / whole
     }

@@ -1,4 +1,4 @@
-"""From a node's parts to the leaves of the ledger: what each part took at its boards and beyond."""
+"""Booking of a node's parts: the ledger lines of each part, of its boards, its node and its facility."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ STATED_PUE = frozenset(("static", "category"))
 
 
 class Line(Struct, frozen=True):
-    """Joules of a leaf, or of a whole as it was measured, and how they are known."""
+    """Joules of a leaf, or of a total at a boundary, with uncertainty and provenance."""
 
     name: str
     joules: float
@@ -27,9 +27,9 @@ class Line(Struct, frozen=True):
 
 class Booking(Struct, frozen=True):
     """
-    One part in the ledger: a line for each of its leaves, and for each whole that is known of it.
+    One part in the ledger: a line for each of its leaves, and one for each boundary with a known total.
 
-    `reasons` say what of its host could not be told apart.
+    `reasons` are why its host is not divided further.
     """
 
     part: Part
@@ -40,7 +40,7 @@ class Booking(Struct, frozen=True):
 
 
 class NodeLedger:
-    """Books the parts of one node that gave a window."""
+    """Books the parts of one node with a window."""
 
     def __init__(self, view: NodeView, parts: NodeParts) -> None:
         self._view = view
@@ -50,9 +50,9 @@ class NodeLedger:
         self._reasons = frozenset(self._host_reasons())
 
     def book(self, part: Part, shares: Shares) -> Booking:
-        """Book *part*; *shares* say how its active joules are divided."""
+        """Book *part*, with *shares* of its active joules."""
         boards = tuple(self._board_lines(part, shares))
-        board = self._whole(leaves.BOARDS.name, sum(line.joules for line in boards), part) if boards else None
+        board = self._total(leaves.BOARDS.name, sum(line.joules for line in boards), part) if boards else None
         node = self._node(part, board)
         facility = None if node is None else self._facility(part, node)
         host = () if node is None else tuple(self._host_lines(part, board, node))
@@ -68,7 +68,7 @@ class NodeLedger:
             yield "host_meters_above_node"
 
     def _host_fits(self) -> bool:
-        """Whether the node took what its processors and memory are said to have taken."""
+        """Whether the node's joules beyond its boards are at least those of its processors and memory."""
         ratio, host = self._parts.factor.ratio, self._parts.host
         metered = (host.cpu_joules or 0.0) + (host.dram_joules or 0.0)
         return ratio is None or ratio < 1.0 or metered <= self._boards * (ratio - 1.0)
@@ -82,20 +82,20 @@ class NodeLedger:
             if leaf != ACTIVE:
                 yield Line(leaf, joules, uncertainty_ratio, provenance)
                 continue
-            # To divide joules by tokens is to estimate, unless all of them are of one kind.
+            # Joules that are divided by tokens are an estimate, unless all tokens have the same outcome.
             split = (
                 provenance | {"estimated"} if len([one for one in shares.values() if one]) > 1 else provenance
             )
             for kind, share in shares.items():
                 yield Line(kind, joules * share, uncertainty_ratio, split)
 
-    def _whole(self, name: str, joules: float, part: Part) -> Line:
+    def _total(self, name: str, joules: float, part: Part) -> Line:
         return Line(
             name, joules, self._view.uncertainty_at("gpu_board", part), frozenset(part.energy.provenance)
         )
 
     def _node(self, part: Part, board: Line | None) -> Line | None:
-        """What the part took at the wall; None where that is not known, or less than its boards took."""
+        """Joules of the part at the node; None if not known, or less than its board joules."""
         factor = self._parts.factor
         joules = part.energy.meter_joules
         if board is not None and factor.ratio is not None and factor.ratio >= 1.0:
@@ -106,7 +106,7 @@ class NodeLedger:
         return Line(leaves.NODES.name, joules, self._view.uncertainty_at("node", part), provenance)
 
     def _host_lines(self, part: Part, board: Line | None, node: Line) -> Iterator[Line]:
-        """The node's processors and memory go to its parts like its rest: by their board joules."""
+        """Joules of processors, memory and the rest go to the parts in proportion to their board joules."""
         share = board.joules / self._boards if board is not None and self._boards else 0.0
         rest = node.joules - (board.joules if board else 0.0)
         metered = self._parts.host if board is not None and self._host_fits() else None
@@ -135,7 +135,7 @@ class NodeLedger:
         return Line(leaves.TREE.name, node.joules * beyond, uncertainty_ratio, node.provenance | stated)
 
     def _overhead(self, node: Line, facility: Line) -> Line:
-        """What the building took beside its nodes: (PUE - 1) of their joules."""
+        """Joules of the building beside its nodes: (PUE - 1) times theirs."""
         pue = self._view.facility.pue
         uncertainty_ratio = None
         if pue is not None and pue.ratio > 1.0:

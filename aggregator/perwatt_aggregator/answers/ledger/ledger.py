@@ -1,4 +1,4 @@
-"""The ledger: where the joules of each group went, with all that qualifies each entry."""
+"""Ledger answer: where the joules of each group went, with what qualifies each entry."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -20,19 +20,19 @@ from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO
 from perwatt_aggregator.window.window import Counts
 
 POWER_CAPS = ("sw_power_cap", "hw_power_brake")
-"""The reasons to throttle that are limits of power."""
-# Said of ratios, of which there are none here.
+"""Throttle reasons that are power limits."""
+# Reasons of ratios, which the ledger does not have.
 _OF_RATIOS = frozenset(("shared_group", "tokens_span_gpus", "no_baseline"))
-# Said of tokens: of what is divided like them, and of nothing else.
+# Reasons of tokens, which apply only to entries that are divided like tokens.
 _OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency_histogram"))
 
 
 def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[LedgerItem, ...]:
-    """Return one tree for each group that *by* makes of the fleet."""
+    """One tree for each group of the fleet by *by*."""
     fleet = Fleet(views, by)
     books = {view.node: NodeLedger(view, view.parts) for view in fleet.views.values() if view.parts}
     shares = _shares(fleet)
-    return tuple(_Item(group, fleet, books, shares).item() for group in fleet.groups())
+    return tuple(_ItemBuilder(group, fleet, books, shares).item() for group in fleet.groups())
 
 
 def _shares(fleet: Fleet) -> dict[EngineKey, Shares]:
@@ -45,8 +45,8 @@ def _shares(fleet: Fleet) -> dict[EngineKey, Shares]:
     return {engine: active_shares(several) for engine, several in counts.items()}
 
 
-class _Item:
-    """One group on its way to an answer."""
+class _ItemBuilder:
+    """Builder of the item of one group."""
 
     def __init__(
         self,
@@ -58,38 +58,38 @@ class _Item:
         self._group = group
         self._views = fleet.views
         self._sums = sums_of(group, fleet)
-        self._booked = [
+        self._bookings = [
             books[part.owner.node].book(part, shares.get(part.owner.engine_key, UNDECIDED_SHARES))
             for part in group.parts
             if part.owner.node in books
         ]
-        self._tree = LedgerTree(self._booked)
-        self._whole = self._tree.whole
+        self._tree = LedgerTree(self._bookings)
+        self._total = self._tree.total
 
     def item(self) -> LedgerItem:
-        sums, sheet = self._sums, self._tree
+        sums, tree = self._sums, self._tree
         found = self._reasons("facility") | sums.bill.reasons
         throttled = self._throttled_seconds()
         return LedgerItem(
             group=self._group.labels,
-            boundary=sheet.boundary,
+            boundary=tree.boundary,
             window=self._window(),
-            energy_joules=self._whole.joules,
+            energy_joules=self._total.joules,
             currency=sums.bill.currency,
             carbon_kind=sums.bill.carbon_kind,
             tree=self._entry(leaves.TREE),
             throttled_seconds=throttled,
             power_capped_seconds=total(throttled.get(reason) for reason in POWER_CAPS),
-            coverage_ratio=sums.by_boundary[sheet.boundary].coverage_ratio,
+            coverage_ratio=sums.by_boundary[tree.boundary].coverage_ratio,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
-            provenance=_ordered(self._whole.provenance),
+            provenance=_ordered(self._total.provenance),
             valid=is_valid(found),
             reasons=ordered(found),
         )
 
     def _window(self) -> Window | None:
-        """Between which readings the nodes' boards were measured: the tree holds what waits as well."""
+        """The readings between which the nodes' boards were measured: the tree includes waiting joules."""
         nodes = ((self._views[part.owner.node].parts, part.gpus.weight) for part in self._group.parts)
         return mean_window((parts.start_unix, parts.end_unix, weight) for parts, weight in nodes if parts)
 
@@ -99,7 +99,7 @@ class _Item:
         return LedgerEntry(
             name=entry.name,
             energy_joules=amount.joules,
-            share_ratio=quotient(amount.joules, self._whole.joules),
+            share_ratio=quotient(amount.joules, self._total.joules),
             cost=amount.cost if self._sums.bill.currency else None,
             grams_co2e=amount.grams if self._sums.bill.carbon_kind else None,
             relative_uncertainty=amount.uncertainty_ratio,
@@ -110,29 +110,29 @@ class _Item:
         )
 
     def _entry_reasons(self, entry: Entry, *, is_known: bool) -> set[str]:
-        """What must be said of an entry, and why it is null where it is."""
+        """The reasons of an entry, with why it is null if it is."""
         boundary = leaves.boundary_of(entry)
         found = self._reasons(boundary)
         if leaves.is_active_leaf(entry):
             found |= self._sums.reasons & _OF_TOKENS
         if boundary == "node" and entry != leaves.NODES:
-            found = found.union(*(one.reasons for one in self._booked))
-        if not is_known and boundary == "gpu_board" and self._whole.joules is not None:
+            found = found.union(*(one.reasons for one in self._bookings))
+        if not is_known and boundary == "gpu_board" and self._total.joules is not None:
             found.add("not_judged")
         return found
 
     def _reasons(self, boundary: Boundary) -> set[str]:
-        """What must be said of all that is measured at *boundary*."""
+        """The reasons of everything at *boundary*."""
         place = self._sums.by_boundary[boundary]
         found = set((self._sums.reasons | place.reasons) - _OF_RATIOS - _OF_TOKENS)
         if place.coverage_ratio < MIN_COVERAGE_RATIO:
             found.add("coverage_low")
-        if not any(one.totals for one in self._booked):
+        if not any(one.totals for one in self._bookings):
             found.add("no_energy")
         return found
 
     def _throttled_seconds(self) -> dict[str, float]:
-        """By reason, of every GPU of the group once."""
+        """Throttled seconds by reason, of every GPU of the group once."""
         seconds: dict[str, float] = {}
         gpus = {(part.owner.node, gpu) for part in self._group.parts for gpu in part.gpus.uuids}
         for node, gpu in sorted(gpus):

@@ -1,4 +1,4 @@
-"""Bookings summed into the tree: leaves add up to branches, and all of them to the whole."""
+"""Ledger tree of one group: bookings added up, leaves to branches and branches to the total."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ _TOTALS: Mapping[Boundary, Entry] = {
     "node": leaves.NODES,
     "gpu_board": leaves.BOARDS,
 }
-"""The totals that stand at a boundary of their own, the widest first."""
+"""The entry with the total at each boundary, the widest first."""
 
 
 class Amount(Struct, frozen=True):
-    """What one entry holds; None is what is not known, or not told apart."""
+    """The content of one entry; None if it is not known, or not divided further."""
 
     joules: float | None
     cost: float | None
@@ -36,34 +36,34 @@ NOTHING_KNOWN = Amount(None, None, None, None, frozenset())
 
 
 class LedgerTree:
-    """The ledger of one group: what each entry of the tree holds. `boundary` is how far it reaches."""
+    """The amount of each entry for one group. `boundary` is the widest one with a known total."""
 
-    def __init__(self, booked: Sequence[Booking]) -> None:
-        self._booked = booked
+    def __init__(self, bookings: Sequence[Booking]) -> None:
+        self._bookings = bookings
         self._lines: dict[str, list[tuple[FacilityState, Line]]] = defaultdict(list)
-        for one in booked:
+        for one in bookings:
             for line in one.lines:
                 self._lines[line.name].append((one.facility, line))
         self._totals: dict[str, list[Line]] = defaultdict(list)
-        for one in booked:
+        for one in bookings:
             for line in one.totals:
                 self._totals[line.name].append(line)
         self.boundary: Boundary = next(
-            (place for place, whole in _TOTALS.items() if self._is_complete(whole)), "gpu_board"
+            (place for place, entry in _TOTALS.items() if self._is_complete(entry)), "gpu_board"
         )
 
     @property
-    def whole(self) -> Amount:
-        """All that the tree holds."""
+    def total(self) -> Amount:
+        """The amount of the whole tree."""
         return self.amount(_TOTALS[self.boundary])
 
     def reaches(self, entry: Entry) -> bool:
-        """Whether the tree reaches as far as *entry*."""
+        """Whether the boundary of the tree includes *entry*."""
         return BOUNDARIES.index(leaves.boundary_of(entry)) <= BOUNDARIES.index(self.boundary)
 
     def amount(self, entry: Entry) -> Amount:
-        """What *entry* holds: nothing that is known where the tree does not reach as far."""
-        if not self.reaches(entry) or not self._is_told(entry):
+        """The amount of *entry*; nothing is known of entries beyond the boundary of the tree."""
+        if not self.reaches(entry) or not self._is_known(entry):
             return NOTHING_KNOWN
         found = [one for leaf in entry.leaves() for one in self._lines.get(leaf.name, ())]
         own = self._totals.get(entry.name) or [line for _, line in found]
@@ -75,17 +75,17 @@ class LedgerTree:
             provenance=frozenset().union(*(line.provenance for _, line in found if line.joules)),
         )
 
-    def _is_complete(self, whole: Entry) -> bool:
-        """Whether it is known of everyone who took anything; a sum that silently lacks one is another."""
-        took = [one for one in self._booked if one.totals]
-        return bool(took) and all(any(line.name == whole.name for line in one.totals) for one in took)
+    def _is_complete(self, entry: Entry) -> bool:
+        """Whether the total is known for every part with energy: a sum without one is another quantity."""
+        measured = [one for one in self._bookings if one.totals]
+        return bool(measured) and all(any(line.name == entry.name for line in one.totals) for one in measured)
 
-    def _is_told(self, entry: Entry) -> bool:
+    def _is_known(self, entry: Entry) -> bool:
         """
-        Whether anything is known of what *entry* holds.
+        Whether the amount of *entry* is known.
 
-        What boards took is known leaf by leaf, so that a leaf without a line holds nothing, but for work
-        that nobody active_shares. Of the host a leaf without a line is merely not told apart.
+        Board joules are known leaf by leaf: a leaf without a line is zero, except for active joules that are
+        undecided. A leaf of the host without a line is only not divided further.
         """
         if any(leaf.name in self._lines for leaf in entry.leaves()):
             return True
