@@ -1,4 +1,4 @@
-"""From the readings of a sweep to the Snapshot that is published: pure accounting, no input or output."""
+"""Account of one node: readings of a collection cycle in, the Snapshot to publish out. No input or output."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from perwatt_agent.facts.snapshot import Snapshot
 
 # Integrated power bridges gaps of up to this many sampling periods.
 MAX_GAP_PERIODS = 3.0
-# A slow reading is shown for two of its tier's periods of 15 s, with a second to spare for the sweep.
+# A slow reading is valid for two of its tier's periods of 15 s, plus a second for the collection cycle.
 SLOW_VALID_SECONDS = 31.0
 
 
 class AccountState(Struct):
-    """All that outlives a restart of the agent."""
+    """Accounts that survive a restart of the agent."""
 
     energy: dict[str, EnergyState]
     attribution: AttributionState
@@ -33,11 +33,11 @@ class AccountState(Struct):
 
 class Account:
     """
-    Keep the books of one node over its sweeps, `interval_seconds` apart.
+    Accounts of one node's GPUs, workloads and meters; collection cycles are `interval_seconds` apart.
 
-    `calibration` gives per-UUID factors that are shown beside the counters, never applied to them;
-    `idle_watts` the idle power of GPUs by their model's name, which goes over what is learnt; *model* is
-    what is assumed of a node without a meter at the wall.
+    `calibration` has factors by UUID that are published beside the counters and never applied to them.
+    `idle_watts` is the idle power of GPUs by model name, which replaces the learnt one. *model* has the
+    assumptions about a node without a wall meter.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class Account:
         self._meters = HostMeters(interval_seconds, model, state.meters if state else None)
 
     def advance(self, readings: Readings) -> Snapshot:
-        """Account for one sweep and return what is to be published."""
+        """Account for one collection cycle and return what to publish."""
         samples = {sample.uuid: sample for sample in readings.gpus}
         pairs = [(info, samples[info.uuid]) for info in readings.known]
         gpus = [self._gpu(info, sample, readings) for info, sample in pairs]
-        self._attribution.hear(readings.engines)
-        self._attribution.settle(readings.monotonic_seconds)
+        self._attribution.receive(readings.engines)
+        self._attribution.attribute(readings.monotonic_seconds)
         meters = self._meters.advance(readings, gpus)
         return Snapshot(
             unix_seconds=readings.unix_seconds,
@@ -86,7 +86,7 @@ class Account:
         )
 
     def waiting_joules(self, gpu: str) -> float:
-        """The GPU's joules that wait for the next page of the workloads that hold it."""
+        """Return the GPU's joules that wait for the next page of the workloads that hold it."""
         return self._attribution.waiting_joules(gpu)
 
     def state(self) -> AccountState:
@@ -101,31 +101,31 @@ class Account:
         calibration = self._calibration.get(info.uuid)
         reading = sample.reading
         if sample.slow is not None:
-            self._slow[info.uuid] = sample.slow, _most_watts(sample.slow)
+            self._slow[info.uuid] = sample.slow, _max_watts(sample.slow)
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
-        slow, most_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
-        energy = self._energy[info.uuid].add(reading, most_watts, readings.generation)
+        slow, max_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
+        energy = self._energy[info.uuid].add(reading, max_watts, readings.generation)
         idle_watts = self._idle_power(info, reading, slow)
         if energy is not None:
             accepted, covered = energy.accepted_joules, energy.covered_seconds
-            self._attribution.board(info.uuid, accepted, covered, reading, slow, idle_watts)
+            self._attribution.add_reading(info.uuid, accepted, covered, reading, slow, idle_watts)
         return GpuSnapshot(
             info, "ok", reading, slow, energy, calibration_ratio=calibration, idle_power_watts=idle_watts
         )
 
     def _idle_power(self, info: GpuInfo, reading: GpuReading, slow: GpuSlowReading | None) -> float | None:
-        """The GPU's idle power in watts: configured, else learnt, else unknown."""
+        """Return the GPU's idle power in watts: configured, else learnt, else None."""
         idle = self._idle[info.uuid]
         idle.add(reading, slow, held=self._attribution.is_held(info.uuid))
         return self._idle_watts.get(info.name, idle.watts)
 
     def _fresh_slow(self, uuid: str, now: float) -> tuple[GpuSlowReading | None, float | None]:
-        """The newest slow reading that may still be used, and the most that the GPU may draw by it."""
-        slow, most_watts = self._slow.get(uuid, (None, None))
+        """Return the newest slow reading that is still valid, and the highest power limit in it."""
+        slow, max_watts = self._slow.get(uuid, (None, None))
         if slow is None or now - slow.monotonic_seconds > SLOW_VALID_SECONDS:
             return None, None
-        return slow, most_watts
+        return slow, max_watts
 
     def _with_rest(self, gpu: GpuSnapshot) -> GpuSnapshot:
         if gpu.energy is None:
@@ -134,8 +134,8 @@ class Account:
         return replace(gpu, unallocated_joules=unallocated, unknown_joules=unknown)
 
 
-def _most_watts(slow: GpuSlowReading) -> float | None:
-    # The highest limit that may have been in force since the last reading, so that lowering one makes
-    # no honest joule look implausible.
+def _max_watts(slow: GpuSlowReading) -> float | None:
+    # The highest limit that may have applied since the last reading, so that joules used before a limit was
+    # lowered stay plausible.
     limits = (slow.power_limit_watts, slow.power_limit_max_watts, slow.power_limit_default_watts)
     return max((limit for limit in limits if limit is not None), default=None)

@@ -1,8 +1,8 @@
 """
-Whose joules are they? Workloads, what nobody explains, and what waits, GPU by GPU.
+Attribution of GPU energy: each joule of a board belongs to one workload, or to none.
 
-At every instant, for every GPU: workloads + unallocated + unknown + waiting = the board's accepted
-joules. How a GPU is divided among several workloads is decided in `split`, one in parts (MIG) in `mig_split`.
+At every instant, for every GPU: workloads + unallocated + unknown + waiting = the board's accepted joules.
+`split` divides a GPU among several workloads, `mig_split` one that is divided into MIG instances.
 """
 
 from collections import defaultdict
@@ -19,37 +19,37 @@ from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.workload import WorkloadSnapshot
 
-# Joules of a workload whose page stays away wait this long before they are given up.
+# Joules of a workload wait this long for its next page; then they become unknown or unallocated.
 WAIT_SECONDS = 300.0
-# A workload that is over is shown for this long.
+# A workload that has ended is published for this long.
 ENDED_SECONDS = 300.0
-# A workload of the run before that nobody tells of is remembered for this long.
+# A workload from the previous run of the agent, of which no sample comes, is remembered for this long.
 REMEMBER_SECONDS = 3600.0
 
 
 class AttributionState(Struct):
-    """What outlives a restart of the agent."""
+    """Attribution that survives a restart of the agent."""
 
     gpus: dict[str, GpuAccountState]
     workloads: dict[str, WorkloadState]
 
 
 class Attribution:
-    """Divide the boards' joules. Call `board` for every GPU reading, then `hear`, then `settle`."""
+    """Owners of the boards' joules. Each cycle calls `add_reading` per GPU, `receive`, then `attribute`."""
 
     def __init__(self, state: AttributionState | None = None) -> None:
         state = state or AttributionState({}, {})
-        remembered = {uuid: GpuAccount(ledger) for uuid, ledger in state.gpus.items()}
-        self._ledgers = defaultdict(GpuAccount, remembered)
+        remembered = {uuid: GpuAccount(account) for uuid, account in state.gpus.items()}
+        self._accounts = defaultdict(GpuAccount, remembered)
         self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
         self._workloads: dict[str, WorkloadAccount] = {}
         self._layouts: dict[str, Layout | None] = {}
         self._started: float | None = None
         for known in state.workloads.values():
             if known.ended:
-                self._bury(known)
+                self._retire(known)
 
-    def board(
+    def add_reading(
         self,
         gpu: str,
         accepted_joules: float,
@@ -61,27 +61,27 @@ class Attribution:
         """
         Add a GPU's accounted energy at the instant of its reading.
 
-        *slow* is its newest slow reading that may still be used, *idle_watts* its idle power if known.
+        *slow* is its newest slow reading that is still valid, *idle_watts* its idle power if known.
         """
-        ledger = self._ledgers[gpu]
+        account = self._accounts[gpu]
         processes = slow.processes if slow else None
         is_used = bool(processes or any(map(activity, (slow.mig if slow else None) or ())))
-        ledger.read(
+        account.read(
             reading.monotonic_seconds,
             accepted_joules,
             covered_seconds,
             busy=bool(reading.utilization_ratio or is_used),
-            split=self._by_slices(gpu, ledger, slow) or self._split(ledger, processes),
+            split=self._by_slices(gpu, account, slow) or self._split(account, processes),
             idle_watts=idle_watts or 0.0,
         )
         utilization = reading.utilization_ratio
-        ledger.works = is_used if utilization is None else utilization > 0.0
+        account.is_working = is_used if utilization is None else utilization > 0.0
 
     def is_held(self, gpu: str) -> bool:
-        return bool(self._ledgers[gpu].cursors)
+        return bool(self._accounts[gpu].cursors)
 
-    def hear(self, samples: Iterable[EngineSample]) -> None:
-        """Take note of engine pages, failed fetches and claims."""
+    def receive(self, samples: Iterable[EngineSample]) -> None:
+        """Take engine pages, failed fetches and claims on GPUs."""
         for sample in samples:
             name = sample.info.workload
             if name not in self._workloads:
@@ -89,75 +89,75 @@ class Attribution:
                     continue
                 self._workloads[name] = WorkloadAccount(sample.info, self._remembered.pop(name, None))
             self._claim(name, () if sample.ended else sample.gpus, sample.monotonic_seconds)
-            self._workloads[name].hear(sample)
+            self._workloads[name].receive(sample)
 
-    def settle(self, now: float) -> None:
-        """Hand out all joules that can be, at monotonic time *now*."""
+    def attribute(self, now: float) -> None:
+        """Attribute all joules whose owner is known at monotonic time *now*."""
         self._started = now if self._started is None else self._started
         for name, workload in tuple(self._workloads.items()):
-            workload.settle(self._held(name), now)
+            workload.attribute(self._held(name), now)
             if workload.ended_at is not None and now - workload.ended_at > ENDED_SECONDS:
-                self._bury(self._workloads.pop(name).state)
+                self._retire(self._workloads.pop(name).state)
         if now - self._started > REMEMBER_SECONDS:
             for name in tuple(self._remembered):
-                self._bury(self._remembered.pop(name))
-        for ledger in self._ledgers.values():
-            for name in tuple(ledger.cursors):
-                self._release(ledger, name, now, self._started)
-            ledger.forget()
+                self._retire(self._remembered.pop(name))
+        for account in self._accounts.values():
+            for name in tuple(account.cursors):
+                self._release(account, name, now, self._started)
+            account.forget()
 
     def workloads(self) -> tuple[WorkloadSnapshot, ...]:
         return tuple(workload.snapshot(self._held(name)) for name, workload in self._workloads.items())
 
     def unattributed(self, gpu: str) -> tuple[float, float]:
-        """The GPU's joules so far that are (unallocated, unknown)."""
-        ledger = self._ledgers[gpu]
-        return ledger.unallocated_joules, ledger.unknown_joules
+        """Return the GPU's joules so far that are (unallocated, unknown)."""
+        account = self._accounts[gpu]
+        return account.unallocated_joules, account.unknown_joules
 
     def waiting_joules(self, gpu: str) -> float:
-        """The GPU's joules that wait for a workload's next page."""
-        return self._ledgers[gpu].waiting_joules()
+        """Return the GPU's joules that wait for a workload's next page."""
+        return self._accounts[gpu].waiting_joules()
 
     def state(self) -> AttributionState:
-        ledgers = {uuid: state for uuid, ledger in self._ledgers.items() if (state := ledger.state())}
+        accounts = {uuid: state for uuid, account in self._accounts.items() if (state := account.state())}
         workloads = {name: workload.state for name, workload in self._workloads.items()}
-        return AttributionState(ledgers, self._remembered | workloads)
+        return AttributionState(accounts, self._remembered | workloads)
 
     def _held(self, name: str) -> Mapping[str, GpuAccount]:
-        return {uuid: ledger for uuid, ledger in self._ledgers.items() if name in ledger.cursors}
+        return {uuid: account for uuid, account in self._accounts.items() if name in account.cursors}
 
-    def _by_slices(self, gpu: str, ledger: GpuAccount, slow: GpuSlowReading | None) -> Split | None:
-        """How the joules of a divided GPU are, where it is known of every holder which part of it it has."""
+    def _by_slices(self, gpu: str, account: GpuAccount, slow: GpuSlowReading | None) -> Split | None:
+        """Return how to divide a GPU with MIG; None unless the instances of every holder are known."""
         if slow is not None:
             self._layouts[gpu] = layout(slow)
         known = self._layouts.get(gpu)
-        if known is None or not ledger.cursors:
+        if known is None or not account.cursors:
             return None
         holders: dict[str, list[Holder]] = {}
-        for name in ledger.cursors:
+        for name in account.cursors:
             workload = self._workloads.get(name)
-            instances = workload.instances(gpu, known) if workload else self._left_with(name, gpu)
+            instances = workload.instances(gpu, known) if workload else self._remembered_instances(name, gpu)
             if instances is None:
                 return None
             for uuid in instances:
                 holder = Holder(name, busy=workload.busy if workload else None)
                 holders.setdefault(uuid, []).append(holder)
         parts = (known if slow is not None else known.aged()).parts(holders)
-        return by_slices(parts, known.slices, ledger.cursors)
+        return by_slices(parts, known.slices, account.cursors)
 
-    def _left_with(self, name: str, gpu: str) -> tuple[str, ...] | None:
-        """The instances of a GPU that a workload of the run before had."""
+    def _remembered_instances(self, name: str, gpu: str) -> tuple[str, ...] | None:
+        """Return the instances of a GPU that a workload had in the previous run of the agent."""
         known = self._remembered.get(name)
         return known.migs.get(gpu) if known else None
 
-    def _split(self, ledger: GpuAccount, processes: tuple[GpuProcess, ...] | None) -> Split | None:
-        """How the joules since the last reading are divided; None where there is nothing to choose."""
-        if len(ledger.cursors) < 2:
+    def _split(self, account: GpuAccount, processes: tuple[GpuProcess, ...] | None) -> Split | None:
+        """Return how to divide the joules since the last reading; None with fewer than two holders."""
+        if len(account.cursors) < 2:
             return None
         sm_ratios = _sm_ratios(processes)
         owned: set[int] = set()
         holders = []
-        for name in ledger.cursors:
+        for name in account.cursors:
             workload = self._workloads.get(name)
             pids = workload.pids if workload else frozenset()
             owned |= pids
@@ -171,36 +171,36 @@ class Attribution:
         others = {} if sm_ratios is None else {pid: sm_ratios[pid] for pid in sm_ratios.keys() - owned}
         return split(holders, sum(others.values()))
 
-    def _bury(self, workload: WorkloadState) -> None:
-        """Keep of a workload that is over nothing but the sum of its joules, GPU by GPU."""
+    def _retire(self, workload: WorkloadState) -> None:
+        """Drop an ended workload; each GPU keeps the sum of its joules."""
         for gpu, joules in workload.joules():
-            self._ledgers[gpu].ended_joules += joules
+            self._accounts[gpu].ended_joules += joules
 
     def _claim(self, name: str, gpus: tuple[str, ...], now: float) -> None:
         for uuid in gpus:
-            self._ledgers[uuid].join(name)
-        # A GPU that was not read in this run yet cannot have been claimed anew.
+            self._accounts[uuid].join(name)
+        # A GPU that was not yet read in this run cannot have a new claim.
         left = [
-            ledger
-            for uuid, ledger in self._held(name).items()
-            if uuid not in gpus and ledger.seen_at is not None
+            account
+            for uuid, account in self._held(name).items()
+            if uuid not in gpus and account.first_read_at is not None
         ]
         if left:
-            self._workloads[name].settle(self._held(name), now)
-        for ledger in left:
-            ledger.leave(name)
+            self._workloads[name].attribute(self._held(name), now)
+        for account in left:
+            account.leave(name)
 
-    def _release(self, ledger: GpuAccount, name: str, now: float, started: float) -> None:
+    def _release(self, account: GpuAccount, name: str, now: float, started: float) -> None:
         workload = self._workloads.get(name)
-        if workload is None:  # of the run before, and did not claim its GPU again yet
-            if ledger.seen_at is not None and now - ledger.seen_at > WAIT_SECONDS:
-                ledger.leave(name)
-        # Joules of the time before this run wait for the first page, however long ago they were used.
-        elif now - max(started, workload.heard_at) > WAIT_SECONDS:
-            ledger.give_up(name, now - WAIT_SECONDS)
+        if workload is None:  # from the previous run; it has not claimed its GPU again
+            if account.first_read_at is not None and now - account.first_read_at > WAIT_SECONDS:
+                account.leave(name)
+        # Joules from before this run wait for the first page, no matter how old they are.
+        elif now - max(started, workload.last_page_at) > WAIT_SECONDS:
+            account.write_off(name, now - WAIT_SECONDS)
 
 
 def _sm_ratios(processes: tuple[GpuProcess, ...] | None) -> dict[int, float] | None:
-    """The SM utilisation of each process by its id; None where it is not known of all."""
+    """Return the SM utilisation of each process by its id; None unless it is known for all of them."""
     known = {one.pid: one.sm_ratio for one in processes or () if one.sm_ratio is not None}
     return known if processes is not None and len(known) == len(processes) else None

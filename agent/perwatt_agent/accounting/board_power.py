@@ -1,4 +1,4 @@
-"""What the GPU boards drew lately, all together: the measure of every meter that contains them."""
+"""Recent power of all GPU boards together, against which meters that contain them are checked."""
 
 import math
 from collections import deque
@@ -8,31 +8,31 @@ from msgspec import Struct
 
 from perwatt_agent.facts.gpu import GpuSnapshot
 
-# A management controller shows a change of load late, some by a minute and more.
+# A management controller shows a change of load late, some by more than a minute.
 LATELY_SECONDS = 120.0
 
 
 class BoardPower(Struct, frozen=True):
     """
-    All boards of the node at one sweep; what cannot be said of all of them is None.
+    Power of all boards of the node at one collection cycle; None is a value that some board does not have.
 
-    `mean_watts` is their accounted power since the sweep before, `watts` what they draw now.
-    `least_watts` and `most_watts` are the bounds of that within the last two minutes, the lower one of
-    the boards that answered. `joules` are all so far.
+    `mean_watts` is their accounted power since the previous cycle, `watts` their power now. `min_watts` and
+    `max_watts` are its extremes within the last two minutes; the minimum is of the boards that answered.
+    `joules` are the sum so far.
     """
 
     joules: float = 0.0
     mean_watts: float | None = None
     watts: float | None = None
-    least_watts: float = 0.0
-    most_watts: float | None = None
+    min_watts: float = 0.0
+    max_watts: float | None = None
 
 
-class _Extreme:
+class _MovingMax:
     """
-    The greatest of the values of the last `seconds`, at a constant cost.
+    Maximum of the values of the last `seconds`, at a constant cost.
 
-    Whatever is not greater than a later value never will be the greatest again, and is dropped.
+    A value that is not greater than a later one can never be the maximum again, so it is dropped.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -40,7 +40,7 @@ class _Extreme:
         self._candidates: deque[tuple[float, float]] = deque()
 
     def add(self, now: float, value: float) -> float:
-        """Take in a value; return the greatest."""
+        """Add a value and return the maximum."""
         candidates = self._candidates
         while candidates and candidates[-1][1] <= value:
             candidates.pop()
@@ -51,19 +51,19 @@ class _Extreme:
 
 
 class BoardPowerMonitor:
-    """Look at the boards sweep by sweep."""
+    """Power of the boards, updated in each collection cycle."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, tuple[float, float]] = {}
-        self._most_watts = _Extreme(LATELY_SECONDS)
-        self._least_watts = _Extreme(LATELY_SECONDS)  # of the negative power
+        self._max_watts = _MovingMax(LATELY_SECONDS)
+        self._min_watts = _MovingMax(LATELY_SECONDS)  # of the negative power
         self._not_whole_at = -math.inf
 
-    def see(self, monotonic_seconds: float, gpus: Sequence[GpuSnapshot]) -> BoardPower:
+    def add(self, monotonic_seconds: float, gpus: Sequence[GpuSnapshot]) -> BoardPower:
         drawn = _known([gpu.reading.power_watts if gpu.reading else None for gpu in gpus])
         means = _known([self._mean_watts(gpu) for gpu in gpus])
         watts, is_whole = sum(drawn), len(drawn) == len(gpus) > 0
-        most_watts = self._most_watts.add(monotonic_seconds, watts)
+        max_watts = self._max_watts.add(monotonic_seconds, watts)
         if not is_whole:
             self._not_whole_at = monotonic_seconds
         was_whole = monotonic_seconds - self._not_whole_at > LATELY_SECONDS
@@ -71,12 +71,12 @@ class BoardPowerMonitor:
             joules=sum([joules for joules, _ in self._accounts.values()]),
             mean_watts=sum(means) if len(means) == len(gpus) > 0 else None,
             watts=watts if is_whole else None,
-            least_watts=-self._least_watts.add(monotonic_seconds, -watts),
-            most_watts=most_watts if was_whole else None,
+            min_watts=-self._min_watts.add(monotonic_seconds, -watts),
+            max_watts=max_watts if was_whole else None,
         )
 
     def _mean_watts(self, gpu: GpuSnapshot) -> float | None:
-        """The mean power of one board since it was accounted before."""
+        """Return the mean power of one board since its previous account."""
         if gpu.energy is None:
             return None
         joules, seconds = gpu.energy.accepted_joules, gpu.energy.covered_seconds

@@ -1,4 +1,4 @@
-"""The recent past of one GPU's energy, so that joules can be told for any instant in it."""
+"""Timeline of one GPU's energy: recent points, from which joules at any instant are interpolated."""
 
 from bisect import bisect_left
 from collections import deque
@@ -9,10 +9,10 @@ from msgspec import Struct
 
 class TimelinePoint(Struct, frozen=True):
     """
-    Cumulative account of one GPU at one instant.
+    Cumulative energy of one GPU at one instant.
 
     `busy_joules` is the part of `accepted_joules` that was used while something ran on the GPU, and
-    `shares` what came to each of its holders since it holds it.
+    `shares` are the joules of each holder since it holds the GPU.
     """
 
     monotonic_seconds: float
@@ -27,9 +27,9 @@ class TimelinePoint(Struct, frozen=True):
 
 class Used(Struct, frozen=True):
     """
-    What a holder, or all together, used of a GPU in some stretch of time.
+    Energy of a GPU that one holder, or all of them, used between two instants.
 
-    `busy_ratio` is the part of the board's joules in which something ran.
+    `busy_ratio` is the part of the board's joules that was used while something ran.
     """
 
     joules: float
@@ -39,10 +39,10 @@ class Used(Struct, frozen=True):
 
 class EnergyTimeline:
     """
-    Points in order of time, between which everything is taken to be linear.
+    Points in order of time, with linear interpolation between them.
 
-    `at` answers for instants from the first to the last point and clamps outside of them; `forget`
-    keeps all that is needed to answer from a given instant on.
+    `at` clamps instants before the first and after the last point. `forget` keeps every point that is needed
+    from a given instant on.
     """
 
     def __init__(self, points: Iterable[TimelinePoint] = ()) -> None:
@@ -51,7 +51,7 @@ class EnergyTimeline:
 
     @property
     def start(self) -> float:
-        """The first instant that is still known; the track must not be empty."""
+        """Return the first instant that is kept; the timeline must not be empty."""
         return self._points[0].monotonic_seconds
 
     def add(
@@ -64,9 +64,9 @@ class EnergyTimeline:
         shares: Mapping[str, float],
     ) -> None:
         """
-        Add a point; *busy* and the joules in *shares*, by holder, are those since the last one.
+        Add a point; *busy* and the joules in *shares*, by holder, are those since the last point.
 
-        One that is not later is left out.
+        A point that is not later than the last one is ignored.
         """
         last = self.last
         if last is None:
@@ -85,7 +85,7 @@ class EnergyTimeline:
         self._points.append(self.last)
 
     def at(self, monotonic_seconds: float) -> TimelinePoint:
-        """The account at an instant, by linear interpolation; the track must not be empty."""
+        """Return the point at an instant, interpolated; the timeline must not be empty."""
         points = self._points
         if monotonic_seconds >= points[-1].monotonic_seconds:
             return points[-1]
@@ -96,10 +96,9 @@ class EnergyTimeline:
 
     def used(self, start: float, end: float, name: str | None = None) -> Used:
         """
-        What was used from *start* to *end*, by the holder *name* or by all; never less than nothing.
+        Return what was used from *start* to *end*, by the holder *name* or by all; never negative.
 
-        Interpolated points are off by a rounding error, and a counter that falls by one is a restart
-        to whoever reads it.
+        Interpolated points have a rounding error, and to a reader of a counter any decrease is a restart.
         """
         first, last = self.at(start), self.at(end)
         accepted = max(0.0, last.accepted_joules - first.accepted_joules)

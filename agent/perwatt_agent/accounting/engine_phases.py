@@ -1,4 +1,4 @@
-"""What an engine was doing between two of its pages: serving, idle, loading, or nobody knows."""
+"""Activity of an engine between two of its pages: active, idle, loading or unknown."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from perwatt_agent.facts.engine_counts import EngineCounts
 
 Doing = Literal["active", "idle", "loading", "unknown"]
 
-# Engines tell their start to the second or better; a clock step of less is no restart.
+# Engines report their start to the second or better; a smaller step of the clock is no restart.
 START_TOLERANCE_SECONDS = 2.0
 _CUMULATIVE = (
     "output_tokens",
@@ -20,7 +20,7 @@ _CUMULATIVE = (
 
 
 class Phase(Struct, frozen=True):
-    """One stretch of monotonic time and what the engine did in it."""
+    """One interval of monotonic time, and the activity of the engine in it."""
 
     start: float
     end: float
@@ -29,10 +29,10 @@ class Phase(Struct, frozen=True):
 
 class Page(Struct, frozen=True):
     """
-    One engine page as the account sees it.
+    One page of an engine.
 
-    `born` is when its process started and `refused_at` when it was last asked in vain since the page
-    before, both in monotonic seconds. `replaced` says that its processes are others than before.
+    `born` is the start of its process, and `refused_at` the last failed fetch since the previous page, both
+    in monotonic seconds. `replaced` means that its processes are different ones than before.
     """
 
     monotonic_seconds: float
@@ -56,10 +56,10 @@ def restarted(before: EngineCounts, after: EngineCounts) -> bool:
 
 def phases(since: float, before: EngineCounts | None, page: Page) -> tuple[Phase, ...]:
     """
-    Divide the time from *since* to *page* by what the engine did; *before* is its last page, if any.
+    Divide the time from *since* to *page* by activity; *before* is the previous page, if any.
 
-    An engine that went on was active when tokens moved or requests ran, else idle. One that is new
-    was loading from its birth until it stopped refusing; what came before its birth is unknown.
+    An engine that continued was active if its tokens grew or requests ran, else idle. A new engine was
+    loading from its start until it no longer refused; the time before its start is unknown.
     """
     end = page.monotonic_seconds
     if before is not None and not page.replaced and not restarted(before, page.counts):
@@ -81,7 +81,7 @@ def phases(since: float, before: EngineCounts | None, page: Page) -> tuple[Phase
 
 
 def has_work(before: EngineCounts | None, after: EngineCounts) -> bool | None:
-    """Whether an engine has work at the time of its page *after*; None where it does not tell."""
+    """Whether an engine has work at the time of its page *after*; None if the page does not show it."""
     if before is not None and not restarted(before, after):
         return _doing(before, after) == "active"
     return None if after.requests_running is None else after.requests_running > 0
@@ -96,7 +96,7 @@ def _within(start: float, instant: float | None, end: float) -> float | None:
 
 
 def _doing(before: EngineCounts, after: EngineCounts) -> Doing:
-    # A count that shows up late was 0 before: some engines show a counter from its first use on.
+    # A count that appears late was 0 before: some engines show a counter only after its first use.
     moved = before.work != after.work or any(
         (getattr(before, name) or 0) != (getattr(after, name) or 0) for name in _CUMULATIVE
     )
@@ -104,5 +104,5 @@ def _doing(before: EngineCounts, after: EngineCounts) -> Doing:
 
 
 def _has_served(counts: EngineCounts, was_there_before: bool) -> bool:
-    # The counts of an engine that was there before us say nothing about the time since we came.
+    # The counts of an engine that started before the agent say nothing about the time since then.
     return bool(counts.requests_running) or (not was_there_before and bool(counts.output_tokens))

@@ -1,4 +1,4 @@
-"""One GPU's joules and whose they are: its holders', nobody's, or still waiting for a holder's page."""
+"""Account of one GPU: joules of each holder, of no holder, and those that wait for a holder's page."""
 
 import math
 
@@ -11,11 +11,10 @@ from perwatt_agent.facts.workload import Method
 
 class GpuAccountState(Struct, frozen=True):
     """
-    What outlives a restart of the agent.
+    Account that survives a restart of the agent.
 
-    `points` has one for every instant up to which a holder is settled, so that nothing is interpolated
-    anew, and the newest; the ledger goes on from there. `ended_joules` are those of workloads that are
-    over and forgotten.
+    `points` has the newest point and one for each cursor, so that no value must be interpolated again.
+    `ended_joules` belong to workloads that have ended and are no longer published.
     """
 
     points: tuple[TimelinePoint, ...]
@@ -27,31 +26,32 @@ class GpuAccountState(Struct, frozen=True):
 
 class GpuAccount:
     """
-    Keep one GPU's joules apart by owner.
+    Joules of one GPU, by owner.
 
-    At every instant: what was taken by holders + unallocated + unknown + waiting = the GPU's accepted
-    joules. `cursors` tell up to when each holder is settled. Holders join and leave at the instant of
-    the last reading, and share what the board uses while they hold it; `method` says how at last.
+    At every instant: taken by holders + unallocated + unknown + waiting = the GPU's accepted joules.
+    `cursors` has, for each holder, the instant up to which its joules are attributed. Holders join and leave
+    at the instant of the last reading. While they hold the GPU, they share its joules; `method` is how the
+    latest ones were divided.
     """
 
     def __init__(self, state: GpuAccountState | None = None) -> None:
-        self.track = EnergyTimeline(state.points if state else ())
+        self.timeline = EnergyTimeline(state.points if state else ())
         self.cursors = dict(state.cursors) if state else {}
         self.unallocated_joules = state.unallocated_joules if state else 0.0
         self.unknown_joules = state.unknown_joules if state else 0.0
         self.ended_joules = state.ended_joules if state else 0.0
         self.method: Method | None = None
-        self.works = False
-        """Whether the GPU was at work when it was last read."""
+        self.is_working = False
+        """Whether the GPU was busy at its last reading."""
         self.resting: frozenset[str] = frozenset()
-        """Holders whose part of the GPU was not."""
-        self.seen_at: float | None = None
+        """Holders whose part of the GPU was idle at that time."""
+        self.first_read_at: float | None = None
         """When the GPU was first read in this run of the agent."""
 
     @property
     def read_at(self) -> float:
-        """When the GPU was last read; before all time if never."""
-        last = self.track.last
+        """Instant of the last reading; minus infinity before the first."""
+        last = self.timeline.last
         return float("-inf") if last is None else last.monotonic_seconds
 
     def read(
@@ -67,10 +67,10 @@ class GpuAccount:
         """
         Add the GPU's accounted energy at the instant of a reading.
 
-        *split* divides it among the holders, by default equally. What nobody holds is booked at once.
+        *split* divides it among the holders, equally by default. Joules without a holder are booked at once.
         """
-        self.seen_at = monotonic_seconds if self.seen_at is None else self.seen_at
-        before = self.track.last
+        self.first_read_at = monotonic_seconds if self.first_read_at is None else self.first_read_at
+        before = self.timeline.last
         shares: dict[str, float] = {}
         if before is not None and self.cursors and monotonic_seconds > before.monotonic_seconds:
             split = split or equally(self.cursors)
@@ -81,49 +81,49 @@ class GpuAccount:
             self.unallocated_joules += unallocated
             self.unknown_joules += unknown
             self.method, self.resting = split.method, split.resting
-        self.track.add(monotonic_seconds, accepted_joules, covered_seconds, busy=busy, shares=shares)
+        self.timeline.add(monotonic_seconds, accepted_joules, covered_seconds, busy=busy, shares=shares)
         if before is not None and not self.cursors and monotonic_seconds > before.monotonic_seconds:
             joules = max(0.0, accepted_joules - before.accepted_joules)
             self._book(joules, busy_ratio=float(busy))
 
     def join(self, name: str) -> None:
-        """Let a workload hold the GPU from the last reading on, unless it does already."""
+        """Make a workload a holder from the last reading on, unless it is one."""
         self.cursors.setdefault(name, max(self.read_at, 0.0))
 
     def leave(self, name: str) -> None:
-        """Let a workload go; what waited for its page stays unexplained."""
-        self.give_up(name, self.read_at)
+        """Remove a holder; joules that waited for its page become unknown or unallocated."""
+        self.write_off(name, self.read_at)
         del self.cursors[name]
 
     def take(self, name: str, start: float, end: float) -> Used:
-        """Settle a holder up to *end*, which a reading has passed; return what it is to account for."""
+        """Return what a holder used, and move its cursor to *end*. A reading at or after *end* exists."""
         self.cursors[name] = max(self.cursors[name], end)
-        return self.track.used(start, end, name)
+        return self.timeline.used(start, end, name)
 
-    def give_up(self, name: str, until: float) -> None:
-        """Book a holder's joules up to *until*, as far as they were read, as unexplained."""
+    def write_off(self, name: str, until: float) -> None:
+        """Book a holder's joules up to *until*, as far as they were read, as unknown or unallocated."""
         until = min(until, self.read_at)
         if until > self.cursors[name]:
             used = self.take(name, self.cursors[name], until)
             self._book(used.joules, busy_ratio=used.busy_ratio)
 
     def waiting_joules(self) -> float:
-        last = self.track.last
+        last = self.timeline.last
         if last is None:
             return 0.0
-        return sum(last.share(name) - self.track.at(at).share(name) for name, at in self.cursors.items())
+        return sum(last.share(name) - self.timeline.at(at).share(name) for name, at in self.cursors.items())
 
     def forget(self) -> None:
-        """Drop the past that no holder waits for."""
-        self.track.forget(min(self.cursors.values()) if self.cursors else math.inf)
+        """Drop points of the timeline that no holder needs."""
+        self.timeline.forget(min(self.cursors.values()) if self.cursors else math.inf)
 
     def state(self) -> GpuAccountState | None:
-        last = self.track.last
+        last = self.timeline.last
         if last is None:
             return None
         points = {last.monotonic_seconds: last}
         for instant in self.cursors.values():
-            point = self.track.at(instant)
+            point = self.timeline.at(instant)
             points.setdefault(point.monotonic_seconds, point)
         return GpuAccountState(
             tuple([points[instant] for instant in sorted(points)]),
@@ -134,6 +134,6 @@ class GpuAccount:
         )
 
     def _book(self, joules: float, *, busy_ratio: float) -> None:
-        # What ran and whose it was is unknown; what was used while nothing ran was allocated to nobody.
+        # Joules of unidentified work are unknown; joules used while nothing ran are unallocated.
         self.unknown_joules += joules * busy_ratio
         self.unallocated_joules += joules * (1.0 - busy_ratio)

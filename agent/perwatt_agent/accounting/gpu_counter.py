@@ -1,8 +1,8 @@
 """
-Is a driver's energy counter to be believed, reading by reading?
+Energy counter of a GPU driver: whether each reading is plausible.
 
 The rules of the metric contract: a fall to no more than a board can have used since the last good
-reading is a restart from zero; any other fall is a glitch, during which the last good value stands; a
+reading is a restart from zero; any other fall is a glitch, during which the last good value holds; a
 glitch that lasts, or a rise that no board can have used, makes the counter untrustworthy until the
 driver starts a new generation.
 """
@@ -16,9 +16,9 @@ from perwatt_agent.accounting.integrator import NOTHING, Increment
 
 Verdict = Literal["first", "good", "reset", "held", "broken"]
 
-# Where no limit is known: above any board sold, so that it only ever catches nonsense.
+# Used if no limit is known. Above any board sold, so that only errors exceed it.
 FALLBACK_LIMIT_WATTS = 2000.0
-# A board may pass its limit for moments, and the counter moves in steps of up to 100 ms.
+# A board may exceed its limit for moments, and the counter moves in steps of up to 100 ms.
 LEAP_FACTOR = 1.5
 LEAP_SLACK_SECONDS = 0.5
 HOLD_SECONDS = 60.0
@@ -26,9 +26,9 @@ HOLD_SECONDS = 60.0
 
 class CounterState(Struct, frozen=True):
     """
-    What is remembered of a counter: the last good reading, and since when it is held or broken.
+    State of a counter: the last good reading, and since when it is held or broken.
 
-    `seen_joules` is what a held or broken counter said last.
+    `seen_joules` is the latest value of a held or broken counter.
     """
 
     joules: float
@@ -39,7 +39,7 @@ class CounterState(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """The verdict on one reading, what it adds, and what to remember."""
+    """Verdict on one reading, its increment, and the new state."""
 
     verdict: Verdict
     increment: Increment
@@ -52,8 +52,8 @@ def judge(
     """
     Judge one reading of a cumulative counter in joules against the last good one.
 
-    `limit_watts` is the most that the board may draw. A reset covers no time: what was used between
-    the last good reading and the restart is not known.
+    `limit_watts` is the maximum power of the board. A reset covers no time, because the energy between the
+    last good reading and the restart is unknown.
     """
     fresh = CounterState(joules, monotonic_seconds)
     if state is None:
@@ -63,8 +63,8 @@ def judge(
     limit = limit_watts or FALLBACK_LIMIT_WATTS
     seconds = monotonic_seconds - state.monotonic_seconds
     if joules < state.joules:
-        # Judged at the fall, not later: a glitch does not become a restart by merely lasting.
-        if seems_restarted(state, joules) and joules <= limit * seconds:
+        # Judged at the fall, not later: a glitch that lasts does not become a restart.
+        if has_restarted(state, joules) and joules <= limit * seconds:
             return Judgement("reset", Increment(joules, 0.0), fresh)
         return _hold(state, joules, monotonic_seconds)
     if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
@@ -73,7 +73,7 @@ def judge(
 
 
 def miss(state: CounterState, monotonic_seconds: float) -> CounterState:
-    """Remember that a counter which used to be there did not answer; give it up when that lasts."""
+    """Return the state after a reading without the counter; it is broken once that lasts."""
     if state.broken_since is not None:
         return state
     return _hold(state, state.seen_joules, monotonic_seconds).state
@@ -89,9 +89,9 @@ def resume(
     """
     Judge a broken counter by its first reading in a new driver generation.
 
-    Its series goes on from the value shown last, so it is believed again only if the growth that a
-    reader then sees (all of it, after a fall) is no more than the board can have used since
-    *accounted_until*, up to when its energy was integrated.
+    Its series continues from the last published value. So it is accepted only if the growth that a reader
+    then sees (the whole value, after a fall) is no more than the board can have used since
+    *accounted_until*, the end of the integrated energy.
     """
     growth = joules - state.joules if joules >= state.joules else joules
     if growth <= (limit_watts or FALLBACK_LIMIT_WATTS) * (monotonic_seconds - accounted_until):
@@ -99,8 +99,8 @@ def resume(
     return judge(state, joules, monotonic_seconds, limit_watts)
 
 
-def seems_restarted(state: CounterState, joules: float) -> bool:
-    """Whether a counter may have restarted: it says less than it said last."""
+def has_restarted(state: CounterState, joules: float) -> bool:
+    """Whether a counter may have restarted: its value is lower than its latest one."""
     return joules < (state.joules if state.seen_joules is None else state.seen_joules)
 
 

@@ -1,19 +1,19 @@
-"""The energy account of one GPU: the driver's counter while it can be believed, else integrated power."""
+"""Energy account of one GPU: the driver's counter while it is plausible, else integrated power."""
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.gpu_counter import CounterState, judge, miss, resume, seems_restarted
+from perwatt_agent.accounting.gpu_counter import CounterState, has_restarted, judge, miss, resume
 from perwatt_agent.accounting.integrator import NOTHING, Increment, Integrator
 from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
 
-# Below this much common time the two meters' own granularity dominates their difference.
+# With less common time, the granularity of the two meters dominates their difference.
 DIVERGENCE_SECONDS = 60.0
 
 
 class EnergyState(Struct, frozen=True):
     """
-    What outlives a restart of the agent, so that no joule is lost, repeated or invented.
+    Account that survives a restart of the agent, so that no joule is lost, repeated or invented.
 
     `accounted_until` is the monotonic instant of the last reading that gave energy.
     """
@@ -28,10 +28,10 @@ class EnergyState(Struct, frozen=True):
 
 class EnergyAccount:
     """
-    Turn the readings of one GPU into its published energy.
+    Published energy of one GPU, from its readings.
 
-    `accepted_joules` grows by exactly what the published series grow by: a switch to another source
-    starts a new series at its own baseline and adds nothing.
+    `accepted_joules` grows by exactly the growth of the published series: a change of source starts a new
+    series at its own baseline and adds nothing.
     """
 
     def __init__(self, max_gap_seconds: float, state: EnergyState | None = None) -> None:
@@ -49,7 +49,7 @@ class EnergyAccount:
         return self._state
 
     def add(self, reading: GpuReading, limit_watts: float | None, generation: int) -> GpuEnergy | None:
-        """Account for one reading; None when this reading gives no energy."""
+        """Account for one reading; return None if it contains no energy."""
         old = self._state
         integrated = self._integrate(reading)
         counter, counted = self._judge(reading, limit_watts, generation)
@@ -72,7 +72,7 @@ class EnergyAccount:
         return self._published(source)
 
     def _shown(self, source: EnergySource, increment: Increment) -> Increment:
-        """What of an increment the series of *source* shows; a broken counter's series can go on later."""
+        """Return what the series of *source* shows of an increment; a broken counter may continue later."""
         goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
         return increment if goes_on else NOTHING
 
@@ -101,8 +101,8 @@ class EnergyAccount:
         return judgement.state, judgement.increment
 
     def _may_resume(self, remembered: CounterState, joules: float, generation: int) -> bool:
-        if self._generation is None:  # generations are counted anew in each run of the agent
-            return seems_restarted(remembered, joules)
+        if self._generation is None:  # each run of the agent counts generations from 0
+            return has_restarted(remembered, joules)
         return generation != self._generation
 
     def _busy_seconds(self, reading: GpuReading) -> float | None:
@@ -115,7 +115,7 @@ class EnergyAccount:
         return (busy or 0.0) + reading.utilization_ratio * (reading.monotonic_seconds - last)
 
     def _compare(self, counted: Increment, integrated: Increment) -> None:
-        # Only over intervals that both meters cover whole; a gap or a reset would compare unlike spans.
+        # Only intervals that both meters cover completely are comparable; gaps and resets are not.
         if counted.seconds > 0.0 and abs(counted.seconds - integrated.seconds) < 1e-6:
             self._common_counter_joules += counted.joules
             self._common_integrated = Increment(

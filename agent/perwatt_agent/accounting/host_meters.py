@@ -1,4 +1,4 @@
-"""The books of all meters of the host: each one's own, and those of the whole node at the wall."""
+"""Accounts of all meters of the host, and of the node meter."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,14 +18,14 @@ PARTS: tuple[MeterRole, ...] = ("package", "dram")
 
 
 class HostMetersState(Struct):
-    """What outlives a restart of the agent, by the meters' names."""
+    """Accounts that survive a restart of the agent, by the names of the meters."""
 
     meters: dict[str, MeterState] = field(default_factory=dict)
     wall: NodeMeterState = field(default_factory=NodeMeterState)
 
 
 class HostMetersSnapshot(Struct, frozen=True):
-    """What is published of one sweep: every meter that gave something, and who speaks for the node."""
+    """Meters to publish after one collection cycle: each that reported, and the node meter."""
 
     meters: tuple[MeterSnapshot, ...]
     node_meters: tuple[NodeMeterSnapshot, ...]
@@ -33,9 +33,9 @@ class HostMetersSnapshot(Struct, frozen=True):
 
 class HostMeters:
     """
-    Account for the meters sweep by sweep; `interval_seconds` is the period of those that have none.
+    Meters of the host; `interval_seconds` is the period of a meter that reports none.
 
-    *model* is what is assumed of a node without a meter at the wall; without it, nothing is.
+    *model* has the assumptions about a node without a wall meter; without it, there is no modelled meter.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class HostMeters:
         self._interval_seconds = interval_seconds
         self._remembered = dict(state.meters)
         self._accounts: dict[str, MeterAccount] = {}
-        self._watch = BoardPowerMonitor()
-        self._wall = NodeMeter(state.wall)
+        self._board_power = BoardPowerMonitor()
+        self._node_meter = NodeMeter(state.wall)
 
     def advance(self, readings: Readings, gpus: Sequence[GpuSnapshot]) -> HostMetersSnapshot:
-        """Account for one sweep and return what is to be published of it."""
+        """Account for one collection cycle and return what to publish."""
         now = readings.monotonic_seconds
-        boards = self._watch.see(now, gpus)
+        boards = self._board_power.add(now, gpus)
         present = [self._add(sample, boards) for sample in readings.meters]
         parts = _parts(self._accounts.values())
         measured = [part for part in parts if part.has_measured]
@@ -60,15 +60,15 @@ class HostMeters:
             present.append(self._add(modelled, boards))
         shown = list(dict.fromkeys(present))
         candidates = [account for account in shown if account.scope == "node" and account.is_fresh(now)]
-        speaks = self._wall.choose(now, candidates)
+        chosen = self._node_meter.choose(now, candidates)
         return HostMetersSnapshot(
-            tuple(account.snapshot(now, _role(account, speaks, parts)) for account in shown),
-            () if speaks is None else (self._wall.snapshot(speaks),),
+            tuple(account.snapshot(now, _role(account, chosen, parts)) for account in shown),
+            () if chosen is None else (self._node_meter.snapshot(chosen),),
         )
 
     def state(self) -> HostMetersState:
         kept = {label: account.state for label, account in self._accounts.items()}
-        return HostMetersState(self._remembered | kept, self._wall.state)
+        return HostMetersState(self._remembered | kept, self._node_meter.state)
 
     def _add(self, sample: MeterSample, boards: BoardPower) -> MeterAccount:
         label = label_of(sample)
@@ -77,7 +77,7 @@ class HostMeters:
             period_seconds = sample.period_seconds or self._interval_seconds
             account = MeterAccount(sample, period_seconds, self._remembered.get(label))
             self._accounts[label] = account
-        self._wall.add(account, account.add(sample, boards))
+        self._node_meter.add(account, account.add(sample, boards))
         return account
 
     def _modelled(self, parts: Sequence[MeterAccount], boards: BoardPower, now: float) -> MeterSample | None:
@@ -86,7 +86,7 @@ class HostMeters:
 
 
 def _parts(accounts: Iterable[MeterAccount]) -> list[MeterAccount]:
-    """Every module, processor and memory that has a meter, each by the best one."""
+    """Return every module, processor and memory that has a meter, each with the meter of best rank."""
     best: dict[tuple[str, str], MeterAccount] = {}
     for account in sorted(accounts, key=lambda account: (rank_of(account.source), account.label)):
         if account.scope in ("module", *PARTS):
@@ -94,7 +94,7 @@ def _parts(accounts: Iterable[MeterAccount]) -> list[MeterAccount]:
     return list(best.values())
 
 
-def _role(account: MeterAccount, speaks: MeterAccount | None, parts: Sequence[MeterAccount]) -> MeterRole:
-    if account is speaks:
+def _role(account: MeterAccount, chosen: MeterAccount | None, parts: Sequence[MeterAccount]) -> MeterRole:
+    if account is chosen:
         return "node"
     return next((role for role in PARTS if account.scope == role and account in parts), "further")

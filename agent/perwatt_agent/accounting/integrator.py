@@ -1,10 +1,10 @@
-"""Joules out of power readings, for what has no energy counter and to cross-check what has one."""
+"""Integration of power readings to joules, for meters without a counter and to check those with one."""
 
 from msgspec import Struct
 
 
 class Increment(Struct, frozen=True):
-    """Joules, and the seconds that they cover; nothing was covered when `seconds` is 0."""
+    """Joules, and the seconds that they cover; a reset covers 0 seconds."""
 
     joules: float
     seconds: float
@@ -17,9 +17,9 @@ class Integrator:
     """
     Integrate one power signal over monotonic time.
 
-    A reading that is a mean over the last second counts for the whole interval since the one before
-    (reading x interval); instantaneous readings are joined by straight lines (trapezoid). A gap of
-    more than `max_gap_seconds` is not bridged: it adds nothing and covers nothing.
+    A mean counts for the whole interval since the previous reading (reading x interval); instantaneous
+    readings are joined by straight lines (trapezoid). A gap of more than `max_gap_seconds` adds nothing and
+    covers nothing.
     """
 
     def __init__(self, max_gap_seconds: float) -> None:

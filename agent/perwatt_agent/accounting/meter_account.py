@@ -1,8 +1,8 @@
 """
-One meter of the host: whether a reading is to be believed, and the joules that it adds.
+Account of one meter of the host: whether a reading is plausible, and the joules that it adds.
 
-A reading that is not believed adds nothing and covers nothing. Power is integrated over monotonic time
-alone, over gaps of up to three of the meter's own periods.
+A rejected reading adds nothing and covers nothing. Power is integrated over monotonic time, over gaps of up
+to three of the meter's own periods.
 """
 
 import math
@@ -22,7 +22,7 @@ MAY_BE_ZERO = ("core", "dram", "sensor")
 
 
 class MeterState(Struct, frozen=True):
-    """What outlives a restart of the agent: the account, and where the meter's counter was."""
+    """Account that survives a restart of the agent: joules, seconds, and the last value of the counter."""
 
     joules: float = 0.0
     covered_seconds: float = 0.0
@@ -30,16 +30,16 @@ class MeterState(Struct, frozen=True):
 
 
 def label_of(sample: MeterSample) -> str:
-    """The meter's name on the node: its source, what of the node it measures, and which of several."""
+    """Return the meter's name on the node: its source, its scope, and its zone if there are several."""
     scope = "" if sample.scope in ("node", "sensor") else sample.scope
     return "/".join(part for part in (sample.source, scope, sample.zone) if part)
 
 
 class MeterAccount:
     """
-    The account of the meter of which *sample* is the first; `good_at` is when it was believed last.
+    Account of the meter whose first sample is *sample*. `good_at` is its last accepted reading.
 
-    `good_since` is since when it has been without a gap of more than three of its periods.
+    Since `good_since`, no gap between accepted readings was longer than three of its periods.
     """
 
     def __init__(self, sample: MeterSample, period_seconds: float, state: MeterState | None = None) -> None:
@@ -55,10 +55,10 @@ class MeterAccount:
         self._read_at = -math.inf
         self._rejections: Counter[str] = Counter()
         self._integrator = Integrator(self._max_gap_seconds)
-        self._stillness = FreezeDetector(sample.scope)
+        self._freeze_detector = FreezeDetector(sample.scope)
         self._doubtful = NOTHING
         self._counter = MeterCounter(sample.scope, state.counter)
-        self._tells_power: bool | None = None
+        self._reports_power: bool | None = None
 
     @property
     def state(self) -> MeterState:
@@ -69,15 +69,15 @@ class MeterAccount:
         return self._covered_seconds > 0.0
 
     def is_fresh(self, monotonic_seconds: float) -> bool:
-        """Whether the last reading that was believed still stands."""
+        """Whether the last accepted reading is still valid."""
         return monotonic_seconds - self.good_at <= self._max_gap_seconds
 
     def add(self, sample: MeterSample, boards: BoardPower) -> Increment:
-        """Account for one reading; one that is not newer than the last is none."""
+        """Account for one reading; a reading that is not newer than the last is ignored."""
         if sample.monotonic_seconds <= self._read_at:
             return NOTHING
         self._read_at = sample.monotonic_seconds
-        self._keep_pace(sample.period_seconds or self._period_seconds)
+        self._set_period(sample.period_seconds or self._period_seconds)
         increment, rejection = self._judge(sample, boards)
         self._is_believed = not rejection
         if rejection:
@@ -91,7 +91,7 @@ class MeterAccount:
         return increment
 
     def snapshot(self, monotonic_seconds: float, role: MeterRole) -> MeterSnapshot:
-        """What is published of the meter; no joules once no good reading stands any more."""
+        """Return the meter to publish; its joules are None once its last accepted reading is too old."""
         is_fresh = self.is_fresh(monotonic_seconds)
         return MeterSnapshot(
             meter=self.label,
@@ -111,8 +111,8 @@ class MeterAccount:
     def _max_gap_seconds(self) -> float:
         return MAX_GAP_PERIODS * self._period_seconds
 
-    def _keep_pace(self, period_seconds: float) -> None:
-        """Some meters say how often they measure only once they were asked."""
+    def _set_period(self, period_seconds: float) -> None:
+        """Take a new period; some meters report theirs only with a reading."""
         if period_seconds != self._period_seconds:
             self._period_seconds = period_seconds
             self._integrator = Integrator(self._max_gap_seconds)
@@ -125,7 +125,7 @@ class MeterAccount:
             return NOTHING, "malformed"
         if value < 0.0:
             return NOTHING, "negative"
-        self._keep_apart(sample.power_watts is not None)
+        self._reset_on_other_quantity(sample.power_watts is not None)
         if sample.power_watts is not None:
             return self._judge_power(sample, value, boards)
         increment, rejection = self._counter.add(
@@ -135,17 +135,17 @@ class MeterAccount:
             self.watts = increment.joules / increment.seconds
         return increment, rejection
 
-    def _keep_apart(self, tells_power: bool) -> None:
-        """A meter that tells power now and its counter then: no time may be counted by both."""
-        if self._tells_power not in (None, tells_power):
+    def _reset_on_other_quantity(self, reports_power: bool) -> None:
+        """Start anew when a meter changes between power and energy, so that no time counts twice."""
+        if self._reports_power not in (None, reports_power):
             self._integrator = Integrator(self._max_gap_seconds)
             self._counter = MeterCounter(self.scope)
             self._doubtful = NOTHING
-        self._tells_power = tells_power
+        self._reports_power = reports_power
 
     def _judge_power(self, sample: MeterSample, watts: float, boards: BoardPower) -> tuple[Increment, str]:
         possible = bounds(self.scope, boards)
-        if not possible.least_watts <= watts <= possible.most_watts:
+        if not possible.min_watts <= watts <= possible.max_watts:
             return NOTHING, "implausible"
         if not watts and self.scope not in MAY_BE_ZERO:
             return NOTHING, "implausible"
@@ -154,9 +154,9 @@ class MeterAccount:
         return self._unless_frozen(added, watts, boards)
 
     def _unless_frozen(self, added: Increment, watts: float, boards: BoardPower) -> tuple[Increment, str]:
-        """Hold back what is doubtful until the meter moves; it was never there if the meter is frozen."""
+        """Hold doubtful joules back until the meter moves, and drop them if it turns out to be frozen."""
         held = Increment(self._doubtful.joules + added.joules, self._doubtful.seconds + added.seconds)
-        verdict = self._stillness.see(watts, boards.watts)
+        verdict = self._freeze_detector.add(watts, boards.watts)
         self._doubtful = held if verdict == "doubtful" else NOTHING
         if verdict == "frozen":
             self._integrator = Integrator(self._max_gap_seconds)

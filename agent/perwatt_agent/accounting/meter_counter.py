@@ -1,18 +1,18 @@
-"""An energy counter of the host, reading by reading: what it adds, and whether it can be believed."""
+"""Energy counter of a host meter: the increment of each reading, or why it is rejected."""
 
 from msgspec import Struct
 
 from perwatt_agent.accounting.board_power import BoardPower
 from perwatt_agent.accounting.integrator import NOTHING, Increment
-from perwatt_agent.accounting.plausibility import STILL_REFRESHES, bounds
+from perwatt_agent.accounting.plausibility import FROZEN_READINGS, bounds
 from perwatt_agent.facts.host_meter import MeterScope
 
-# Meters at the wall count in steps of up to a kilowatt-hour; one that stands still for longer is frozen.
+# Wall meters count in steps of up to a kilowatt-hour; a counter that stays constant for longer is frozen.
 COARSEST_STEP_JOULES = 3.6e6
 
 
 class CounterPoint(Struct, frozen=True):
-    """What a counter said last when it said something new, and when."""
+    """Last change of a counter: its value and its instant."""
 
     joules: float
     monotonic_seconds: float
@@ -20,33 +20,37 @@ class CounterPoint(Struct, frozen=True):
 
 class MeterCounter:
     """
-    Take the differences of a counter, from each move of it to the next.
+    Differences of a counter, from each change to the next.
 
-    One that has a range goes round: once is told from the range, more than once is not known and adds
-    nothing, and neither does a fall without a range, or growth that cannot be. `point` is what to
-    remember over a restart of the agent.
+    A counter with a range wraps: a single wrap is corrected, several wraps cannot be recognised and add
+    nothing. A fall without a range, and implausible growth, add nothing either. `point` survives a restart of
+    the agent.
     """
 
     def __init__(self, scope: MeterScope, point: CounterPoint | None = None) -> None:
         self._scope = scope
-        self._stood = 0
+        self._unchanged_reads = 0
         self._boards_joules: float | None = None
-        # Between the first reading and the first move after it lies a part of a step that began before.
-        self._is_at_a_move = point is not None
+        # The first change after the start completes a step that began before the start.
+        self._point_is_a_change = point is not None
         self.point = point
 
     def add(
         self, monotonic_seconds: float, joules: float, range_joules: float | None, boards: BoardPower
     ) -> tuple[Increment, str]:
-        """What a reading adds, and why it is not believed, if it is not."""
+        """Return what a reading adds, and why it is rejected, or an empty text."""
         last = self.point
         if last is not None and joules == last.joules:
-            self._stood += 1
+            self._unchanged_reads += 1
             return NOTHING, "frozen" if self._is_frozen(boards) else ""
-        whole = self._is_at_a_move or not self._stood
+        whole = self._point_is_a_change or not self._unchanged_reads
         mean_watts = self._boards_mean(monotonic_seconds, boards)
         self.point = CounterPoint(joules, monotonic_seconds)
-        self._boards_joules, self._stood, self._is_at_a_move = boards.joules, 0, last is not None
+        self._boards_joules, self._unchanged_reads, self._point_is_a_change = (
+            boards.joules,
+            0,
+            last is not None,
+        )
         if last is None or not whole:
             return NOTHING, ""
         seconds = monotonic_seconds - last.monotonic_seconds
@@ -63,19 +67,19 @@ class MeterCounter:
         possible = bounds(self._scope, boards, mean_watts)
         fell = growth < 0.0
         if range_joules is not None:
-            if possible.most_watts * seconds >= range_joules:
-                return NOTHING, ""  # it may have gone round any number of times
+            if possible.max_watts * seconds >= range_joules:
+                return NOTHING, ""  # it may have wrapped more than once
             growth %= range_joules
-        if growth < 0.0 or (fell and growth > possible.most_watts * seconds):
+        if growth < 0.0 or (fell and growth > possible.max_watts * seconds):
             return NOTHING, "reset"
-        if growth > possible.most_watts * seconds:
+        if growth > possible.max_watts * seconds:
             return NOTHING, "jump"
-        if growth < possible.least_watts * seconds:
+        if growth < possible.min_watts * seconds:
             return NOTHING, "implausible"
         return Increment(growth, seconds), ""
 
     def _boards_mean(self, monotonic_seconds: float, boards: BoardPower) -> float | None:
-        """What the boards drew on average since the counter moved before."""
+        """Return the mean power of the boards since the counter last changed."""
         if self.point is None or self._boards_joules is None:
             return None
         seconds = monotonic_seconds - self.point.monotonic_seconds
@@ -83,6 +87,6 @@ class MeterCounter:
 
     def _is_frozen(self, boards: BoardPower) -> bool:
         if self._scope != "node":
-            return self._stood >= STILL_REFRESHES
+            return self._unchanged_reads >= FROZEN_READINGS
         used = boards.joules - (boards.joules if self._boards_joules is None else self._boards_joules)
-        return self._stood >= STILL_REFRESHES and used > 2 * COARSEST_STEP_JOULES
+        return self._unchanged_reads >= FROZEN_READINGS and used > 2 * COARSEST_STEP_JOULES

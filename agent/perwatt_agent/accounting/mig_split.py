@@ -1,4 +1,4 @@
-"""How the joules of a GPU in parts (MIG) are divided: by the slices of each and by what its SMs did."""
+"""Division of the joules of a GPU in MIG instances: by the slices and the SM activity of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -14,9 +14,8 @@ from perwatt_agent.facts.workload import Method
 
 class Part(Struct, frozen=True):
     """
-    One MIG instance: how many of the GPU's compute slices it has, the part of its SMs that was at work, None
-    where that is not known, and the workloads that hold it. `has_strangers` tells that something computes in
-    it that is no workload's, though nobody holds it.
+    One MIG instance: its number of compute slices, the part of its SMs that was active (None if unknown), and
+    the workloads that hold it. `has_strangers` means that nobody holds it, but some process computes in it.
     """
 
     slices: int
@@ -30,27 +29,27 @@ class Part(Struct, frozen=True):
 
     @property
     def has_work(self) -> bool:
-        """Whether anyone in it may have work, by what engines say."""
+        """Whether anyone in it may have work, as engines report it."""
         return self.has_strangers or any(holder.busy is not False for holder in self.holders)
 
 
 class Layout(Struct, frozen=True):
-    """The instances of a divided GPU, how many `slices` the whole of it has, its processes where known."""
+    """Instances of a divided GPU, the number of `slices` of the whole GPU, and its processes if known."""
 
     instances: tuple[MigReading, ...]
     slices: int
     processes: tuple[GpuProcess, ...] | None = None
 
     def of(self, pids: Iterable[int]) -> tuple[str, ...]:
-        """The instances in which any of these processes computes."""
+        """Return the instances in which any of these processes computes."""
         wanted = set(pids)
         found = {process.mig for process in self.processes or () if process.pid in wanted}
         return tuple(one.uuid for one in self.instances if one.uuid in found)
 
     def parts(self, holders: Mapping[str, Sequence[Holder]]) -> list[Part]:
-        """The instances by who holds them; *holders* are by the UUID of the instance."""
+        """Return the instances with their holders; *holders* are by the UUID of the instance."""
         computing = {process.mig for process in self.processes or ()}
-        # The monitor tells of a GPU instance: of its compute instances, those that are used explain it.
+        # Activity is measured per GPU instance: the compute instances that are used explain it.
         explained = {
             one.gpu_instance for one in self.instances if one.uuid in computing or holders.get(one.uuid)
         }
@@ -66,17 +65,17 @@ class Layout(Struct, frozen=True):
         ]
 
     def aged(self) -> "Layout":
-        """What is still true of a layout that was not read for long: nothing of what was done."""
+        """Return the layout without activity, for when it was not read for long."""
         return Layout(tuple(replace(one, gpm=None) for one in self.instances), self.slices)
 
 
 def activity(instance: MigReading) -> float | None:
-    """The part of an instance's SMs that was at work, as a mean since the slow read before."""
+    """Return the mean part of an instance's SMs that was active since the previous slow read."""
     return None if instance.gpm is None else instance.gpm.sm_active_ratio
 
 
 def layout(slow: GpuSlowReading) -> Layout | None:
-    """How a GPU is divided; None where it is whole, and where the sizes of its parts are not known."""
+    """Return how a GPU is divided; None if it is not, or if the sizes of its instances are unknown."""
     if slow.mig is None or slow.mig_slices is None or any(one.compute_slices is None for one in slow.mig):
         return None
     return Layout(slow.mig, slow.mig_slices, slow.processes)
@@ -84,12 +83,12 @@ def layout(slow: GpuSlowReading) -> Layout | None:
 
 def by_slices(parts: Sequence[Part], slices: int, names: Iterable[str]) -> Split:
     """
-    Divide a GPU of so many *slices* among its *parts*; *names* are all that hold it.
+    Divide a GPU with this number of *slices* among its *parts*; *names* are all of its holders.
 
-    Idle power goes by slice, over all slices of the GPU. What is above it goes by slices x activity over the
-    parts that are used; where the activity of one of them is not known, by the slices of those that may have
-    work. Who holds a part together divides it as they would a GPU. (Kepler's P_active x a_i / sum a with the
-    slices of CEEMS, whose 4g instance weighs 4.)
+    Idle power is divided by slices, over all slices of the GPU. Power above it is divided by slices x
+    activity over the parts in use. If the activity of one of them is unknown, it is divided by the slices of
+    the parts that may have work. Workloads that hold a part together divide it as they would a GPU. (Kepler's
+    P_active x a_i / sum a, with the slices of CEEMS, whose 4g instance weighs 4.)
     """
     whole = max(slices, sum(part.slices for part in parts), 1)
     method, weights = _weights(parts)
@@ -106,7 +105,7 @@ def by_slices(parts: Sequence[Part], slices: int, names: Iterable[str]) -> Split
                 shares[name] += share * weight / total
                 idle_shares[name] += part.slices / whole / len(part.holders)
     used = sum(part.slices for part in parts if part.is_used)
-    # Where no part is used, nobody knows who drew what is above idle power.
+    # If no part is in use, the owner of power above idle power is unknown.
     return Split(
         method,
         shares,
@@ -119,7 +118,7 @@ def by_slices(parts: Sequence[Part], slices: int, names: Iterable[str]) -> Split
 
 
 def _weights(parts: Sequence[Part]) -> tuple[Method, list[float]]:
-    """What each part weighs, and by which method: nothing, where it is not used."""
+    """Return the method and the weight of each part; a part that is not in use has none."""
     known = [part.activity for part in parts if part.is_used and part.activity is not None]
     if len(known) == sum(part.is_used for part in parts) and sum(known) > 0.0:
         return "mig_activity", [part.is_used * part.slices * (part.activity or 0.0) for part in parts]
@@ -129,5 +128,5 @@ def _weights(parts: Sequence[Part]) -> tuple[Method, list[float]]:
 
 
 def _at_work(parts: Sequence[Part]) -> frozenset[str]:
-    """Those in whose parts anything may have been done."""
+    """Return the workloads in whose parts something may have run."""
     return frozenset(holder.name for part in parts if part.activity != 0.0 for holder in part.holders)

@@ -1,4 +1,4 @@
-"""Which meter speaks for the whole node at the wall, and the joules that it said so."""
+"""Node meter: the one meter that stands for the whole node at the wall, and its joules by source."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,21 @@ from perwatt_agent.accounting.meter_account import MeterAccount
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.meters.catalog import rank_of
 
-# A better meter must prove itself before it takes over, and after a restart of the agent the meter from
-# before is waited for: each change is one that every window over it has to tell of.
+# A meter of a better rank takes over only after this time of good readings, and after a restart of the agent
+# the previous meter has this time to return: every change of source disturbs the windows around it.
 PROBATION_SECONDS = 60.0
 RETURN_SECONDS = 30.0
 
 
 class NodeEnergyState(Struct, frozen=True):
-    """Joules and covered seconds while a source spoke for the node."""
+    """Joules and covered seconds while a source was the node meter."""
 
     joules: float = 0.0
     covered_seconds: float = 0.0
 
 
 class NodeMeterState(Struct, frozen=True):
-    """What outlives a restart of the agent: who speaks since when, and the account of each source."""
+    """Node meter that survives a restart: the chosen meter, since when, and the energy of each source."""
 
     meter: str = ""
     since: float = 0.0
@@ -32,10 +32,10 @@ class NodeMeterState(Struct, frozen=True):
 
 class NodeMeter:
     """
-    Keep the node's joules by source, one source at a time.
+    Joules of the node by source; one source counts at a time.
 
-    A source that takes over starts at its own baseline: what it measured before is not in its series, and
-    what the other measured meanwhile is not either.
+    A source that takes over starts at its own baseline: its series contains nothing that it measured before,
+    and nothing that another source measured.
     """
 
     def __init__(self, state: NodeMeterState | None = None) -> None:
@@ -43,7 +43,7 @@ class NodeMeter:
         self._meter = state.meter
         self._since = state.since
         self._sources = dict(state.sources)
-        self._awaits_return = bool(state.meter)
+        self._waits_for_previous = bool(state.meter)
         self._started: float | None = None
 
     @property
@@ -51,7 +51,7 @@ class NodeMeter:
         return NodeMeterState(self._meter, self._since, dict(self._sources))
 
     def add(self, account: MeterAccount, increment: Increment) -> None:
-        """Book what a meter has just measured, if it speaks for the node and did from its beginning."""
+        """Book an increment, if its meter is the chosen one and was from the increment's beginning."""
         began = account.good_at - increment.seconds
         if account.label != self._meter or not increment.seconds or began < self._since - 1e-6:
             return
@@ -61,13 +61,15 @@ class NodeMeter:
         )
 
     def choose(self, monotonic_seconds: float, accounts: Sequence[MeterAccount]) -> MeterAccount | None:
-        """Whichever of the *accounts* with a good reading speaks from now on."""
+        """Choose one of the *accounts* that have a good reading, and return it; None while there is none."""
         self._started = monotonic_seconds if self._started is None else self._started
         current = next((account for account in accounts if account.label == self._meter), None)
         best = min(accounts, key=_rank, default=None)
-        if best is None or (current is None and self._awaits_return and self._is_early(monotonic_seconds)):
+        if best is None or (
+            current is None and self._waits_for_previous and self._is_starting(monotonic_seconds)
+        ):
             return None
-        self._awaits_return = False
+        self._waits_for_previous = False
         if current is not None and (
             _rank(best) >= _rank(current) or monotonic_seconds - best.good_since < PROBATION_SECONDS
         ):
@@ -79,7 +81,7 @@ class NodeMeter:
         energy = self._sources.get(account.source, NodeEnergyState())
         return NodeMeterSnapshot(account.source, energy.joules, energy.covered_seconds, account.watts)
 
-    def _is_early(self, monotonic_seconds: float) -> bool:
+    def _is_starting(self, monotonic_seconds: float) -> bool:
         assert self._started is not None
         return monotonic_seconds - self._started < RETURN_SECONDS
 

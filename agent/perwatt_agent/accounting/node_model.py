@@ -1,4 +1,4 @@
-"""A node built from its parts, where no meter at the wall measures the whole."""
+"""Modelled power of a node without a wall meter: its measured parts plus stated assumptions."""
 
 from collections.abc import Sequence
 
@@ -11,11 +11,11 @@ def modelled_watts(
     model: NodeModel, boards: BoardPower, parts: Sequence[MeterAccount], monotonic_seconds: float
 ) -> float | None:
     """
-    (boards + processors + their memory + rest) / efficiency of the supplies; None unless all are known.
+    Return (boards + processors + memory + rest) / efficiency of the supplies; None unless all are known.
 
-    *parts* are all modules, processors and memories that were ever measured. Modules, where there are
-    any, stand for boards, processors and memory, for they contain them. Memory that has no meter of its
-    own is in the stated rest.
+    *parts* are all modules, processors and memories that were ever measured. If there are modules, they
+    stand for boards, processors and memory, because they contain them. Memory without a meter of its own is
+    part of the stated rest.
     """
     modules = [part for part in parts if part.scope == "module"]
     has_processors = any(part.scope in ("module", "package") for part in parts)

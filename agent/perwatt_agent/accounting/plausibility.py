@@ -1,4 +1,4 @@
-"""What a meter of the host can have measured at all, and whether its number stands still."""
+"""Plausibility of a host meter: bounds of its power, and detection of a frozen value."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from msgspec import Struct
 from perwatt_agent.accounting.board_power import BoardPower
 from perwatt_agent.facts.host_meter import MeterScope
 
-MOST_WATTS: dict[MeterScope, float] = {
+MAX_WATTS: dict[MeterScope, float] = {
     "node": 100_000.0,
     "module": 10_000.0,
     "psys": 10_000.0,
@@ -16,57 +16,57 @@ MOST_WATTS: dict[MeterScope, float] = {
     "dram": 1_000.0,
     "sensor": 100_000.0,
 }
-"""More than any there is, so that it only ever catches nonsense: a unit, a factor, a leap."""
+"""Above any real part, so that only errors exceed it: a wrong unit or factor, or a jump."""
 
-# A node takes at least what its boards do, but for the errors of both meters.
-LEAST_OF_BOARDS = 0.9
-# Idle nodes draw four times their boards, loaded ones twice; those of few boards have a host all the same.
-MOST_OF_BOARDS = 3.0
-MOST_BESIDE_BOARDS_WATTS = 5_000.0
+# A node draws at least as much as its boards, apart from the errors of both meters.
+MIN_RATIO_TO_BOARDS = 0.9
+# Idle nodes draw four times their boards, loaded ones twice; the fixed part is for a host with few boards.
+MAX_RATIO_TO_BOARDS = 3.0
+MAX_BESIDE_BOARDS_WATTS = 5_000.0
 
-STILL_REFRESHES = 10
-STILL_REFRESHES_WITHOUT_BOARDS = 30
+FROZEN_READINGS = 10
+FROZEN_READINGS_WITHOUT_BOARDS = 30
 MOVED_RATIO = 0.1
 
 
 class Bounds(Struct, frozen=True):
-    """The least and the most power that can be."""
+    """Plausible power, from minimum to maximum."""
 
-    least_watts: float
-    most_watts: float
+    min_watts: float
+    max_watts: float
 
 
 def bounds(scope: MeterScope, boards: BoardPower, mean_watts: float | None = None) -> Bounds:
     """
-    What a meter of *scope* can show beside what the boards drew lately.
+    Return the plausible power of a meter of *scope*, given the recent power of the boards.
 
-    *mean_watts* is the boards' own mean over the span of the reading, where it has one.
+    *mean_watts* is the boards' mean power over the time that the reading covers, if it covers any.
     """
     if scope != "node":
-        return Bounds(0.0, MOST_WATTS[scope])
-    least = boards.least_watts if mean_watts is None else min(boards.least_watts, mean_watts)
-    if boards.most_watts is None:
-        return Bounds(LEAST_OF_BOARDS * least, MOST_WATTS[scope])
-    most = max(boards.most_watts, mean_watts or 0.0)
-    return Bounds(LEAST_OF_BOARDS * least, MOST_OF_BOARDS * most + MOST_BESIDE_BOARDS_WATTS)
+        return Bounds(0.0, MAX_WATTS[scope])
+    least = boards.min_watts if mean_watts is None else min(boards.min_watts, mean_watts)
+    if boards.max_watts is None:
+        return Bounds(MIN_RATIO_TO_BOARDS * least, MAX_WATTS[scope])
+    most = max(boards.max_watts, mean_watts or 0.0)
+    return Bounds(MIN_RATIO_TO_BOARDS * least, MAX_RATIO_TO_BOARDS * most + MAX_BESIDE_BOARDS_WATTS)
 
 
 class FreezeDetector:
     """
-    Watch whether a meter shows the same number to the last digit while the boards move.
+    Detection of a meter that reports the same number to the last digit while the power of the boards changes.
 
-    `see` says `moves` for an honest reading; `doubtful` once the boards have moved by a tenth of what the
-    meter shows; `frozen` when that has lasted for ten readings, or thirty of a meter without boards.
+    `add` returns "moves" for a good reading, "doubtful" once the boards have changed by a tenth of the
+    meter's value, and "frozen" after ten such readings, or thirty of a meter that does not contain boards.
     """
 
     def __init__(self, scope: MeterScope) -> None:
         contains_boards = scope in ("node", "module")
-        self._patience = STILL_REFRESHES if contains_boards else STILL_REFRESHES_WITHOUT_BOARDS
+        self._frozen_readings = FROZEN_READINGS if contains_boards else FROZEN_READINGS_WITHOUT_BOARDS
         self._watts: float | None = None
         self._same = 0
         self._least = self._most = 0.0
 
-    def see(self, watts: float, boards_watts: float | None) -> Literal["moves", "doubtful", "frozen"]:
+    def add(self, watts: float, boards_watts: float | None) -> Literal["moves", "doubtful", "frozen"]:
         if boards_watts is None:
             return "moves"
         if watts != self._watts:
@@ -77,4 +77,4 @@ class FreezeDetector:
         self._least, self._most = min(self._least, boards_watts), max(self._most, boards_watts)
         if self._most - self._least < MOVED_RATIO * watts:
             return "moves"
-        return "frozen" if self._same >= self._patience else "doubtful"
+        return "frozen" if self._same >= self._frozen_readings else "doubtful"

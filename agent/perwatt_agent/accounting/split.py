@@ -1,4 +1,4 @@
-"""How the joules of one GPU are divided among the workloads that hold it."""
+"""Division of one GPU's joules among the workloads that hold it."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,9 +9,9 @@ from perwatt_agent.facts.workload import Method
 
 class Holder(Struct, frozen=True):
     """
-    What is known of a workload that holds a GPU.
+    Workload that holds a GPU.
 
-    `sm_ratio` is the SM utilisation of its processes there, `busy` whether it has work; None is not known.
+    `sm_ratio` is the SM utilisation of its processes there, `busy` whether it has work; None is unknown.
     """
 
     name: str
@@ -21,11 +21,11 @@ class Holder(Struct, frozen=True):
 
 class Split(Struct, frozen=True):
     """
-    How a GPU is divided: each holder's share of what it uses beyond its idle power, by name.
+    Shares of a GPU: each holder's share of the joules above idle power, by name.
 
-    `others` is the share of processes that are no holder's; with it, all shares add up to 1. So do
-    `idle_shares` of its idle power, which are equal where they are None, `idle_others` and `unheld`, the part
-    that nobody keeps from being free. `resting` are holders whose part of the GPU did nothing.
+    `others` is the share of processes that belong to no holder; `shares` and `others` add up to 1. So do
+    `idle_shares` (equal if None), `idle_others` and `unheld`, the share of idle power that nobody holds.
+    `resting` are holders whose part of the GPU was idle.
     """
 
     method: Method
@@ -37,7 +37,7 @@ class Split(Struct, frozen=True):
     resting: frozenset[str] = frozenset()
 
     def divide(self, joules: float, idle_joules: float) -> dict[str, float]:
-        """Divide *joules* by holder: *idle_joules* of them, at most all, by idle share, the rest by share."""
+        """Return joules by holder: *idle_joules* (at most all) by idle share, the rest by share."""
         idle = min(joules, idle_joules)
         idle_shares = self.idle_shares or dict.fromkeys(self.shares, 1.0 / len(self.shares))
         return {
@@ -45,7 +45,7 @@ class Split(Struct, frozen=True):
         }
 
     def rest(self, joules: float, idle_joules: float) -> tuple[float, float]:
-        """What `divide` leaves: the joules that are (unallocated, unknown)."""
+        """Return the joules that `divide` leaves: (unallocated, unknown)."""
         idle = min(joules, idle_joules)
         return idle * self.unheld, idle * self.idle_others + (joules - idle) * self.others
 
@@ -54,7 +54,7 @@ def split(holders: Sequence[Holder], others_sm_ratio: float = 0.0) -> Split:
     """
     Choose how to divide a GPU among *holders*, of which there is at least one.
 
-    By the SM utilisation of their processes where that is known of all of them, else by who has work,
+    By the SM utilisation of their processes if it is known for all of them, else among those that have work,
     else equally. *others_sm_ratio* is the SM utilisation of all other processes on the GPU.
     """
     if len(holders) == 1:
@@ -72,7 +72,7 @@ def split(holders: Sequence[Holder], others_sm_ratio: float = 0.0) -> Split:
 
 
 def equally(names: Iterable[str]) -> Split:
-    """Divide a GPU equally; one that has a single holder is that holder's."""
+    """Divide a GPU equally; a single holder has all of it."""
     shares = dict.fromkeys(names, 1.0)
     method: Method = "exclusive" if len(shares) == 1 else "equal"
     return Split(method, {name: 1.0 / len(shares) for name in shares})

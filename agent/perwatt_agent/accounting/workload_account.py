@@ -1,4 +1,4 @@
-"""The account of one workload: its tokens and its joules, always settled to the same instant."""
+"""Account of one workload: its tokens and its joules, always up to the same instant."""
 
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -12,15 +12,15 @@ from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.workload import WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
-# A page waits this long for a GPU that is not read; the next ones do not until it is read again.
+# A page waits this long for a GPU that is not read. Later pages do not wait until it is read again.
 MISSING_SECONDS = 60.0
-# What a workload is called is shown once it is known, or once this long was spent on finding out.
+# The identity of a workload is published once it is known, or after this time without an answer.
 LOOK_UP_SECONDS = 30.0
 _NO_MODEL = ""
 
 
 class ModelAccount(Struct):
-    """What a workload has used for one model: joules by (GPU, doing), and the time covered."""
+    """Energy that a workload used for one model: joules by (GPU, activity), and the time covered."""
 
     joules: dict[str, dict[str, float]]
     covered_seconds: float = 0.0
@@ -32,10 +32,10 @@ class ModelAccount(Struct):
 
 class WorkloadState(Struct):
     """
-    What outlives a restart of the agent.
+    Account that survives a restart of the agent.
 
-    `processes` are its processes with their starts in seconds since boot, as far as they are known;
-    `migs` the MIG instances that it holds, by the UUID of their GPU.
+    `processes` are its known processes with their starts in seconds since boot; `migs` are the MIG
+    instances that it holds, by the UUID of their GPU.
     """
 
     models: dict[str, ModelAccount]
@@ -45,7 +45,7 @@ class WorkloadState(Struct):
     migs: dict[str, tuple[str, ...]] = {}
 
     def joules(self) -> Iterator[tuple[str, float]]:
-        """All that it was given, in pieces, each with its GPU."""
+        """Yield all of its joules in parts, each with its GPU."""
         for account in self.models.values():
             for gpu, by_doing in account.joules.items():
                 yield gpu, sum(by_doing.values())
@@ -53,19 +53,19 @@ class WorkloadState(Struct):
 
 class WorkloadAccount:
     """
-    Settle one workload against the ledgers of the GPUs that it holds: page by page, or, where it has no
-    page, sweep by sweep.
+    Tokens and joules of one workload, which advance with each of its pages, or, without a page, with each
+    collection cycle.
 
     A page waits until every one of its GPUs has been read at or after the page's instant, so that
-    tokens and joules advance together. `heard_at` is the instant of the newest page in this run,
-    `ended_at` when it was said to be over, `pids` are its processes, and `busy` tells whether it has
-    work; None is not known.
+    tokens and joules advance together. `last_page_at` is the instant of the newest page in this run,
+    `ended_at` when it was reported as ended, `pids` are its processes, and `busy` is whether it has work,
+    None if that is unknown.
     """
 
     def __init__(self, info: WorkloadInfo, state: WorkloadState | None = None) -> None:
         self.info = info
         self.state = state or WorkloadState(models={})
-        self.heard_at = float("-inf")
+        self.last_page_at = float("-inf")
         self.ended_at: float | None = None
         self.pids: frozenset[int] = frozenset()
         self.busy: bool | None = None
@@ -74,18 +74,18 @@ class WorkloadAccount:
         self._missing_gpus: int | None = None
         self._lives_on = False
         self._was_replaced = False
-        self._settled_at = float("-inf")
+        self._attributed_at = float("-inf")
         self._pages: deque[Page] = deque()
-        self._heard: EngineCounts | None = None
+        self._newest_counts: EngineCounts | None = None
         self._refused_at: float | None = None
         self._up = False
         self._info_is_final = False
-        self._first_heard: float | None = None
+        self._first_sample_at: float | None = None
 
-    def hear(self, sample: EngineSample) -> None:
-        """Take note of a fetch; a sample with neither counts nor failure is only a claim on GPUs."""
-        self._learn(sample)
-        self._meet(sample)
+    def receive(self, sample: EngineSample) -> None:
+        """Take the result of a fetch. A sample with neither counts nor failure is only a claim on GPUs."""
+        self._update_info(sample)
+        self._update_processes(sample)
         self._has_page = sample.has_page
         self._missing_gpus = sample.missing_gpus
         self._claimed = sample.migs
@@ -95,22 +95,22 @@ class WorkloadAccount:
             self._up, self.busy = False, None
             self._refused_at = sample.monotonic_seconds
         elif sample.counts is not None:
-            self._hear_page(sample, sample.counts)
+            self._receive_page(sample, sample.counts)
 
-    def settle(self, ledgers: Mapping[str, GpuAccount], now: float) -> None:
-        """Settle all that can be settled at monotonic time *now*; *ledgers* are those that it holds."""
+    def attribute(self, gpu_accounts: Mapping[str, GpuAccount], now: float) -> None:
+        """Attribute all that is possible at monotonic time *now*; *gpu_accounts* are of its GPUs."""
         self._info_is_final = self._info_is_final or self._took_too_long(now)
         if not self._has_page:
-            self._settle_without_page(ledgers)
+            self._attribute_without_page(gpu_accounts)
         elif self.state.counts is not None:
-            # A GPU's joules are shown from 0 on, or their first ones would be lost to whoever reads them.
-            for gpu in ledgers:
+            # A series starts at 0; without that, a reader would lose the first increment.
+            for gpu in gpu_accounts:
                 self.state.models[self.state.counts.model].add(gpu, "idle", 0.0)
-        while self._pages and self._can_settle(self._pages[0], ledgers, now):
-            self._settle(self._pages.popleft(), ledgers)
+        while self._pages and self._can_attribute(self._pages[0], gpu_accounts, now):
+            self._attribute_page(self._pages.popleft(), gpu_accounts)
 
-    def snapshot(self, ledgers: Mapping[str, GpuAccount]) -> WorkloadSnapshot:
-        """What is to be shown; *ledgers* are those that it holds."""
+    def snapshot(self, gpu_accounts: Mapping[str, GpuAccount]) -> WorkloadSnapshot:
+        """Return what to publish; *gpu_accounts* are of the GPUs that it holds."""
         counts = self.state.counts
         account = self.state.models.get(counts.model if counts else _NO_MODEL, ModelAccount(joules={}))
         return WorkloadSnapshot(
@@ -124,7 +124,7 @@ class WorkloadAccount:
                     joules["active"],
                     joules["idle"],
                     joules["loading"],
-                    ledgers[gpu].method if gpu in ledgers else None,
+                    gpu_accounts[gpu].method if gpu in gpu_accounts else None,
                 )
                 for gpu, joules in account.joules.items()
             ),
@@ -134,9 +134,9 @@ class WorkloadAccount:
 
     def instances(self, gpu: str, layout: Layout) -> tuple[str, ...] | None:
         """
-        The instances of a GPU that it holds: those claimed, else those of its processes; None is the whole.
+        Return the instances of a GPU that it holds: those claimed, else those of its processes; None is all.
 
-        Processes that are not listed now are where they were.
+        A process that is not listed now keeps its instance.
         """
         if gpu in self._claimed:
             self.state.migs[gpu] = self._claimed[gpu]
@@ -146,22 +146,22 @@ class WorkloadAccount:
             self.state.migs[gpu] = found
         return self.state.migs.get(gpu)
 
-    def _learn(self, sample: EngineSample) -> None:
-        """Take over what is said of the workload until its engine is known or look-ups took too long."""
+    def _update_info(self, sample: EngineSample) -> None:
+        """Update the identity until the engine is known or the look-ups took too long."""
         if self._info_is_final:
             return
         self.info = sample.info
-        if self._first_heard is None:
-            self._first_heard = sample.monotonic_seconds
-        # What has a group and no page was configured as such: nothing more is to be found out.
+        if self._first_sample_at is None:
+            self._first_sample_at = sample.monotonic_seconds
+        # A workload with a group and without a page is configured: nothing more can be found out.
         is_known = bool(sample.info.engine or (sample.info.group and not sample.has_page))
         self._info_is_final = is_known or self._took_too_long(sample.monotonic_seconds)
 
     def _took_too_long(self, now: float) -> bool:
-        return self._first_heard is not None and now - self._first_heard >= LOOK_UP_SECONDS
+        return self._first_sample_at is not None and now - self._first_sample_at >= LOOK_UP_SECONDS
 
-    def _meet(self, sample: EngineSample) -> None:
-        """Take note of the workload's processes, and whether any of them was there before."""
+    def _update_processes(self, sample: EngineSample) -> None:
+        """Update the processes, and whether any of them existed before."""
         self.state.ended = sample.ended
         if not sample.ended:
             self.ended_at = None
@@ -177,73 +177,75 @@ class WorkloadAccount:
         self._was_replaced = self._was_replaced or bool(self.state.processes and not live_on)
         self.state.processes = processes
 
-    def _hear_page(self, sample: EngineSample, counts: EngineCounts) -> None:
+    def _receive_page(self, sample: EngineSample, counts: EngineCounts) -> None:
         self._pages.append(
             Page(sample.monotonic_seconds, counts, self._born(sample), self._refused_at, self._was_replaced)
         )
-        self.busy = has_work(self._heard, counts)
-        self.heard_at = sample.monotonic_seconds
-        self._heard = counts
+        self.busy = has_work(self._newest_counts, counts)
+        self.last_page_at = sample.monotonic_seconds
+        self._newest_counts = counts
         self._refused_at = None
         self._was_replaced = False
         self._up = True
 
     def _born(self, sample: EngineSample) -> float | None:
-        """When the engine started, by its page, else by its oldest process."""
+        """Return when the engine started, by its page, else by its oldest process."""
         started = sample.counts.process_start_unix_seconds if sample.counts else None
         if started is not None:
             return sample.monotonic_seconds - (sample.unix_seconds - started)
         return min(self.state.processes.values(), default=None)
 
-    def _can_settle(self, page: Page, ledgers: Mapping[str, GpuAccount], now: float) -> bool:
-        return not any(self._must_wait(page, ledger.read_at, now) for ledger in ledgers.values())
+    def _can_attribute(self, page: Page, gpu_accounts: Mapping[str, GpuAccount], now: float) -> bool:
+        return not any(
+            self._must_wait(page, gpu_account.read_at, now) for gpu_account in gpu_accounts.values()
+        )
 
     def _must_wait(self, page: Page, read_at: float, now: float) -> bool:
-        was_left_out = read_at < self._settled_at  # once waited for in vain, until it is read again
+        was_left_out = read_at < self._attributed_at  # an earlier page waited for it in vain
         waited_seconds = now - max(read_at, page.monotonic_seconds)
         return read_at < page.monotonic_seconds and not was_left_out and waited_seconds < MISSING_SECONDS
 
-    def _settle(self, page: Page, ledgers: Mapping[str, GpuAccount]) -> None:
+    def _attribute_page(self, page: Page, gpu_accounts: Mapping[str, GpuAccount]) -> None:
         account = self.state.models.setdefault(page.counts.model, ModelAccount(joules={}))
         covered: list[float] = []
-        for gpu, ledger in ledgers.items():
+        for gpu, gpu_account in gpu_accounts.items():
             account.add(gpu, "idle", 0.0)
-            # A missing GPU's joules stay behind until it is read again.
-            is_missing = ledger.read_at < page.monotonic_seconds
-            covered.append(0.0 if is_missing else self._settle_gpu(gpu, ledger, page, account))
+            # Joules of a missing GPU are attributed once it is read again.
+            is_missing = gpu_account.read_at < page.monotonic_seconds
+            covered.append(0.0 if is_missing else self._attribute_gpu(gpu, gpu_account, page, account))
         account.covered_seconds += min(covered, default=0.0)
         self.state.counts = page.counts
-        self._settled_at = page.monotonic_seconds
+        self._attributed_at = page.monotonic_seconds
 
-    def _settle_gpu(self, gpu: str, ledger: GpuAccount, page: Page, account: ModelAccount) -> float:
-        """Hand out one GPU's joules up to the page's instant; return the seconds that they cover."""
+    def _attribute_gpu(self, gpu: str, gpu_account: GpuAccount, page: Page, account: ModelAccount) -> float:
+        """Attribute one GPU's joules up to the page's instant; return the seconds that they cover."""
         covered_seconds = 0.0
         name = self.info.workload
-        since = max(ledger.cursors[name], ledger.track.start)
+        since = max(gpu_account.cursors[name], gpu_account.timeline.start)
         for phase in phases(since, self.state.counts, page):
-            used = ledger.take(name, phase.start, phase.end)
+            used = gpu_account.take(name, phase.start, phase.end)
             if phase.doing == "unknown":
-                ledger.unknown_joules += used.joules
+                gpu_account.unknown_joules += used.joules
             else:
                 account.add(gpu, phase.doing, used.joules)
                 covered_seconds += used.covered_seconds
         return covered_seconds
 
-    def _settle_without_page(self, ledgers: Mapping[str, GpuAccount]) -> None:
-        """Hand out all that was read, as what the GPUs themselves did."""
+    def _attribute_without_page(self, gpu_accounts: Mapping[str, GpuAccount]) -> None:
+        """Attribute all joules that were read, as active or idle by the activity of the GPUs."""
         name = self.info.workload
         account = self.state.models.setdefault(_NO_MODEL, ModelAccount(joules={}))
         covered: list[float] = []
-        for gpu, ledger in ledgers.items():
+        for gpu, gpu_account in gpu_accounts.items():
             account.add(gpu, "idle", 0.0)
-            if ledger.seen_at is None:
+            if gpu_account.first_read_at is None:
                 covered.append(0.0)
                 continue
             if not self._lives_on:
-                # Whether it was there while the agent was not, nobody knows.
-                ledger.give_up(name, ledger.seen_at)
-            used = ledger.take(name, ledger.cursors[name], ledger.read_at)
-            works = ledger.works and name not in ledger.resting
+                # Whether the workload existed while the agent did not run is unknown.
+                gpu_account.write_off(name, gpu_account.first_read_at)
+            used = gpu_account.take(name, gpu_account.cursors[name], gpu_account.read_at)
+            works = gpu_account.is_working and name not in gpu_account.resting
             account.add(gpu, "active" if works else "idle", used.joules)
             covered.append(used.covered_seconds)
         account.covered_seconds += min(covered, default=0.0)

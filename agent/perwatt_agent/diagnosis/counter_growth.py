@@ -1,4 +1,4 @@
-"""Whether a counter grew lately."""
+"""Growth of a counter within a recent window."""
 
 from collections import deque
 
@@ -7,7 +7,7 @@ _MAX_STEPS = 128
 
 class CounterGrowth:
     """
-    How much one cumulative count has `gained` within the last `window_seconds`, and in how many `steps`.
+    Growth of one counter within the last `window_seconds`: how much it `gained`, in how many `steps`.
     """
 
     def __init__(self, window_seconds: float) -> None:
@@ -18,7 +18,7 @@ class CounterGrowth:
         self.steps = 0
 
     def add(self, now: float, count: float | None) -> None:
-        """Take in the count at *now*; None is not known, and one that fell has started anew."""
+        """Add the count at *now*; None is unknown, and a lower count is a reset."""
         steps = self._steps
         while steps and now - steps[0][0] > self._window_seconds:
             steps.popleft()

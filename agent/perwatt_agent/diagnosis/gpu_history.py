@@ -1,4 +1,4 @@
-"""What of a GPU's past its health is judged by."""
+"""Recent history of one GPU, from which its health is evaluated."""
 
 from collections.abc import Iterable
 
@@ -14,7 +14,7 @@ from perwatt_agent.facts.workload import WorkloadSnapshot
 
 HOUR = 3600.0
 XID_SECONDS: dict[XidClass, float] = {"fatal": 24 * HOUR, "warning": HOUR, "application": 600.0}
-"""How long an XID error is held against a GPU, unless it was lost and came back since."""
+"""How long an XID error counts against a GPU, unless the GPU was lost and came back since."""
 NO_XIDS = dict.fromkeys(XID_SECONDS, 0)
 POWER_BRAKE_SECONDS = 300.0
 NVLINK_SECONDS = 600.0
@@ -24,11 +24,11 @@ FULL_RATIO = 0.99
 
 class Symptoms(Struct, frozen=True):
     """
-    All that the rules look at: a GPU now, as far as they do, and its recent past.
+    Inputs of the health rules: the state of a GPU now, and its recent history.
 
-    `seconds_unread` is how long it has answered nothing though it is there; `xids` counts recent XID errors
-    by class; ECC errors are those of the last hour, NVLink's of ten minutes. `seconds_silent` is how long it
-    was fully busy while no token came out of it; 0 where nobody can tell.
+    `seconds_unread` is how long no reading has succeeded although the GPU is present. `xids` counts recent
+    XID errors by class. ECC errors are of the last hour, NVLink errors of the last ten minutes.
+    `seconds_without_tokens` is how long the GPU was fully busy without a token; 0 if that is unknown.
     """
 
     state: GpuState
@@ -43,20 +43,20 @@ class Symptoms(Struct, frozen=True):
     power_brake_seconds: float
     seconds_link_reduced: float
     thermal_shrunk_celsius: float
-    seconds_silent: float
+    seconds_without_tokens: float
 
 
 class GpuHistory:
-    """Remembers one GPU; times are monotonic seconds."""
+    """History of one GPU; times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._tally = XidCounter()
         self._xids: list[tuple[float, XidClass]] = []
         self._away = False
-        self._unread = _Stretch()
-        self._failing = _Stretch()
-        self._link_reduced = _Stretch()
-        self._silent = _Stretch()
+        self._unread = _Duration()
+        self._failing = _Duration()
+        self._link_reduced = _Duration()
+        self._without_tokens = _Duration()
         self._tokens: dict[str, tuple[float, float]] | None = None
         self._ecc_uncorrectable = CounterGrowth(HOUR)
         self._ecc_correctable = CounterGrowth(HOUR)
@@ -69,24 +69,24 @@ class GpuHistory:
     def xids(self) -> tuple[XidCount, ...]:
         return self._tally.counts
 
-    def hear(self, code: int, now: float, unix_seconds: float) -> None:
-        """Take in an XID error."""
+    def add_xid(self, code: int, now: float, unix_seconds: float) -> None:
+        """Add an XID error."""
         self._tally.add(code, unix_seconds)
         self._xids = [*self._xids[-63:], (now, meaning_of(code).kind)]
 
-    def case(
+    def add(
         self, gpu: GpuSnapshot, now: float, workloads: Iterable[WorkloadSnapshot], *, backend_up: bool
     ) -> Symptoms:
-        """Take in how the GPU is now, and return what is to be judged."""
-        self._note_absence(gpu, backend_up=backend_up)
-        seconds_unread = self._unread.note(now, holds=gpu.state == "error")
+        """Add the GPU's snapshot, and return its symptoms."""
+        self._add_absence(gpu, backend_up=backend_up)
+        seconds_unread = self._unread.add(now, holds=gpu.state == "error")
         if gpu.reading is not None:
-            self._note_reading(gpu.reading, gpu.slow, now)
+            self._add_reading(gpu.reading, gpu.slow, now)
         if gpu.slow is not None and gpu.slow.monotonic_seconds != self._slow_at:
             self._slow_at = gpu.slow.monotonic_seconds
-            self._note_slow(gpu.slow, now)
-            self._note_margin(gpu, gpu.slow, now)
-        seconds_silent = self._silent.note(now, holds=self._is_silent(gpu, workloads))
+            self._add_slow(gpu.slow, now)
+            self._add_margin(gpu, gpu.slow, now)
+        seconds_without_tokens = self._without_tokens.add(now, holds=self._is_without_tokens(gpu, workloads))
         return Symptoms(
             state=gpu.state,
             slow=gpu.slow,
@@ -100,11 +100,11 @@ class GpuHistory:
             power_brake_seconds=self._power_brake.gained,
             seconds_link_reduced=self._link_reduced.seconds(now),
             thermal_shrunk_celsius=self._thermal.shrunk_celsius,
-            seconds_silent=seconds_silent,
+            seconds_without_tokens=seconds_without_tokens,
         )
 
-    def _note_absence(self, gpu: GpuSnapshot, *, backend_up: bool) -> None:
-        """A GPU that was lost and answers again was reset: what it told before is over."""
+    def _add_absence(self, gpu: GpuSnapshot, *, backend_up: bool) -> None:
+        """A GPU that was lost and answers again was reset: its earlier errors no longer count."""
         if gpu.state == "lost" and backend_up:
             self._away = True
         elif gpu.state == "ok" and self._away:
@@ -116,19 +116,19 @@ class GpuHistory:
         kinds = [kind for _, kind in self._xids]
         return {kind: kinds.count(kind) for kind in XID_SECONDS}
 
-    def _note_reading(self, reading: GpuReading, slow: GpuSlowReading | None, now: float) -> None:
+    def _add_reading(self, reading: GpuReading, slow: GpuSlowReading | None, now: float) -> None:
         self._power_brake.add(now, reading.throttled_seconds.get("hw_power_brake"))
-        # Slow facts that once came are kept for two of their periods: by then their reads failed as well.
-        self._failing.note(now, holds=bool(reading.failed_calls) or (self._slow_at > 0 and slow is None))
+        # A slow reading is valid for two periods: once it is gone, its reads have failed too.
+        self._failing.add(now, holds=bool(reading.failed_calls) or (self._slow_at > 0 and slow is None))
         loaded = (reading.utilization_ratio or 0.0) >= LOAD_RATIO
-        self._link_reduced.note(now, holds=loaded and slow is not None and _link_is_reduced(slow))
+        self._link_reduced.add(now, holds=loaded and slow is not None and _link_is_reduced(slow))
 
-    def _note_slow(self, slow: GpuSlowReading, now: float) -> None:
+    def _add_slow(self, slow: GpuSlowReading, now: float) -> None:
         self._ecc_uncorrectable.add(now, _ecc(slow, "uncorrected"))
         self._ecc_correctable.add(now, _ecc(slow, "corrected"))
         self._nvlink_errors.add(now, sum(slow.nvlink_errors.values()) if slow.nvlink_errors else None)
 
-    def _note_margin(self, gpu: GpuSnapshot, slow: GpuSlowReading, now: float) -> None:
+    def _add_margin(self, gpu: GpuSnapshot, slow: GpuSlowReading, now: float) -> None:
         if gpu.reading is None:
             return
         margin = slow.temperature_margin_celsius
@@ -138,22 +138,22 @@ class GpuHistory:
             margin = -core
         self._thermal.add(now, gpu.reading.power_watts, margin)
 
-    def _is_silent(self, gpu: GpuSnapshot, workloads: Iterable[WorkloadSnapshot]) -> bool:
-        """Whether the GPU is fully busy while no token goes into or out of any of its holders."""
+    def _is_without_tokens(self, gpu: GpuSnapshot, workloads: Iterable[WorkloadSnapshot]) -> bool:
+        """Whether the GPU is fully busy while the tokens of its holders do not change."""
         if gpu.reading is None or (gpu.reading.utilization_ratio or 0.0) < FULL_RATIO:
             return False
         tokens, self._tokens = self._tokens, _tokens(gpu.info.uuid, workloads)
         return tokens is not None and tokens == self._tokens
 
 
-class _Stretch:
-    """Since when something holds without a break."""
+class _Duration:
+    """Duration for which a condition has held without interruption."""
 
     def __init__(self) -> None:
         self._since: float | None = None
 
-    def note(self, now: float, *, holds: bool) -> float:
-        """Take in whether it holds, and return for how many seconds it has."""
+    def add(self, now: float, *, holds: bool) -> float:
+        """Add whether the condition holds, and return for how many seconds it has."""
         if not holds:
             self._since = None
             return 0.0
@@ -166,7 +166,7 @@ class _Stretch:
 
 
 def _ecc(slow: GpuSlowReading, kind: str) -> float | None:
-    """Errors since the driver was loaded: the board's own sum, else that of the places it names."""
+    """Return the errors since the driver was loaded: the board's own sum, else that of its locations."""
     counts = [one for one in slow.ecc_errors if one.kind == "volatile" and one.type == kind]
     whole = [one.errors for one in counts if one.location == "all"]
     parts = [one.errors for one in counts if one.location != "all"]
@@ -174,7 +174,7 @@ def _ecc(slow: GpuSlowReading, kind: str) -> float | None:
 
 
 def _link_is_reduced(slow: GpuSlowReading) -> bool:
-    """Whether PCIe is narrower or slower than both ends can do."""
+    """Whether PCIe is narrower or slower than both ends support."""
     pairs = (
         (slow.pcie_width, slow.pcie_width_max),
         (slow.pcie_generation, slow.pcie_generation_max),
@@ -184,7 +184,7 @@ def _link_is_reduced(slow: GpuSlowReading) -> bool:
 
 def _tokens(gpu: str, workloads: Iterable[WorkloadSnapshot]) -> dict[str, tuple[float, float]] | None:
     """
-    Tokens out of and into those that hold the GPU; None unless all of them make tokens and say so now.
+    Return output and prompt tokens of each holder of the GPU; None unless all of them report tokens now.
     """
     tokens: dict[str, tuple[float, float]] = {}
     for workload in workloads:

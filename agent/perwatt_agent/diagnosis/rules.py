@@ -1,4 +1,4 @@
-"""When a GPU is not well: one row for each reason, over what is known of the GPU now and lately."""
+"""Health rules of a GPU: one row for each reason, over its symptoms."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from perwatt_agent.facts.health import HEALTH_STATES, GpuHealth, HealthReason, H
 
 UNREADABLE_SECONDS = 5.0
 LINK_SECONDS = 30.0
-SILENT_SECONDS = 300.0
+NO_TOKENS_SECONDS = 300.0
 SHRUNK_CELSIUS = 6.0
 RISING_STEPS = 3
 REPEATED_XIDS = 3
@@ -21,7 +21,7 @@ ADVISED: tuple[RecoveryAction, ...] = ("drain_p2p", "restart_imex", "other")
 
 class Rule(Struct, frozen=True):
     """
-    A reason, how bad it is, and when it holds; `meaning` says both to people, with what to do.
+    A reason, the state that it gives, and when it holds; `meaning` explains it and what to do.
     """
 
     reason: HealthReason
@@ -35,141 +35,141 @@ RULES: tuple[Rule, ...] = (
         "driver_down",
         "failed",
         "The driver does not answer, so nothing is known of the GPU. `perwatt doctor` says what is missing.",
-        lambda case: not case.backend_up,
+        lambda gpu: not gpu.backend_up,
     ),
     Rule(
         "lost",
         "failed",
         "The driver lost the GPU. Reset it, or the node.",
-        lambda case: case.backend_up and case.state == "lost",
+        lambda gpu: gpu.backend_up and gpu.state == "lost",
     ),
     Rule(
         "hung",
         "failed",
         "A call into the driver about this GPU does not return. Look into `dmesg` for XID 119 and 120; the "
         "node will have to be restarted.",
-        lambda case: case.state == "hung",
+        lambda gpu: gpu.state == "hung",
     ),
     Rule(
         "unreadable",
         "failed",
         f"The GPU is there, but for {UNREADABLE_SECONDS:g} s no reading of it succeeded; "
         "`perwatt_collector_failures_total` says why.",
-        lambda case: case.state == "error" and case.seconds_unread >= UNREADABLE_SECONDS,
+        lambda gpu: gpu.state == "error" and gpu.seconds_unread >= UNREADABLE_SECONDS,
     ),
     Rule(
         "calls_fail",
         "degraded",
         f"For {UNREADABLE_SECONDS:g} s some driver calls failed that the GPU does answer otherwise, so facts "
         "are missing; the event names the calls.",
-        lambda case: case.seconds_failing >= UNREADABLE_SECONDS,
+        lambda gpu: gpu.seconds_failing >= UNREADABLE_SECONDS,
     ),
     Rule(
         "xid_fatal",
         "failed",
         "A fatal XID error within a day, and the GPU was not reset since. Drain the node and reset the GPU.",
-        lambda case: case.xids["fatal"] > 0,
+        lambda gpu: gpu.xids["fatal"] > 0,
     ),
     Rule(
         "xid_warning",
         "at_risk",
         "An XID error of the hardware within an hour. Look at the GPU before it gets more work.",
-        lambda case: case.xids["warning"] > 0,
+        lambda gpu: gpu.xids["warning"] > 0,
     ),
     Rule(
         "xid_application_repeated",
         "degraded",
         f"{REPEATED_XIDS} XID errors within ten minutes that mostly a program is to blame for. Look at the "
         "program first.",
-        lambda case: case.xids["application"] >= REPEATED_XIDS,
+        lambda gpu: gpu.xids["application"] >= REPEATED_XIDS,
     ),
     Rule(
         "recovery_needed",
         "failed",
         "The driver asks for a reset of the GPU or a restart of the node.",
-        lambda case: _recovery(case) in NEEDED,
+        lambda gpu: _recovery(gpu) in NEEDED,
     ),
     Rule(
         "recovery_advised",
         "at_risk",
         "The driver asks that the GPU be relieved of its peers (drain P2P), that IMEX be restarted, or "
         "for something that perwatt does not know.",
-        lambda case: _recovery(case) in ADVISED,
+        lambda gpu: _recovery(gpu) in ADVISED,
     ),
     Rule(
         "remap_failed",
         "failed",
         "A memory row could not be remapped: the GPU has to be replaced.",
-        lambda case: case.slow is not None and case.slow.remapped_rows_failed is True,
+        lambda gpu: gpu.slow is not None and gpu.slow.remapped_rows_failed is True,
     ),
     Rule(
         "remap_pending",
         "at_risk",
         "A memory row waits to be remapped, or a page to be retired. Reset the GPU when it is free.",
-        lambda case: (
-            case.slow is not None
-            and (case.slow.remapped_rows_pending is True or case.slow.retired_pages_pending is True)
+        lambda gpu: (
+            gpu.slow is not None
+            and (gpu.slow.remapped_rows_pending is True or gpu.slow.retired_pages_pending is True)
         ),
     ),
     Rule(
         "ecc_uncorrectable",
         "at_risk",
         "Memory errors within the hour that could not be corrected. What ran may have failed; watch the GPU.",
-        lambda case: case.ecc_uncorrectable > 0,
+        lambda gpu: gpu.ecc_uncorrectable > 0,
     ),
     Rule(
         "ecc_correctable_rising",
         "degraded",
         f"Corrected memory errors rose {RISING_STEPS} times within the hour: the memory is wearing out.",
-        lambda case: case.ecc_correctable_steps >= RISING_STEPS,
+        lambda gpu: gpu.ecc_correctable_steps >= RISING_STEPS,
     ),
     Rule(
         "nvlink_errors",
         "degraded",
         "NVLink counted errors within ten minutes. Look at cables, bridges and the fabric manager.",
-        lambda case: case.nvlink_errors > 0,
+        lambda gpu: gpu.nvlink_errors > 0,
     ),
     Rule(
         "fabric_unhealthy",
         "at_risk",
         "The NVLink fabric says that it is not healthy around this GPU.",
-        lambda case: case.slow is not None and case.slow.fabric_health in ("unhealthy", "limited_capacity"),
+        lambda gpu: gpu.slow is not None and gpu.slow.fabric_health in ("unhealthy", "limited_capacity"),
     ),
     Rule(
         "pcie_link_reduced",
         "degraded",
         f"For {LINK_SECONDS:g} s under load PCIe was narrower or slower than it can be. Reseat the board.",
-        lambda case: case.seconds_link_reduced >= LINK_SECONDS,
+        lambda gpu: gpu.seconds_link_reduced >= LINK_SECONDS,
     ),
     Rule(
         "power_brake",
         "degraded",
         "The server's power brake slowed the GPU down within five minutes. Look at the power supplies.",
-        lambda case: case.power_brake_seconds > 0,
+        lambda gpu: gpu.power_brake_seconds > 0,
     ),
     Rule(
         "thermal_margin_shrinking",
         "at_risk",
         f"At equal power the GPU is {SHRUNK_CELSIUS:g} degrees closer to its limit than over the last hours. "
         "Look at fans, dust, coolant and the room.",
-        lambda case: case.thermal_shrunk_celsius >= SHRUNK_CELSIUS,
+        lambda gpu: gpu.thermal_shrunk_celsius >= SHRUNK_CELSIUS,
     ),
     Rule(
         "busy_without_tokens",
         "degraded",
-        f"For {SILENT_SECONDS:g} s the GPU was fully busy while all engines that hold it made no token. One "
-        "may hang: look at its log.",
-        lambda case: case.seconds_silent >= SILENT_SECONDS,
+        f"For {NO_TOKENS_SECONDS:g} s the GPU was fully busy while all engines that hold it made no token. "
+        "One may hang: look at its log.",
+        lambda gpu: gpu.seconds_without_tokens >= NO_TOKENS_SECONDS,
     ),
 )
 
 
-def judge(case: Symptoms, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
-    """The health that the rules give: the worst state of all that hold, and why."""
-    holding = [rule for rule in rules if rule.holds(case)]
+def evaluate(symptoms: Symptoms, rules: tuple[Rule, ...] = RULES) -> GpuHealth:
+    """Return the worst state of all rules that hold, and their reasons."""
+    holding = [rule for rule in rules if rule.holds(symptoms)]
     state = max((rule.state for rule in holding), key=HEALTH_STATES.index, default=HEALTH_STATES[0])
     return GpuHealth(state, tuple(rule.reason for rule in holding))
 
 
-def _recovery(case: Symptoms) -> RecoveryAction | None:
-    return None if case.slow is None else case.slow.recovery_action
+def _recovery(symptoms: Symptoms) -> RecoveryAction | None:
+    return None if symptoms.slow is None else symptoms.slow.recovery_action

@@ -1,4 +1,4 @@
-"""What happened between two snapshots, as events that still want their numbers."""
+"""Events between two snapshots, not yet numbered."""
 
 from collections.abc import Iterator
 
@@ -19,7 +19,7 @@ _GONE: tuple[GpuState, ...] = ("lost", "hung")
 
 
 def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:
-    """The events that lead from one snapshot to the next."""
+    """Yield the events that lead from one snapshot to the next."""
     yield from _driver(before, after)
     known = {gpu.info.uuid: gpu for gpu in before.gpus}
     for gpu in after.gpus:
@@ -54,7 +54,7 @@ def _driver(before: Snapshot, after: Snapshot) -> Iterator[Event]:
 
 
 def _gpu_state(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapshot) -> Iterator[Event]:
-    """GPUs that went and came back; a reading that failed now and then is its health's business."""
+    """GPUs that disappeared or came back; a reading that fails now and then is a matter of health."""
     was: GpuState = "ok" if earlier is None else earlier.state
     back = gpu.state not in _GONE
     if was == gpu.state or (back and was not in _GONE):

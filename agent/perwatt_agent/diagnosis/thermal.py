@@ -1,4 +1,4 @@
-"""Whether a GPU cools worse than it did, at the power that it draws."""
+"""Thermal trend of a GPU: whether it cools worse than before at equal power."""
 
 import math
 
@@ -11,7 +11,7 @@ MAX_STEP_SECONDS = 60.0
 
 
 class _Mean:
-    """A mean that forgets over `memory_seconds`, and the time that went into it."""
+    """Exponential mean over `memory_seconds`, and the time that it covers."""
 
     def __init__(self, memory_seconds: float) -> None:
         self._memory_seconds = memory_seconds
@@ -26,10 +26,10 @@ class _Mean:
 
 class ThermalTrend:
     """
-    Compare the thermal margin of the last minutes with that of the last hours, at equal power.
+    Thermal margin of the last minutes compared with that of the last hours, at equal power.
 
-    A margin is how many degrees are left to the limit; where the GPU gives none, its temperature counts
-    downwards instead, which shrinks by the same degrees.
+    The margin is the number of degrees to the limit. For a GPU without a margin its negative temperature
+    stands in, which shrinks by the same degrees.
     """
 
     def __init__(self) -> None:

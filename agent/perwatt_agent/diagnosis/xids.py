@@ -1,5 +1,5 @@
 """
-XID errors: which say that the GPU is broken, which that it may break, and which blame the program.
+XID errors by class: a broken GPU (fatal), one that may break (warning), or a fault of the program.
 
 NVIDIA's catalogue (docs.nvidia.com/deploy/xid-errors) has the meanings; the fatal ones are those that
 operators alert on.
@@ -16,7 +16,7 @@ XidClass = Literal["fatal", "warning", "application"]
 
 
 class Xid(Struct, frozen=True):
-    """What one XID error means."""
+    """Class and meaning of one XID error."""
 
     kind: XidClass
     meaning: str
@@ -56,7 +56,7 @@ _NAMELESS = Xid("warning", "an error that the driver cannot name")
 
 SEVERITY: dict[XidClass, Severity] = {"fatal": "critical", "warning": "warning", "application": "info"}
 
-# A GPU that tells of more kinds of errors than this has them counted together.
+# Further kinds of errors of one GPU are counted together.
 MAX_CODES = 32
 OTHER = "other"
 
@@ -66,7 +66,7 @@ def meaning_of(code: int) -> Xid:
 
 
 class XidCounter:
-    """How often one GPU told of each error, as `counts`; the number of kinds is bounded."""
+    """Counts of one GPU's XID errors, as `counts`; the number of kinds is bounded."""
 
     def __init__(self) -> None:
         self._counts: dict[str, XidCount] = {}

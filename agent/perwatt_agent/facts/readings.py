@@ -1,4 +1,4 @@
-"""What one sweep brought in, before any accounting: the unit of recording and replay."""
+"""Readings of one collection cycle, before any accounting: the unit of recording and replay."""
 
 from msgspec import Struct
 
@@ -12,7 +12,7 @@ from perwatt_agent.facts.workload import WorkloadInfo
 
 
 class GpuSample(Struct, frozen=True, omit_defaults=True):
-    """One GPU in one sweep: a reading when `state` is "ok", else none. `slow` comes when it is due."""
+    """One GPU in one cycle: a reading if `state` is "ok", else None. `slow` is present when it was due."""
 
     uuid: str
     state: GpuState
@@ -24,12 +24,11 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
     """
     One fetch of one workload's engine page: its counts at `monotonic_seconds`, or None if it failed.
 
-    `gpus` are the UUIDs that the workload holds, and `migs` the MIG instances that it holds instead of the
-    whole of one, by the UUID of their GPU. `pids` are all of its processes, and `pid_starts` when each of
-    them started, in seconds since boot; empty where that is not known, and then what was known stays.
-    `missing_gpus` is how many GPUs it asked for and does not hold here, None where that is not known.
-    `has_page` is False for what has no page: its joules are settled with every sweep. `ended` says
-    that it is over: it holds nothing more.
+    `gpus` are the UUIDs that the workload holds, and `migs` the MIG instances that it holds instead of a
+    whole GPU, by the UUID of their GPU. `pids` are all of its processes, and `pid_starts` their starts in
+    seconds since boot; if they are empty, earlier values stay valid. `missing_gpus` is how many GPUs it
+    requested and does not hold here, None if unknown. `has_page` is False for a workload without a page: its
+    joules are attributed in every cycle. `ended` means that it holds nothing any more.
     """
 
     info: WorkloadInfo
@@ -48,14 +47,13 @@ class EngineSample(Struct, frozen=True, omit_defaults=True):
 
 class MeterSample(Struct, frozen=True, omit_defaults=True):
     """
-    One reading of one meter: its power, its cumulative energy, or both; None is what it does not tell.
-    One with neither says that it failed while others of its kind did not.
+    One reading of one meter: its power, its cumulative energy, or both. A sample with neither is a failed
+    read beside others of the same meter.
 
-    `scope` says what it measures and `zone` which of several (a processor's number, a sensor's name);
-    with `source` they name one thing on the node.
-    `power_is_mean` tells a mean since the reading before (True) from an instantaneous value.
-    `energy_joules` counts up to `energy_range_joules` and starts at 0 again, where it has such a range.
-    `period_seconds` is how far apart its readings are; 0 is the sweep's own interval.
+    `scope` is what it measures, and `zone` which one of several (a processor's number, a sensor's name); with
+    `source` they identify one thing on the node. `power_is_mean` is True for a mean since the previous
+    reading, False for an instantaneous value. `energy_joules` wraps to 0 at `energy_range_joules`, if that is
+    set. `period_seconds` is the time between readings; 0 is the interval of the collection cycle.
     """
 
     source: str
@@ -71,9 +69,9 @@ class MeterSample(Struct, frozen=True, omit_defaults=True):
 
 class XidEvent(Struct, frozen=True):
     """
-    A GPU told of an error by itself, under NVIDIA's number for it (`code`; 999 is one without a name).
+    An XID error that a GPU reported, with NVIDIA's number for it (`code`; 999 is an error without a name).
 
-    The driver gives no time: both are of when it was heard. `number` counts all that the agent heard.
+    The driver gives no time, so both times are those of arrival. `number` counts all errors of this agent.
     """
 
     number: int
@@ -85,10 +83,10 @@ class XidEvent(Struct, frozen=True):
 
 class Readings(Struct, frozen=True, omit_defaults=True):
     """
-    All that one sweep brought: what recordings hold and what the account is made from.
+    Everything read in one collection cycle: the content of recordings, and the input of accounting.
 
-    `known` are the GPUs ever seen, in the driver's order; every one has a sample in `gpus`.
-    `generation` counts the driver's lives: counters of different generations need not continue.
+    `known` are all GPUs seen so far, in the driver's order; each has a sample in `gpus`. `generation` counts
+    the starts of the driver: counters need not continue from one generation to the next.
     """
 
     monotonic_seconds: float

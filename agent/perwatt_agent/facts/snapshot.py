@@ -1,8 +1,8 @@
 """
-The facts that one agent publishes: frozen structs on the ground floor, in base units.
+Snapshot of one node, which the agent publishes: frozen structs in base units.
 
-Data stand apart from health: what could not be read is None and its owner's `state` says why.
-Nothing here is ever changed after it was built, which is what makes lock-free reads safe.
+Data are apart from health: a value that could not be read is None, and the `state` of its owner says why.
+A snapshot is never modified after it is built, which makes reads without a lock safe.
 """
 
 from msgspec import Struct
@@ -14,7 +14,7 @@ from perwatt_agent.facts.workload import WorkloadSnapshot
 
 
 class BackendStatus(Struct, frozen=True):
-    """The GPU backend: what it is and whether it answers; `reason` says why it does not."""
+    """State of the GPU backend: whether it answers, and the `reason` if it does not."""
 
     name: str
     up: bool
@@ -24,7 +24,7 @@ class BackendStatus(Struct, frozen=True):
 
 
 class CollectorHealth(Struct, frozen=True):
-    """How one collector fares: explicit booleans and counts, never inferred from data."""
+    """Health of one collector: explicit booleans and counts, never inferred from data."""
 
     name: str
     success: bool
@@ -37,8 +37,8 @@ class Snapshot(Struct, frozen=True):
     """
     All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID.
 
-    `node_meters` has at most one: what speaks for the whole node now; `meters` are all of them. `events`
-    counts what happened since the agent started, by kind.
+    `node_meters` has at most one, the meter that stands for the whole node now; `meters` has all of them.
+    `events` counts events since the agent started, by kind.
     """
 
     unix_seconds: float

@@ -57,7 +57,7 @@ class Sampler:
         self._subscribers.append(published)
 
     def _on_event(self, xid: XidEvent) -> None:
-        self.latest = self._diagnosis.hear(self.latest, xid)
+        self.latest = self._diagnosis.receive_xid(self.latest, xid)
 
     async def run(self) -> None:
         """Tick until cancelled or the source ends; raises BackendBroken."""

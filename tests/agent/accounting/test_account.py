@@ -65,8 +65,8 @@ class TestGpu:
     def test_lower_limit_is_no_leap(self) -> None:
         """What was used under the old limit stays plausible when the limit is lowered."""
         account = Account(1.0)
-        account.advance(swept(100.0, 0.0, limit(100.0, 700.0, most_watts=700.0)))
-        (gpu,) = account.advance(swept(110.0, 7_000.0, limit(110.0, 200.0, most_watts=700.0))).gpus
+        account.advance(swept(100.0, 0.0, limit(100.0, 700.0, max_watts=700.0)))
+        (gpu,) = account.advance(swept(110.0, 7_000.0, limit(110.0, 200.0, max_watts=700.0))).gpus
 
         assert ("counter", 7_000.0) == (
             gpu.energy and gpu.energy.source,

@@ -1,4 +1,4 @@
-"""A track tells a GPU's account at any instant of its recent past."""
+"""A timeline tells a GPU's account at any instant of its recent past."""
 
 import pytest
 from hypothesis import given
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from perwatt_agent.accounting.energy_timeline import EnergyTimeline, TimelinePoint, Used
 
 
-def track(*points: tuple[float, float], busy: bool = False) -> EnergyTimeline:
+def timeline(*points: tuple[float, float], busy: bool = False) -> EnergyTimeline:
     made = EnergyTimeline()
     used = 0.0
     for t, joules in points:
@@ -18,7 +18,7 @@ def track(*points: tuple[float, float], busy: bool = False) -> EnergyTimeline:
 
 def test_between_and_outside() -> None:
     """Between points it is linear; before the first and after the last it stands still."""
-    known = track((100.0, 0.0), (101.0, 300.0), (103.0, 500.0))
+    known = timeline((100.0, 0.0), (101.0, 300.0), (103.0, 500.0))
 
     assert [0.0, 150.0, 300.0, 400.0, 500.0] == [
         known.at(t).accepted_joules for t in (50.0, 100.5, 101.0, 102.0, 999.0)
@@ -30,7 +30,7 @@ def test_between_and_outside() -> None:
 
 def test_busy_and_shares() -> None:
     """A stretch's joules are busy as a whole or not at all, and shares add up while they are held."""
-    known = track((100.0, 0.0))
+    known = timeline((100.0, 0.0))
     known.add(101.0, 300.0, 1.0, busy=True, shares={"a": 100.0, "b": 200.0})
     known.add(102.0, 900.0, 2.0, busy=False, shares={"b": 500.0, "c": 60.0})
     known.add(103.0, 950.0, 3.0, busy=True, shares={"a": 1.0})
@@ -43,7 +43,7 @@ def test_busy_and_shares() -> None:
 @pytest.mark.parametrize("t", [101.0, 100.5])
 def test_not_later(t: float) -> None:
     """What is not later than the last point adds none; its joules come with the next."""
-    known = track((100.0, 0.0), (101.0, 300.0), (t, 400.0), (102.0, 600.0))
+    known = timeline((100.0, 0.0), (101.0, 300.0), (t, 400.0), (102.0, 600.0))
 
     assert 300.0 == known.at(101.0).accepted_joules
     assert 600.0 == known.at(102.0).accepted_joules
@@ -56,7 +56,7 @@ def test_forget(steps: list[tuple[float, float]], where: float) -> None:
     for seconds, used in steps:
         t, joules = t + seconds, joules + used
         points.append((t, joules))
-    whole, short = track(*points), track(*points)
+    whole, short = timeline(*points), timeline(*points)
     before = 100.0 + where * (t - 100.0)
 
     short.forget(before)

@@ -10,10 +10,10 @@ from perwatt_agent.accounting.gpu_counter import (
     HOLD_SECONDS,
     CounterState,
     Judgement,
+    has_restarted,
     judge,
     miss,
     resume,
-    seems_restarted,
 )
 from perwatt_agent.accounting.integrator import NOTHING, Increment
 
@@ -155,10 +155,10 @@ class TestResume:
 
     def test_seems_restarted(self) -> None:
         """A counter has restarted when it says less than it said last, believed or not."""
-        assert seems_restarted(self.BROKEN, 2_000_000.0)
-        assert not seems_restarted(self.BROKEN, 1e9 + 1.0)
-        assert seems_restarted(GOOD, 999_999.0)
-        assert not seems_restarted(GOOD, 1_000_001.0)
+        assert has_restarted(self.BROKEN, 2_000_000.0)
+        assert not has_restarted(self.BROKEN, 1e9 + 1.0)
+        assert has_restarted(GOOD, 999_999.0)
+        assert not has_restarted(GOOD, 1_000_001.0)
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100.0), st.floats(0.0, 1e7))))

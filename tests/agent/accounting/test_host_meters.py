@@ -1,4 +1,4 @@
-"""Who speaks for the node, what is built from parts, and joules through restarts, clock steps and sleep."""
+"""Who chosen for the node, what is built from parts, and joules through restarts, clock steps and sleep."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,7 +70,7 @@ def meter(snapshot: Snapshot, name: str) -> MeterSnapshot:
 
 class TestWhoSpeaks:
     def test_trust(self) -> None:
-        """The most trusted meter speaks; the others are shown beside it, under names of their own."""
+        """The most trusted meter chosen; the others are shown beside it, under names of their own."""
         snapshot = Node().run(
             11, lambda t: [wall(t, 900.0, "ipmi"), wall(t, 1_000.0, "pdu", "left"), wall(t, 950.0)]
         )

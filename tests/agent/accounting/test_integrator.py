@@ -80,10 +80,10 @@ def test_bounds(steps: list[tuple[float, float]]) -> None:
     """No more is ever integrated than the highest reading over the seconds that are said to be covered."""
     integrator = Integrator(3.0)
     t = 0.0
-    most_watts = max(watts for _, watts in steps)
+    max_watts = max(watts for _, watts in steps)
     for seconds, watts in steps:
         t += seconds
         increment = integrator.add(t, watts, is_mean=False)
 
-        assert 0.0 <= increment.joules <= most_watts * increment.seconds + 1e-6
+        assert 0.0 <= increment.joules <= max_watts * increment.seconds + 1e-6
         assert increment.seconds in (0.0, pytest.approx(seconds))

@@ -57,7 +57,7 @@ class Ward:
     def xid(self, code: int) -> None:
         self.xids += 1
         event = XidEvent(self.xids, INFO.uuid, code, self.now, self.now + 1e9)
-        self.latest = self.diagnosis.hear(self.latest, event)
+        self.latest = self.diagnosis.receive_xid(self.latest, event)
 
     @property
     def health(self) -> tuple[str, tuple[str, ...]]:

@@ -77,8 +77,8 @@ def reading(
     )
 
 
-def limit(t: float, watts: float, most_watts: float | None = None) -> GpuSlowReading:
-    return GpuSlowReading(t, power_limit_watts=watts, power_limit_max_watts=most_watts)
+def limit(t: float, watts: float, max_watts: float | None = None) -> GpuSlowReading:
+    return GpuSlowReading(t, power_limit_watts=watts, power_limit_max_watts=max_watts)
 
 
 def counts(
