@@ -74,7 +74,7 @@ def rounds(trees: Sequence[Tree]) -> tuple[list[float], list[float]]:
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(ROUNDS):
         for anew in (True, False):
-            times[anew].append(_cpu_seconds(scanner, gpu_processes, roots, force=anew))
+            times[anew].append(_cpu_seconds(scanner, gpu_processes, roots, anew=anew))
     return times[True], times[False]
 
 
