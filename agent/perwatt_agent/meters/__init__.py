@@ -1,1 +1,1 @@
-"""Meters of the host around the GPUs: its processors, its memory, and the whole node at the wall."""
+"""Meters of the host: processors, memory, and the whole node at the wall."""

@@ -1,4 +1,4 @@
-"""A meter whose reads may block, kept off the loop."""
+"""Thread for a meter whose reads may block, so that the loop never waits for them."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,7 +10,7 @@ from perwatt_agent.threads.worker import WorkerThread
 
 
 class BlockingMeter(Protocol):
-    """A Meter whose `read` is an ordinary function: of files that may take their time, or never answer."""
+    """A Meter whose `read` is an ordinary function that may be slow or never return."""
 
     @property
     def name(self) -> str: ...
@@ -22,11 +22,11 @@ class BlockingMeter(Protocol):
 
 
 class ThreadedMeter:
-    """Read a blocking meter on a lane of its own: one that hangs holds up neither the loop nor an exit."""
+    """Meter that reads a BlockingMeter on its own thread: a hung read delays neither the loop nor an exit."""
 
     def __init__(self, meter: BlockingMeter, clock: Clock) -> None:
         self._meter = meter
-        self._lane = WorkerThread(f"meter-{meter.name}", clock)
+        self._thread = WorkerThread(f"meter-{meter.name}", clock)
 
     @property
     def name(self) -> str:
@@ -37,6 +37,6 @@ class ThreadedMeter:
         return self._meter.interval_seconds
 
     async def read(self) -> Sequence[MeterSample]:
-        if self._lane.busy_since is not None:
+        if self._thread.busy_since is not None:
             raise MeterFailure("hung", "a read has not returned yet; see dmesg for what the kernel waits for")
-        return await self._lane.submit(self._meter.read)
+        return await self._thread.submit(self._meter.read)

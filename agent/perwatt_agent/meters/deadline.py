@@ -1,4 +1,4 @@
-"""What becomes of asking a meter: its answer in time, or one kind of failure."""
+"""Deadline for reading a meter; every failure becomes a MeterFailure."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -9,10 +9,10 @@ from perwatt_agent.meters.meter import MeterFailure
 T = TypeVar("T")
 
 
-async def answer(asked: Awaitable[T], deadline_seconds: float) -> T:
-    """Wait for *asked*; whatever keeps it from coming is a MeterFailure, so that polling goes on."""
+async def within_deadline(reading: Awaitable[T], deadline_seconds: float) -> T:
+    """Return the result of *reading*. Raises MeterFailure for any error, so that polling continues."""
     try:
-        return await asyncio.wait_for(asked, deadline_seconds)
+        return await asyncio.wait_for(reading, deadline_seconds)
     except MeterFailure:
         raise
     except asyncio.TimeoutError:

@@ -1,4 +1,4 @@
-"""The meters of the host, each at its own pace, beside the sweeps of the GPUs."""
+"""Feed of meter samples: reads each meter at its own interval, independent of the GPUs."""
 
 import asyncio
 import logging
@@ -10,12 +10,12 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import CollectorHealth
-from perwatt_agent.meters.deadline import answer
+from perwatt_agent.meters.deadline import within_deadline
 from perwatt_agent.meters.meter import Meter, MeterFailure
 
 logger = logging.getLogger(__name__)
 
-# What only an operator can change is asked for now and then, so that it is noticed.
+# Only an operator can correct these, so they are retried less often.
 PERMANENT = ("absent", "permission_denied")
 RETRY_SECONDS = 60.0
 DEADLINE_SECONDS = 20.0
@@ -24,11 +24,11 @@ VALID_PERIODS = 3.0
 
 class MeterFeed:
     """
-    Read every meter again and again; one that fails, hangs or is late concerns no other.
+    Pollers of all meters; one that fails, hangs or is late does not affect the others.
 
-    `drain` gives, once a sweep, every sample since the sweep before, and the newest ones again while
-    they are not older than three of their meter's periods. Where a meter is not named as its source, its
-    name goes into the zone, so that two of one source stay apart.
+    `drain` is called once per collection cycle. It returns every sample since the previous call, or else the
+    newest samples again while they are not older than three of their meter's periods. If the name of a meter
+    differs from its source, the name becomes the zone, so that two meters of one source stay distinct.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class MeterFeed:
 
 
 class MeterPoller:
-    """Read one meter at its pace. `health` is that of the collector `meter_<name>`."""
+    """Poller of one meter. `health` is that of the collector `meter_<name>`."""
 
     def __init__(self, meter: Meter, clock: Clock, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._meter = meter
         self._clock = clock
         self._deadline_seconds = deadline_seconds
         self._failure = ""
-        self._heard: list[MeterSample] = []
+        self._received: list[MeterSample] = []
         self._newest: tuple[MeterSample, ...] = ()
         self.health = Health(f"meter_{meter.name}")
 
@@ -70,10 +70,10 @@ class MeterPoller:
             await self._clock.sleep_until(started + wait_seconds)
 
     async def poll(self) -> None:
-        """Read once; what fails is counted, and logged when it begins and when it is over."""
+        """Read once. Failures are counted, and logged when they begin and when they end."""
         started = self._clock.monotonic()
         try:
-            samples = await answer(self._samples(), self._deadline_seconds)
+            samples = await within_deadline(self._samples(), self._deadline_seconds)
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
         else:
@@ -81,14 +81,14 @@ class MeterPoller:
         self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
 
     def drain(self) -> list[MeterSample]:
-        """What was read since the last call, else what still stands."""
-        if not self._heard:
+        """Return the samples since the last call, or else the newest ones that are still valid."""
+        if not self._received:
             now = self._clock.monotonic()
             return [
                 sample for sample in self._newest if now - sample.monotonic_seconds <= self._valid(sample)
             ]
-        heard, self._heard = self._heard, []
-        return heard
+        received, self._received = self._received, []
+        return received
 
     def _valid(self, sample: MeterSample) -> float:
         return VALID_PERIODS * (sample.period_seconds or self._meter.interval_seconds)
@@ -101,7 +101,7 @@ class MeterPoller:
             logger.info("%s: the meter answers again", self._meter.name)
         self._failure = ""
         self._newest = tuple(self._named(sample) for sample in samples)
-        self._heard.extend(self._newest)
+        self._received.extend(self._newest)
 
     def _named(self, sample: MeterSample) -> MeterSample:
         if sample.source == self._meter.name or sample.zone:

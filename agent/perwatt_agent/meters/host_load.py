@@ -1,4 +1,4 @@
-"""How busy the host's processors are, and how full its memory is."""
+"""Load of the host: utilization of its processors, and use of its memory."""
 
 import psutil
 
@@ -6,12 +6,12 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.facts.host import HostReading
 
-# Two files of /proc cost as much as reading a GPU, and nobody needs a host's load by the second.
+# Two files of /proc cost as much as reading a GPU, and nobody needs a host's load every second.
 PERIOD_SECONDS = 5.0
 
 
 class HostReader:
-    """Read the load of the machine, or of what the kernel shows as one, every PERIOD_SECONDS at most."""
+    """Reader of the host's load, at most every PERIOD_SECONDS, as the kernel shows it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -21,7 +21,7 @@ class HostReader:
         self.health = Health("host")
 
     def read(self) -> HostReading:
-        """What is known now; processors are busy since the read before, so the first does not tell."""
+        """Return the latest load. Utilization is since the previous read, so the first read has none."""
         started = self._clock.monotonic()
         if started >= self._due_at:
             self._due_at = started + PERIOD_SECONDS
@@ -39,9 +39,9 @@ class HostReader:
         return reading
 
     def _busy_ratio(self) -> float | None:
-        """Time not spent idle or waiting for drives, divided by all time."""
+        """Return the time not spent idle or waiting for drives, divided by all time."""
         times = psutil.cpu_times()
-        # What guests use is in `user` and `nice` already.
+        # `user` and `nice` already include the time of guests.
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         busy = total - times.idle - getattr(times, "iowait", 0.0)
         before, self._times = self._times, (busy, total)

@@ -1,4 +1,4 @@
-"""What a meter must offer, and how it says that it cannot."""
+"""Protocol of a meter, and the failure of a read."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -22,7 +22,7 @@ METER_REASONS = reasons(
 
 class MeterFailure(Exception):
     """
-    The meter gave no reading this time; it is asked again at its next turn.
+    A read gave no reading; the meter is read again at its next turn.
 
     `reason` is one of METER_REASONS; the message says what happened and what to do about it.
     """
@@ -36,9 +36,9 @@ class Meter(Protocol):
     """
     One meter, read by one task at a time. `name` is unique on the node and the label of its collector.
 
-    `interval_seconds` is how often it is worth asking: never more often than the meter is refreshed.
-    `read` returns a sample for each thing that it measures, in watts and joules, stamped with the
-    monotonic instant of the read, and raises MeterFailure. It must not block the loop.
+    `interval_seconds` is the time between reads, never shorter than the meter's own refresh. `read` returns a
+    sample for each thing that it measures, in watts and joules, with the monotonic instant of the read, and
+    raises MeterFailure. It must not block the loop.
     """
 
     @property

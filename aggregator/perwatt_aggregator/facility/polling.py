@@ -4,7 +4,7 @@ import logging
 from typing import Protocol
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.meters.deadline import answer
+from perwatt_agent.meters.deadline import within_deadline
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.schema.facility import SourceName
 
@@ -53,7 +53,7 @@ class InputPoller:
     async def poll(self) -> None:
         """Read once. The first of several failures is logged, and so is the first success after them."""
         try:
-            await answer(self.input.read(), DEADLINE_SECONDS)
+            await within_deadline(self.input.read(), DEADLINE_SECONDS)
         except MeterFailure as failure:
             self._failed(failure.reason, str(failure))
         else:

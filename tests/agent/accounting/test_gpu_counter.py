@@ -153,7 +153,7 @@ class TestResume:
 
         assert Increment(19_900.0, 0.0) == judgement.increment
 
-    def test_seems_restarted(self) -> None:
+    def test_has_restarted(self) -> None:
         """A counter has restarted when it says less than it said last, believed or not."""
         assert has_restarted(self.BROKEN, 2_000_000.0)
         assert not has_restarted(self.BROKEN, 1e9 + 1.0)

@@ -145,8 +145,8 @@ async def test_hung(clock: ManualClock) -> None:
     assert ["pdu"] == [sample.source for sample in feed.drain()]
     assert (("hung", 1), ("timeout", 1)) == first.health.snapshot().failures
     hung.may_return.set()
-    aside = first._meter
-    assert isinstance(aside, ThreadedMeter)
-    await eventually(lambda: aside._lane.busy_since is None)
+    threaded = first._meter
+    assert isinstance(threaded, ThreadedMeter)
+    await eventually(lambda: threaded._thread.busy_since is None)
     await first.poll()
     assert first.health.snapshot().success

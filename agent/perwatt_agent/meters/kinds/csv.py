@@ -1,4 +1,4 @@
-"""The last row of a CSV file that grows."""
+"""CSV file to which rows are appended; its last row is the reading."""
 
 import csv
 import os
@@ -14,7 +14,7 @@ from perwatt_agent.threads.worker import WorkerThread
 
 DEFAULT_COLUMN = "watts"
 AHEAD_SECONDS = 2.0
-"""How far a row's time may be ahead of this machine's clock, as clocks are never quite the same."""
+"""How far a row's time may be ahead of this machine's clock, because clocks differ slightly."""
 
 _HEAD_BYTES = 4096
 _TAIL_BYTES = 16 * 1024
@@ -22,10 +22,10 @@ _TAIL_BYTES = 16 * 1024
 
 class CsvFile:
     """
-    Read the newest whole row of the file of *config*: its head names the columns, its tail holds the row.
+    Reader of the newest complete row of a file: the first line names the columns, the tail has the row.
 
-    It is opened anew each time, so that one that was rotated or cut is read like any other; a last line
-    without its end is still being written. Times are Unix seconds, or ISO 8601 with a zone.
+    The file is opened again for each read, so that it can be rotated or truncated. A last line without a line
+    end is still being written. Times are Unix seconds, or ISO 8601 with a zone.
     """
 
     def __init__(self, config: PlaceConfig, clock: Clock) -> None:
@@ -33,13 +33,13 @@ class CsvFile:
         self._file = config.file
         self._columns = (config.time_column, config.path or DEFAULT_COLUMN)
         self._clock = clock
-        self._lane = WorkerThread(f"csv-{config.file.name}", clock)
+        self._thread = WorkerThread(f"csv-{config.file.name}", clock)
         self._was_there = False
 
     async def read(self) -> Figure:
-        if self._lane.busy_since is not None:
+        if self._thread.busy_since is not None:
             raise MeterFailure("hung", f"a read of {self._file} has not returned; does its disk answer?")
-        time, value = await self._lane.submit(self._newest_row)
+        time, value = await self._thread.submit(self._newest_row)
         measured = unix_seconds(time)
         age = self._clock.unix() - measured
         if age < -AHEAD_SECONDS:
@@ -49,9 +49,9 @@ class CsvFile:
         return Figure(number(value), max(0.0, age), measured)
 
     def _newest_row(self) -> tuple[str, str]:
-        """The cells of our two columns in the last whole row. Blocks as long as the disk does."""
+        """Return the cells of the two columns in the last complete row. Blocks as long as the disk does."""
         try:
-            # Without waiting: a pipe of that name would let us wait for its writer for ever.
+            # O_NONBLOCK: opening a named pipe would otherwise wait for its writer for ever.
             descriptor = os.open(self._file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 self._was_there = True
@@ -59,7 +59,7 @@ class CsvFile:
         except PermissionError:
             raise MeterFailure("permission_denied", f"{self._file} is not for us to read") from None
         except FileNotFoundError:
-            # Between two files of a rotation there is none for a moment.
+            # During a rotation the file is missing for a moment.
             reason = "stale" if self._was_there else "absent"
             raise MeterFailure(reason, f"there is no {self._file}") from None
         except OSError as error:
@@ -71,7 +71,7 @@ def _first_and_last_line(file: BinaryIO) -> tuple[str, str]:
     head = file.read(_HEAD_BYTES).partition(b"\n")[0]
     size = file.seek(0, os.SEEK_END)
     start = file.seek(max(0, size - _TAIL_BYTES))
-    # A row may be written while we read; none after the size at which we looked is complete for sure.
+    # A row may be written during the read: only rows before the size seen first are complete.
     lines = file.read(size - start).split(b"\n")[:-1]
     if start == 0:
         lines = lines[1:]

@@ -1,9 +1,9 @@
 """
-NVIDIA Grace: the power meters of its firmware, which say in words what they measure.
+Power meters of an NVIDIA Grace's firmware, whose labels say what they measure.
 
-A module contains a processor, its GPUs and all memory; a Grace socket the processor with its memory and
-its input and output. So no two of them are ever added: `module` counts instead of processors and boards,
-and the rails within a socket are only shown.
+A module contains a processor, its GPUs and all memory; a Grace socket contains the processor, its memory, and
+its input and output. So no two of them are ever added: `module` counts instead of processors and boards, and
+the rails within a socket are only shown.
 """
 
 import re
@@ -20,8 +20,8 @@ from perwatt_agent.meters.kinds.hwmon import (
     HWMON,
     Sensor,
     find_sensors,
+    is_socket_label,
     read_sensors,
-    says_a_socket,
 )
 from perwatt_agent.meters.meter import MeterFailure
 
@@ -33,7 +33,7 @@ SCOPES: tuple[tuple[str, MeterScope], ...] = (
 
 
 class GraceMeter:
-    """Read the sensors of every socket; a BlockingMeter. *root* is hwmon's folder."""
+    """BlockingMeter of the sensors of every socket. *root* is hwmon's folder."""
 
     name = "grace"
     interval_seconds = 1.0
@@ -43,11 +43,11 @@ class GraceMeter:
         self._root = root
 
     def read(self) -> Sequence[MeterSample]:
-        """Raises MeterFailure where no sensor can be read; one that fails beside others is empty."""
+        """Return a sample of each sensor, empty if it fails. Raises MeterFailure if all of them fail."""
         sensors = [
             (sensor, *_meaning(sensor))
             for sensor in find_sensors(self._root)
-            if sensor.chip == ACPI_METER and says_a_socket(sensor.words)
+            if sensor.chip == ACPI_METER and is_socket_label(sensor.label)
         ]
         if not sensors:
             raise MeterFailure("absent", f"{self._root} has no power meters of an NVIDIA Grace")
@@ -55,11 +55,11 @@ class GraceMeter:
 
 
 def _meaning(sensor: Sensor) -> tuple[MeterScope, str]:
-    """What the words stand for, and of which socket; a rail goes by its words."""
-    for words, scope in SCOPES:
-        if match := re.fullmatch(words, sensor.words):
+    """Return the scope of a label and its socket; a rail is named by its label."""
+    for label, scope in SCOPES:
+        if match := re.fullmatch(label, sensor.label):
             return scope, match[1]
-    return "sensor", sensor.words
+    return "sensor", sensor.label
 
 
 ROW = MeterKind(

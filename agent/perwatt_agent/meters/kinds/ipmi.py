@@ -1,4 +1,4 @@
-"""The node's power as its BMC measures it, through `ipmitool dcmi power reading`."""
+"""IPMI meter: the node's power as its BMC measures it, through `ipmitool dcmi power reading`."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ PROGRAM = "ipmitool"
 INTERVAL_SECONDS = 5.0
 DEADLINE_SECONDS = 10.0
 MAX_REFRESH_SECONDS = 60.0
-"""A sampling period beyond this is the span of the BMC's statistics, not that of one reading."""
+"""A longer sampling period is that of the BMC's statistics, not of a reading."""
 
 _MAX_OUTPUT_BYTES = 16 * 1024
 _KILL_SECONDS = 1.0
@@ -27,12 +27,12 @@ _WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watt
 _PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
 _STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
 
-_NOT_OURS = "the agent may not open the BMC's device; see docs/meters.md"
+_NO_ACCESS = "the agent may not open the BMC's device; see docs/meters.md"
 
-# What ipmitool and the BMC say, in the order in which it counts.
-_COMPLAINTS: Sequence[tuple[str, str, str]] = (
-    ("permission denied", "permission_denied", _NOT_OURS),
-    ("operation not permitted", "permission_denied", _NOT_OURS),
+# Texts of ipmitool and the BMC with the reason and the message; the first match counts.
+_KNOWN_ERRORS: Sequence[tuple[str, str, str]] = (
+    ("permission denied", "permission_denied", _NO_ACCESS),
+    ("operation not permitted", "permission_denied", _NO_ACCESS),
     ("no such file or directory", "absent", "there is no IPMI device; is the module ipmi_devintf loaded?"),
     ("could not open device", "unreachable", "the IPMI device cannot be opened"),
     ("invalid command", "absent", "this BMC has no DCMI power reading"),
@@ -43,9 +43,9 @@ _COMPLAINTS: Sequence[tuple[str, str, str]] = (
 
 class IpmiMeter:
     """
-    Run *program* for each reading, never more often than the BMC measures anew, which its answer says.
+    Meter that runs *program* for each reading, never more often than the BMC refreshes its value.
 
-    It is killed when it takes longer than *deadline_seconds*.
+    The program is killed if it takes longer than *deadline_seconds*.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class IpmiMeter:
         self._clock = clock
         self._scope = scope
         self._program = program
-        self._asked_seconds = interval_seconds
+        self._configured_seconds = interval_seconds
         self._refresh_seconds = 0.0
         self._deadline_seconds = deadline_seconds
         self._process: Process | None = None
 
     @property
     def interval_seconds(self) -> float:
-        return max(self._asked_seconds, self._refresh_seconds)
+        return max(self._configured_seconds, self._refresh_seconds)
 
     async def read(self) -> Sequence[MeterSample]:
         text = await self._answer()
@@ -79,7 +79,7 @@ class IpmiMeter:
         return (MeterSample("ipmi", at, watts, scope=self._scope, period_seconds=self.interval_seconds),)
 
     async def _answer(self) -> str:
-        """What the program says when it ends well. Raises MeterFailure."""
+        """Run the program and return its output. Raises MeterFailure."""
         if self._process is not None and self._process.returncode is None:
             raise MeterFailure("hung", f"{self._program} cannot even be killed; does the BMC need a reset?")
         self._process = process = await self._start()
@@ -91,13 +91,13 @@ class IpmiMeter:
         finally:
             await _end(process)
         if process.returncode != 0:
-            raise _complaint(text, f"{self._program} ended with {process.returncode}")
+            raise _failure_of(text, f"{self._program} ended with {process.returncode}")
         return text
 
     async def _start(self) -> Process:
         try:
             if shutil.which(self._program, os.F_OK) is None:
-                raise FileNotFoundError  # without a fork, as on many nodes it is so each time
+                raise FileNotFoundError  # no fork: many nodes never have the program
             return await asyncio.create_subprocess_exec(
                 self._program,
                 *("dcmi", "power", "reading"),
@@ -114,7 +114,7 @@ class IpmiMeter:
 
 
 async def _output(process: Process) -> str:
-    """All that the process says until it ends. Raises MeterFailure when that is too much."""
+    """Return the output of a process. Raises MeterFailure if it is too long."""
     assert process.stdout is not None, "it was started with a pipe"
     try:
         await process.stdout.readexactly(_MAX_OUTPUT_BYTES)
@@ -125,7 +125,7 @@ async def _output(process: Process) -> str:
 
 
 async def _end(process: Process) -> None:
-    """Leave no process behind; one that waits in the kernel cannot be killed, and is not waited for."""
+    """Kill a running process. One that is blocked in the kernel cannot be killed, and is not waited for."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
@@ -139,16 +139,16 @@ def _watts(text: str) -> float:
         raise MeterFailure("absent", f"the BMC's power reading is {state[1].lower()}; activate it there")
     match = _WATTS.search(text)
     if match is None:
-        raise _complaint(text, "no power reading in the answer")
+        raise _failure_of(text, "no power reading in the answer")
     watts = plausible_watts(float(match[1]))
     if watts == 0.0:
-        # We run on it, so it takes power: a BMC that does not measure says 0.
+        # The node runs, so it draws power: a BMC that does not measure reports 0.
         raise MeterFailure("implausible", "the BMC says 0 W; it does not measure the power of this node")
     return watts
 
 
 def _refresh_seconds(text: str) -> float:
-    """How often the BMC measures anew, 0 where it does not say."""
+    """Return how often the BMC refreshes its value, 0 if it does not report that."""
     match = _PERIOD.search(text)
     if match is None:
         return 0.0
@@ -156,10 +156,10 @@ def _refresh_seconds(text: str) -> float:
     return seconds if seconds <= MAX_REFRESH_SECONDS else 0.0
 
 
-def _complaint(text: str, otherwise: str) -> MeterFailure:
-    """The failure of which a text tells."""
-    for words, reason, message in _COMPLAINTS:
-        if words in text.lower():
+def _failure_of(text: str, otherwise: str) -> MeterFailure:
+    """Return the failure that a text describes."""
+    for phrase, reason, message in _KNOWN_ERRORS:
+        if phrase in text.lower():
             return MeterFailure(reason, message)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
     return MeterFailure("malformed", f"{otherwise}, and said {shown(first)}")

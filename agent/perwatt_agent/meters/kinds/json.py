@@ -1,4 +1,4 @@
-"""A number in a JSON document that some device or service shows over HTTP."""
+"""Number in a JSON document of a device or a service, read over HTTP."""
 
 from perwatt_agent.meters.config import SERVICE_KEYS, PlaceConfig
 from perwatt_agent.meters.kind import MeterKind
@@ -10,7 +10,7 @@ from perwatt_agent.meters.reading.quantity import number
 
 
 class JsonDocument:
-    """Read the number at the path of *config* in the document at its URL. Raises ValueError for a bad URL."""
+    """Reader of the number at the path of *config* in the document at its URL. Raises ValueError."""
 
     def __init__(self, config: PlaceConfig) -> None:
         assert config.path is not None, "checked with the configuration"

@@ -1,4 +1,4 @@
-"""A number in a Prometheus server, or one that speaks its HTTP API: what a PDU's exporter measured."""
+"""Result of a query to a Prometheus server, or to any server with its HTTP API."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -13,12 +13,11 @@ from perwatt_agent.meters.reading.quantity import number, shown
 
 class PromQuery:
     """
-    Evaluate the query of *config* now; it must have exactly one series, or be a scalar.
+    Reader that evaluates the query of *config*; the result must be one series or a scalar.
 
-    An answer bears the instant of its evaluation, not of its measurement. So the age of a plain series is
-    asked for as well, and the server is told to take no sample that is older than *lookback_seconds*
-    (5 minutes are Prometheus' own default), which holds for what is computed of several series too.
-    Raises ValueError for a bad URL.
+    An answer has the instant of evaluation, not of measurement. So the age of a plain series is queried as
+    well, and the server gets the limit *lookback_seconds* for the age of samples (Prometheus' default is 5
+    minutes), which also applies to results computed from several series. Raises ValueError for a bad URL.
     """
 
     def __init__(self, config: PlaceConfig, lookback_seconds: float) -> None:
@@ -37,7 +36,7 @@ class PromQuery:
         return Figure(number(text), evaluated - measured, measured)
 
     async def _measured(self, evaluated: float) -> float:
-        """When the sample that was taken at *evaluated* was measured, by the server's clock."""
+        """Return when the sample evaluated at *evaluated* was measured, by the server's clock."""
         kind, result = await self._ask(f"timestamp({self._query}\n)", evaluated)
         return min(evaluated, number(_one_sample(kind, result)[1]))
 
@@ -55,7 +54,7 @@ class PromQuery:
 
 
 def _one_sample(kind: str, result: Any) -> tuple[float, Any]:
-    """The instant of evaluation and the value of an instant vector of one series."""
+    """Return the instant of evaluation and the value of an instant vector of one series."""
     if kind != "vector" or not isinstance(result, list):
         raise MeterFailure("refused", f"the query gives a {shown(kind)}; ask for one instant value")
     if not result:

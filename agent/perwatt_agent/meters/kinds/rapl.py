@@ -1,9 +1,9 @@
 """
-RAPL: the energy counters of processors and of their memory, through the kernel's powercap.
+RAPL: energy counters of processors and of their memory, through the kernel's powercap.
 
-Intel and AMD show theirs alike, as zones `intel-rapl:N` named `package-N`, with `core` and `dram` inside
-(`intel-rapl:N:M`), and `psys` beside them on some machines. Some show the packages again, under
-`intel-rapl-mmio`; what is shown twice is read once. `uncore` is part of its package and left alone.
+Both Intel and AMD have zones `intel-rapl:N` named `package-N`, with `core` and `dram` inside
+(`intel-rapl:N:M`), and some machines have `psys` beside them. Some show the packages a second time, under
+`intel-rapl-mmio`; each is read once. `uncore` is part of its package and is not read.
 """
 
 import re
@@ -18,7 +18,7 @@ from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.blocking import ThreadedMeter
 from perwatt_agent.meters.kind import MeterKind
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.reading.sysfs import read_word_or_none, try_micro, with_cure
+from perwatt_agent.meters.reading.sysfs import read_word_or_none, try_micro, with_fix
 
 POWERCAP = Path("/sys/class/powercap")
 # In the order of preference: the registers, then their mirror in memory.
@@ -29,14 +29,14 @@ SCOPES: tuple[tuple[str, MeterScope], ...] = (
     (r"dram", "dram"),
     (r"psys(?:-(?P<zone>\d+))?", "psys"),
 )
-NOT_PERMITTED_CURE = (
+NOT_PERMITTED_FIX = (
     "the kernel lets root alone read it: give the agent the capability CAP_DAC_READ_SEARCH, or its group "
     "the right to read it with a udev rule"
 )
 
 
 class Zone(Struct, frozen=True):
-    """One zone of powercap: where it is, what it counts, and up to where it counts, if that is said."""
+    """One zone of powercap: its folder, its scope, and the value at which its counter wraps, if known."""
 
     path: Path
     scope: MeterScope
@@ -45,10 +45,10 @@ class Zone(Struct, frozen=True):
 
 
 class RaplMeter:
-    """Read all zones that there are; a BlockingMeter. *root* is the folder of powercap."""
+    """BlockingMeter of all zones. *root* is the folder of powercap."""
 
     name = "rapl"
-    # The counters of a busy machine go round in a minute or more.
+    # The counters of a busy machine wrap after a minute or more.
     interval_seconds = 1.0
 
     def __init__(self, clock: Clock, root: Path = POWERCAP) -> None:
@@ -57,16 +57,16 @@ class RaplMeter:
         self._zones: list[Zone] = []
 
     def read(self) -> Sequence[MeterSample]:
-        """Raises MeterFailure where no zone can be read; one that fails beside others is empty."""
+        """Return a sample of each zone, empty if it fails. Raises MeterFailure if all of them fail."""
         self._zones = self._zones or find_zones(self._root)
         if not self._zones:
             raise MeterFailure("absent", f"{self._root} has no RAPL zones: no such counters, or a guest")
         read = [(zone, *try_micro(zone.path / "energy_uj"), self._clock.monotonic()) for zone in self._zones]
         failures = [failure for _, _, failure, _ in read if failure is not None]
         if failures:
-            self._zones = []  # what is there may be another thing by now
+            self._zones = []  # the zones may have changed
         if len(failures) == len(read):
-            raise with_cure(failures[0], NOT_PERMITTED_CURE)
+            raise with_fix(failures[0], NOT_PERMITTED_FIX)
         return [self._sample(zone, joules, instant) for zone, joules, _, instant in read]
 
     def _sample(self, zone: Zone, joules: float | None, monotonic_seconds: float) -> MeterSample:
@@ -82,7 +82,7 @@ class RaplMeter:
 
 
 def find_zones(root: Path) -> list[Zone]:
-    """Every zone with a counter, each thing that is counted once."""
+    """Return every zone with a counter, without duplicates."""
     found: dict[tuple[MeterScope, str], Zone] = {}
     for control_type in CONTROL_TYPES:
         for folder in sorted(root.glob(f"{control_type}:*")):
@@ -92,7 +92,7 @@ def find_zones(root: Path) -> list[Zone]:
 
 
 def _zone(folder: Path) -> Iterator[Zone]:
-    """The zone of a folder, if it is of a kind that is read here; what is in a package has its number."""
+    """Yield the zone of a folder, if its kind is known; one inside a package has the package's number."""
     for pattern, scope in SCOPES:
         if match := re.fullmatch(pattern, read_word_or_none(folder / "name") or ""):
             zone = match.groupdict().get("zone") or ""

@@ -1,4 +1,4 @@
-"""The power that a BMC, or the PDU of a rack, tells over Redfish: the way to the number, and the meter."""
+"""Redfish meter: the power that a BMC or a PDU reports, and the route of documents to it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -26,16 +26,16 @@ from perwatt_agent.meters.reading.redfish_documents import (
 )
 
 DEADLINE_SECONDS = 15.0
-LOOK_AGAIN_SECONDS = 300.0
-"""Power supplies come and go: after so long the way to the number is looked for anew."""
+ROUTE_VALID_SECONDS = 300.0
+"""Power supplies can change: after this time the route is searched again."""
 
 _CHASSIS = "/redfish/v1/Chassis"
-_WAYS = ("EnvironmentMetrics", "PowerSubsystem", "Power")
-_NOT_THIS_WAY = ("absent", "malformed", "permission_denied", "refused")
+_ROUTES = ("EnvironmentMetrics", "PowerSubsystem", "Power")
+_TRY_NEXT_ROUTE = ("absent", "malformed", "permission_denied", "refused")
 
 
-class _Way(Struct, frozen=True):
-    """The documents that are to be read, and what they say together."""
+class _Route(Struct, frozen=True):
+    """Documents to read, and the function that makes one reading from them."""
 
     paths: tuple[str, ...]
     read: Callable[[Sequence[Document]], Reading | None]
@@ -43,10 +43,9 @@ class _Way(Struct, frozen=True):
 
 class RedfishMeter:
     """
-    The power of the chassis, the resource or the member of PowerControl that *config* names.
+    Meter of the chassis, the resource or the member of PowerControl that *config* names.
 
-    Without a path it is that of the one chassis that is a whole machine. Raises ValueError for a bad URL
-    or path.
+    Without a path it is the one chassis that is a whole machine. Raises ValueError for a bad URL or path.
     """
 
     def __init__(
@@ -59,34 +58,34 @@ class RedfishMeter:
         self.name = config.label
         self._config = config
         self._clock = clock
-        self._asked_seconds = interval_seconds
+        self._configured_seconds = interval_seconds
         self._deadline_seconds = deadline_seconds
         self._mean_seconds = 0.0
         self._service = Service(config)
         self._path, self._member = path_and_member(config.path) if config.path else ("", None)
-        self._way: _Way | None = None
+        self._route: _Route | None = None
         self._found_at = 0.0
 
     @property
     def interval_seconds(self) -> float:
-        """A mean over minutes is new only after those minutes."""
-        return max(self._asked_seconds, self._mean_seconds)
+        """Time between reads; a mean over minutes has a new value only after those minutes."""
+        return max(self._configured_seconds, self._mean_seconds)
 
     async def read(self) -> Sequence[MeterSample]:
         try:
             reading = await asyncio.wait_for(self._reading(), self._deadline_seconds)
         except asyncio.TimeoutError:
-            self._way = None
+            self._route = None
             message = f"no complete answer within {self._deadline_seconds:g} s"
             raise MeterFailure("timeout", message) from None
         except MeterFailure:
-            self._way = None
+            self._route = None
             raise
         return (self._sample(reading),)
 
     def _sample(self, reading: Reading) -> MeterSample:
         if reading.watts == 0.0:
-            # A BMC that does not measure says 0, and what carries it takes more.
+            # A BMC that does not measure reports 0, and a running node draws more.
             raise MeterFailure("implausible", "the service says 0 W; it does not measure power")
         factor = self._config.factor
         self._mean_seconds = reading.mean_seconds
@@ -102,43 +101,43 @@ class RedfishMeter:
 
     async def _reading(self) -> Reading:
         now = self._clock.monotonic()
-        if self._way is None or now - self._found_at > LOOK_AGAIN_SECONDS:
-            self._way, reading = await self._find()
+        if self._route is None or now - self._found_at > ROUTE_VALID_SECONDS:
+            self._route, reading = await self._find()
             self._found_at = now
             return reading
-        known = await self._follow(self._way)
+        known = await self._follow(self._route)
         if known is None:
             raise MeterFailure("absent", "the service does not say its power any more")
         return known
 
-    async def _follow(self, way: _Way) -> Reading | None:
-        # One after the other: a BMC is a small computer.
-        return way.read([await self._get(path) for path in way.paths])
+    async def _follow(self, route: _Route) -> Reading | None:
+        # One request at a time: a BMC is a small computer.
+        return route.read([await self._get(path) for path in route.paths])
 
-    async def _find(self) -> tuple[_Way, Reading]:
-        """The first way that leads to a number. Raises the first failure on the ways when none does."""
+    async def _find(self) -> tuple[_Route, Reading]:
+        """Return the first route to a number, and its reading. Raises the first failure if there is none."""
         failures = []
         for kind, path in await self._starts():
             try:
-                way = await self._way_from(kind, path)
-                reading = await self._follow(way)
+                route = await self._route_from(kind, path)
+                reading = await self._follow(route)
             except MeterFailure as failure:
-                if failure.reason not in _NOT_THIS_WAY:
+                if failure.reason not in _TRY_NEXT_ROUTE:
                     raise
                 failures.append(failure)
             else:
                 if reading is not None:
-                    return way, reading
+                    return route, reading
         raise failures[0] if failures else MeterFailure("absent", "no power there; name a resource by `path`")
 
     async def _starts(self) -> list[tuple[str, str]]:
-        """Where a number may be: the kinds and paths of the documents to begin with, the best first."""
+        """Return where routes can begin: kinds and paths of documents, the best first."""
         path = self._path or await self._only_machine()
         document = await self._get(path)
         kind = kind_of(document)
         if kind != "Chassis":
             return [(kind, path)]
-        return [(name, there) for name in _WAYS if (there := link(document, name)) is not None]
+        return [(name, there) for name in _ROUTES if (there := link(document, name)) is not None]
 
     async def _only_machine(self) -> str:
         paths = members(await self._get(_CHASSIS))
@@ -149,15 +148,15 @@ class RedfishMeter:
             raise MeterFailure("refused", f"which chassis is the node, of {some}? Name it by `path`")
         return paths[0]
 
-    async def _way_from(self, kind: str, path: str) -> _Way:
+    async def _route_from(self, kind: str, path: str) -> _Route:
         if kind == "PowerSubsystem":
-            return _Way(await self._supplies_metrics(path), supplies_input)
+            return _Route(await self._supplies_metrics(path), supplies_input)
         if kind not in READERS:
             raise MeterFailure("refused", f"{path} is a {kind or 'document without a type'}: it has no power")
-        return _Way((path,), lambda documents: READERS[kind](documents[0], self._member))
+        return _Route((path,), lambda documents: READERS[kind](documents[0], self._member))
 
     async def _supplies_metrics(self, path: str) -> tuple[str, ...]:
-        """The metrics of every power supply that is there. Raises MeterFailure when one has none."""
+        """Return the metrics of every present power supply. Raises MeterFailure if one has none."""
         supplies = link(await self._get(path), "PowerSupplies")
         paths = [] if supplies is None else members(await self._get(supplies))
         present = [supply for one in paths if is_present(supply := await self._get(one))]

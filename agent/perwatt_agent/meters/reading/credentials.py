@@ -1,4 +1,4 @@
-"""Files that hold secrets, and the Authorization header made of them. No error ever quotes one."""
+"""Secrets in files, and the Authorization header made from them. No error ever quotes a secret."""
 
 import base64
 import os
@@ -11,9 +11,9 @@ _EXPECTED = "a file with `username:` and `password:`, or with one line USER:PASS
 
 def basic(path: Path) -> str:
     """
-    The header for the user whom *path* names (Basic, RFC 7617).
+    Return the header for the user and password in *path* (Basic, RFC 7617).
 
-    Raises ValueError when it is no such file, or anybody may read it.
+    Raises ValueError if the file has another form, or if everybody may read it.
     """
     user, password = _user_and_password(_read(path))
     if ":" in user:
@@ -23,9 +23,9 @@ def basic(path: Path) -> str:
 
 def bearer(path: Path) -> str:
     """
-    The header for the token in *path* (Bearer, RFC 6750).
+    Return the header for the token in *path* (Bearer, RFC 6750).
 
-    Raises ValueError when it is no such file, or anybody may read it.
+    Raises ValueError if the file has another form, or if everybody may read it.
     """
     token = _read(path).strip()
     if not (token and token.isascii() and token.isprintable()):
@@ -67,7 +67,7 @@ def _user_and_password(text: str) -> tuple[str, str]:
 
 
 def _text(value: object) -> str:
-    """YAML takes 0123 for a number and `no` for a boolean: what was meant cannot be told any more."""
+    """Refuse anything but text: YAML reads 0123 as a number and `no` as a boolean."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"{_EXPECTED}, each in quotes")
     return value

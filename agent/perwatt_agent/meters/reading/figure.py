@@ -1,4 +1,4 @@
-"""A meter that is one number which somebody else keeps: in a database, a document, a file."""
+"""Meter of one number that is kept elsewhere: in a database, a document or a file."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,15 +12,15 @@ from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.quantity import UNITS, plausible_joules, plausible_watts
 
 VALID_PERIODS = 3.0
-"""A number that is older than so many periods of its meter is not a reading."""
+"""A number that is older than this many periods of its meter is stale."""
 
 
 class Figure(Struct, frozen=True):
     """
-    A number as its keeper gives it, in units of its own, *age_seconds* before it was read.
+    Number as it is kept, in its own unit, measured *age_seconds* before it was read.
 
-    `mark` is the instant of its measurement by the keeper's clock, None where the keeper does not say:
-    two figures with one mark are the same reading.
+    `mark` is the instant of measurement by the keeper's clock, None if there is none: two figures with the
+    same mark are the same reading.
     """
 
     value: float
@@ -29,13 +29,13 @@ class Figure(Struct, frozen=True):
 
 
 class FigureReader(Protocol):
-    """Asks the keeper of a number. `read` raises MeterFailure, and does not block the loop."""
+    """Reader of a number. `read` raises MeterFailure, and does not block the loop."""
 
     async def read(self) -> Figure: ...
 
 
 class FigureMeter:
-    """The meter of which *reader* reads the number and *config* says what it means."""
+    """Meter whose number *reader* reads; *config* has its unit, factor and scope."""
 
     def __init__(
         self, config: MeterConfig, reader: FigureReader, clock: Clock, interval_seconds: float
@@ -67,9 +67,9 @@ class FigureMeter:
 
     def _instant(self, figure: Figure) -> float:
         """
-        When it was measured, in monotonic seconds; never before the reading that came before it.
+        Return the instant of measurement in monotonic seconds, never before that of the previous reading.
 
-        The same reading has the same instant, however the two clocks move against each other.
+        The same reading keeps its instant, even if one of the two clocks is adjusted.
         """
         mark, instant = self._last
         if mark is None or figure.mark != mark:

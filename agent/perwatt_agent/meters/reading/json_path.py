@@ -1,4 +1,4 @@
-"""A path to one value of a JSON document: `data.outlets[2].power`."""
+"""Path to one value of a JSON document, such as `data.outlets[2].power`."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ _STEP = re.compile(r"\[(-?\d{1,6})\]|(?:(?<=.)\.|^)([^.\[\]]+)")
 
 
 def steps_of(path: str) -> Steps:
-    """Take *path* apart into keys and indices; -1 is the last of a list. Raises ValueError."""
+    """Split *path* into keys and indices; -1 is the last element of a list. Raises ValueError."""
     steps: list[str | int] = []
     end = 0
     while match := _STEP.match(path, end):
@@ -22,7 +22,7 @@ def steps_of(path: str) -> Steps:
 
 
 def value_at(document: Any, steps: Steps) -> Any:
-    """The value there. Raises LookupError naming the step that leads nowhere."""
+    """Return the value at a path. Raises LookupError that names the missing step."""
     for step in steps:
         fits = isinstance(document, list if isinstance(step, int) else dict)
         try:

@@ -1,4 +1,4 @@
-"""An HTTP service that is asked for JSON documents, with whatever it takes to be let in."""
+"""HTTP service with JSON documents: its credentials, its certificate, and its failures."""
 
 import ssl
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _REASONS: Mapping[str, str] = {
     "protocol": "malformed",
 }
 _STATUS_REASONS: Mapping[int, str] = {401: "permission_denied", 403: "permission_denied", 404: "absent"}
-_CURES: Mapping[str, str] = {
+_FIXES: Mapping[str, str] = {
     "permission_denied": "; may this user read it? see credentials_file or bearer_token_file",
     "absent": "; is the address right?",
 }
@@ -34,9 +34,9 @@ _CURES: Mapping[str, str] = {
 
 class Service:
     """
-    The service at the URL of *config*. Secrets are read anew for each document, as they are rotated.
+    Service at the URL of *config*. Secrets are read again for each document, because they are rotated.
 
-    Raises ValueError for a URL that cannot be fetched and certificates that are none.
+    Raises ValueError if the URL cannot be fetched or the CA file has no certificate.
     """
 
     def __init__(self, config: PlaceConfig, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -48,11 +48,11 @@ class Service:
 
     @property
     def path(self) -> str:
-        """The path of its URL, which is that of its own document."""
+        """Path of its URL, which is that of its own document."""
         return self._target.path
 
     async def document(self, path: str | None = None) -> Any:
-        """The document at *path* of the same host, by default its own. Raises MeterFailure."""
+        """Return the document at *path* of the same host, by default its own. Raises MeterFailure."""
         target = self._target if path is None else replace(self._target, path=path)
         try:
             body = await fetch(
@@ -86,7 +86,7 @@ def _trust(config: PlaceConfig) -> ssl.SSLContext:
 
 def _failure(error: FetchError, target: Target) -> MeterFailure:
     reason = _STATUS_REASONS.get(error.status, _REASONS[error.reason])
-    return MeterFailure(reason, f"{target.authority}{target.path}: {error}{_CURES.get(reason, '')}")
+    return MeterFailure(reason, f"{target.authority}{target.path}: {error}{_FIXES.get(reason, '')}")
 
 
 def _decoded(body: bytes) -> Any:

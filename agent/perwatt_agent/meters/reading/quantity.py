@@ -1,4 +1,4 @@
-"""What a bare number or time means: its unit or zone, and the bounds within which it can be believed."""
+"""Quantities: units of power and energy, plausible bounds, and times with their zone."""
 
 import math
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from perwatt_agent.meters.meter import MeterFailure
 MeterUnit = Literal["watts", "kilowatts", "joules", "watt_hours", "kilowatt_hours"]
 
 MAX_WATTS = 1e9
-"""More than any building of computers takes: a unit or a factor is wrong."""
+"""More than any data center draws: above it, a unit or a factor is wrong."""
 
-_MAX_SHOWN = 40  # characters of what somebody else wrote, in a log
+_MAX_SHOWN = 40  # characters of a foreign text in a log
 
 
 class Unit(Struct, frozen=True):
-    """A unit of power, or of the energy that a counter has counted."""
+    """Unit of power, or of energy for a counter."""
 
     base_units: float
     is_energy: bool = False
@@ -34,7 +34,7 @@ UNITS: Mapping[MeterUnit, Unit] = {
 
 
 def number(value: object) -> float:
-    """A number, or a text that is one. Raises MeterFailure for all else."""
+    """Return a number, or a text as a number. Raises MeterFailure for anything else."""
     try:
         if isinstance(value, (int, float, str)) and not isinstance(value, bool):
             return float(value)
@@ -45,9 +45,9 @@ def number(value: object) -> float:
 
 def unix_seconds(text: str) -> float:
     """
-    An instant in Unix seconds, or in ISO 8601 with a zone.
+    Return the Unix seconds of a text, which has Unix seconds or ISO 8601 with a zone.
 
-    Raises MeterFailure; a local time without its zone could be any of a day's hours.
+    Raises MeterFailure; a local time without a zone is ambiguous.
     """
     try:
         # Python 3.10 does not read `Z`.
@@ -63,20 +63,20 @@ def unix_seconds(text: str) -> float:
 
 
 def shown(value: object) -> str:
-    """A short printable form of what somebody else wrote."""
+    """Return a short printable form of a foreign value."""
     text = repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def plausible_watts(watts: float) -> float:
-    """*watts*, unless no meter can have measured it. Raises MeterFailure."""
+    """Return *watts*. Raises MeterFailure if no meter can have measured it."""
     if not 0.0 <= watts <= MAX_WATTS:
         raise MeterFailure("implausible", f"{watts:g} W cannot be; is the unit right?")
     return watts
 
 
 def plausible_joules(joules: float) -> float:
-    """*joules*, unless no counter can have counted it. Raises MeterFailure."""
+    """Return *joules*. Raises MeterFailure if no counter can have counted it."""
     if not (joules >= 0.0 and math.isfinite(joules)):
         raise MeterFailure("implausible", f"a counter at {joules:g} J cannot be; is the unit right?")
     return joules

@@ -1,4 +1,4 @@
-"""What documents of the Redfish schemas (DMTF DSP0268) say of power: pure, each in its own words."""
+"""Power in documents of the Redfish schemas (DMTF DSP0268), as pure functions over the documents."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ Document = Mapping[str, Any]
 MAX_MEMBERS = 32
 MAX_LINK_CHARACTERS = 512
 MAX_MEAN_SECONDS = 3600.0
-"""A mean over a longer time says nothing of a window that anybody looks at."""
+"""A mean over a longer time is useless for any window."""
 
 _MEMBER = re.compile(r"/PowerControl/(\d{1,3})")
 _WHOLE_MACHINES = ("RackMount", "StandAlone", "Tower", "Desktop", "Sled", "Blade", "Module")
 
 
 class Reading(Struct, frozen=True):
-    """Power, or else the energy counted so far; `mean_seconds` is how long a mean was taken over."""
+    """Power, or else an energy counter; `mean_seconds` is the length of a mean, 0 for an instant."""
 
     watts: float | None = None
     joules: float | None = None
@@ -29,7 +29,7 @@ class Reading(Struct, frozen=True):
 
 
 def path_and_member(path: str) -> tuple[str, int | None]:
-    """Take `/redfish/v1/Chassis/1/Power#/PowerControl/0` apart. Raises ValueError."""
+    """Split `/redfish/v1/Chassis/1/Power#/PowerControl/0` into path and member. Raises ValueError."""
     path, _, fragment = path.partition("#")
     match = _MEMBER.fullmatch(fragment)
     if not path.startswith("/redfish/") or not is_sound(path) or (fragment and match is None):
@@ -38,26 +38,26 @@ def path_and_member(path: str) -> tuple[str, int | None]:
 
 
 def is_sound(path: str) -> bool:
-    """Whether it is one that stands in a request as it is."""
+    """Whether a path can be put into a request unchanged."""
     return len(path) <= MAX_LINK_CHARACTERS and path.isascii() and path.isprintable() and " " not in path
 
 
 def kind_of(document: Document) -> str:
-    """`Chassis` of the type `#Chassis.v1_14_0.Chassis`."""
+    """Return the kind of a document: `Chassis` for the type `#Chassis.v1_14_0.Chassis`."""
     return str(document.get("@odata.type", "")).lstrip("#").partition(".")[0]
 
 
 def link(document: Document, name: str) -> str | None:
     """
-    The path to which the property *name* leads; None where there is none.
+    Return the path that the property *name* links to, or None.
 
-    Raises MeterFailure for a link that leads away from the service: our credentials go with each request.
+    Raises MeterFailure for a link to another host, because each request carries the credentials.
     """
     return _path(document.get(name))
 
 
 def members(document: Document) -> list[str]:
-    """The paths of a collection's members. Raises MeterFailure when there are too many to ask."""
+    """Return the paths of a collection's members. Raises MeterFailure if there are too many."""
     given = document.get("Members")
     if not isinstance(given, list) or len(given) > MAX_MEMBERS:
         raise MeterFailure("malformed", f"expected a collection of at most {MAX_MEMBERS} members")
@@ -65,18 +65,18 @@ def members(document: Document) -> list[str]:
 
 
 def is_whole_machine(chassis: Document) -> bool:
-    """Whether a chassis holds a node rather than being a part of one."""
+    """Whether a chassis is a whole node, not a part of one."""
     return chassis.get("ChassisType") in _WHOLE_MACHINES
 
 
 def is_present(supply: Document) -> bool:
-    """Whether there is a power supply in its bay."""
+    """Whether the bay of a power supply is occupied."""
     status = supply.get("Status")
     return not (isinstance(status, dict) and status.get("State") == "Absent")
 
 
 def metered(document: Document, member: int | None = None) -> Reading | None:
-    """What EnvironmentMetrics, and the metrics of a PDU, say: the power now, or else a counter of energy."""
+    """Return the power in EnvironmentMetrics or in the metrics of a PDU, or else its energy counter."""
     watts = _excerpt(document, "PowerWatts")
     if watts is not None:
         return Reading(watts=watts)
@@ -89,9 +89,9 @@ def metered(document: Document, member: int | None = None) -> Reading | None:
 
 def power_control(document: Document, member: int | None = None) -> Reading | None:
     """
-    What the older Power resource says of its *member*; without one it must have a single member.
+    Return the power of a *member* of the older Power resource, or of its only member.
 
-    A mean over minutes is taken only where there is no power of this instant.
+    A mean over minutes is used only if there is no instantaneous power.
     """
     control = _member(document.get("PowerControl"), member)
     if control is None:
@@ -108,7 +108,7 @@ def power_control(document: Document, member: int | None = None) -> Reading | No
 
 
 def supplies_input(metrics: Sequence[Document]) -> Reading | None:
-    """The sum of what all power supplies take in; None unless each of them says it."""
+    """Return the sum of the input power of all power supplies; None unless each of them reports it."""
     watts = [_excerpt(one, "InputPowerWatts") for one in metrics]
     known = [one for one in watts if one is not None]
     return Reading(watts=sum(known)) if known and len(known) == len(watts) else None
@@ -121,7 +121,7 @@ READERS: Mapping[str, Callable[[Document, int | None], Reading | None]] = {
     "Outlet": metered,
     "Power": power_control,
 }
-"""Kinds of documents that hold a number themselves, and who reads it."""
+"""Kinds of documents that contain a number, and the function that reads it."""
 
 
 def _member(controls: Any, member: int | None) -> Document | None:
@@ -139,7 +139,7 @@ def _member(controls: Any, member: int | None) -> Document | None:
 
 
 def _excerpt(document: Document, name: str) -> float | None:
-    """A sensor's excerpt is an object with its reading in it."""
+    """Return the reading of a sensor excerpt, which is an object."""
     sensor = document.get(name)
     reading = sensor.get("Reading") if isinstance(sensor, dict) else None
     return None if reading is None else number(reading)

@@ -1,4 +1,4 @@
-"""Numbers and words in /sys, and how it says that it will not give them."""
+"""Numbers and texts in /sys, and the failures of reading them."""
 
 import errno
 from pathlib import Path
@@ -7,7 +7,7 @@ from perwatt_agent.meters.meter import MeterFailure
 
 
 def read_word(path: Path) -> str:
-    """What a file holds, without the white space around it. Raises MeterFailure."""
+    """Return the content of a file without surrounding white space. Raises MeterFailure."""
     try:
         return path.read_text().strip()
     except PermissionError as error:
@@ -17,13 +17,13 @@ def read_word(path: Path) -> str:
     except UnicodeDecodeError:
         raise MeterFailure("malformed", f"{path} holds no text") from None
     except OSError as error:
-        # ENODATA and their like are how a driver says that its hardware does not answer now.
+        # ENODATA and similar errors mean that the hardware does not answer now.
         name = errno.errorcode.get(error.errno or 0, "")
         raise MeterFailure("unreachable", f"{path}: {error.strerror} ({name})") from None
 
 
 def read_word_or_none(path: Path) -> str | None:
-    """What a file holds, or None where it cannot be had."""
+    """Return the content of a file, or None if it cannot be read."""
     try:
         return read_word(path)
     except MeterFailure:
@@ -31,7 +31,7 @@ def read_word_or_none(path: Path) -> str | None:
 
 
 def read_micro(path: Path) -> float:
-    """A whole number of millionths, in base units: microwatts in watts. Raises MeterFailure."""
+    """Return a whole number of millionths in base units: microwatts in watts. Raises MeterFailure."""
     word = read_word(path)
     try:
         return int(word) / 1e6
@@ -40,14 +40,14 @@ def read_micro(path: Path) -> float:
 
 
 def try_micro(path: Path) -> tuple[float | None, MeterFailure | None]:
-    """What `read_micro` gives, or why it does not."""
+    """Return the result of `read_micro`, or its failure."""
     try:
         return read_micro(path), None
     except MeterFailure as failure:
         return None, failure
 
 
-def with_cure(failure: MeterFailure, not_permitted_cure: str) -> MeterFailure:
-    """The same failure; what was not permitted says how it would be."""
-    cure = f"; {not_permitted_cure}" if failure.reason == "permission_denied" else ""
+def with_fix(failure: MeterFailure, not_permitted_fix: str) -> MeterFailure:
+    """Return the same failure; for a missing permission, the message includes how to grant it."""
+    cure = f"; {not_permitted_fix}" if failure.reason == "permission_denied" else ""
     return MeterFailure(failure.reason, f"{failure}{cure}")
