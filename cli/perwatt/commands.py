@@ -146,7 +146,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     from perwatt.doctor import doctor
-    from perwatt.run.metering import build_meters
+    from perwatt.run.meters import build_meters
     from perwatt_agent.clock import SystemClock
     from perwatt_agent.gpu.nvml.backend import NvmlBackend
 

@@ -8,8 +8,8 @@ from typing import BinaryIO
 from perwatt.errors import CommandError
 from perwatt.run.bootstrap import build_source
 from perwatt.run.daemon import run_daemon
-from perwatt.run.running import cancelled_by
-from perwatt.run.simulated import simulated_parts
+from perwatt.run.event_loop import cancelled_by
+from perwatt.run.simulated_machine import simulated_parts
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.recording.recording import RecordingWriter

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import socket
 
-from perwatt.run.bootstrap import build_book, build_sampler
+from perwatt.run.bootstrap import build_registry, build_sampler
 from perwatt.run.daemon import address, listen, run_daemon
-from perwatt.run.running import cancelled_by, together
-from perwatt.run.simulated import simulated_parts
+from perwatt.run.event_loop import cancelled_by, together
+from perwatt.run.simulated_machine import simulated_parts
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_exporter.app import exporter_app
@@ -31,10 +31,10 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
     """Sample and serve until *stop* is set. After the end of a recording the page is empty."""
     clock = SystemClock()
     async with simulated_parts(config, clock) as (backend, endpoints):
-        book = build_book(config, clock, endpoints)
-        sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, book=book)
+        registry = build_registry(config, clock, endpoints)
+        sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, registry=registry)
         # A recording already holds its work, so a replay refuses reports with 404.
-        work = None if config.replay_file else book
+        work = None if config.replay_file else registry
         app = exporter_app(
             lambda: sampler.latest, work=work, events=sampler.events, subscribe=sampler.subscribe
         )

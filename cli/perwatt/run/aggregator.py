@@ -6,7 +6,7 @@ import socket
 
 from perwatt.errors import CommandError
 from perwatt.run.daemon import address, listen, run_daemon
-from perwatt.run.running import cancelled_by, together
+from perwatt.run.event_loop import cancelled_by, together
 from perwatt.run.status import show
 from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator

@@ -9,7 +9,7 @@ import msgspec
 
 from perwatt.errors import CommandError
 from perwatt.run.discovery import build_discovery, build_pods, claims, engine_kinds
-from perwatt.run.metering import build_meters, build_model
+from perwatt.run.meters import build_meters, build_model
 from perwatt.run.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
@@ -55,12 +55,12 @@ def build_source(
     *,
     backend: Backend | None = None,
     endpoints: Sequence[Endpoint] = (),
-    book: WorkRegistry | None = None,
+    registry: WorkRegistry | None = None,
 ) -> tuple[Source, float]:
     """
     The source of readings and the seconds between them.
 
-    `backend` replaces the NVIDIA driver's, `endpoints` are added to the configured ones, and `book` holds
+    `backend` replaces the NVIDIA driver's, `endpoints` are added to the configured ones, and `registry` holds
     the work that jobs report (default: a new one).
     """
     if config.replay_file is not None:
@@ -74,11 +74,11 @@ def build_source(
     identifier = build_identifier(config.identity, pods)
     feeds: list[Feed] = [pods] if pods else []
     followers = configured_followers(config)
-    book = book or build_book(config, clock, endpoints)
+    registry = registry or build_registry(config, clock, endpoints)
     gpu_claims, port_owners = GpuClaims(claims(config)), PortOwnerLookup(ProcessTable(), clock)
     pollers = [
         build_poller(
-            endpoint, config.engines.interval, port_owners, identifier, book.names, clock, gpu_claims
+            endpoint, config.engines.interval, port_owners, identifier, registry.names, clock, gpu_claims
         )
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
@@ -88,10 +88,10 @@ def build_source(
         else []
     )
     if config.engines.discover:
-        feeds.append(build_discovery(config, identifier, book.names, clock))
+        feeds.append(build_discovery(config, identifier, registry.names, clock))
     if config.engines.discover and config.identity.kubelet_url and pods:
-        feeds.append(build_pods(config, pods, book.names, clock))
-    feeds.append(WorkFeed(book, build_textfiles(config, book, clock)))
+        feeds.append(build_pods(config, pods, registry.names, clock))
+    feeds.append(WorkFeed(registry, build_textfiles(config, registry, clock)))
     gpus = GpuCollector(driver, clock, timing)
     meters = MeterFeed(build_meters(config, clock), clock)
     source = LiveSource(driver, gpus, feeds, clock, config.sample_interval, meters, HostReader(clock))
@@ -124,18 +124,18 @@ def build_identifier(config: IdentityConfig, pods: PodResourcesClient | None) ->
     return Identifier(jobs=jobs, pods=pods)
 
 
-def build_book(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkRegistry:
-    """Book of the work that jobs report, under names that no configured engine has."""
+def build_registry(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoint] = ()) -> WorkRegistry:
+    """Registry of the work that jobs report, under names that no configured engine has."""
     named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
     named += [follower.info.workload for follower in configured_followers(config)]
     named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
     return WorkRegistry(clock, names=WorkloadNames(named), max_jobs=config.work.max_jobs)
 
 
-def build_textfiles(config: AgentConfig, book: WorkRegistry, clock: Clock) -> TextfilePoller | None:
+def build_textfiles(config: AgentConfig, registry: WorkRegistry, clock: Clock) -> TextfilePoller | None:
     """Poller of the folder of text files, where one is configured."""
     folder = config.work.textfile_dir
-    return None if folder is None else TextfilePoller(TextfileReader(folder), book, clock)
+    return None if folder is None else TextfilePoller(TextfileReader(folder), registry, clock)
 
 
 def build_sampler(
@@ -144,10 +144,12 @@ def build_sampler(
     *,
     backend: Backend | None = None,
     endpoints: Sequence[Endpoint] = (),
-    book: WorkRegistry | None = None,
+    registry: WorkRegistry | None = None,
 ) -> Sampler:
     """The agent's loop. It saves its account in the state folder, except when it plays a recording."""
-    source, interval_seconds = build_source(config, clock, backend=backend, endpoints=endpoints, book=book)
+    source, interval_seconds = build_source(
+        config, clock, backend=backend, endpoints=endpoints, registry=registry
+    )
     state_file = None if config.replay_file is not None else StateFile(config.state_dir)
     account = Account(
         interval_seconds,

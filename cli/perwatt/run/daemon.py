@@ -5,7 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from perwatt.errors import CommandError
-from perwatt.run.running import run
+from perwatt.run.event_loop import run
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.http.listen import ListenError, bind
 

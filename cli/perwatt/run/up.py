@@ -7,8 +7,8 @@ import msgspec
 from perwatt.run.agent import serve_agent
 from perwatt.run.aggregator import serve_aggregator
 from perwatt.run.daemon import address, listen, run_daemon
-from perwatt.run.running import together
-from perwatt.run.simulated import has_driver
+from perwatt.run.event_loop import together
+from perwatt.run.simulated_machine import has_driver
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig

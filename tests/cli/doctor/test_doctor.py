@@ -16,7 +16,7 @@ from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import SEE_XIDS, check_gpus
 from perwatt.doctor.host import check_address, check_state_dir
 from perwatt.doctor.meters import check_meters
-from perwatt.run.metering import build_meters
+from perwatt.run.meters import build_meters
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.facts.gpu import GpuInfo
