@@ -210,7 +210,7 @@ class PodFeed:
 
     def _reject(self, uid: str, holding: PodGpus, why: str) -> None:
         if self._rejections.get(uid) != why:
-            logger.warning("pod %s/%s gives no tokens: %s", holding.namespace, holding.pod, why)
+            logger.warning("pod %s/%s has no tokens: %s", holding.namespace, holding.pod, why)
         self._rejections[uid] = why
 
 

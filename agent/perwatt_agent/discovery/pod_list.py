@@ -54,7 +54,7 @@ class Pod(Struct, frozen=True):
     def page_url(self) -> str:
         """Return the page URL in its annotations. Raises ValueError with the reason if there is none."""
         if self.spec.host_network:
-            raise ValueError("it is on the host's network, where engines are found by their processes")
+            raise ValueError("it is on the host's network: its engine is found by its processes")
         if not self.status.pod_ip:
             raise ValueError("it has no address yet")
         notes = self.metadata.annotations
@@ -115,6 +115,6 @@ class PodList:
         except FetchError as error:
             raise PodListFailure(error.reason, str(error)) from error
         except msgspec.MsgspecError as error:
-            raise PodListFailure("json", f"the answer is no list of pods: {error}") from error
+            raise PodListFailure("json", f"the answer is not a list of pods: {error}") from error
         except (OSError, ValueError) as error:
             raise PodListFailure("token_file", f"{self._token_file}: {error}") from error

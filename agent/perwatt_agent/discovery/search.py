@@ -20,7 +20,7 @@ from perwatt_agent.facts.workload import Role
 
 _MAX_SOCKETS = 4
 _MAX_PROGRAM_CHARACTERS = 60
-HIDDEN_SOCKETS = "its sockets are not ours to see"
+HIDDEN_SOCKETS = "perwatt may not see its sockets"
 
 GpuProcesses = Mapping[str, tuple[int, ...]]
 """Ids of the processes that compute on each GPU, by the GPU's UUID."""
@@ -155,7 +155,7 @@ class _Sockets:
             return replace(found, absence=HIDDEN_SOCKETS)
         if not found.expected_port:
             how = " or ".join(filter(None, (*launch.port_options, launch.port_variable)))
-            return replace(found, absence=f"its launch names no port for its page, by {how}")
+            return replace(found, absence=f"its launch does not set the port of its page: set {how}")
         return self._with_candidates(found, launch, servers, members)
 
     def _are_hidden(self, servers: Sequence[Process]) -> bool:
@@ -184,7 +184,7 @@ class _Sockets:
         if chosen:
             return replace(found, absence=f"it listens on {chosen[0].listener.address}, not on loopback")
         if in_other_network(self._table.root, found.process.pid):
-            return replace(found, absence="it lives in another network namespace")
+            return replace(found, absence="it is in another network namespace")
         return replace(found, absence=f"it does not listen on port {port} yet", is_starting=True)
 
     def _held_by(self, processes: Iterable[Process]) -> list[Candidate]:

@@ -37,7 +37,7 @@ class TrackedEngine:
         """Log, once, why the joules of this engine have no tokens."""
         if why != self._rejection:
             logger.warning(
-                "%s (process %d) gives no tokens: %s; run `perwatt doctor`, or add its page to "
+                "%s (process %d) has no tokens: %s; run `perwatt doctor`, or add its page to "
                 "engines.endpoints",
                 self.found.program,
                 self.found.process.pid,

@@ -25,7 +25,7 @@ def _read_series(text: str) -> str:
 def _read_program(text: str) -> str:
     try:
         if re.compile(text).match(""):
-            raise ValueError("it matches whatever runs")
+            raise ValueError("it matches every program")
     except (re.error, ValueError) as error:
         raise ValueError(f"a regular expression for how a program's command line begins ({error})") from None
     return text

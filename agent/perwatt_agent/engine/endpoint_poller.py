@@ -128,7 +128,7 @@ class EndpointPoller:
         if failure:
             self.health.failed(failure)
         elif self._failure:
-            logger.info("%s: the engine's page answers again", self._name)
+            logger.info("%s: the engine's page can be read again", self._name)
         self._failure = failure
         self.health.attempted(self._clock.unix(), ended - started)
 

@@ -53,7 +53,7 @@ class EngineCounter:
         Raises EngineFailure: bad_value, or no_family if the page has no metric of this engine.
         """
         if kind.recognised_by.isdisjoint(page.names()):
-            raise EngineFailure("no_family", f"the page has no counters of {kind.name}")
+            raise EngineFailure("no_family", f"the page has no metrics of {kind.name}")
         process_start = page.count(kind.process_start)
         run = self._run_of(kind, page, process_start)
         page.replace(run.ranks.complete(page.samples(kind.counters())))

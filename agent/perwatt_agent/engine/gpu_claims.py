@@ -136,6 +136,6 @@ def describe_conflict(conflict: ClaimConflict) -> str:
     """Return the message of a conflict: the GPU, its claimants, and the setting to change."""
     gpu, first, second = conflict.gpu, conflict.first.claimant, conflict.second.claimant
     return (
-        f"GPU {gpu.index} is {gpu.uuid}, which {first} and {second} both claim: {second} goes without its "
-        "joules; give `shared: true` to both, or one of them another GPU"
+        f"GPU {gpu.index} is {gpu.uuid}, which {first} and {second} both claim: {second} does not get its "
+        "joules; set `shared: true` on both, or change the `gpus` of one"
     )

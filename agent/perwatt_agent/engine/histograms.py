@@ -32,17 +32,17 @@ def histogram_of(
     ranks = _by_rank(name, buckets)
     bounds = sorted(ranks[0])
     if not all(rank.keys() == ranks[0].keys() for rank in ranks):
-        raise BadHistogram(name, "its parts have different buckets")
+        raise BadHistogram(name, "its ranks have different buckets")
     if bounds[-1] != math.inf:
         raise BadHistogram(name, 'it has no bucket le="+Inf"')
     if len(bounds) > MAX_BUCKETS:
         raise BadHistogram(name, f"it has more than {MAX_BUCKETS} buckets")
     counts = [[rank[bound] for bound in bounds] for rank in ranks]
     if not all(_is_cumulative(rank) for rank in counts):
-        raise BadHistogram(name, "its counts are not finite, or fall from one bucket to the next")
+        raise BadHistogram(name, "its counts are not finite, or decrease from one bucket to the next")
     amounts = [amount for _, amount in sums]
     if not amounts or not all(0.0 <= amount < math.inf for amount in amounts):
-        raise BadHistogram(name, "its sum is missing or no amount of time")
+        raise BadHistogram(name, "its sum is missing or is not a duration")
     *cumulative, count = map(sum, zip(*counts, strict=True))
     return Histogram(tuple(bounds[:-1]), tuple(cumulative), count, sum(amounts))
 
@@ -54,7 +54,7 @@ def _by_rank(name: str, buckets: Iterable[tuple[Series, float]]) -> list[dict[fl
         rank = ranks.setdefault(tuple(pair for pair in series.labels if pair[0] != "le"), {})
         bound = _bound(series.label("le"))
         if math.isnan(bound) or bound == -math.inf or bound in rank:
-            raise BadHistogram(name, "a bound is no number, or is there twice")
+            raise BadHistogram(name, "a bound is not a number, or is repeated")
         rank[bound] = count
     return list(ranks.values())
 

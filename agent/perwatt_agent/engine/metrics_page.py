@@ -28,7 +28,8 @@ class EngineMetricsPage:
         if len(found) > 1 and model not in found:
             raise EngineFailure(
                 "several_models",
-                f"the page has {len(found)} models; name one of {', '.join(sorted(found)[:8])}",
+                f"the page has {len(found)} models: set the endpoint's `model` to one of "
+                f"{', '.join(sorted(found)[:8])}",
             )
         self.model = model or next(iter(found), "")
         self._rank_labels = kind.rank_labels
@@ -56,7 +57,7 @@ class EngineMetricsPage:
         """Return the sum of a counter, or None if the page lacks it. Raises EngineFailure for a bad value."""
         value = self._sum(role)
         if value is not None and not is_count(value):
-            raise EngineFailure("bad_value", f"{role[0].name} is not a finite count")
+            raise EngineFailure("bad_value", f"{role[0].name} is not a finite number of at least 0")
         return value
 
     def count(self, role: Role) -> float | None:

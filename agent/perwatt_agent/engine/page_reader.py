@@ -82,8 +82,8 @@ class EnginePageReader:
         if self._drains:
             raise EngineFailure(
                 "draining",
-                "the page is a queue that reading empties, so it is not read again; give the page of "
-                "Prometheus metrics, such as /prometheus/metrics",
+                "reading this page empties a queue of the engine, so it is not read again: set the "
+                "endpoint's `url` to its Prometheus metrics, such as /prometheus/metrics",
             )
         try:
             return await fetch(
@@ -106,7 +106,10 @@ class EnginePageReader:
             if not names.isdisjoint(kind.recognised_by):
                 return kind
         known = ", ".join(kind.name for kind in self._kinds)
-        raise EngineFailure("no_family", f"no counters of {known}; does the engine count at all?")
+        raise EngineFailure(
+            "no_family",
+            f"no metrics of {known}; enable them in the engine, or check the endpoint's `url` and `engine`",
+        )
 
     def _bearer_token(self) -> str | None:
         if self._bearer_token_file is None:
@@ -142,4 +145,4 @@ def _refuse_draining(url: str, kinds: Sequence[EngineKind], engine: str) -> None
     path = urlsplit(url).path.rstrip("/")
     for kind in kinds if engine != "auto" else ():
         if path in kind.draining_paths:
-            raise ValueError(f"reading {path} of {kind.name} takes away what is in it: use {kind.paths[0]}")
+            raise ValueError(f"reading {path} of {kind.name} removes its content: use {kind.paths[0]}")

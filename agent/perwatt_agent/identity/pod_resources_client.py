@@ -104,7 +104,7 @@ class PodResourcesClient:
                 start_new_session=True,  # Ctrl-C at a terminal stops the agent, which then stops its helper
             )
         except OSError as error:
-            self._receive(PodsFailed("ended", f"the helper process cannot be started: {error}"))
+            self._receive(PodsFailed("ended", f"cannot start the helper process: {error}"))
             return
         try:
             assert process.stdout is not None
@@ -126,11 +126,13 @@ class PodResourcesClient:
             # Not `wait_for`: before Python 3.12 it may lose a cancellation.
             done, _ = await asyncio.wait([reading], timeout=self._silence_seconds)
             if not done:
-                return PodsFailed("silent", f"the helper said nothing for {self._silence_seconds:g} s")
+                return PodsFailed(
+                    "silent", f"the helper process wrote nothing for {self._silence_seconds:g} s"
+                )
             line = reading.result()
             return _DECODER.decode(line) if line else PodsFailed("ended", "the helper process ended")
         except (ValueError, msgspec.MsgspecError) as error:
-            return PodsFailed("garbled", f"the helper said what is no answer: {error}")
+            return PodsFailed("garbled", f"the helper process wrote an invalid answer: {error}")
         finally:
             reading.cancel()
 
@@ -141,13 +143,13 @@ class PodResourcesClient:
         else:
             self._health.failed(answer.reason)
             if answer.reason != self._failure:
-                logger.warning("no names of pods (%s): %s", answer.reason, answer.message)
+                logger.warning("cannot identify pods (%s): %s", answer.reason, answer.message)
             self._failure = answer.reason
         self._health.attempted(self._clock.unix(), answer.seconds)
 
     def _store(self, containers: Sequence[Container]) -> None:
         if self._failure:
-            logger.info("names of pods are known again")
+            logger.info("pods can be identified again")
         self._failure = ""
         self._received_at = self._clock.monotonic()
         holders: dict[str, dict[Container, None]] = {}

@@ -55,7 +55,7 @@ def query(socket_path: str) -> PodsLine:
         except grpc.RpcError as error:
             return _refusal(socket_path, error.code().name, error.details())
         except ValueError as error:
-            return PodsFailed("garbage", f"{socket_path} answers what no kubelet says: {error}")
+            return PodsFailed("garbage", f"the answer from {socket_path} is not one of a kubelet: {error}")
 
 
 def _refusal(socket_path: str, code: str, details: str) -> PodsFailed:
@@ -67,7 +67,7 @@ def _refusal(socket_path: str, code: str, details: str) -> PodsFailed:
             probe.connect(socket_path)
     except FileNotFoundError:
         return PodsFailed(
-            "no_socket", f"{socket_path} is not there: mount the kubelet's pod-resources folder"
+            "no_socket", f"{socket_path} does not exist: mount the kubelet's pod-resources folder"
         )
     except PermissionError:
         return PodsFailed("permission", f"{socket_path} may not be opened: run the agent as root")

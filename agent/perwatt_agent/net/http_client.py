@@ -61,7 +61,7 @@ class Target(Struct, frozen=True):
         """Split *url* into its parts. Raises ValueError if it cannot be fetched."""
         parts = urlsplit(url)
         if parts.scheme not in _PORTS or not parts.hostname:
-            raise ValueError(f"{url!r} is no http:// or https:// URL")
+            raise ValueError(f"{url!r} is not an http:// or https:// URL")
         if parts.username is not None:
             raise ValueError("credentials do not belong in a URL; use a bearer token file")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -212,14 +212,14 @@ class _Response:
 
     def _check_status(self) -> None:
         if 300 <= self._status < 400:
-            message = f"HTTP {self._status} is not followed: give the final URL"
+            message = f"HTTP {self._status} is not followed: configure the final URL"
             raise FetchError("redirect", message, self._status)
         if self._status != 200:
             raise FetchError("status", f"HTTP {self._status}", self._status)
 
     def _check_bounds(self, received: int) -> None:
         if not self._status and received > _MAX_HEAD_BYTES:
-            raise FetchError("protocol", "the head of the answer does not end")
+            raise FetchError("protocol", "the header of the answer is too long")
         if len(self._body) > self._max_bytes or received > self._max_bytes + _FRAMING_BYTES:
             raise FetchError("too_large", f"the page is larger than {self._max_bytes} bytes")
 
@@ -247,5 +247,5 @@ def _gunzip(body: bytes, max_bytes: int) -> bytes:
     if len(page) > max_bytes:
         raise FetchError("too_large", f"the page inflates to more than {max_bytes} bytes")
     if not inflater.eof:
-        raise FetchError("protocol", "the gzip stream is cut")
+        raise FetchError("protocol", "the gzip stream is incomplete")
     return page

@@ -113,7 +113,7 @@ class PageParser:
                 samples.append((series, value))
         self.malformed_lines += bad
         if bad > good:
-            raise PageError("not_metrics", f"{bad} of {bad + good} lines are no samples")
+            raise PageError("not_metrics", f"{bad} of {bad + good} lines are not samples")
         return samples
 
     def _lines(self, page: bytes) -> list[bytes]:

@@ -73,14 +73,14 @@ class Job:
     def check(self, report: WorkReport, source: str) -> None:
         """Raise WorkRejected if *report* contradicts an earlier report, or exceeds a limit."""
         if source != self.source:
-            raise WorkRejected("conflict", f"job {report.job!r} is told of by {self.source} already")
+            raise WorkRejected("conflict", f"job {report.job!r} is already reported by {self.source}")
         if report.model not in (None, self.model):
             raise WorkRejected("conflict", f"job {report.job!r} has the model {self.model!r} until it ends")
         if report.role not in (None, self.info.role):
             raise WorkRejected("conflict", f"job {report.job!r} has the role {self.info.role} until it ends")
         mode = self._modes.get(report.unit, report.counting_mode)
         if mode != report.counting_mode:
-            raise WorkRejected("conflict", f"job {report.job!r} counts its {report.unit} by {mode}")
+            raise WorkRejected("conflict", f"job {report.job!r} already reports its {report.unit} as {mode}")
         if report.unit not in self._counters and len(self._counters) == MAX_UNITS:
             raise WorkRejected("full", f"job {report.job!r} has {MAX_UNITS} units already")
         if len(self._gpus_with(report)) > MAX_GPUS:

@@ -100,13 +100,13 @@ class WorkRegistry:
 
     def _new_job(self, report: WorkReport, source: str, at: Instant) -> Job:
         if report.job not in self._jobs and len(self._jobs) >= self._max_jobs:
-            raise WorkRejected("full", f"the agent holds {self._max_jobs} jobs already (work.max_jobs)")
+            raise WorkRejected("full", f"the agent has {self._max_jobs} jobs already: raise work.max_jobs")
         return Job(report, source, at)
 
     def _check(self, job: Job, report: WorkReport, source: str) -> None:
         job.check(report, source)
         if not job.is_known(report.rank) and self._reporters >= MAX_REPORTERS:
-            raise WorkRejected("full", f"the agent listens to {MAX_REPORTERS} ranks already")
+            raise WorkRejected("full", f"the agent has {MAX_REPORTERS} ranks already, its maximum")
 
     def _store(self, job: Job) -> None:
         name = job.info.workload

@@ -47,7 +47,7 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
         if not math.isfinite(self.amount):
             raise ValueError("the amount must be finite")
         if (self.increment is None) != (self.key is None):
-            raise ValueError("`increment` and `key` go together: the key tells a repetition from new work")
+            raise ValueError("`increment` and `key` go together: the key identifies a repeated report")
         if self.scope == "rank" and self.rank is None:
             raise ValueError("scope rank needs `rank`")
 

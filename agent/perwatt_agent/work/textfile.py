@@ -89,7 +89,9 @@ class TextfileReader:
         reports, problems = _reports(name, text)
         owned = tuple(report for report in reports if self._own(report, name))
         if len(owned) < len(reports):
-            problems += (Problem(name, "duplicate", "has series that were told before; those are left out"),)
+            problems += (
+                Problem(name, "duplicate", "has series that another file reports; these are left out"),
+            )
         self._problems[name] = problems
         return FileReport(name, facts.st_mtime, owned)
 
@@ -137,7 +139,7 @@ def _reports(name: str, text: bytes) -> tuple[tuple[WorkReport, ...], tuple[Prob
     reports: list[WorkReport] = []
     problems: list[Problem] = []
     if parser.malformed_lines:
-        problems.append(Problem(name, "malformed", f"{parser.malformed_lines} lines are no samples"))
+        problems.append(Problem(name, "malformed", f"{parser.malformed_lines} lines are not samples"))
     for series, value in samples:
         try:
             reports.append(_report(series, value))

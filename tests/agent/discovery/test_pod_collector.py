@@ -182,7 +182,7 @@ class TestRefused:
         kubelet.answer(pod("prod", "chat-0", **{"port": engine.port("api"), **options}))
 
         assert [[], []] == [await house.look(), await house.look()]
-        assert 1 == caplog.text.count("pod prod/chat-0 gives no tokens: ")
+        assert 1 == caplog.text.count("pod prod/chat-0 has no tokens: ")
         assert why in caplog.text
         assert [] == engine.heard("api")
 

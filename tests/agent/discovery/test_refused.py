@@ -33,11 +33,11 @@ class TestRefused:
                     await watched.round({0: [tree.pid("worker")]})
 
             assert [] == watched.told
-            assert 1 == caplog.text.count("gives no tokens")
+            assert 1 == caplog.text.count("has no tokens")
             assert {"connected", "GET /metrics HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_no_page(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """An engine whose metrics are switched off says why it gives no tokens."""
+        """An engine whose metrics are switched off shows why it has no tokens."""
         with running(tmp_path, engine_trees.vllm(NOTHING)) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker")]})

@@ -112,7 +112,7 @@ def test_page_switched_off(tmp_path: Path, environment: dict[str, str]) -> None:
         (found,) = look(tree, {"GPU-0": "core"}).engines
 
         assert ((), False) == (found.candidates, found.is_starting)
-        assert "its launch names no port for its page, by DYN_SYSTEM_PORT" == found.absence
+        assert "its launch does not set the port of its page: set DYN_SYSTEM_PORT" == found.absence
 
 
 def test_own_engine(tmp_path: Path) -> None:
@@ -342,4 +342,4 @@ class TestProcesses:
         (found,) = search(ProcessTable(tmp_path), {"GPU-0": (7,)}).engines
 
         assert (False, ()) == (found.is_starting, found.candidates)
-        assert "not ours to see" in found.absence
+        assert "may not see its sockets" in found.absence

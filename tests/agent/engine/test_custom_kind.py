@@ -138,7 +138,7 @@ async def test_no_gpus_is_a_router(tmp_path: Path) -> None:
         (
             "name: mine, recognised_by: [a], process: '(my-server|)'",
             "3: engines.kinds[0].process: expected a regular expression for how a program's command line "
-            "begins (it matches whatever runs), not '(my-server|)'",
+            "begins (it matches every program), not '(my-server|)'",
         ),
         (
             "name: mine, recognised_by: [a], process: 'my-server)'",

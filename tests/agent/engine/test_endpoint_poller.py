@@ -84,7 +84,7 @@ def test_selected(selector: GpuSelector, uuids: list[str]) -> None:
     assert tuple(uuids) == selected(selector, GPUS)
 
 
-class TestTitles:
+class TestGpuClaims:
     CLAIMS = (Claim("chat", (0, 1)), Claim("embed", ("GPU-1", "GPU-2")))
 
     def test_two_names_of_one_gpu(self, caplog: pytest.LogCaptureFixture) -> None:
@@ -98,8 +98,8 @@ class TestTitles:
 
         assert [("GPU-0", "GPU-1"), ("GPU-2",)] == held
         assert [
-            "GPU 1 is GPU-1, which chat and embed both claim: embed goes without its joules; give "
-            "`shared: true` to both, or one of them another GPU"
+            "GPU 1 is GPU-1, which chat and embed both claim: embed does not get its joules; set "
+            "`shared: true` on both, or change the `gpus` of one"
         ] == caplog.messages
 
     def test_shared(self, caplog: pytest.LogCaptureFixture) -> None:

@@ -248,7 +248,7 @@ class TestHelper:
         await asyncio.wait_for(watch.run(), 60.0)
         assert not watch.pending
         assert (("no_grpcio", 1),) == watch.health().failures
-        assert ["no names of pods (no_grpcio): install it"] == told(caplog)
+        assert ["cannot identify pods (no_grpcio): install it"] == told(caplog)
 
     @pytest.mark.parametrize(
         ("command", "reason"),
@@ -316,4 +316,4 @@ class TestHelper:
         async with watching(watch):
             await until(lambda: bool(watch.holders(info(0))))
 
-        assert ["no names of pods (timeout): slow", "names of pods are known again"] == told(caplog)[:2]
+        assert ["cannot identify pods (timeout): slow", "pods can be identified again"] == told(caplog)[:2]

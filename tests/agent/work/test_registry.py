@@ -192,7 +192,7 @@ class TestRefused:
     def test_two_sources(self, book: WorkRegistry) -> None:
         """Two sources that tell of one job would look like restarts: the second is refused."""
         taken(book, post(100))
-        with pytest.raises(WorkRejected, match="a test already"):
+        with pytest.raises(WorkRejected, match="already reported by a test"):
             book.add(post(90), "another")
 
     def test_names_of_engines(self, clock: ManualClock) -> None:

@@ -268,7 +268,7 @@ class TestReport:
 
         found = [one for one in doctor.examine(config, gpus, ()) if "both claim" in one.detail]
         assert [("missing", "GPU 1")] == [(one.status, one.subject) for one in found]
-        assert "a and b both claim: b goes without" in found[0].detail
+        assert "a and b both claim: b does not get" in found[0].detail
 
     def test_instances(self, tmp_path: Path) -> None:
         """A claimed MIG instance that is on no GPU has a finding; one that exists has none."""

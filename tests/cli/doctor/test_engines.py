@@ -83,5 +83,5 @@ def test_sockets_of_others(tmp_path: Path) -> None:
     assert "CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE" in access.fix
     (engine,) = check_engines(GPUS, {"GPU-0": (1,)}, ConfiguredEndpoints(), tmp_path)
     assert ("missing", "GPU 0") == (engine.status, engine.subject)
-    assert "not read, its sockets are not ours to see" in engine.detail
+    assert "not read, perwatt may not see its sockets" in engine.detail
     assert access.fix in engine.fix
