@@ -1,1 +1,1 @@
-"""HTTP: the API, its OpenAPI document, the metrics page and the page at `/`."""
+"""HTTP interface: the API, its OpenAPI document, the metrics page and the page at `/`."""

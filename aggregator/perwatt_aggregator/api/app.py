@@ -1,4 +1,4 @@
-"""The aggregator's HTTP face."""
+"""HTTP API of the aggregator: its endpoints, and the parameters that they take."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
@@ -42,7 +42,7 @@ JSON = "application/json"
 ALL_BOUNDARIES = ",".join(BOUNDARIES)
 PLAIN = "text/plain; charset=utf-8"
 _TAGS = [
-    {"name": "answers", "description": "Work and energy, and where they come from."},
+    {"name": "answers", "description": "Work and energy, and their sources."},
     {"name": "service", "description": "The aggregator itself."},
 ]
 
@@ -50,7 +50,7 @@ _Window = Annotated[
     str,
     Query(
         pattern=window_pattern(int(HISTORY_SECONDS)),
-        description=f"How far to look back: {MIN_WINDOW_SECONDS}s to {HISTORY_SECONDS:g}s.",
+        description=f"Length of the window: {MIN_WINDOW_SECONDS}s to {HISTORY_SECONDS:g}s.",
         examples=["60s", "5m"],
     ),
 ]
@@ -59,7 +59,7 @@ _Window = Annotated[
 def _grouping(dimensions: tuple[str, ...], *examples: str) -> Any:
     return Query(
         pattern=list_pattern(dimensions, may_be_empty=True),
-        description="How to group: none, or several, with commas between.",
+        description="Dimensions to group by, separated by commas; empty for no grouping.",
         examples=list(examples),
     )
 
@@ -71,7 +71,7 @@ _Boundaries = Annotated[
     str,
     Query(
         pattern=list_pattern(BOUNDARIES, may_be_empty=False),
-        description="Where to measure: at the GPU boards, at the nodes' plugs, for the whole facility.",
+        description="Boundaries of the energy: GPU boards, nodes at their power inlets, the whole facility.",
         examples=["node", "gpu_board,facility"],
     ),
 ]
@@ -79,21 +79,24 @@ _Boundaries = Annotated[
 
 _Since = Annotated[
     str | None,
-    Query(pattern="^[0-9a-f]{1,16}-[0-9]{1,16}$", description="The `next` of an earlier answer."),
+    Query(
+        pattern="^[0-9a-f]{1,16}-[0-9]{1,16}$",
+        description="The `next` of an earlier answer: only newer events are returned.",
+    ),
 ]
-_Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="How many at most.")]
+_Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Maximum number of events.")]
 
 
 def create_app(aggregator: Aggregator) -> FastAPI:
-    """Build the ASGI application that answers for *aggregator*, which others start and stop."""
+    """The ASGI application of *aggregator*, which the caller starts and stops."""
     app = FastAPI(
         title="perwatt aggregator",
         version=__version__,
         summary="How many useful tokens does each joule buy?",
-        description="At the board, at the wall, and for the whole facility; with window, coverage, "
-        "provenance and validity beside every figure.",
+        description="For GPU boards, nodes and the whole facility; every figure has its window, coverage, "
+        "provenance and validity.",
         openapi_tags=_TAGS,
-        docs_url=None,  # those pages would load their scripts from elsewhere
+        docs_url=None,  # these pages would load scripts from other hosts
         redoc_url=None,
     )
     problems.install(app)
@@ -118,39 +121,39 @@ def _add_answers(app: FastAPI, aggregator: Aggregator) -> None:
 
     @_answer(app, "/v1/ledger", Ledger, {"window", "by"})
     async def ledger(window: _Window = WINDOW, by: _LedgerBy = "") -> Response:
-        """Where every joule went: one tree for each group, whose leaves sum to its whole."""
+        """The ledger of all joules: one tree for each group, whose leaves add up to its total."""
         return _json(aggregator.ledger(seconds_of(window), dimensions_of(by, LEDGER_DIMENSIONS)))
 
     @_answer(app, "/v1/compute", Compute, {"window", "by"})
     async def compute(window: _Window = WINDOW, by: _ComputeBy = "workload") -> Response:
-        """How much of the compute that was bought works together: from the peak to the models' own FLOPs."""
+        """The chain from the peak of the GPUs to the models' own FLOPs, for each group."""
         return _json(aggregator.compute(seconds_of(window), dimensions_of(by, COMPUTE_DIMENSIONS)))
 
     @_answer(app, "/v1/facility", Facilities, {"window"})
     async def facility(window: _Window = WINDOW) -> Response:
-        """Every facility: its PUE, price and carbon, where they are from, and what they come to."""
+        """Every facility: its PUE, price and carbon intensity, their sources, and its energy."""
         return _json(aggregator.facility_answer(seconds_of(window)))
 
     @_answer(app, "/v1/nodes", Nodes, {"window"})
     async def nodes(window: _Window = WINDOW) -> Response:
-        """Every configured agent, whether it answers, and why not."""
+        """Every configured agent, whether it is up, and why not."""
         return _json(aggregator.node_answer(seconds_of(window)))
 
     @_answer(app, "/v1/gpus", Gpus, {"window"})
     async def gpus(window: _Window = WINDOW) -> Response:
-        """Every GPU: its state, its power now, its energy in the window."""
+        """Every GPU: its state and power now, and its energy in the window."""
         return _json(aggregator.gpu_answer(seconds_of(window)))
 
     @_answer(app, "/v1/workloads", Workloads, {"window"})
     async def workloads(window: _Window = WINDOW) -> Response:
-        """Every workload: its work, and its joules by what it was doing."""
+        """Every workload: its work, and its joules by state."""
         return _json(aggregator.workload_answer(seconds_of(window)))
 
 
 def _add_events(app: FastAPI, aggregator: Aggregator) -> None:
     @_answer(app, "/v1/events", Events, {"since", "limit"})
     async def events(since: _Since = None, limit: _Limit = 100) -> Response:
-        """What happened to GPUs, drivers, meters and engines, on all nodes, newest first."""
+        """Events of GPUs, drivers, meters and engines on all nodes, newest first."""
         return _json(aggregator.events.answer(since, limit))
 
 
@@ -167,19 +170,19 @@ def _add_service(app: FastAPI, aggregator: Aggregator) -> None:
             headers["content-encoding"] = encoding
         return Response(pages.body(offer.format, encoding), headers=headers)
 
-    @_text(app, "/-/healthy", "The process lives.", "text/plain")
+    @_text(app, "/-/healthy", "The process is alive.", "text/plain")
     async def healthy() -> Response:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return Response("perwatt is healthy.\n", media_type=PLAIN)
 
-    @_text(app, "/-/ready", "The process answers.", "text/plain")
+    @_text(app, "/-/ready", "The process is ready.", "text/plain")
     async def ready() -> Response:
-        """Whether the process answers; it does not depend on any agent."""
+        """Whether the process is ready; this does not depend on any agent."""
         return Response("perwatt is ready.\n", media_type=PLAIN)
 
-    @_text(app, "/", "A page for people.", "text/html")
+    @_text(app, "/", "A page for browsers.", "text/html")
     async def page() -> Response:
-        """The current answer, for people."""
+        """The current answer, for browsers."""
         return page_response()
 
 
@@ -208,20 +211,18 @@ def _text(app: FastAPI, path: str, description: str, *media_types: str) -> Calla
 
 
 def _name(route: APIRoute) -> str:
-    """The operation's id is the name of its function."""
+    """The id of an operation is the name of its function."""
     return route.name
 
 
 def _only(names: set[str]) -> Callable[[Request], None]:
-    """Refuse parameters that do not exist or come twice: ignoring them would answer another question."""
+    """Reject unknown and repeated parameters: to ignore them would answer another request."""
     known = ", ".join(sorted(names))
 
     def check(request: Request) -> None:
         given = [name for name, _ in request.query_params.multi_items()]
-        faults = {
-            name: f"there is no such parameter; there are {known}" for name in given if name not in names
-        }
-        faults |= {name: "it came more than once" for name in given if given.count(name) > 1}
+        faults = {name: f"unknown parameter; expected one of {known}" for name in given if name not in names}
+        faults |= {name: "expected at most once" for name in given if given.count(name) > 1}
         if faults:
             raise RequestValidationError(
                 [{"loc": ("query", name), "msg": fault} for name, fault in faults.items()]

@@ -1,4 +1,4 @@
-"""The aggregator's own page: the headline by model, what the facility is taken to be, and its targets."""
+"""Metrics page of the aggregator: the headline by model, facilities, ledger, compute, and scrape health."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
 
 
 class State(Struct, frozen=True):
-    """What one page is made from."""
+    """The answers and objects of one page."""
 
     by_model: tuple[EfficiencyItem, ...]
     facilities: tuple[FacilityNow, ...]
@@ -33,7 +33,7 @@ class State(Struct, frozen=True):
 
 
 def state_of(aggregator: Aggregator) -> State:
-    """Answer for the default window, now."""
+    """The state of the default window, now."""
     answer = aggregator.efficiency(by=("model",))
     states = aggregator.facility_states()
     facilities = tuple(map(FacilityNow, aggregator.facilities, states))
@@ -94,7 +94,7 @@ FAMILIES: tuple[Family[State], ...] = (
     Family(
         "perwatt_output_tokens_per_joule",
         "gauge",
-        "Output tokens per joule of the window, idle time included, as /v1/efficiency?by=model answers. "
+        "Output tokens per joule over the window, including idle time, as in /v1/efficiency?by=model. "
         "Absent while that figure is not valid.",
         ("model", "boundary", "window", "provenance"),
         _tokens_per_joule,
@@ -107,14 +107,14 @@ FAMILIES: tuple[Family[State], ...] = (
     Family(
         "perwatt_aggregator_target_up",
         "gauge",
-        "1 if the latest scrape of this agent brought a reading, else 0.",
+        "1 if the latest scrape of this agent succeeded, else 0.",
         ("node",),
         _target_up,
     ),
     Family(
         "perwatt_aggregator_target_scrape_duration_seconds",
         "gauge",
-        "How long the latest scrape of this agent took, in seconds.",
+        "Duration of the latest scrape of this agent, in seconds.",
         ("node",),
         _target_seconds,
     ),

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's paths and parameters, with schemas made from the answers themselves."""
+"""OpenAPI document: FastAPI's paths and parameters, with the schemas of the answers' structs."""
 
 from typing import Any
 
@@ -32,15 +32,15 @@ _PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}
 Responses = dict[int | str, dict[str, Any]]
 
 PROBLEMS: Responses = {
-    405: {"description": "Only GET is answered here.", "content": {MEDIA_TYPE: _PROBLEM}},
-    422: {"description": "A parameter cannot be used.", "content": {MEDIA_TYPE: _PROBLEM}},
-    500: {"description": "The aggregator failed to answer.", "content": {MEDIA_TYPE: _PROBLEM}},
+    405: {"description": "Only GET is supported.", "content": {MEDIA_TYPE: _PROBLEM}},
+    422: {"description": "A parameter is not valid.", "content": {MEDIA_TYPE: _PROBLEM}},
+    500: {"description": "Internal error of the aggregator.", "content": {MEDIA_TYPE: _PROBLEM}},
     "default": {"description": "Any other error.", "content": {MEDIA_TYPE: _PROBLEM}},
 }
 
 
 def answers_with(answer: type[msgspec.Struct], example: object = None) -> Responses:
-    """What an operation answers whose body is *answer*."""
+    """The responses of an operation with the body *answer*."""
     content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=answer.__name__)}}
     if example is not None:
         content["example"] = msgspec.to_builtins(example)
@@ -49,13 +49,13 @@ def answers_with(answer: type[msgspec.Struct], example: object = None) -> Respon
 
 
 def answers_text(description: str, *media_types: str) -> Responses:
-    """What an operation answers whose body is text."""
+    """The responses of an operation with a text body."""
     content = {media_type: {"schema": {"type": "string"}} for media_type in media_types}
     return {200: {"description": description, "content": content}, **PROBLEMS}
 
 
 def install(app: FastAPI) -> None:
-    """Let *app* show a document that holds the answers' own schemas."""
+    """Make *app* serve a document with the schemas of the answers."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:

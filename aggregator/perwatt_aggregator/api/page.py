@@ -1,4 +1,4 @@
-"""The page at `/`: one self-contained file that asks the API."""
+"""Page at `/`: one self-contained file that reads the API."""
 
 from functools import lru_cache
 from importlib.resources import files
@@ -6,7 +6,7 @@ from importlib.resources import files
 from fastapi import Response
 
 _HEADERS = {
-    # Nothing is loaded from anywhere else, and the browser is told so.
+    # The page loads nothing from other hosts, and the browser enforces that.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
@@ -15,7 +15,7 @@ _HEADERS = {
 
 
 def page_response() -> Response:
-    """Answer with the page."""
+    """The response with the page."""
     return Response(_page(), media_type="text/html; charset=utf-8", headers=_HEADERS)
 
 

@@ -1,4 +1,4 @@
-"""The parameters of the API: patterns that a client can check by, and what the texts mean."""
+"""Parameters of the API: patterns for validation, and functions that parse them."""
 
 import re
 from typing import TypeVar
@@ -12,23 +12,23 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def seconds_of(window: str) -> float:
-    """Return a duration such as 60s, 5m or 1h in seconds."""
+    """The seconds of a duration such as 60s, 5m or 1h."""
     return float(int(window[:-1]) * _UNIT_SECONDS[window[-1]])
 
 
 def dimensions_of(by: str, known: tuple[D, ...]) -> tuple[D, ...]:
-    """Return those of *known* that a list such as model,node names; one that is named twice counts once."""
+    """The members of *known* in a list such as model,node; a repeated one counts once."""
     named = dict.fromkeys(by.split(","))
     return tuple(dimension for name in named for dimension in known if dimension == name)
 
 
 def boundaries_of(boundary: str) -> tuple[Boundary, ...]:
-    """Return the boundaries of a list such as node,facility."""
+    """The boundaries in a list such as node,facility."""
     return tuple(one for one in BOUNDARIES if one in boundary.split(","))
 
 
 def window_pattern(max_seconds: int) -> str:
-    """A pattern of all durations from MIN_WINDOW_SECONDS to *max_seconds*, and of nothing else."""
+    """A pattern for exactly the durations from MIN_WINDOW_SECONDS to *max_seconds*."""
     units = []
     for unit, seconds in _UNIT_SECONDS.items():
         low, high = -(-MIN_WINDOW_SECONDS // seconds), max_seconds // seconds
@@ -38,25 +38,25 @@ def window_pattern(max_seconds: int) -> str:
 
 
 def list_pattern(names: tuple[str, ...], *, may_be_empty: bool) -> str:
-    """A pattern of lists of *names* with commas between."""
+    """A pattern for lists of *names* separated by commas."""
     one = "|".join(map(re.escape, names))
     many = f"(?:{one})(?:,(?:{one}))*"
     return f"^(?:{many})?$" if may_be_empty else f"^{many}$"
 
 
 def number_pattern(low: int, high: int) -> str:
-    """A pattern of the whole numbers from *low* to *high*, both at least 0, without leading zeros."""
+    """A pattern for the integers from *low* to *high*, both at least 0, without leading zeros."""
     return "|".join(_digits_pattern(start, end) for start, end in _decades(low, high))
 
 
 def _decades(low: int, high: int) -> list[tuple[int, int]]:
-    """Cut a range so that in each piece only trailing digits run, and all of those from 0 to 9."""
+    """Split a range into pieces in which only trailing digits vary, each of them from 0 to 9."""
     pieces = []
     while low <= high:
         step = 1
         while low % (step * 10) == 0 and low and low + step * 10 - 1 <= high:
             step *= 10
-        # As many steps as fit before the next digit must change.
+        # As many steps as possible before the next digit changes.
         count = 1
         while (low // step) % 10 + count < 10 and low + (count + 1) * step - 1 <= high:
             count += 1

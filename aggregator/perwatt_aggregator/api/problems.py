@@ -1,4 +1,4 @@
-"""Every error of the API as RFC 9457 has it: application/problem+json."""
+"""Errors of the API as RFC 9457 problem details (application/problem+json)."""
 
 from http import HTTPStatus
 
@@ -12,20 +12,20 @@ from perwatt_aggregator.schema.problem import FieldProblem, Problem
 MEDIA_TYPE = "application/problem+json"
 
 _HINTS = {
-    404: "There is nothing here; /openapi.json lists all that there is.",
-    405: "This is answered to GET only.",
+    404: "Not found; /openapi.json lists the endpoints.",
+    405: "Only GET is supported.",
 }
 
 
 def install(app: FastAPI) -> None:
-    """Let *app* answer all its errors as problems."""
+    """Make *app* answer all errors as problem details."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _internal)
 
 
 def problem(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> Response:
-    """Answer with a problem."""
+    """The response for one problem."""
     body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
     return Response(msgspec.json.encode(body), status, media_type=MEDIA_TYPE)
 
@@ -44,9 +44,9 @@ async def _invalid(_: Request, error: Exception) -> Response:
         FieldProblem(".".join(map(str, one["loc"][1:])), str(one["msg"])) for one in error.errors()
     )
     named = ", ".join(sorted({one.parameter for one in errors}))
-    return problem(422, f"These parameters cannot be used: {named}.", errors)
+    return problem(422, f"These parameters are not valid: {named}.", errors)
 
 
 async def _internal(_: Request, __: Exception) -> Response:
-    # The server logs what it was.
-    return problem(500, "The aggregator failed to answer; its log says why.")
+    # The server logs the error.
+    return problem(500, "Internal error of the aggregator; its log has the details.")

@@ -44,56 +44,60 @@ OVERHEAD = "facility_overhead"
 
 WASTE = Entry(
     "wasted",
-    "Work that took energy and was of no use.",
+    "Energy of work that was not useful.",
     (
-        Entry("wasted_aborted", "Output of requests that were aborted."),
-        Entry("wasted_error", "Output of requests that failed."),
-        Entry("wasted_missed_slo", "Output of requests that ended well, later than their objective."),
+        Entry("wasted_aborted", "Output of aborted requests."),
+        Entry("wasted_error", "Output of failed requests."),
+        Entry("wasted_missed_slo", "Output of successful requests that missed their latency objective."),
         Entry("wasted_recomputed", "Tokens that were computed a second time."),
     ),
 )
 ACTIVE = Entry(
     "active",
-    "While a workload served.",
+    "Energy while a workload served.",
     (
-        Entry(EFFECTIVE, "Work that was of use: output of requests that ended well, a job's own units."),
+        Entry(EFFECTIVE, "Useful work: output of successful requests, or a job's own units."),
         WASTE,
-        Entry(UNDECIDED, "Requests that have not ended yet, and what the engine cannot tell."),
+        Entry(
+            UNDECIDED, "Requests that have not ended yet, and work whose outcome the engine does not report."
+        ),
     ),
 )
 BOARDS = Entry(
     "gpu_boards",
-    "What the GPU boards took.",
+    "Energy of the GPU boards.",
     (
         ACTIVE,
-        Entry(IDLE, "Held by a workload that has served, and had no request."),
-        Entry(LOADING, "Held by a workload that was getting ready."),
-        Entry(ALLOCATED_EMPTY, "Held by a workload that never served since it is known."),
+        Entry(IDLE, "Held by a workload that has served before and had no request."),
+        Entry(LOADING, "Held by a workload that was starting."),
+        Entry(ALLOCATED_EMPTY, "Held by a workload that has never served since the agent observes it."),
         Entry(UNALLOCATED, "Held by nobody."),
-        Entry(UNKNOWN, "Used by work that nobody explained."),
+        Entry(UNKNOWN, "Used by unknown work."),
         Entry(
             WAITING,
-            "What waits at the end of the window for its engine's next page, less what waited at its start: "
-            "below zero where more of earlier time was handed out than waits now.",
+            "Energy that is not attributed yet at the end of the window, less that at its start. It waits "
+            "for an engine's next page. Below zero if more was attributed from before the window than waits "
+            "now.",
         ),
     ),
 )
 HOST = Entry(
     "host",
-    "What the nodes took beside their boards.",
+    "Energy of the nodes beside their boards.",
     (
         Entry(HOST_CPU, "Processors, as RAPL measures them."),
         Entry(HOST_DRAM, "Memory, as RAPL measures it."),
-        Entry(
-            REST, "Power supplies, fans, drives, network, and what of processors and memory is not metered."
-        ),
+        Entry(REST, "Power supplies, fans, drives, network, and processors and memory without a meter."),
     ),
 )
-NODES = Entry("nodes", "What the nodes took at their plugs.", (BOARDS, HOST))
+NODES = Entry("nodes", "Energy of the nodes at their power inlets.", (BOARDS, HOST))
 TREE = Entry(
     "facility",
-    "What the facility took.",
-    (NODES, Entry(OVERHEAD, "Cooling, power delivery and all else of the building: (PUE - 1) x nodes.")),
+    "Energy of the facility.",
+    (
+        NODES,
+        Entry(OVERHEAD, "Cooling, power delivery and everything else in the building: (PUE - 1) x nodes."),
+    ),
 )
 _BEYOND_BOARDS: dict[str, Boundary] = {
     TREE.name: "facility",

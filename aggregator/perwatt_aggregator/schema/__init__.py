@@ -1,1 +1,1 @@
-"""Schema of the HTTP API: frozen structs from which JSON and OpenAPI are made."""
+"""Schema of the HTTP API: frozen structs that define its JSON and its OpenAPI document."""

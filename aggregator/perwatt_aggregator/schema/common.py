@@ -1,4 +1,4 @@
-"""Vocabulary that all answers share: closed lists of words, and kinds of numbers with their bounds."""
+"""Vocabulary of all answers: closed lists of words, and numbers with their bounds."""
 
 from typing import Annotated, Literal, get_args
 
@@ -32,8 +32,8 @@ Reasons = Annotated[tuple[str, ...], Meta(description="All that apply, from docs
 
 class Window(Struct, frozen=True):
     """
-    From the first to the last reading that counted. Where several sources contribute, each with its
-    own readings, the mean of their first and of their last ones.
+    From the first to the last reading. If several sources contribute, each with its own readings, it is the
+    mean of their first and of their last readings.
     """
 
     start: Instant

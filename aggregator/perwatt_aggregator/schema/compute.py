@@ -1,4 +1,4 @@
-"""What `/v1/compute` answers, as frozen structs."""
+"""Schema of `/v1/compute`: the chain from peak to useful compute."""
 
 from typing import Annotated, Literal, get_args
 
@@ -16,24 +16,24 @@ COMPUTE_SOURCES: tuple[ComputeSource, ...] = get_args(ComputeSource)
 Provenance = Annotated[
     tuple[ComputeSource, ...],
     Meta(
-        description="`table`: peaks that perwatt knows; `configured`: peaks and sizes that are stated; "
-        "`counter`, `gauge`: read off the GPUs and engines; `engine`: the engine's own count of FLOPs."
+        description="`table`: peaks from perwatt's table; `configured`: configured peaks and sizes; "
+        "`counter`, `gauge`: read from the GPUs and engines; `engine`: the engine's own count of FLOPs."
     ),
 ]
-Share = Annotated[Amount | None, Meta(description="0 to 1; above 1 it is not valid, and says so.")]
+Share = Annotated[Amount | None, Meta(description="0 to 1; a share above 1 is not valid and has a reason.")]
 
 
 class Step(Struct, frozen=True):
     """
-    One step from peak to useful. Each is a part of the one before, as far as the sources agree.
+    One step from peak to useful. Each step is a part of the one before, as far as the sources agree.
 
-    `flops_per_second` is null where a peak is not known, which the step `peak` says.
+    `flops_per_second` is null if a peak is not known; then the step `peak` has the reason.
     """
 
     name: StepName
     flops_per_second: Amount | None
     share_of_peak_ratio: Share
-    ratio_to_step_before: Annotated[Amount | None, Meta(description="Null where the step before is null.")]
+    ratio_to_step_before: Annotated[Amount | None, Meta(description="Null if the step before is null.")]
     coverage_ratio: Ratio
     provenance: Provenance
     valid: bool
@@ -41,7 +41,7 @@ class Step(Struct, frozen=True):
 
 
 class LinkUse(Struct, frozen=True):
-    """Bytes over one kind of link of all GPUs, and the busier way's share of what they carry each way."""
+    """Bytes over one kind of link of all GPUs, and the share of the link rate in the busier direction."""
 
     name: LinkName
     transmitted_bytes_per_second: Amount | None
@@ -56,15 +56,15 @@ class LinkUse(Struct, frozen=True):
 
 class ComputeItem(Struct, frozen=True):
     """
-    How much of the compute of one group worked together. Coverage, verdict and reasons are those of
-    `model_flops_utilization_ratio`, the share of the peak that the models' own FLOPs are.
+    The chain of one group. Coverage, validity and reasons are those of `model_flops_utilization_ratio`: the
+    models' own FLOPs as a share of the peak.
     """
 
     group: dict[str, str | None]
     window: Window | None
-    gpus_assigned: Annotated[Amount, Meta(description="GPUs that are held, or that the launch asked for.")]
-    gpus_alive: Annotated[Amount | None, Meta(description="Of those, as a mean over the window.")]
-    precisions: Annotated[tuple[str, ...], Meta(description="Those whose peaks are taken.")]
+    gpus_assigned: Annotated[Amount, Meta(description="GPUs that are held, or that the launch requested.")]
+    gpus_alive: Annotated[Amount | None, Meta(description="The mean number of those that answered.")]
+    precisions: Annotated[tuple[str, ...], Meta(description="The precisions of the peaks.")]
     model_flops_utilization_ratio: Share
     steps: tuple[Step, ...]
     links: tuple[LinkUse, ...]
@@ -77,7 +77,7 @@ class ComputeItem(Struct, frozen=True):
 
 
 class Compute(Struct, frozen=True, kw_only=True):
-    """How much of what was bought works together: one item for each group."""
+    """The chain from peak to useful compute: one item for each group."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     by: tuple[ComputeDimension, ...]

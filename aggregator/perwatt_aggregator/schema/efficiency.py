@@ -21,8 +21,8 @@ from perwatt_aggregator.schema.common import (
 
 class Wasted(Struct, frozen=True):
     """
-    Tokens that took work and that nobody got. Those of aborted and failed requests are part of the
-    output, recomputed ones and rejected drafts are not. Null is what not every engine tells.
+    Wasted tokens: computed but not delivered, by cause. Tokens of aborted and failed requests are part of
+    the output; recomputed tokens and rejected drafts are not. Null if not every engine reports it.
     """
 
     aborted: Count | None = None
@@ -32,7 +32,7 @@ class Wasted(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    """Tokens of the window by kind; null is what not every engine tells."""
+    """Tokens of the window by kind; null if not every engine reports it."""
 
     output: Count | None
     prompt_computed: Count | None
@@ -43,8 +43,8 @@ class Tokens(Struct, frozen=True):
 
 class LatencyBounds(Struct, frozen=True):
     """
-    An objective, and the bounds of an engine's buckets next to it: 0 where it has none below, null where
-    it has none above. Where the objective is a bound itself, the three are the same.
+    An objective, and the bounds of an engine's buckets next to it: 0 if there is none below, null if there
+    is none above. If the objective is a bound itself, the three are the same.
     """
 
     objective_seconds: Amount
@@ -53,7 +53,7 @@ class LatencyBounds(Struct, frozen=True):
 
 
 class LatencyMet(Struct, frozen=True):
-    """Of so many requests, between `at_least` and `at_most` met their objective."""
+    """Between `at_least` and `at_most` of the `requests` met their objective."""
 
     requests: Count
     at_least: Count
@@ -63,9 +63,9 @@ class LatencyMet(Struct, frozen=True):
 
 class Slo(Struct, frozen=True):
     """
-    Requests that met all objectives of their model, as an interval: `requests` are those that ended,
-    or, where only the time to first token is asked for, those that had it. Two histograms do not tell
-    whether the same requests met both. Null is what an engine has no histogram for.
+    Requests that met all objectives of their model, as an interval. `requests` are those that ended; if there
+    is only an objective for the time to first token, those that had their first token. Two histograms do not
+    show whether the same requests met both objectives. Null if an engine has no histogram for it.
     """
 
     requests: Count | None
@@ -79,8 +79,8 @@ class Slo(Struct, frozen=True):
 
 class Headline(Struct, frozen=True):
     """
-    The useful unit of the work: `output_tokens`, `prompt_tokens` where no output is made, as in embedding
-    and reranking, or the one unit that jobs count in; null where they count in several.
+    The useful unit of the work: `output_tokens`; `prompt_tokens` if there is no output, as in embedding and
+    reranking; or the unit of the jobs. Null if the jobs have several units.
     """
 
     unit: str | None
@@ -88,7 +88,7 @@ class Headline(Struct, frozen=True):
 
 
 class Requests(Struct, frozen=True):
-    """Requests that ended in the window by outcome; null is what not every engine tells."""
+    """Requests that ended in the window by outcome; null if not every engine reports it."""
 
     ok: Count | None
     aborted: Count | None
@@ -96,7 +96,7 @@ class Requests(Struct, frozen=True):
 
 
 class Pue(Struct, frozen=True):
-    """The PUE in use: facility joules per joule at the nodes. One that was not measured has no age."""
+    """The PUE in use: facility joules per joule at the nodes. It has an age only if it was measured."""
 
     ratio: Annotated[float, Meta(ge=1)]
     kind: PueKind
@@ -105,9 +105,9 @@ class Pue(Struct, frozen=True):
 
 class Charge(Struct, frozen=True):
     """
-    An amount of money, and its share for a million output tokens and for a request that ended well.
+    An amount of money, per million output tokens, and per successful request.
 
-    All are below zero where the price is.
+    All are below zero if the price is.
     """
 
     amount: float
@@ -117,8 +117,8 @@ class Charge(Struct, frozen=True):
 
 class Cost(Struct, frozen=True):
     """
-    What the window's energy costs at the facility's meter; `capital` is what its GPUs cost over the
-    same time, and `total` both. Those two are null where the capital is not configured.
+    Cost of the window's energy at the facility's meter. `capital` is the capital cost of its GPUs over the
+    same time, `total` is the sum; both are null if the capital cost is not configured.
     """
 
     currency: str
@@ -130,7 +130,7 @@ class Cost(Struct, frozen=True):
 
 
 class Carbon(Struct, frozen=True):
-    """What the window's energy emits; kind says by which carbon intensity."""
+    """Emissions of the window's energy; `kind` is that of the carbon intensity."""
 
     grams_co2e: Amount
     kind: CarbonKind
@@ -140,10 +140,10 @@ class Carbon(Struct, frozen=True):
 
 class EfficiencyItem(Struct, frozen=True):
     """
-    One group at one boundary: work over energy of the same window, with all that qualifies it.
+    One group at one boundary: work over energy of the same window, with what qualifies it.
 
-    `energy_joules` holds all joules, `energy_idle_joules` those in which no workload served (idle,
-    loading, held by nobody). Cost and carbon stand at the facility alone, where energy is paid for.
+    `energy_joules` are all joules, `energy_idle_joules` those while no workload served (idle, loading, held
+    by nobody). Cost and carbon are only at the facility boundary, where energy is paid for.
     """
 
     group: dict[str, str | None]
@@ -164,8 +164,8 @@ class EfficiencyItem(Struct, frozen=True):
     joules_per_request: Amount | None
     watt_hours_per_request: Amount | None
     headline: Headline
-    slo: Annotated[Slo | None, Meta(description="Null where no objective is set for any of the models.")]
-    work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units never add.")]
+    slo: Annotated[Slo | None, Meta(description="Null if none of the models has an objective.")]
+    work_per_joule: Annotated[dict[str, Amount], Meta(description="By unit; units are never added.")]
     pue: Pue | None
     cost: Cost | None
     carbon: Carbon | None
@@ -174,7 +174,7 @@ class EfficiencyItem(Struct, frozen=True):
     largest_gap_seconds: Amount | None
     age_seconds: Amount | None
     relative_uncertainty: Annotated[
-        Amount | None, Meta(description="Standard uncertainty of the energy, and so of each ratio over it.")
+        Amount | None, Meta(description="Standard uncertainty of the energy, and of each ratio over it.")
     ]
     provenance: tuple[Provenance, ...]
     valid: bool
@@ -182,7 +182,7 @@ class EfficiencyItem(Struct, frozen=True):
 
 
 class Efficiency(Struct, frozen=True, kw_only=True):
-    """How many tokens a joule bought: one item for each group and boundary."""
+    """Tokens per joule: one item for each group and boundary."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     by: tuple[Dimension, ...]

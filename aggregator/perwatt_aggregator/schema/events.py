@@ -7,7 +7,8 @@ from perwatt_agent.facts.event import Event
 
 class EventItem(Event, frozen=True):
     """
-    One event of one node, at a time by that node's clock. What its kind does not have is null or empty.
+    One event of one node, at a time by that node's clock. Fields that its kind does not have are null or
+    empty.
     """
 
     node: str
@@ -15,8 +16,7 @@ class EventItem(Event, frozen=True):
 
 class Events(Struct, frozen=True):
     """
-    Events in the order in which they were heard of, newest first. `next` is the cursor to ask with for what
-    comes after the newest.
+    Events in the order in which they were fetched, newest first. `next` is the cursor for newer events.
     """
 
     items: tuple[EventItem, ...]

@@ -1,4 +1,4 @@
-"""What /v1/facility answers."""
+"""Schema of `/v1/facility`: PUE, price, carbon intensity and energy of each facility."""
 
 from typing import Annotated, Literal, get_args
 
@@ -25,7 +25,7 @@ SOURCE_NAMES: tuple[SourceName, ...] = get_args(SourceName)
 
 class FacilityPue(Struct, frozen=True):
     """
-    The PUE in use. Of a measured one the time that it was measured over, and how long ago that ended.
+    The PUE in use. A measured one has the length of its measurement, and the time since its end.
 
     `uncertainty_ratio` is the relative standard uncertainty.
     """
@@ -39,7 +39,7 @@ class FacilityPue(Struct, frozen=True):
 
 
 class PueEnergies(Struct, frozen=True):
-    """What was measured for a live PUE, whether it is in use or refused: energies of the same time."""
+    """The measured energies of a live PUE, in use or not: energies of the same time."""
 
     facility_energy_joules: Amount
     it_energy_joules: Amount
@@ -49,14 +49,14 @@ class PueEnergies(Struct, frozen=True):
 
 
 class ItOverhead(Struct, frozen=True):
-    """Whether the IT energy of the PUE holds what is neither server nor building."""
+    """Whether the IT energy of the PUE includes switches and storage."""
 
     switches: InOrOut
     storage: InOrOut
 
 
 class Price(Struct, frozen=True):
-    """What a kilowatt-hour costs: the mean over the window. It can be below zero."""
+    """Mean price of a kilowatt-hour over the window. It can be below zero."""
 
     currency: str
     per_kwh: float
@@ -65,7 +65,7 @@ class Price(Struct, frozen=True):
 
 
 class CarbonIntensity(Struct, frozen=True):
-    """What a kilowatt-hour emits: the mean over the window."""
+    """Mean emissions of a kilowatt-hour over the window."""
 
     grams_co2e_per_kwh: float
     kind: CarbonKind
@@ -74,33 +74,33 @@ class CarbonIntensity(Struct, frozen=True):
 
 
 class Capital(Struct, frozen=True):
-    """What a GPU costs for an hour, used or not."""
+    """Capital cost of a GPU per hour, used or not."""
 
     currency: str
     per_gpu_hour: Amount
 
 
 class FacilityMeter(Struct, frozen=True):
-    """One thing that the facility is asked for, and how that fares; before the first time up is null."""
+    """One input of the facility and its health; `up` is null before the first read."""
 
     meter: SourceName
     up: bool | None
-    failure: Annotated[str | None, Meta(description="Why the latest attempt brought nothing.")]
+    failure: Annotated[str | None, Meta(description="Why the latest read failed.")]
     last_success: Instant | None
 
 
 class FacilityItem(Struct, frozen=True):
     """
-    One facility: what multiplies its nodes' joules, where that is from, and what it comes to.
+    One facility: its PUE and rates with their sources, and its energy.
 
-    `node_energy_joules` are those of its nodes in the window, at the wall; `overhead_joules` are
-    (PUE - 1) times those, and `facility_energy_joules` both.
+    `node_energy_joules` is the energy of its nodes in the window, `overhead_joules` is (PUE - 1) times that,
+    and `facility_energy_joules` is the sum of both.
     """
 
     facility: str
     nodes: tuple[str, ...]
     pue: FacilityPue | None
-    pue_asked: Annotated[PueKind | None, Meta(description="What kind of PUE is configured.")]
+    pue_asked: Annotated[PueKind | None, Meta(description="The configured kind of PUE.")]
     pue_energies: PueEnergies | None
     it: ItOverhead | None
     price: Price | None

@@ -1,4 +1,4 @@
-"""Windows and instants as answers write them: RFC 3339, in UTC."""
+"""Windows and instants in answers: RFC 3339 in UTC."""
 
 from collections.abc import Iterable
 from datetime import datetime, timezone
@@ -25,6 +25,6 @@ def window(start_unix: float, end_unix: float) -> Window:
 
 
 def instant(unix_seconds: float) -> str:
-    """Write an instant as RFC 3339 has it, in UTC to the millisecond."""
+    """An instant as RFC 3339 in UTC, to the millisecond."""
     moment = datetime.fromtimestamp(unix_seconds, timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,7 +18,7 @@ from perwatt_aggregator.schema.efficiency import Requests, Tokens
 
 
 class NodeItem(Struct, frozen=True):
-    """One configured agent: whether it answers, why not, and what it last showed."""
+    """One configured agent: whether it is up, why not, and its newest readings."""
 
     node: str
     url: str
@@ -68,14 +68,14 @@ class GpuItem(Struct, frozen=True):
 
 
 class Gpus(Struct, frozen=True, kw_only=True):
-    """Every GPU that an agent has shown."""
+    """Every GPU on the agents' newest pages."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[GpuItem, ...]
 
 
 class WorkloadItem(Struct, frozen=True):
-    """One workload on one node: its work, and its board joules by what it was doing."""
+    """One workload on one node: its work, and its board joules by state."""
 
     workload: str
     node: str
@@ -101,7 +101,7 @@ class WorkloadItem(Struct, frozen=True):
 
 
 class Workloads(Struct, frozen=True, kw_only=True):
-    """Every workload that an agent has shown."""
+    """Every workload on the agents' newest pages."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[WorkloadItem, ...]

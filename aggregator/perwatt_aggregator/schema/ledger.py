@@ -1,4 +1,4 @@
-"""What `/v1/ledger` answers, as frozen structs."""
+"""Schema of `/v1/ledger`: where the joules of each group went."""
 
 from typing import Annotated, Literal
 
@@ -19,10 +19,10 @@ from perwatt_aggregator.schema.common import (
 
 class LedgerEntry(Struct, frozen=True):
     """
-    A leaf of the tree, or a branch: the sum of its children, as far as they are told apart.
+    A leaf of the tree, or a branch: the sum of its children, as far as it is divided.
 
-    What waits may be below zero, and so may be a branch that holds little else. `share_ratio` is the
-    share of the item's whole, `relative_uncertainty` a standard uncertainty.
+    The leaf `waiting` may be below zero, and so may a branch that holds little else. `share_ratio` is the
+    share of the item's total, `relative_uncertainty` a standard uncertainty.
     """
 
     name: str
@@ -39,10 +39,10 @@ class LedgerEntry(Struct, frozen=True):
 
 class LedgerItem(Struct, frozen=True):
     """
-    Where the joules of one group went. `boundary` is how far the tree reaches, `energy_joules` its whole.
+    Where the joules of one group went, up to `boundary`; `energy_joules` is the total of the tree.
 
-    Throttled time is that of all GPUs of the group together, and stands beside the tree: it took joules
-    of its leaves. Reasons to throttle overlap.
+    Throttled time is that of all GPUs of the group together; its joules are in the leaves of the tree.
+    Throttle reasons overlap.
     """
 
     group: dict[str, str | None]
@@ -52,7 +52,7 @@ class LedgerItem(Struct, frozen=True):
     currency: str | None
     carbon_kind: CarbonKind | None
     tree: LedgerEntry
-    throttled_seconds: Annotated[dict[str, Amount], Meta(description="By reason.")]
+    throttled_seconds: Annotated[dict[str, Amount], Meta(description="By throttle reason.")]
     power_capped_seconds: Amount | None
     coverage_ratio: Ratio
     largest_gap_seconds: Amount | None
@@ -63,7 +63,7 @@ class LedgerItem(Struct, frozen=True):
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
-    """Where every joule went: one tree for each group."""
+    """The ledger of all joules: one tree for each group."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     by: tuple[LedgerDimension, ...]

@@ -6,14 +6,14 @@ from msgspec import Meta, Struct
 
 
 class FieldProblem(Struct, frozen=True):
-    """One parameter, and what is wrong with it."""
+    """One parameter, and its error."""
 
     parameter: str
     detail: str
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """What went wrong, as RFC 9457 says it."""
+    """One error, in the form of RFC 9457."""
 
     title: str
     status: Annotated[int, Meta(ge=400, le=599)]

@@ -6,28 +6,28 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "source_changed",
         False,
-        "The node's joules came from one meter first and from another then; the time between them is not "
-        "covered.",
-        "Nothing; if it happens often, see in `perwatt doctor` why the better meter fails.",
+        "The node's joules are from one meter first and from another one later; the time in between is "
+        "not covered.",
+        "None; if it happens often, see in `perwatt doctor` why the better meter fails.",
     ),
     Reason(
         "no_host_meter",
         False,
-        "Not every node measures its processors and its memory, so that they are part of the rest.",
+        "Not every node measures its processors and its memory, so these are part of the rest.",
         "Let the agent read RAPL: see `perwatt doctor`.",
     ),
     Reason(
         "host_meters_above_node",
         False,
-        "Boards, processors and memory together show more than the whole node, so that the host is not "
-        "told apart.",
+        "Boards, processors and memory together show more than the whole node, so the host is not "
+        "divided further.",
         "Check the node's meter, its unit and its factor.",
     ),
     Reason(
         "not_judged",
         False,
-        "The engine does not tell whether its work was of use, or for what cause it was not.",
-        "Nothing: such engines cannot tell; the joules are `undecided`.",
+        "The engine does not report whether its work was useful, or why it was not.",
+        "None: such engines cannot report it; the joules are `undecided`.",
     ),
     Reason(
         "window_not_filled",
@@ -39,36 +39,36 @@ TABLE: tuple[Reason, ...] = (
         "stale",
         False,
         "The newest reading is older than three scrape intervals.",
-        "Look at `failure` in /v1/nodes.",
+        "See `failure` in /v1/nodes.",
     ),
     Reason(
         "node_unreachable",
         False,
-        "A configured node gave no reading in the window; it counts as not covered.",
-        "Look at `failure` in /v1/nodes.",
+        "A configured node has no reading in the window; it counts as not covered.",
+        "See `failure` in /v1/nodes.",
     ),
     Reason(
         "engine_unreachable",
         False,
-        "An engine's page is out of reach; its tokens and joules wait for it.",
-        "Look at `up` in /v1/workloads, then at the engine.",
+        "An engine's page cannot be read; its tokens and joules are counted once it can.",
+        "See `up` in /v1/workloads, then check the engine.",
     ),
     Reason(
         "counter_reset",
         False,
-        "A counter started anew within the window; what it counted since then is included.",
-        "Nothing: a driver, an engine or an agent was restarted.",
+        "A counter was reset within the window; what it counted since then is included.",
+        "None: a driver, an engine or an agent was restarted.",
     ),
     Reason(
         "tokens_uncovered",
         False,
         "Tokens of a time without joules were left out.",
-        "Nothing: the agent was away while the engine went on.",
+        "None: the engine ran while the agent did not.",
     ),
     Reason(
         "no_baseline",
         False,
-        "The work shared a GPU whose idle power is not known, so what it used only by being there is not "
+        "The work shared a GPU whose idle power is not known, so its share of the idle energy is not "
         "known either.",
         "Let the agent run for a minute while nobody uses the GPU, or set `attribution.idle_watts`.",
     ),
@@ -81,15 +81,15 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "no_effective_tokens",
         False,
-        "Not every engine tells tokens of requests that ended well from others.",
-        "Nothing: such engines cannot tell.",
+        "Not every engine distinguishes the tokens of successful requests.",
+        "None: such engines cannot report it.",
     ),
     Reason(
         "no_latency_histogram",
         False,
-        "An objective is set for the model, and not every engine has a histogram to hold against it, or the "
-        "buckets were others at the start of the window.",
-        "Nothing: such engines cannot tell (docs/engines.md says which); else wait.",
+        "The model has an objective, and not every engine has a histogram for it, or the buckets "
+        "changed within the window.",
+        "None: such engines cannot report it (docs/engines.md lists them); otherwise wait.",
     ),
     Reason(
         "prompt_tokens_only",
@@ -101,12 +101,12 @@ TABLE: tuple[Reason, ...] = (
         "no_output_tokens",
         False,
         "No output token was made in the window, so there is no energy per token.",
-        "Take a longer window, or send work.",
+        "Use a longer window, or send requests.",
     ),
     Reason(
         "no_requests",
         False,
-        "No request is known to have ended well in the window, so there is no energy per request.",
-        "Take a longer window, or send work.",
+        "No request is known to have succeeded in the window, so there is no energy per request.",
+        "Use a longer window, or send requests.",
     ),
 )

@@ -60,8 +60,8 @@ llama-3-70b  node             5  output_tokens      0.2             5.41       5
   1.25  60s to 10:01:00.1Z         1       0.99  counter     yes    -
 llama-3-70b  facility         -  prompt_tokens        -                -          -    -      1000\
      -  60s to 10:01:00.1Z         1       0.99  -           no     no_pue
-no_pue: The facility's PUE is not configured, or it was refused and no ratio stands in for it. Set\
- `facility.pue` in the aggregator's configuration; with a live one, a `ratio` to fall back to.
+no_pue: The facility's PUE is not configured, or the measured one is not usable and no ratio is configured.\
+ Set `facility.pue` in the aggregator's configuration; for a live PUE, also set its `ratio`.
 """
 
 

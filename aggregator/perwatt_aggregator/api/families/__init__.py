@@ -1,1 +1,1 @@
-"""Metric families of the aggregator's own page: a table of rows a subject."""
+"""Metric families of the aggregator's page, a table for each subject."""

@@ -1,4 +1,4 @@
-"""The chain as metrics: what of a model's peak its own FLOPs are, over the default window."""
+"""Compute families: the model FLOPs utilization over the default window."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -23,8 +23,8 @@ def compute_families(items: Items[S], window: str) -> tuple[Family[S], ...]:
         Family(
             "perwatt_model_flops_utilization_ratio",
             "gauge",
-            "FLOPs of the model itself as a share of the dense peak of its GPUs, 0 to 1, as "
-            "/v1/compute?by=model answers. Absent while that figure is not valid.",
+            "FLOPs of the model itself as a share of the dense peak of its GPUs, 0 to 1, as in "
+            "/v1/compute?by=model. Absent while that figure is not valid.",
             ("model", "window", "provenance"),
             utilization,
             {"window": (window,)},

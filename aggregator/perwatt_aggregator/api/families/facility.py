@@ -1,4 +1,4 @@
-"""The facilities as metric families: the figures in use, the energies behind them, the meters' health."""
+"""Facility families: the PUE and rates in use, the measured energies, the health of the meters."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -15,7 +15,7 @@ S = TypeVar("S")
 
 
 class FacilityNow(Struct, frozen=True):
-    """A facility, and what holds of it now."""
+    """A facility and its state now."""
 
     facility: Facility
     state: FacilityState
@@ -91,7 +91,7 @@ FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_pue_info",
         "info",
-        "How the PUE in use is known.",
+        "Kind of the PUE in use.",
         ("facility", "kind"),
         _pue_info,
         {"kind": PUE_KINDS},
@@ -99,28 +99,28 @@ FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_pue_category",
         "gauge",
-        "Category of ISO/IEC 30134-2 of the PUE in use, 0 to 3; absent where none is stated.",
+        "Category of ISO/IEC 30134-2 of the PUE in use, 0 to 3; absent if it has none.",
         ("facility",),
         _pue_category,
     ),
     Family(
         "perwatt_facility_pue_age_seconds",
         "gauge",
-        "How long ago the measurement of the PUE in use ended; absent for one that was not measured.",
+        "Seconds since the measurement of the PUE in use ended; absent if it was not measured.",
         ("facility",),
         _pue_age,
     ),
     Family(
         "perwatt_facility_energy_joules_total",
         "counter",
-        "Energy that the facility's meter measured since the aggregator started; absent without a meter.",
+        "Energy at the facility's meter since the aggregator started; absent without a meter.",
         ("facility",),
         _energy,
     ),
     Family(
         "perwatt_facility_it_energy_joules_total",
         "counter",
-        "Energy of IT, measured since the aggregator started; absent unless all of it is metered.",
+        "Energy of IT since the aggregator started; absent unless all of IT is metered.",
         ("facility",),
         _it_energy,
     ),
@@ -134,7 +134,7 @@ FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_carbon_grams_per_joule",
         "gauge",
-        "Grams of CO2 equivalent for a joule at the facility's meter.",
+        "Grams of CO2 equivalent per joule at the facility's meter.",
         ("facility", "kind"),
         _carbon,
         {"kind": CARBON_KINDS},
@@ -142,7 +142,7 @@ FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_meter_success",
         "gauge",
-        "1 if the latest attempt to read this meter, or to ask for this rate, brought a reading, else 0.",
+        "1 if the latest read of this meter or rate succeeded, else 0.",
         ("facility", "meter"),
         _meter_success,
         {"meter": SOURCE_NAMES},
@@ -150,7 +150,7 @@ FAMILIES: tuple[Family[FacilityNow], ...] = (
     Family(
         "perwatt_facility_meter_last_success_timestamp_seconds",
         "gauge",
-        "When this meter was last read, or this rate last told.",
+        "Unix time of the latest successful read of this meter or rate.",
         ("facility", "meter"),
         _meter_last_success,
         {"meter": SOURCE_NAMES},

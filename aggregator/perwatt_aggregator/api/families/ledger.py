@@ -1,8 +1,8 @@
 """
-The ledger as metrics: gauges of the default window, by facility and leaf.
+Ledger families: gauges of the default window, by facility and leaf.
 
-They are gauges because no counter could be true: what of a joule was of use is known only once the
-request that it went into has ended, and what waits may fall.
+They cannot be counters: whether a joule was useful is known only when its request has ended, and waiting
+joules may decrease.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,9 @@ def ledger_families(items: Items[S], window: str) -> tuple[Family[S], ...]:
         Family(
             "perwatt_ledger_energy_joules",
             "gauge",
-            "Where the facility's joules of the window went, by leaf of /v1/ledger?by=facility: together the "
-            "whole as far as it is known. Absent where it cannot be had; what waits may be below zero.",
+            "Where the facility's joules of the window went, by leaf as in /v1/ledger?by=facility; "
+            "together the total as far as it is known. Absent if not known; the leaf `waiting` may be "
+            "below zero.",
             ("facility", "leaf", "window"),
             _reader(items, lambda item: (window,), lambda entry: entry.energy_joules),
             closed,
@@ -34,7 +35,7 @@ def ledger_families(items: Items[S], window: str) -> tuple[Family[S], ...]:
         Family(
             "perwatt_ledger_cost",
             "gauge",
-            "What the joules of the leaf cost, in the currency of the label.",
+            "Cost of the joules of the leaf, in the currency of the label.",
             ("facility", "leaf", "window", "currency"),
             _reader(items, lambda item: (window, item.currency or ""), lambda entry: entry.cost),
             closed,
@@ -42,7 +43,7 @@ def ledger_families(items: Items[S], window: str) -> tuple[Family[S], ...]:
         Family(
             "perwatt_ledger_carbon_grams",
             "gauge",
-            "Grams of CO2 equivalent that the joules of the leaf emit.",
+            "Grams of CO2 equivalent of the joules of the leaf.",
             ("facility", "leaf", "window", "kind"),
             _reader(items, lambda item: (window, item.carbon_kind or ""), lambda entry: entry.grams_co2e),
             closed | {"kind": CARBON_KINDS},

@@ -1,4 +1,4 @@
-"""How the meters fare that the aggregator asks for several nodes."""
+"""Shared meter families: the health of meters that cover several nodes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -27,14 +27,14 @@ def shared_meter_families(meters: Meters[S]) -> tuple[Family[S], ...]:
         Family(
             "perwatt_aggregator_shared_meter_up",
             "gauge",
-            "1 if a meter over several nodes answered when it was last asked, else 0.",
+            "1 if the latest read of a meter that covers several nodes succeeded, else 0.",
             ("meter",),
             up,
         ),
         Family(
             "perwatt_aggregator_shared_meter_failures_total",
             "counter",
-            "How often a meter over several nodes gave no reading since the aggregator started, by reason.",
+            "Failed reads of a meter that covers several nodes since the aggregator started, by reason.",
             ("meter", "reason"),
             failures,
         ),
