@@ -8,7 +8,7 @@ in each call, which takes 12 times as long.
 import ctypes
 import struct
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pynvml
 from msgspec import Struct
@@ -39,7 +39,10 @@ class Field(Struct, frozen=True, cache_hash=True):
 _ENTRY = struct.Struct("=24xii8s")
 
 # nvmlValueType_t -> how to read the eight bytes of the value.
-_VALUES = dict(enumerate(map(struct.Struct, ("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))))
+_VALUES = {
+    kind: struct.Struct(layout).unpack
+    for kind, layout in enumerate(("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))
+}
 
 Reply: TypeAlias = tuple[int, float]
 """One field's return code and its raw number."""
@@ -66,19 +69,20 @@ class FieldBatch:
         return self._function(handle, self._count, self._array)
 
     def replies(self) -> list[Reply]:
-        """Each field's own code and raw number, as of the latest call."""
-        return [_decode(*entry) for entry in _ENTRY.iter_unpack(self._array)]
+        """
+        Each field's own code and raw number, as of the latest call.
+
+        A field of a type that is not in the table counts as absent.
+        """
+        return [
+            (code, _VALUES[kind](raw)[0])
+            if code == SUCCESS and kind in _VALUES
+            else (code or INVALID_ARGUMENT, 0)
+            for kind, code, raw in _ENTRY.iter_unpack(self._array)
+        ]
 
 
-def _decode(kind: int, code: int, raw: bytes) -> Reply:
-    if code != SUCCESS:
-        return code, 0
-    if kind not in _VALUES:
-        return INVALID_ARGUMENT, 0  # a type that this code cannot read, so the fact is as good as absent
-    return code, _VALUES[kind].unpack(raw)[0]
-
-
-class _Place(Struct, frozen=True):
+class _Place(NamedTuple):
     """Where a fact is in a batch, and its name in a reading: `group.key` is an entry of a group."""
 
     number: int
@@ -116,7 +120,7 @@ class FieldReader:
             self._drop_all_or_raise(code)
             return {}
         replies = self._batch.replies()
-        if not self._is_decided or any(code != SUCCESS for code, _ in replies):
+        if not self._is_decided or [code for code, _ in replies if code != SUCCESS]:
             by_field = dict(zip(self._batch.fields, replies, strict=True))
             self._raise_if_dead(by_field)
             replies = self._decide(by_field)
@@ -149,15 +153,15 @@ class FieldReader:
         for name in self._names if self._failed else ():
             self._failed.pop(name, None)
         facts: Facts = {}
-        for place in self._places:
-            code, number = replies[place.number]
+        for place, field, group, key in self._places:
+            code, number = replies[place]
             if code != SUCCESS:
-                self._failed[f"field {place.field.id}"] = describe(code).word
-            elif (value := place.field.convert(number)) is not None:
-                if place.group:
-                    facts.setdefault(place.group, {})[place.key] = value
+                self._failed[f"field {field.id}"] = describe(code).word
+            elif (value := field.convert(number)) is not None:
+                if group:
+                    facts.setdefault(group, {})[key] = value
                 else:
-                    facts[place.key] = value
+                    facts[key] = value
         return facts
 
     def _use(self, candidates: dict[str, tuple[Field, ...]]) -> None:

@@ -85,10 +85,11 @@ def utilization(handle: Any) -> Facts:
 
 def memory(handle: Any) -> Facts:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
+    total = memory.total  # the binding's structs are slow to read
     return {
-        "memory_used_bytes": values.memory_bytes(memory.used, memory.total),
-        "memory_total_bytes": values.memory_bytes(memory.total, memory.total),
-        "memory_reserved_bytes": values.memory_bytes(memory.reserved, memory.total),
+        "memory_used_bytes": values.memory_bytes(memory.used, total),
+        "memory_total_bytes": values.memory_bytes(total, total),
+        "memory_reserved_bytes": values.memory_bytes(memory.reserved, total),
     }
 
 
