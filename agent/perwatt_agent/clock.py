@@ -1,4 +1,4 @@
-"""Time as an argument: the real clock, and one that tests and replays drive by hand."""
+"""Clocks, passed as an argument: the real one, and one that tests advance by hand."""
 
 import asyncio
 import time
@@ -31,7 +31,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to advance."""
+    """A clock that stands still until `advance`."""
 
     def __init__(self, monotonic_seconds: float = 1_000.0, unix_seconds: float = 1_800_000_000.0) -> None:
         self._monotonic = monotonic_seconds
@@ -47,7 +47,7 @@ class ManualClock:
         self._monotonic += seconds
 
     def set_back(self, seconds: float) -> None:
-        """Turn the wall's clock back, as an administrator may."""
+        """Set the wall clock back, as an administrator may."""
         self._unix_offset -= seconds
 
     async def sleep_until(self, monotonic_seconds: float) -> None:

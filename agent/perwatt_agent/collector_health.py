@@ -1,4 +1,4 @@
-"""The running health of one collector."""
+"""Health of one collector: counts of attempts and failures."""
 
 from collections import Counter
 
@@ -7,8 +7,8 @@ from perwatt_agent.facts.snapshot import CollectorHealth
 
 class Health:
     """
-    Count how a collector fares. `failed` may be called several times within one attempt (one reason a
-    GPU); `attempted` closes the attempt.
+    Counts the failures of a collector. `failed` may be called several times within one attempt, as for
+    several GPUs; `attempted` ends the attempt.
     """
 
     def __init__(self, name: str) -> None:
@@ -25,7 +25,7 @@ class Health:
         self._failing = True
 
     def noted(self, reason: str) -> None:
-        """Count a fault that leaves the attempt a success."""
+        """Count a failure that leaves the attempt a success."""
         self._failures[reason] += 1
         self._shown = None
 
@@ -37,7 +37,7 @@ class Health:
             self._last_success = unix_seconds
 
     def snapshot(self) -> CollectorHealth:
-        """How it fares now: the same object until something is attempted or fails."""
+        """The health of now: the same object until the next attempt or failure."""
         if self._shown is None:
             self._shown = CollectorHealth(
                 self._name,

@@ -130,7 +130,7 @@ async def test_recordings_hold_it(tmp_path: Path, driver: FakeDriver):
     path = tmp_path / "recording.jsonl"
     path.write_bytes(file.getvalue())
 
-    replayed = list(Recording(path).sweeps())
+    replayed = list(Recording(path).readings())
     assert [readings.gpus for readings in read] == [readings.gpus for readings in replayed]
     slow = [gpu.slow for readings in replayed for gpu in readings.gpus if gpu.slow is not None]
     assert any(reading.mig and reading.mig[0].gpm for reading in slow)

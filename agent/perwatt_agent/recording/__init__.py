@@ -1,1 +1,1 @@
-"""Recordings: a node's readings as JSON lines, written and replayed."""
+"""Recordings of a node's readings: written as JSON lines, and replayed."""

@@ -1,8 +1,8 @@
 """
-Recordings: a node's readings as JSON lines, between a header and an end line that counts them.
+Recording file: a header, a node's readings as JSON lines, and an end line with their number.
 
-A recording that is cut, foreign or damaged is refused as a whole, before anything is made of it. A CSV
-file with columns `t_unix_s` and `watts` is a recording of a meter of the whole node.
+A file that is truncated, damaged or of another format is refused as a whole, before it is used. A CSV file
+with columns `t_unix_s` and `watts` is a recording of a node meter.
 """
 
 import csv
@@ -23,7 +23,7 @@ VERSION = 1
 
 
 class RecordingError(Exception):
-    """The file is no whole recording; the message says what is wrong with it, in one line."""
+    """The file is not a complete recording; the message says why, in one line."""
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="line", tag="header"):
@@ -51,7 +51,7 @@ _Line = Header | _Sweep | _End
 
 class RecordingWriter:
     """
-    Write one recording. The header is written with the first sweep, when the GPUs are known; `close`
+    Writes one recording. The header is written with the first readings, when the GPUs are known. `close`
     writes the end line, without which the file is refused.
     """
 
@@ -61,19 +61,19 @@ class RecordingWriter:
         self._interval_seconds = interval_seconds
         self._encoder = msgspec.json.Encoder()
         self._known: tuple[GpuInfo, ...] | None = None
-        self.sweeps = 0
+        self.cycles = 0
 
     def write(self, readings: Readings) -> None:
         if self._known is None:
             self._write_header(readings)
-        # What GPUs there are is said when it changes; how collectors fare is not a reading.
+        # The known GPUs are written when they change; the health of collectors is not a reading.
         known = () if readings.known == self._known else readings.known
         self._known = readings.known
         self._line(_Sweep(msgspec.structs.replace(readings, known=known, collectors=())))
-        self.sweeps += 1
+        self.cycles += 1
 
     def close(self) -> None:
-        self._line(_End(self.sweeps))
+        self._line(_End(self.cycles))
         self._file.flush()
 
     def _write_header(self, readings: Readings) -> None:
@@ -95,29 +95,29 @@ class RecordingWriter:
 
 
 class Recording:
-    """A whole recording on disk: its header, and its sweeps as often as they are asked for."""
+    """A complete recording on disk: its header and its readings, which can be read repeatedly."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._is_csv = path.suffix.lower() == ".csv"
         self.header = _csv_header(path) if self._is_csv else self._check()
 
-    def sweeps(self) -> Iterator[Readings]:
+    def readings(self) -> Iterator[Readings]:
         """The readings in order, with `known` filled in."""
-        return _csv_sweeps(self._path) if self._is_csv else self._json_sweeps()
+        return _csv_readings(self._path) if self._is_csv else self._json_readings()
 
     def _check(self) -> Header:
-        """Read all lines once: a recording is used as a whole or not at all."""
+        """Check all lines once: a recording is used as a whole or not at all."""
         header: Header | None = None
         known: tuple[GpuInfo, ...] = ()
         sweeps = 0
         ended = False
         for number, line in self._lines():
             if ended:
-                raise RecordingError(f"{self._path}:{number}: something follows the end line")
+                raise RecordingError(f"{self._path}:{number}: unexpected line after the end line")
             if (header is None) != isinstance(line, Header):
                 raise RecordingError(
-                    f"{self._path}:{number}: no perwatt recording: the header must come first"
+                    f"{self._path}:{number}: not a perwatt recording: the header must come first"
                 )
             if isinstance(line, Header):
                 header = _accepted(line, self._path)
@@ -126,19 +126,17 @@ class Recording:
                 sweeps += 1
                 known = line.readings.known or known
                 if {info.uuid for info in known} != {gpu.uuid for gpu in line.readings.gpus}:
-                    raise RecordingError(
-                        f"{self._path}:{number}: its readings are not those of the known GPUs"
-                    )
+                    raise RecordingError(f"{self._path}:{number}: the readings do not match the known GPUs")
             else:
                 ended = True
                 if line.sweeps != sweeps:
                     raise RecordingError(
-                        f"{self._path}: {line.sweeps} sweeps were written, {sweeps} are here"
+                        f"{self._path}: {line.sweeps} cycles were written, the file has {sweeps}"
                     )
         if header is None:
             raise RecordingError(f"{self._path}: is empty")
         if not ended:
-            raise RecordingError(f"{self._path}: is cut: the end line is missing after {sweeps} sweeps")
+            raise RecordingError(f"{self._path}: is truncated: the end line is missing after {sweeps} cycles")
         return header
 
     def _lines(self) -> Iterator[tuple[int, _Line]]:
@@ -150,12 +148,12 @@ class Recording:
                         yield number, decoder.decode(line)
                     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                         reason = " ".join(str(error).split())
-                        message = f"{self._path}:{number}: no line of a perwatt recording: {reason}"
+                        message = f"{self._path}:{number}: not a line of a perwatt recording: {reason}"
                         raise RecordingError(message) from None
         except OSError as error:
             raise RecordingError(f"{self._path}: {error.strerror}") from None
 
-    def _json_sweeps(self) -> Iterator[Readings]:
+    def _json_readings(self) -> Iterator[Readings]:
         known: tuple[GpuInfo, ...] = self.header.gpus
         for _, line in self._lines():
             if isinstance(line, _Sweep):
@@ -173,34 +171,34 @@ def _accepted(header: Header, path: Path) -> Header:
 
 
 def _csv_header(path: Path) -> Header:
-    times = [readings.unix_seconds for readings in _csv_sweeps(path)]
+    times = [readings.unix_seconds for readings in _csv_readings(path)]
     if len(times) < 2:
-        raise RecordingError(f"{path}: fewer than two readings")
+        raise RecordingError(f"{path}: has fewer than two readings")
     steps = sorted(later - earlier for earlier, later in pairwise(times))
     if steps[0] <= 0:
-        raise RecordingError(f"{path}: t_unix_s does not grow")
+        raise RecordingError(f"{path}: t_unix_s does not increase")
     return Header(FORMAT, VERSION, path.stem, steps[len(steps) // 2], "replay")
 
 
-def _csv_sweeps(path: Path) -> Iterator[Readings]:
+def _csv_readings(path: Path) -> Iterator[Readings]:
     backend = BackendStatus("replay", up=True)
     try:
         with path.open("rb") as file:
             rows = csv.DictReader(TextIOWrapper(file, encoding="utf-8-sig", newline=""))
             for number, row in enumerate(rows, start=2):
-                seconds, watts = _csv_reading(row, path, number)
+                seconds, watts = _csv_row(row, path, number)
                 yield Readings(seconds, seconds, backend, meters=(MeterSample("csv", seconds, watts),))
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path}: no CSV file: {error}") from None
+        raise RecordingError(f"{path}: not a CSV file: {error}") from None
 
 
-def _csv_reading(row: dict[str, str], path: Path, number: int) -> tuple[float, float]:
+def _csv_row(row: dict[str, str], path: Path, number: int) -> tuple[float, float]:
     try:
         seconds, watts = float(row["t_unix_s"]), float(row["watts"])
     except (KeyError, TypeError, ValueError):
         raise RecordingError(f"{path}:{number}: expected numbers in columns t_unix_s and watts") from None
     if not (0.0 <= seconds < float("inf") and 0.0 <= watts < float("inf")):
-        raise RecordingError(f"{path}:{number}: a power of {watts} W at {seconds} is no reading")
+        raise RecordingError(f"{path}:{number}: a power of {watts} W at {seconds} s is not a valid reading")
     return seconds, watts

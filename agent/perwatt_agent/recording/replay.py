@@ -1,4 +1,4 @@
-"""Play a recording as if it happened now."""
+"""Replay source: a recording played as if it happened now."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,14 +14,14 @@ ENDED = "recording_ended"
 
 class ReplaySource:
     """
-    A Source that plays a recording's readings, dated so that the first one is now.
+    A Source of a recording's readings, with times moved so that the first one is now.
 
-    At speed 1 they come as they were taken; at an infinite speed without waiting, in the recording's own
-    time. When it ends, the backend is down for that reason and nothing stale stays on the page.
+    At speed 1 they come as they were recorded, at infinite speed without a wait. At the end the backend is
+    down for that reason, and no old value stays on the metrics page.
     """
 
     def __init__(self, recording: Recording, clock: Clock, speed: float = 1.0) -> None:
-        self._sweeps: Iterator[Readings] = recording.sweeps()
+        self._recorded: Iterator[Readings] = recording.readings()
         self._clock = clock
         self._speed = speed
         self._started = (clock.monotonic(), clock.unix())
@@ -31,7 +31,7 @@ class ReplaySource:
         self.status = BackendStatus("replay", up=False, reason="starting")
 
     async def next(self) -> Readings | None:
-        readings = next(self._sweeps, None)
+        readings = next(self._recorded, None)
         if readings is None:
             return self._ended()
         self._first = self._first or readings
@@ -42,11 +42,11 @@ class ReplaySource:
         self.status = self._last.backend
         return self._last
 
-    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
-        """What GPUs told by themselves comes with the readings that it was recorded with."""
+    def subscribe(self, on_event: Callable[[XidEvent], None]) -> None:
+        """Recorded error events come with the readings of their cycle, not earlier."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Nothing to close."""
 
     def _ended(self) -> Readings | None:
         if self.status.reason == ENDED or self._last is None:
@@ -71,9 +71,9 @@ class ReplaySource:
 
     def _moved(self, readings: Readings) -> Readings:
         assert self._first is not None
-        # Only the time that is shown moves: the account lives in the recording's own monotonic time.
+        # Only the shown time is moved: the account uses the recording's own monotonic time.
         unix_seconds = readings.unix_seconds + self._started[1] - self._first.unix_seconds
-        # What was simulated stays labelled so, however often it is recorded and played.
+        # Simulated readings stay labelled so, however often they are recorded and replayed.
         name = readings.backend.name if readings.backend.name == "simulated" else "replay"
         backend = msgspec.structs.replace(readings.backend, name=name)
         return msgspec.structs.replace(readings, unix_seconds=unix_seconds, backend=backend)

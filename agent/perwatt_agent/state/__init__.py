@@ -1,1 +1,1 @@
-"""State: what the agent remembers over its own restarts."""
+"""State of the agent that survives its restarts."""

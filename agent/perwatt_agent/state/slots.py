@@ -1,4 +1,4 @@
-"""Keep the newest of some bytes on disk, cheaply, through any crash: two files, written in turn."""
+"""Crash-safe storage for a small content: two files, written in turn."""
 
 import os
 import zlib
@@ -6,14 +6,14 @@ from pathlib import Path
 
 
 class Damaged(Exception):
-    """There are files, but none that was written whole."""
+    """There are files, but none is complete."""
 
 
 class Slots:
     """
-    Two files in a folder. Each write goes over the older one, in place: making a file anew and renaming it
-    costs eight times as much. What a crash left half-written does not match its checksum, and the other
-    file holds what was written before.
+    Two files in a folder. Each write replaces the content of the older one, in place: to create a file and
+    rename it costs eight times as much. After a crash during a write the checksum does not match, and the
+    other file holds the content before.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -21,24 +21,24 @@ class Slots:
         self._number = 0
 
     def read(self) -> bytes | None:
-        """What was written last, or None when there is nothing. Raises Damaged and OSError."""
+        """The newest content, or None when there is none. Raises Damaged and OSError."""
         contents = [content for file in self._files if (content := file.read()) is not None]
         whole = [written for content in contents if (written := _unpacked(content)) is not None]
         if contents and not whole:
-            raise Damaged("it was not written whole")
+            raise Damaged("it is incomplete")
         number, newest = max(whole, default=(self._number, None))
         self._number = number
         return newest
 
     def write(self, content: bytes) -> None:
-        """Keep *content*; what was kept before outlives a write that fails. Raises OSError."""
+        """Store *content*. A write that fails leaves the content before. Raises OSError."""
         number = self._number + 1
         self._files[number % 2].overwrite(_head(number, content) + content)
         self._number = number
 
 
 class _File:
-    """A file that stays open from write to write; what is left behind its end is of older writes."""
+    """A file that stays open. Bytes after the end of its content are left from older writes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,12 +51,12 @@ class _File:
             return None
 
     def overwrite(self, content: bytes) -> None:
-        # Somebody may have deleted it meanwhile.
+        # It may have been deleted meanwhile.
         if self._descriptor is None or os.fstat(self._descriptor).st_nlink == 0:
             self._open()
         assert self._descriptor is not None
         done = 0
-        while done < len(content):  # a full disk takes a part, and then says that it is full
+        while done < len(content):  # a full disk takes a part, and then fails
             done += os.pwrite(self._descriptor, content[done:], done)
 
     def _open(self) -> None:
@@ -66,13 +66,13 @@ class _File:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         try:
             self._descriptor = os.open(self._path, flags, 0o644)
-        except FileNotFoundError:  # no folder yet, or no more
+        except FileNotFoundError:  # the folder does not exist
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(self._path, flags, 0o644)
 
 
 def _unpacked(content: bytes) -> tuple[int, bytes] | None:
-    """The number of a write and what was written; None when that was not done to its end."""
+    """The number and the content of a write; None when the write is incomplete."""
     head, _, rest = content.partition(b"\n")
     try:
         _, number, size, _ = head.split(b" ")

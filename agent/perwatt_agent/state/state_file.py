@@ -1,4 +1,4 @@
-"""What the agent remembers over its own restarts, in a small file that dies with the machine's boot."""
+"""State file: the account over restarts of the agent, valid until the machine reboots."""
 
 import logging
 from pathlib import Path
@@ -22,11 +22,10 @@ class _File(msgspec.Struct):
 
 class StateFile:
     """
-    Load and save the account's state.
+    Loads and saves the account's state.
 
-    Monotonic times in it mean something within one boot only, so a file of another boot is ignored. A
-    folder that cannot be written costs the memory, never the agent: that is logged once, and tried
-    again with each save, as memory that has grown old would be worse than none.
+    Its monotonic times are valid within one boot only, so a file of another boot is ignored. When the folder
+    cannot be written, the agent goes on without saved state: this is logged once, and each save tries again.
     """
 
     def __init__(self, folder: Path, boot_id: str | None = None) -> None:
@@ -44,7 +43,9 @@ class StateFile:
             file = msgspec.json.decode(content, type=_File)
         except (OSError, Damaged, msgspec.MsgspecError) as error:
             logger.warning(
-                "starting without memory: the state in %s cannot be read (%s); delete it", self._folder, error
+                "starting without saved state: cannot read the state in %s (%s); delete it",
+                self._folder,
+                error,
             )
             return None
         if file.version != _VERSION or not self._boot_id or file.boot_id != self._boot_id:
@@ -52,7 +53,7 @@ class StateFile:
         return file.account
 
     def save(self, account: AccountState) -> None:
-        """Keep it on disk: a crash leaves the old state or the new one, never a part."""
+        """Save it; a crash leaves the old state or the new one, never a part."""
         content = self._encoder.encode(_File(_VERSION, self._boot_id, account))
         try:
             self._slots.write(content)

@@ -61,7 +61,7 @@ def efficiency_of_recording(
 
 def _samples(recording: Recording, start_unix: float | None, end_unix: float | None) -> Iterator[NodeSample]:
     account = Account(recording.header.interval_seconds)
-    for readings in recording.sweeps():
+    for readings in recording.readings():
         snapshot = account.advance(readings)
         is_after_start = start_unix is None or snapshot.unix_seconds >= start_unix
         is_before_end = end_unix is None or snapshot.unix_seconds <= end_unix

@@ -31,7 +31,7 @@ def run_record(config: AgentConfig, output: Path) -> int:
                 print(f"recording to {output}; stop with Ctrl-C", flush=True)
                 await cancelled_by(stop, _record(source, writer))
                 writer.close()
-        print(f"{output}: {writer.sweeps} readings written")
+        print(f"{output}: {writer.cycles} readings written")
         return 0
 
     return run_daemon(main)

@@ -60,7 +60,7 @@ class TestJson:
         path.write_bytes(WHOLE)
         recording = Recording(path)
 
-        assert swept(12) == list(recording.sweeps()) == list(recording.sweeps())
+        assert swept(12) == list(recording.readings()) == list(recording.readings())
         assert (
             Header("perwatt-recording", 1, "node-7", 1.0, "nvml", "", swept(1)[0].known) == recording.header
         )
@@ -69,28 +69,28 @@ class TestJson:
         ("content", "message"),
         [
             pytest.param(
-                b"".join(LINES[:-1]), "is cut: the end line is missing after 12 sweeps", id="no end"
+                b"".join(LINES[:-1]), "is truncated: the end line is missing after 12 cycles", id="no end"
             ),
-            pytest.param(WHOLE[:-30], "no line of a perwatt recording", id="cut in a line"),
-            pytest.param(b"".join(LINES[:5] + LINES[6:]), "12 sweeps were written, 11 are here", id="a hole"),
+            pytest.param(WHOLE[:-30], "not a line of a perwatt", id="cut in a line"),
+            pytest.param(b"".join(LINES[:5] + LINES[6:]), "12 cycles were written", id="a hole"),
             pytest.param(
                 b"".join(LINES[:5]) + LINES[5].replace(b"GPU-1", b"GPU-9") + b"".join(LINES[6:]),
-                ":6: its readings are not those of the known GPUs",
+                ":6: the readings do not match the known GPUs",
                 id="a GPU that nobody knows",
             ),
             pytest.param(b"".join(LINES[1:]), "the header must come first", id="no header"),
             pytest.param(LINES[0] + WHOLE, "the header must come first", id="two headers"),
-            pytest.param(WHOLE + LINES[3], "something follows the end line", id="a sweep after the end"),
-            pytest.param(WHOLE + b"garbage\n", "no line of a perwatt recording", id="garbage after the end"),
-            pytest.param(WHOLE + WHOLE, "something follows the end line", id="twice"),
-            pytest.param(WHOLE[:200] + b"\xff\x00" + WHOLE[200:], "no line of", id="bytes"),
+            pytest.param(WHOLE + LINES[3], "unexpected line after the end line", id="a sweep after the end"),
+            pytest.param(WHOLE + b"garbage\n", "not a line of a perwatt", id="garbage after the end"),
+            pytest.param(WHOLE + WHOLE, "unexpected line after the end line", id="twice"),
+            pytest.param(WHOLE[:200] + b"\xff\x00" + WHOLE[200:], "not a line of", id="bytes"),
             pytest.param(b"", "is empty", id="empty"),
-            pytest.param(b'{"a": 1}\n', "no line of a perwatt recording", id="foreign JSON"),
-            pytest.param(b'{"line": "a\\nb"}\n', "no line of a perwatt recording", id="a line break in it"),
-            pytest.param(b"[" * 100_000, "no line of a perwatt recording", id="nested"),
+            pytest.param(b'{"a": 1}\n', "not a line of a perwatt", id="foreign JSON"),
+            pytest.param(b'{"line": "a\\nb"}\n', "not a line of a perwatt", id="a line break in it"),
+            pytest.param(b"[" * 100_000, "not a line of a perwatt", id="nested"),
             pytest.param(
                 b'{"line":"end","sweeps":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
-                "no line of a perwatt recording",
+                "not a line of a perwatt",
                 id="nested in a line",
             ),
             pytest.param(
@@ -162,7 +162,7 @@ class TestCsv:
         )
         assert [(100.0, "csv", 500.0), (101.0, "csv", 600.5), (103.0, "csv", 700.0)] == [
             (readings.unix_seconds, meter.source, meter.power_watts)
-            for readings in recording.sweeps()
+            for readings in recording.readings()
             for meter in readings.meters
         ]
 
@@ -177,10 +177,10 @@ class TestCsv:
             pytest.param(csv("100,500", "101,many"), ":3: expected numbers", id="text"),
             pytest.param(csv("100,500", "101"), ":3: expected numbers", id="short row"),
             pytest.param(csv("100,500", "101,-5"), ":3: a power of -5.0 W", id="negative"),
-            pytest.param(csv("100,500", "101,nan"), "is no reading", id="not a number"),
-            pytest.param(csv("100,500", "inf,500"), "is no reading", id="endless time"),
-            pytest.param(csv("100,500", "100,600"), "t_unix_s does not grow", id="time stands"),
-            pytest.param(csv("100,500", "99,600"), "t_unix_s does not grow", id="time goes back"),
+            pytest.param(csv("100,500", "101,nan"), "is not a valid reading", id="not a number"),
+            pytest.param(csv("100,500", "inf,500"), "is not a valid reading", id="endless time"),
+            pytest.param(csv("100,500", "100,600"), "t_unix_s does not increase", id="time stands"),
+            pytest.param(csv("100,500", "99,600"), "t_unix_s does not increase", id="time goes back"),
         ],
     )
     def test_refused(self, tmp_path: Path, text: str, message: str) -> None:

@@ -1,1 +1,1 @@
-"""A machine that does not exist: GPUs and an engine that follow one seeded load, exactly."""
+"""Simulated machine: GPUs and an engine that follow one seeded load, exactly."""

@@ -1,7 +1,7 @@
 """
-GPUs that do not exist: power follows the load, energy is its exact integral, all else follows power.
+Simulated backend: GPUs whose power follows a load, and whose energy is the exact integral of their power.
 
-Everything they show is labelled simulated: the name, the UUID, the source of the energy, the driver.
+Everything is labelled simulated: the name, the UUID, the source of the energy, the driver.
 """
 
 import math
@@ -30,7 +30,7 @@ _WEIGHTS_BYTES = 16 * _GIB
 _KV_CACHE_BYTES = 56 * _GIB
 
 _POWER_MEAN_SECONDS = 1.0  # as the driver's reading on such a board
-_MONITOR_SECONDS = 5.0  # as the agent reads the monitor of a real one
+_GPM_SECONDS = 5.0  # as the agent reads GPM of a real board
 _HEATING_SECONDS = 20.0
 _AMBIENT_CELSIUS = 27.0
 _CELSIUS_PER_WATT = 0.06
@@ -85,14 +85,14 @@ class SimulatedDevice:
             clock_graphics_hertz=clock_hertz,
             clock_sm_hertz=clock_hertz,
             clock_memory_hertz=_CLOCK_MEMORY_HERTZ,
-            gpm=self._monitor(now, self._utilization.mean(seconds, _MONITOR_SECONDS)),
+            gpm=self._gpm(now, self._utilization.mean(seconds, _GPM_SECONDS)),
         )
 
-    def _monitor(self, now: float, busy: float) -> GpmReading:
-        """As of a decoder: memory is what it waits for, and its tensor cores wait with it."""
+    def _gpm(self, now: float, busy: float) -> GpmReading:
+        """As of a decoder: bound by memory, so that its tensor cores are mostly idle."""
         return GpmReading(
             now,
-            _MONITOR_SECONDS,
+            _GPM_SECONDS,
             sm_active_ratio=0.9 * busy,
             sm_occupancy_ratio=0.35 * busy,
             tensor_active_ratio=0.3 * busy,
@@ -121,8 +121,8 @@ class SimulatedBackend:
     """
     A driver with *gpus* simulated GPUs, UUIDs `SIM-<host>-<n>`, under *load*.
 
-    Without a load it makes its own from *seed*; give it the one of a simulated engine to have tokens
-    that belong to its joules. *host* is by default this machine's name.
+    Without a load it makes its own from *seed*. With the load of a simulated engine, tokens and joules match.
+    *host* is by default this machine's name.
     """
 
     name = "simulated"
@@ -149,7 +149,7 @@ class SimulatedBackend:
         return Generation(driver_version="simulated", nvml_version="simulated", devices=self._devices)
 
     def close(self) -> None:
-        """There is nothing to let go: counters go on when it is opened again, as a driver's do."""
+        """Nothing to free: counters continue when it is opened again, as a driver's do."""
 
 
 def _info(host: str, index: int) -> GpuInfo:

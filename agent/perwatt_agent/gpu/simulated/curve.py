@@ -1,4 +1,4 @@
-"""Quantities that run straight from knot to knot, so that their integrals and lags are exact."""
+"""Piecewise linear curves with exact integrals and exact first-order lags."""
 
 import math
 from collections.abc import Callable
@@ -10,8 +10,8 @@ class Curve:
     """
     A quantity over seconds since 0: `knot(k)` at `k * spacing_seconds`, linear in between.
 
-    Before 0 it is nothing. The integral is remembered at a knot a little behind the last one asked for,
-    so that time that moves on, and looks back a little, costs the same at any age.
+    Before 0 it is 0. The integral is cached at a knot a little before the last one that was read, so that
+    a read takes the same time at any age.
     """
 
     def __init__(self, knot: Callable[[int], float], spacing_seconds: float) -> None:
@@ -57,7 +57,7 @@ class Curve:
 
 class Lag:
     """
-    What follows a curve as a body follows its heating: dy/dt = (x - y) / lag_seconds, with y(0) = x(0).
+    First-order lag behind a curve, as a temperature lags: dy/dt = (x - y) / lag_seconds, with y(0) = x(0).
     """
 
     def __init__(self, knot: Callable[[int], float], spacing_seconds: float, lag_seconds: float) -> None:

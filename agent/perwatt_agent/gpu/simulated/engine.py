@@ -1,4 +1,4 @@
-"""A simulated engine behind a real HTTP server, read like any other."""
+"""Simulated engine behind a real HTTP server, read like any other."""
 
 import asyncio
 import logging
@@ -43,7 +43,7 @@ class SimulatedEngine:
         return vllm_page(self._serving.now(), self._load.started_unix_seconds)
 
     async def close(self) -> None:
-        """Stop listening and hang up on whoever is connected."""
+        """Stop listening, and close all connections."""
         if self._server is None:
             return
         self._server.close()
@@ -60,7 +60,7 @@ class SimulatedEngine:
             await asyncio.wait_for(writer.drain(), _REQUEST_TIMEOUT_SECONDS)
             writer.close()
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.TimeoutError):
-            writer.transport.abort()  # whoever that was, it was no reader of metrics
+            writer.transport.abort()  # not a valid request
         finally:
             self._connections.discard(writer)
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is asked of the simulated machine: a seeded level of load that its GPUs and its engine share."""
+"""Load of the simulated machine: a seeded level, shared by its GPUs and its engine."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -26,7 +26,7 @@ _MOODS = (
     _STEADY,
     _Mood(weight=0.25, low=0.6, high=0.9),  # busy
     _Mood(weight=0.15, low=0.95, high=1.0),  # a burst
-    _Mood(weight=0.15, low=0.0, high=0.0),  # nobody asks for anything
+    _Mood(weight=0.15, low=0.0, high=0.0),  # no requests
 )
 
 
@@ -34,7 +34,7 @@ class Load:
     """
     The load since this object was made: a level of 0 to 1 at a knot every 30 s, straight in between.
 
-    Equal seeds give equal loads. It begins steady, so that a newcomer sees figures at once.
+    Equal seeds give equal loads. It begins steady, so that figures appear at once.
     """
 
     def __init__(self, clock: Clock, seed: int = 0) -> None:

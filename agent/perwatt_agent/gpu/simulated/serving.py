@@ -1,4 +1,4 @@
-"""What a simulated engine has served so far: whole requests and whole tokens, from the same load."""
+"""Requests and tokens that a simulated engine has served so far, from the same load."""
 
 from math import floor
 

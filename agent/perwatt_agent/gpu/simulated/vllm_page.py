@@ -1,4 +1,4 @@
-"""A simulated engine's page, in vLLM's names and shapes."""
+"""Metrics page of the simulated engine, with vLLM's metric names."""
 
 from collections.abc import Iterator
 
@@ -58,7 +58,7 @@ def _tokens(served: Served) -> Iterator[str]:
 
 
 def _requests(served: Served) -> Iterator[str]:
-    # As with the real one, aborts show nowhere but in the differences between these families.
+    # As in the real one, aborts show only in the differences between these families.
     reasons = {"stop": served.stopped, "length": served.length, "abort": 0, "error": 0, "repetition": 0}
     yield from _family(
         "vllm:request_success_total",
