@@ -9,6 +9,8 @@ NOT_OF_THE_AGENT = {
     "aiohttp": "the aggregator's client",
     "fastapi": "the aggregator's server",
     "perwatt_aggregator": "the aggregator itself",
+    "prometheus_client": "the aggregator's metrics of its own process",
+    "psutil": "for `perwatt doctor`",
     "pydantic": "part of FastAPI",
     "yaml": "read only where there is a file",
 }
