@@ -150,7 +150,7 @@ WRONG = [
     ),
     (
         "facility: {pue: {ratio: 1.2, measured_until: 2026-01-31}}",
-        "1: facility.pue.measured_until: expected nothing, for it has no meaning where kind is static",
+        "1: facility.pue.measured_until: expected no value if kind is static",
     ),
     (
         "facility: {pue: {ratio: 1.2, kind: interim, measured_until: yesterday}}",
@@ -158,15 +158,15 @@ WRONG = [
     ),
     (
         "facility: {pue: {ratio: 1.2, facility_meter: {kind: ipmi}}}",
-        "1: facility.pue.facility_meter: expected nothing, for it has no meaning where kind is static",
+        "1: facility.pue.facility_meter: expected no value if kind is static",
     ),
     (
         "facility: {pue: {kind: live, facility_meter: {kind: csv, file: /f, unit: joules, scope: sensor}}}",
-        "1: facility.pue.facility_meter.scope: expected nothing, for the meter's place says it",
+        "1: facility.pue.facility_meter.scope: expected no value; the meter's key defines its scope",
     ),
     (
         "facility: {pue: {kind: live, facility_meter: {kind: ipmi}}, it: {storage: in}}",
-        "1: facility.it: expected `out`, for without `pue.it_meter` IT energy is that of the nodes alone",
+        "1: facility.it: expected `out`; without `pue.it_meter`, IT energy is that of the nodes alone",
     ),
     (
         "facility: {pue: {kind: live, period: 10m, facility_meter: {kind: ipmi}}}",
@@ -188,7 +188,7 @@ WRONG = [
     ),
     (
         "facility: {price: {currency: EUR, query: {kind: redfish, url: 'https://bmc'}}}",
-        "1: facility.price.query.kind: expected one of prometheus, json, csv, for no meter knows it",
+        "1: facility.price.query.kind: expected one of prometheus, json, csv",
     ),
     (
         "facility: {carbon: {kind: average}}",
@@ -196,7 +196,7 @@ WRONG = [
     ),
     (
         "facility: {capital: {per_gpu_hour: 2}}",
-        "1: facility.capital: expected `price` beside it, for both are of its currency and are added",
+        "1: facility.capital: expected `price` as well, whose currency it has",
     ),
     (
         "facility: {name: here}\nfacilities: [{name: there}]",

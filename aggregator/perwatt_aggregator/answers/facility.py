@@ -43,7 +43,7 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
     fleet = Fleet(views, ())
     sums = next((sums_of(group, fleet) for group in fleet.groups()), None)
     tree = next(iter(ledger(views, ())), None)
-    node, whole = _joules(tree)
+    node_joules, facility_joules = _joules(tree)
     coverage_ratio = sums.by_boundary["facility"].coverage_ratio if sums else 0.0
     found = _reasons(sums, state, coverage_ratio)
     return FacilityItem(
@@ -57,9 +57,9 @@ def facility_item(facility: Facility, state: FacilityState, views: Sequence[Node
         carbon=_carbon(state),
         capital=_capital(state),
         window=tree.window if tree else None,
-        node_energy_joules=node,
-        overhead_joules=difference(whole, node),
-        facility_energy_joules=whole,
+        node_energy_joules=node_joules,
+        overhead_joules=difference(facility_joules, node_joules),
+        facility_energy_joules=facility_joules,
         coverage_ratio=coverage_ratio,
         provenance=tuple(
             one for one in PROVENANCES if sums and one in sums.by_boundary["facility"].provenance

@@ -91,8 +91,8 @@ class Part(Struct, frozen=True):
     """
     Energy of one owner, and the work that was done with it.
 
-    `counts` is None if the part is no workload's, or if the work cannot be split by GPU; `is_known` tells
-    whether the work of its owner is known at all.
+    `counts` is None if the part is no workload's, or if the work cannot be split by GPU; `is_known` is
+    true if any work of its owner is counted.
     """
 
     owner: Owner

@@ -176,14 +176,14 @@ def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[
         if own and config.it is not None and "in" in (config.it.switches, config.it.storage):
             yield (
                 f"{path}.it",
-                "expected `out`, for without `pue.it_meter` IT energy is that of the nodes alone",
+                "expected `out`; without `pue.it_meter`, IT energy is that of the nodes alone",
             )
     if config.price is not None:
         yield from _check_price(config.price, f"{path}.price", sound)
     if config.carbon is not None:
         yield from _check_carbon(config.carbon, f"{path}.carbon", sound)
     if config.capital is not None and config.price is None and sound(f"{path}.price"):
-        yield f"{path}.capital", "expected `price` beside it, for both are of its currency and are added"
+        yield f"{path}.capital", "expected `price` as well, whose currency it has"
 
 
 def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
@@ -195,14 +195,14 @@ def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, s
     if pue.kind == "category" and pue.category is None and sound(f"{path}.category"):
         yield f"{path}.category", "expected 0, 1, 2 or 3, but it is missing"
     if pue.measured_until is not None and pue.kind not in ("interim", "category"):
-        yield f"{path}.measured_until", f"expected nothing, for it has no meaning where kind is {pue.kind}"
+        yield f"{path}.measured_until", f"expected no value if kind is {pue.kind}"
     for name, meter in (("facility_meter", pue.facility_meter), ("it_meter", pue.it_meter)):
         if meter is None:
             continue
         if not live:
-            yield f"{path}.{name}", f"expected nothing, for it has no meaning where kind is {pue.kind}"
+            yield f"{path}.{name}", f"expected no value if kind is {pue.kind}"
         if meter.scope != "node":
-            yield f"{path}.{name}.scope", "expected nothing, for the meter's place says it"
+            yield f"{path}.{name}.scope", "expected no value; the meter's key defines its scope"
         yield from check_meter(meter, f"{path}.{name}", sound)
 
 
@@ -218,13 +218,13 @@ def _check_carbon(carbon: CarbonConfig, path: str, sound: Sound) -> Iterator[tup
     if all(source is None for source in sources) and sound(path):
         yield f"{path}.grams_co2e_per_kwh", "expected a number of at least 0, but it is missing"
     if carbon.file is not None and carbon.query is not None:
-        yield f"{path}.query", "expected nothing beside `file`"
+        yield f"{path}.query", "expected no value together with `file`"
     if carbon.query is not None:
         yield from _check_rate(carbon.query, f"{path}.query", sound)
 
 
 def _check_rate(rate: RateConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
     if rate.kind not in RATE_KINDS:
-        yield f"{path}.kind", f"expected one of {', '.join(RATE_KINDS)}, for no meter knows it"
+        yield f"{path}.kind", f"expected one of {', '.join(RATE_KINDS)}"
     else:
         yield from check_place(rate, path, sound)

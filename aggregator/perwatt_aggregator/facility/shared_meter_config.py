@@ -35,7 +35,7 @@ def check_shared_meters(
         where = f"{path}[{index}]"
         yield from check_meter(meter, where, sound)
         if meter.scope != "node":
-            yield f"{where}.scope", "expected node, for what covers several nodes covers them whole"
+            yield f"{where}.scope", "expected node; a meter that covers several nodes measures whole nodes"
         if meter.label in labels:
             yield f"{where}.name", f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)

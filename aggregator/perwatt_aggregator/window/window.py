@@ -104,8 +104,8 @@ class WorkloadWindow(Struct, frozen=True):
     """
     One workload and one of its models: counts and joules between the same two attributions.
 
-    `covered_seconds` is the time that both cover, and `slack_seconds` the part of a gap that is but
-    the phase between two clocks. `has_served` tells whether it ever was active, since it is known.
+    `covered_seconds` is the time that both cover. `slack_seconds` is the part of a gap that may only be the
+    phase between two clocks. `has_served` is true if it was ever active in the lifetime of its agent.
     """
 
     workload: str

@@ -23,9 +23,9 @@ from perwatt_aggregator.window.request_ends import has_too_few_ends
 from perwatt_aggregator.window.slo import slo_reasons, slo_window
 from perwatt_aggregator.window.window import Counts, GpuWindow, SloWindow, StateJoules, WorkloadWindow
 
-# What sums of many joules may be off by.
+# Rounding error of a sum of many joules.
 NEGLIGIBLE_JOULES = 1e-3
-# What a workload counts for each of its models.
+# Counters that a workload has for each of its models.
 _OF_MODELS = (
     OUTPUT_TOKENS,
     PROMPT_TOKENS,
@@ -60,7 +60,7 @@ def workload_windows(
 
 
 def without_ended(workloads: Iterable[WorkloadWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkloadWindow]:
-    """Leave out workloads that ended before the window: nothing moved, and no joule waits for them."""
+    """Leave out workloads that ended before the window: no increase, and no waiting joules on their GPUs."""
     waiting = {gpu.gpu for gpu in gpus if gpu.waiting_joules > NEGLIGIBLE_JOULES}
     for work in workloads:
         moved = work.covered_seconds or any(work.counts.work.values())
@@ -69,7 +69,7 @@ def without_ended(workloads: Iterable[WorkloadWindow], gpus: Iterable[GpuWindow]
 
 
 def _models(increases: Increases, sample: NodeSample) -> dict[str, str]:
-    """The model by which each workload's joules are counted now: other work goes by it too."""
+    """The model of each workload's newest joules, which is also the model of its work in other units."""
     models: dict[str, str] = {}
     for counter in increases.counters(WORKLOAD_ENERGY):
         if counter in sample.counters or counter.workload not in models:
@@ -78,7 +78,7 @@ def _models(increases: Increases, sample: NodeSample) -> dict[str, str]:
 
 
 class _WorkloadReader:
-    """Reads the window of one workload and model; `_clock` counts the time that tokens and joules cover."""
+    """Reader of the window of one workload and model; `_clock` counts the time that is covered."""
 
     def __init__(
         self, increases: Increases, sample: NodeSample, objectives: Objectives, workload: str, model: str
@@ -93,7 +93,7 @@ class _WorkloadReader:
         self._clock = Counter(WORKLOAD_COVERED, workload=workload)
 
     def window(self, energy: Sequence[Counter], counts: Sequence[Counter]) -> WorkloadWindow | None:
-        """The window; None where nothing of it was read twice."""
+        """The window; None if none of its counters was read twice."""
         increases, facts = self._increases, self._facts or WorkloadFacts(self._workload)
         covered = increases.of(self._clock)
         if covered is None or not any(increases.of(one) is not None for one in (*energy, *counts)):
@@ -123,7 +123,7 @@ class _WorkloadReader:
         )
 
     def _slo(self, counts: Sequence[Counter]) -> SloWindow | None:
-        """Its requests against the objectives of its model; what makes no output has none."""
+        """Its requests compared with the objectives of its model; None if it makes no output."""
         increases = self._increases
         if self._objective is None or not any(counter.name == OUTPUT_TOKENS for counter in counts):
             return None
@@ -131,7 +131,7 @@ class _WorkloadReader:
         return slo_window(self._objective, increases, counts, max_running)
 
     def _has_served(self) -> bool:
-        """Whether it was ever active, in its agent's whole account of it."""
+        """Whether it was ever active in the lifetime of its agent."""
         columns = self._ring.columns
         return any(
             columns[counter].raw > 0.0
@@ -141,11 +141,11 @@ class _WorkloadReader:
 
     def _start(self, attributed_row: int) -> float:
         """
-        From when on the joules of a workload are counted: its last settlement before the window, if
-        it kept the workload waiting, else the window's own start.
+        The start of the workload's joules: its last attribution before the window if that is more than a gap
+        earlier, else the start of the window.
         """
-        start, settled = self._ring.unix(self._increases.first), self._ring.unix(attributed_row)
-        return settled if start - settled > self._ring.gap_seconds else start
+        start, attributed = self._ring.unix(self._increases.first), self._ring.unix(attributed_row)
+        return attributed if start - attributed > self._ring.gap_seconds else start
 
     def _reasons(self, joules: Mapping[str, StateJoules], counts: Sequence[Counter]) -> Iterator[str]:
         increases, facts = self._increases, self._facts
@@ -191,16 +191,16 @@ class _WorkloadReader:
             prompt_cached=found.get((PROMPT_TOKENS, "cached")),
             effective_output=found.get((EFFECTIVE_TOKENS, "")),
             requests=_parts_of(REQUESTS, found),
-            wasted=self._whole(WASTED_TOKENS, counters),
+            wasted=self._complete_increases(WASTED_TOKENS, counters),
             work=_parts_of(WORK, found),
-            flops_per_gpu=self._whole(ENGINE_FLOPS, counters).get(""),
+            flops_per_gpu=self._complete_increases(ENGINE_FLOPS, counters).get(""),
             slo=slo,
         )
 
-    def _whole(self, name: str, counters: Iterable[Counter]) -> dict[str, float]:
+    def _complete_increases(self, name: str, counters: Iterable[Counter]) -> dict[str, float]:
         """
-        What counters of one name grew by, as far as they were read as long as their workload was: some
-        are on the page now and then.
+        The increases of counters of one name that were read in the same rows as their workload: some counters
+        are not on every page.
         """
         found: dict[str, float] = {}
         for counter in counters:

@@ -102,12 +102,12 @@ class _Chain:
         """The models' own FLOPs as a share of the peak."""
         sums, peak = self._sums, self._pool.peak()
         flops = useful(sums.group.parts, self._sizes)
-        whole = self._pool.peak_flops_per_second
+        peak_flops_per_second = self._pool.peak_flops_per_second
         found = (sums.reasons - _OF_ENERGY) | flops.reasons | peak.reasons
         if _unknown_ratio(sums.group.parts) > 1.0 - MIN_EXPLAINED_RATIO:
             found |= {"unexplained"}
         return Share(
-            quotient(flops.flops_per_second, whole),
+            quotient(flops.flops_per_second, peak_flops_per_second),
             sums.by_boundary["gpu_board"].coverage_ratio,
             flops.provenance | peak.provenance,
             found,
