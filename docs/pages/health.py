@@ -10,8 +10,8 @@ _INTRODUCTION = """# Health of GPUs
 
 `perwatt_gpu_health{gpu,state}` is 1 for the worst state that any reason gives, and
 `perwatt_gpu_health_reason{gpu,reason}` is 1 for each reason that holds. Each change is an event in
-`GET /v1/events` of the agent. What a rule needs and a GPU does not tell is taken for well: a rule never
-guesses. The past is counted from the agent's start.
+`GET /v1/events` of the agent. If the GPU does not report a value that a rule needs, the rule assumes that
+the GPU is healthy. History starts with the agent.
 
 | reason | state | meaning |
 |---|---|---|
@@ -19,9 +19,9 @@ guesses. The past is counted from the agent's start.
 _XIDS = """
 ## XID errors
 
-What a GPU tells of by itself, counted in `perwatt_gpu_xid_errors_total{gpu,xid}` and on the page at once.
-Counters start at 0 with the agent; the driver does not tell what was before, and gives no time of its own.
-An error that is not listed is taken for a warning.
+Errors that a GPU reports by itself, counted in `perwatt_gpu_xid_errors_total{gpu,xid}` and published at
+once. Counters start at 0 with the agent, because the driver reports no earlier errors; it also gives no
+time. An error that is not listed counts as a warning.
 
 """
 
@@ -32,5 +32,5 @@ def document() -> str:
     xids = "".join(f"| {code} | {xid.kind} | {xid.meaning} |\n" for code, xid in XIDS.items())
     table = "| XID | class | meaning |\n|---|---|---|\n"
     over = "or until the GPU was lost and answers again"
-    memory = f"An error is held against the GPU, by its class: {held}, {over}.\n\n"
+    memory = f"An error counts against the GPU, by its class: {held}, {over}.\n\n"
     return f"{_INTRODUCTION}{rules}{_XIDS}{memory}{table}{xids}"

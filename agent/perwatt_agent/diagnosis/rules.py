@@ -34,52 +34,52 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "driver_down",
         "failed",
-        "The driver does not answer, so nothing is known of the GPU. `perwatt doctor` says what is missing.",
+        "The driver does not answer, so nothing is known about the GPU. Run `perwatt doctor`.",
         lambda gpu: not gpu.backend_up,
     ),
     Rule(
         "lost",
         "failed",
-        "The driver lost the GPU. Reset it, or the node.",
+        "The driver has lost the GPU. Reset the GPU, or restart the node.",
         lambda gpu: gpu.backend_up and gpu.state == "lost",
     ),
     Rule(
         "hung",
         "failed",
-        "A call into the driver about this GPU does not return. Look into `dmesg` for XID 119 and 120; the "
-        "node will have to be restarted.",
+        "A driver call for this GPU does not return. Look for XID 119 and 120 in `dmesg`. The node must be "
+        "restarted.",
         lambda gpu: gpu.state == "hung",
     ),
     Rule(
         "unreadable",
         "failed",
-        f"The GPU is there, but for {UNREADABLE_SECONDS:g} s no reading of it succeeded; "
-        "`perwatt_collector_failures_total` says why.",
+        f"The GPU is present, but no reading of it has succeeded for {UNREADABLE_SECONDS:g} s. See "
+        "`perwatt_collector_failures_total` for the cause.",
         lambda gpu: gpu.state == "error" and gpu.seconds_unread >= UNREADABLE_SECONDS,
     ),
     Rule(
         "calls_fail",
         "degraded",
-        f"For {UNREADABLE_SECONDS:g} s some driver calls failed that the GPU does answer otherwise, so facts "
-        "are missing; the event names the calls.",
+        f"Some driver calls that this GPU supports have failed for {UNREADABLE_SECONDS:g} s, so values are "
+        "missing. The event names the calls.",
         lambda gpu: gpu.seconds_failing >= UNREADABLE_SECONDS,
     ),
     Rule(
         "xid_fatal",
         "failed",
-        "A fatal XID error within a day, and the GPU was not reset since. Drain the node and reset the GPU.",
+        "A fatal XID error within a day, and no reset of the GPU since. Drain the node and reset the GPU.",
         lambda gpu: gpu.xids["fatal"] > 0,
     ),
     Rule(
         "xid_warning",
         "at_risk",
-        "An XID error of the hardware within an hour. Look at the GPU before it gets more work.",
+        "An XID error of the hardware within an hour. Check the GPU before it gets more work.",
         lambda gpu: gpu.xids["warning"] > 0,
     ),
     Rule(
         "xid_application_repeated",
         "degraded",
-        f"{REPEATED_XIDS} XID errors within ten minutes that mostly a program is to blame for. Look at the "
+        f"{REPEATED_XIDS} XID errors within ten minutes of a kind that programs usually cause. Check the "
         "program first.",
         lambda gpu: gpu.xids["application"] >= REPEATED_XIDS,
     ),
@@ -92,20 +92,20 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "recovery_advised",
         "at_risk",
-        "The driver asks that the GPU be relieved of its peers (drain P2P), that IMEX be restarted, or "
-        "for something that perwatt does not know.",
+        "The driver asks to drain the GPU's peer-to-peer traffic (drain P2P), to restart IMEX, or for an "
+        "action that perwatt does not know.",
         lambda gpu: _recovery(gpu) in ADVISED,
     ),
     Rule(
         "remap_failed",
         "failed",
-        "A memory row could not be remapped: the GPU has to be replaced.",
+        "A memory row could not be remapped. Replace the GPU.",
         lambda gpu: gpu.slow is not None and gpu.slow.remapped_rows_failed is True,
     ),
     Rule(
         "remap_pending",
         "at_risk",
-        "A memory row waits to be remapped, or a page to be retired. Reset the GPU when it is free.",
+        "A memory row waits to be remapped, or a page waits to be retired. Reset the GPU when it is free.",
         lambda gpu: (
             gpu.slow is not None
             and (gpu.slow.remapped_rows_pending is True or gpu.slow.retired_pages_pending is True)
@@ -114,51 +114,52 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "ecc_uncorrectable",
         "at_risk",
-        "Memory errors within the hour that could not be corrected. What ran may have failed; watch the GPU.",
+        "Uncorrectable memory errors within the hour. Programs on the GPU may have failed. Watch the GPU.",
         lambda gpu: gpu.ecc_uncorrectable > 0,
     ),
     Rule(
         "ecc_correctable_rising",
         "degraded",
-        f"Corrected memory errors rose {RISING_STEPS} times within the hour: the memory is wearing out.",
+        f"Corrected memory errors increased {RISING_STEPS} times within the hour: the memory is wearing out.",
         lambda gpu: gpu.ecc_correctable_steps >= RISING_STEPS,
     ),
     Rule(
         "nvlink_errors",
         "degraded",
-        "NVLink counted errors within ten minutes. Look at cables, bridges and the fabric manager.",
+        "NVLink counted errors within ten minutes. Check cables, bridges and the fabric manager.",
         lambda gpu: gpu.nvlink_errors > 0,
     ),
     Rule(
         "fabric_unhealthy",
         "at_risk",
-        "The NVLink fabric says that it is not healthy around this GPU.",
+        "The NVLink fabric reports that it is not healthy at this GPU.",
         lambda gpu: gpu.slow is not None and gpu.slow.fabric_health in ("unhealthy", "limited_capacity"),
     ),
     Rule(
         "pcie_link_reduced",
         "degraded",
-        f"For {LINK_SECONDS:g} s under load PCIe was narrower or slower than it can be. Reseat the board.",
+        f"For {LINK_SECONDS:g} s under load, PCIe had fewer lanes or a lower speed than it supports. Reseat "
+        "the board.",
         lambda gpu: gpu.seconds_link_reduced >= LINK_SECONDS,
     ),
     Rule(
         "power_brake",
         "degraded",
-        "The server's power brake slowed the GPU down within five minutes. Look at the power supplies.",
+        "The server's power brake slowed the GPU down within five minutes. Check the power supplies.",
         lambda gpu: gpu.power_brake_seconds > 0,
     ),
     Rule(
         "thermal_margin_shrinking",
         "at_risk",
-        f"At equal power the GPU is {SHRUNK_CELSIUS:g} degrees closer to its limit than over the last hours. "
-        "Look at fans, dust, coolant and the room.",
+        f"At equal power, the GPU is {SHRUNK_CELSIUS:g} degrees closer to its limit than over the last "
+        "hours. Check fans, dust, coolant and the room.",
         lambda gpu: gpu.thermal_shrunk_celsius >= SHRUNK_CELSIUS,
     ),
     Rule(
         "busy_without_tokens",
         "degraded",
-        f"For {NO_TOKENS_SECONDS:g} s the GPU was fully busy while all engines that hold it made no token. "
-        "One may hang: look at its log.",
+        f"For {NO_TOKENS_SECONDS:g} s the GPU was fully busy while no engine that holds it produced a token. "
+        "An engine may hang: check its log.",
         lambda gpu: gpu.seconds_without_tokens >= NO_TOKENS_SECONDS,
     ),
 )

@@ -36,13 +36,13 @@ def changes(before: Snapshot, after: Snapshot) -> Iterator[Event]:
 def _driver(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     was, now = before.backend, after.backend
     if was.up and not now.up:
-        message = f"The driver does not answer any more: {now.reason}."
+        message = f"The driver no longer answers: {now.reason}."
         yield event_at(after.unix_seconds, "driver", "critical", message, before="up", after=now.reason)
     elif now.up and not was.up:
         message = f"Driver {now.driver_version} answers."
         yield event_at(after.unix_seconds, "driver", "info", message, before=was.reason, after="up")
     elif now.driver_version != was.driver_version:
-        message = f"Driver {now.driver_version} answers in place of {was.driver_version}."
+        message = f"Driver {now.driver_version} answers; it was {was.driver_version} before."
         yield event_at(
             after.unix_seconds,
             "driver",
@@ -105,7 +105,9 @@ def _energy_source(earlier: GpuSnapshot | None, gpu: GpuSnapshot, after: Snapsho
         return
     was, now = earlier.energy.source, gpu.energy.source
     if was != now:
-        message = f"The energy of GPU {gpu.info.index} ({gpu.info.name}) comes from {now}, before from {was}."
+        message = (
+            f"The energy source of GPU {gpu.info.index} ({gpu.info.name}) is {now}; it was {was} before."
+        )
         yield event_at(
             after.unix_seconds,
             "energy_source",
@@ -121,7 +123,7 @@ def _meters(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     was = "+".join(meter.source for meter in before.node_meters)
     now = "+".join(meter.source for meter in after.node_meters)
     if was != now:
-        message = f"The node is measured by {now or 'nothing'}, before by {was or 'nothing'}."
+        message = f"The node meter is {now or 'none'}; it was {was or 'none'} before."
         yield event_at(
             after.unix_seconds,
             "node_meter",
@@ -143,6 +145,6 @@ def _engine(earlier: WorkloadSnapshot | None, workload: WorkloadSnapshot, after:
             after.unix_seconds,
             "engine_restart",
             "info",
-            f"The engine of {name} was restarted.",
+            f"The engine of {name} has restarted.",
             workload=name,
         )

@@ -27,8 +27,8 @@ XIDS: dict[int, Xid] = {
     13: Xid("application", "a kernel did something illegal"),
     31: Xid("application", "a kernel used a wrong address"),
     32: Xid("application", "a corrupted push buffer"),
-    43: Xid("application", "the GPU stopped processing a program that failed"),
-    45: Xid("application", "a program was ended, often after another error"),
+    43: Xid("application", "the GPU stopped processing a failed program"),
+    45: Xid("application", "a program was terminated, often after another error"),
     48: Xid("fatal", "a memory error that could not be corrected (double bit)"),
     61: Xid("warning", "a breakpoint in the GPU's microcontroller"),
     62: Xid("fatal", "the GPU's microcontroller halted"),
@@ -41,7 +41,7 @@ XIDS: dict[int, Xid] = {
     92: Xid("warning", "many corrected memory errors (single bit)"),
     94: Xid("warning", "an uncorrectable memory error that hit one program only"),
     95: Xid("fatal", "an uncorrectable memory error that was not contained"),
-    109: Xid("warning", "switching between programs took too long"),
+    109: Xid("warning", "a context switch took too long"),
     110: Xid("warning", "a security fault"),
     119: Xid("fatal", "the GPU's system processor (GSP) does not answer"),
     120: Xid("fatal", "the GPU's system processor (GSP) failed"),
@@ -51,7 +51,7 @@ XIDS: dict[int, Xid] = {
     154: Xid("warning", "the driver asks for another action to recover the GPU"),
 }
 UNNAMED = 999
-_UNLISTED = Xid("warning", "an error that perwatt does not know; NVIDIA's catalogue of XID errors may")
+_UNLISTED = Xid("warning", "an error that perwatt does not know; see NVIDIA's catalogue of XID errors")
 _NAMELESS = Xid("warning", "an error that the driver cannot name")
 
 SEVERITY: dict[XidClass, Severity] = {"fatal": "critical", "warning": "warning", "application": "info"}
