@@ -38,5 +38,7 @@ class ThreadedMeter:
 
     async def read(self) -> Sequence[MeterSample]:
         if self._thread.busy_since is not None:
-            raise MeterFailure("hung", "a read has not returned yet; see dmesg for what the kernel waits for")
+            raise MeterFailure(
+                "hung", "an earlier read has not returned; see dmesg for what the kernel waits for"
+            )
         return await self._thread.submit(self._meter.read)

@@ -24,9 +24,9 @@ def check_place(
         where = join(path, setting.name)
         given = getattr(config, setting.name) != setting.default
         if setting.name in kind.needs and not given and sound(where):
-            yield where, f"expected, but it is missing: kind {kind.name} cannot do without it"
+            yield where, f"expected, but it is missing: kind {kind.name} requires it"
         elif given and setting.name in _KEYS_OF_SOME_KINDS and setting.name not in kind.needs + kind.takes:
-            yield where, f"expected nothing, for it has no meaning where kind is {kind.name}"
+            yield where, f"expected nothing: kind {kind.name} does not use it"
     yield from _check_service(config, kind, path)
     try:
         if kind.check_path is not None and config.path is not None:
@@ -45,9 +45,9 @@ def check_meter(
     kind = configured_kinds(kinds).get(config.kind)
     where = join(path, "unit")
     if kind is not None and kind.unit == "fixed" and config.unit is not None:
-        yield where, f"expected nothing, for a meter of kind {kind.name} says its unit itself"
+        yield where, f"expected nothing: a meter of kind {kind.name} reports its unit"
     if kind is not None and kind.unit == "required" and config.unit is None and sound(where):
-        yield where, "expected watts, kilowatts, joules, watt_hours or kilowatt_hours, which no number says"
+        yield where, "expected watts, kilowatts, joules, watt_hours or kilowatt_hours"
 
 
 def check_meters(config: MetersConfig, sound: Sound, path: str = "meters") -> Iterator[tuple[str, str]]:
@@ -67,6 +67,6 @@ def _check_service(config: PlaceConfig, kind: MeterKind, path: str) -> Iterator[
     if kind.is_https_only and not secure:
         yield join(path, "url"), f"expected an https:// URL, because kind {kind.name} requires verified TLS"
     elif config.ca_file and not secure:
-        yield join(path, "ca_file"), "expected nothing, for the URL is no https:// URL"
+        yield join(path, "ca_file"), "expected nothing: the URL is not an https:// URL"
     if config.credentials_file and config.bearer_token_file:
         yield join(path, "bearer_token_file"), "expected nothing beside credentials_file"

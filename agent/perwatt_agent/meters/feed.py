@@ -98,7 +98,7 @@ class MeterPoller:
 
     def _read(self, samples: tuple[MeterSample, ...]) -> None:
         if self._failure:
-            logger.info("%s: the meter answers again", self._meter.name)
+            logger.info("%s: readings resumed", self._meter.name)
         self._failure = ""
         self._newest = tuple(self._named(sample) for sample in samples)
         self._received.extend(self._newest)

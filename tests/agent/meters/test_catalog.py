@@ -66,8 +66,8 @@ class TestToyMeter:
 
     def test_configuration(self) -> None:
         """Its keys are checked by its row, and its name may be a source."""
-        needed = ("m.url", "expected, but it is missing: kind toy cannot do without it")
-        surplus = ("m.query", "expected nothing, for it has no meaning where kind is toy")
+        needed = ("m.url", "expected, but it is missing: kind toy requires it")
+        surplus = ("m.query", "expected nothing: kind toy does not use it")
 
         assert [] == problems(MeterConfig(kind="toy", url="http://toy"))
         assert [needed, surplus] == problems(MeterConfig(kind="toy", query="q"))

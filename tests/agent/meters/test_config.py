@@ -92,19 +92,20 @@ async def test_every_kind_can_be_built(clock: ManualClock, kind: MeterKind) -> N
 
 
 NEEDS = "expected, but it is missing: kind"
-NOTHING = "expected nothing, for it has no meaning where kind is"
 
 
 @pytest.mark.parametrize(
     ("meter", "lines"),
     [
-        pytest.param("{kind: ipmi, url: http://a}", [f".url: {NOTHING} ipmi"], id="ipmi-url"),
+        pytest.param(
+            "{kind: ipmi, url: http://a}", [".url: expected nothing: kind ipmi does not use it"], id="url"
+        ),
         pytest.param(
             "{kind: ipmi, unit: watts}",
-            [".unit: expected nothing, for a meter of kind ipmi says its unit itself"],
+            [".unit: expected nothing: a meter of kind ipmi reports its unit"],
             id="ipmi-unit",
         ),
-        pytest.param("{kind: redfish}", [f".url: {NEEDS} redfish cannot do without it"], id="no-url"),
+        pytest.param("{kind: redfish}", [f".url: {NEEDS} redfish requires it"], id="no-url"),
         pytest.param(
             "{kind: redfish, url: http://bmc}",
             [".url: expected an https:// URL, because kind redfish requires verified TLS"],
@@ -120,12 +121,12 @@ NOTHING = "expected nothing, for it has no meaning where kind is"
         ),
         pytest.param(
             "{kind: prometheus, url: http://a, query: q}",
-            [".unit: expected watts, kilowatts, joules, watt_hours or kilowatt_hours, which no number says"],
+            [".unit: expected watts, kilowatts, joules, watt_hours or kilowatt_hours"],
             id="no-unit",
         ),
         pytest.param(
             "{kind: json, url: http://a, unit: watts}",
-            [f".path: {NEEDS} json cannot do without it"],
+            [f".path: {NEEDS} json requires it"],
             id="no-path",
         ),
         pytest.param(
@@ -133,7 +134,7 @@ NOTHING = "expected nothing, for it has no meaning where kind is"
             [".path: expected a path such as `data.outlets[2].power`, not 'a..b'"],
             id="json-path",
         ),
-        pytest.param("{kind: csv}", [f".file: {NEEDS} csv cannot do without it"], id="no-file"),
+        pytest.param("{kind: csv}", [f".file: {NEEDS} csv requires it"], id="no-file"),
         pytest.param("{kind: csv, file: a, interval: 5}", [
             ".interval: expected a duration from 1s to 1h with its unit, such as 250ms, 1s, 5m or 1h, not '5'"
         ], id="interval"),
@@ -205,6 +206,6 @@ class TestSecrets:
         meter = f"    - {{kind: redfish, url: https://bmc, credentials_file: {path}}}"
 
         assert [
-            f"[0].credentials_file: expected a secret that not everybody may read (chmod o= {path}), "
+            f"[0].credentials_file: expected a file that is not readable by everybody (chmod o= {path}), "
             f"not '{path}'"
         ] == errors(tmp_path, meter)

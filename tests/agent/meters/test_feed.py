@@ -119,7 +119,7 @@ async def test_health(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> N
     assert [
         "pdu: no readings (timeout): slow",
         "pdu: no readings (unexpected): ValueError('?')",
-        "pdu: the meter answers again",
+        "pdu: readings resumed",
     ] == caplog.messages
 
 

@@ -190,9 +190,9 @@ class TestCsv:
         [
             pytest.param(f"{NOW - 3.5},5", "stale", "4 s old", id="old"),
             pytest.param(f"{NOW + 3600},5", "implausible", "3600 s in the future", id="future"),
-            pytest.param("2027-01-15T08:00:00,5", "malformed", "says no zone", id="local-time"),
+            pytest.param("2027-01-15T08:00:00,5", "malformed", "has no zone", id="local-time"),
             pytest.param("noon,5", "malformed", "not 'noon'", id="no-time"),
-            pytest.param("nan,5", "malformed", "no time", id="nan-time"),
+            pytest.param("nan,5", "malformed", "not a time", id="nan-time"),
             pytest.param(f"{NOW},", "malformed", "not ''", id="empty"),
             pytest.param(f"{NOW},5,6", "malformed", "3 cells", id="cells"),
             pytest.param(f"{NOW},-5", "implausible", "-5 W", id="negative"),

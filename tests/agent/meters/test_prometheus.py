@@ -77,7 +77,7 @@ class TestRealServer:
         ("query", "reason", "says"),
         [
             pytest.param(
-                "up", "refused", "has 2 series, not one: filter it by labels, or sum()", id="several"
+                "up", "refused", "has 2 series, not one; filter it by labels, or sum()", id="several"
             ),
             pytest.param("nothing", "stale", "no series", id="none"),
             pytest.param("up[5m]", "refused", "'matrix'", id="range"),
@@ -137,7 +137,10 @@ class TestAnswers:
             server.documents = _series(server.url, "999999000")
             found = await failure(config(server.url, "a"), clock)
 
-        assert ("stale", "the newest reading is 1000 s old") == (found.reason, str(found))
+        assert ("stale", "the newest reading is 1000 s old; check its writer and `interval`") == (
+            found.reason,
+            str(found),
+        )
 
     @pytest.mark.parametrize(
         "content",

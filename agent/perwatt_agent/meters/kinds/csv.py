@@ -38,13 +38,14 @@ class CsvFile:
 
     async def read(self) -> Figure:
         if self._thread.busy_since is not None:
-            raise MeterFailure("hung", f"a read of {self._file} has not returned; does its disk answer?")
+            raise MeterFailure("hung", f"a read of {self._file} has not returned; check its disk")
         time, value = await self._thread.submit(self._newest_row)
         measured = unix_seconds(time)
         age = self._clock.unix() - measured
         if age < -AHEAD_SECONDS:
             raise MeterFailure(
-                "implausible", f"the newest row is {-age:.0f} s in the future; whose clock or zone is wrong?"
+                "implausible",
+                f"the newest row is {-age:.0f} s in the future; check its writer's clock and time zone",
             )
         return Figure(number(value), max(0.0, age), measured)
 
@@ -57,11 +58,13 @@ class CsvFile:
                 self._was_there = True
                 head, last = _first_and_last_line(file)
         except PermissionError:
-            raise MeterFailure("permission_denied", f"{self._file} is not for us to read") from None
+            raise MeterFailure(
+                "permission_denied", f"the agent may not read {self._file}; give its user read access"
+            ) from None
         except FileNotFoundError:
             # During a rotation the file is missing for a moment.
             reason = "stale" if self._was_there else "absent"
-            raise MeterFailure(reason, f"there is no {self._file}") from None
+            raise MeterFailure(reason, f"{self._file} does not exist; check `file`") from None
         except OSError as error:
             raise MeterFailure("unreachable", f"{self._file}: {error.strerror}") from None
         return _cells(head, last, self._columns)
@@ -77,7 +80,7 @@ def _first_and_last_line(file: BinaryIO) -> tuple[str, str]:
         lines = lines[1:]
     whole = [line for line in lines if line.strip()]
     if not whole:
-        raise MeterFailure("stale", "the file has no whole row yet")
+        raise MeterFailure("stale", "the file has no complete row yet")
     return head.decode("utf-8-sig", "replace"), whole[-1].decode("utf-8", "replace")
 
 
@@ -90,9 +93,14 @@ def _cells(head: str, last: str, columns: tuple[str, str]) -> tuple[str, str]:
     names = [name.strip() for name in names]
     missing = [column for column in columns if column not in names]
     if missing:
-        raise MeterFailure("malformed", f"no column {missing[0]!r} in the first line, {shown(head)}")
+        raise MeterFailure(
+            "malformed",
+            f"no column {missing[0]!r} in the first line, {shown(head)}; check `path` and `time_column`",
+        )
     if len(row) != len(names):
-        raise MeterFailure("malformed", f"a row of {len(row)} cells under {len(names)} names of columns")
+        raise MeterFailure(
+            "malformed", f"a row has {len(row)} cells, but the first line names {len(names)} columns"
+        )
     time, value = (row[names.index(column)].strip() for column in columns)
     return time, value
 

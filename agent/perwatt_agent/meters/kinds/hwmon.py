@@ -22,7 +22,9 @@ from perwatt_agent.meters.reading.sysfs import read_word_or_none, try_micro, wit
 
 HWMON = Path("/sys/class/hwmon")
 ACPI_METER = "power_meter"
-NOT_PERMITTED_FIX = "give the agent's group the right to read it with a udev rule, or CAP_DAC_READ_SEARCH"
+NOT_PERMITTED_FIX = (
+    "give the agent's group read access with a udev rule, or the agent the capability CAP_DAC_READ_SEARCH"
+)
 # The sensors of a GPU are part of its board's power.
 GPU_CHIPS = frozenset({"amdgpu", "i915", "nouveau", "radeon", "xe"})
 

@@ -27,17 +27,21 @@ _WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watt
 _PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
 _STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
 
-_NO_ACCESS = "the agent may not open the BMC's device; see docs/meters.md"
+_NO_ACCESS = "the agent may not open the BMC's device; give its group access, see docs/meters.md"
 
 # Texts of ipmitool and the BMC with the reason and the message; the first match counts.
 _KNOWN_ERRORS: Sequence[tuple[str, str, str]] = (
     ("permission denied", "permission_denied", _NO_ACCESS),
     ("operation not permitted", "permission_denied", _NO_ACCESS),
-    ("no such file or directory", "absent", "there is no IPMI device; is the module ipmi_devintf loaded?"),
+    (
+        "no such file or directory",
+        "absent",
+        "there is no IPMI device; load the kernel module ipmi_devintf if the node has a BMC",
+    ),
     ("could not open device", "unreachable", "the IPMI device cannot be opened"),
     ("invalid command", "absent", "this BMC has no DCMI power reading"),
     ("not supported", "absent", "this BMC has no DCMI power reading"),
-    ("insufficient privilege", "permission_denied", "the BMC does not let this user read its power"),
+    ("insufficient privilege", "permission_denied", "the BMC does not permit this user to read its power"),
 )
 
 
@@ -81,17 +85,19 @@ class IpmiMeter:
     async def _answer(self) -> str:
         """Run the program and return its output. Raises MeterFailure."""
         if self._process is not None and self._process.returncode is None:
-            raise MeterFailure("hung", f"{self._program} cannot even be killed; does the BMC need a reset?")
+            raise MeterFailure(
+                "hung", f"{self._program} hangs in the kernel and cannot be killed; reset the BMC"
+            )
         self._process = process = await self._start()
         try:
             text = await asyncio.wait_for(_output(process), self._deadline_seconds)
         except asyncio.TimeoutError:
-            message = f"no answer of {self._program} within {self._deadline_seconds:g} s"
+            message = f"no answer from {self._program} within {self._deadline_seconds:g} s"
             raise MeterFailure("timeout", message) from None
         finally:
             await _end(process)
         if process.returncode != 0:
-            raise _failure_of(text, f"{self._program} ended with {process.returncode}")
+            raise _failure_of(text, f"{self._program} exited with {process.returncode}")
         return text
 
     async def _start(self) -> Process:
@@ -107,10 +113,12 @@ class IpmiMeter:
                 env={**os.environ, "LC_ALL": "C"},
             )
         except FileNotFoundError:
-            raise MeterFailure("absent", f"there is no {self._program}; install ipmitool") from None
+            raise MeterFailure(
+                "absent", f"{self._program} is not installed; install ipmitool if the node has a BMC"
+            ) from None
         except OSError as error:
             reason = "permission_denied" if isinstance(error, PermissionError) else "refused"
-            raise MeterFailure(reason, f"{self._program} does not start: {error.strerror}") from None
+            raise MeterFailure(reason, f"{self._program} cannot be started: {error.strerror}") from None
 
 
 async def _output(process: Process) -> str:
@@ -121,7 +129,7 @@ async def _output(process: Process) -> str:
     except asyncio.IncompleteReadError as error:
         await process.wait()
         return error.partial.decode("utf-8", "replace")
-    raise MeterFailure("malformed", f"more than {_MAX_OUTPUT_BYTES} bytes are no power reading")
+    raise MeterFailure("malformed", f"more than {_MAX_OUTPUT_BYTES} bytes of output are not a power reading")
 
 
 async def _end(process: Process) -> None:
@@ -136,14 +144,16 @@ async def _end(process: Process) -> None:
 def _watts(text: str) -> float:
     state = _STATE.search(text)
     if state and state[1].lower() != "activated":
-        raise MeterFailure("absent", f"the BMC's power reading is {state[1].lower()}; activate it there")
+        raise MeterFailure("absent", f"the BMC's power reading is {state[1].lower()}; activate it on the BMC")
     match = _WATTS.search(text)
     if match is None:
         raise _failure_of(text, "no power reading in the answer")
     watts = plausible_watts(float(match[1]))
     if watts == 0.0:
         # The node runs, so it draws power: a BMC that does not measure reports 0.
-        raise MeterFailure("implausible", "the BMC says 0 W; it does not measure the power of this node")
+        raise MeterFailure(
+            "implausible", "the BMC reports 0 W, so it does not measure the power of this node"
+        )
     return watts
 
 
@@ -162,7 +172,7 @@ def _failure_of(text: str, otherwise: str) -> MeterFailure:
         if phrase in text.lower():
             return MeterFailure(reason, message)
     first = next((line.strip() for line in text.splitlines() if line.strip()), "nothing")
-    return MeterFailure("malformed", f"{otherwise}, and said {shown(first)}")
+    return MeterFailure("malformed", f"{otherwise}; the output begins with {shown(first)}")
 
 
 ROW = MeterKind(

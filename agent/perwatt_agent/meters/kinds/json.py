@@ -22,7 +22,7 @@ class JsonDocument:
         try:
             return Figure(number(value_at(document, self._steps)))
         except LookupError as error:
-            raise MeterFailure("malformed", f"{error}; does `path` name what the document holds?") from None
+            raise MeterFailure("malformed", f"{error}; check `path`") from None
 
 
 ROW = MeterKind(

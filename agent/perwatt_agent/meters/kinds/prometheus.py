@@ -47,21 +47,24 @@ class PromQuery:
         answer = await self._service.document(f"{self._path}?{urlencode(parameters)}")
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or not isinstance(kind := data.get("resultType"), str):
-            raise MeterFailure(
-                "malformed", "the answer is not that of a Prometheus server; is the URL one's?"
-            )
+            raise MeterFailure("malformed", "the answer is not one of a Prometheus server; check `url`")
         return kind, data.get("result")
 
 
 def _one_sample(kind: str, result: Any) -> tuple[float, Any]:
     """Return the instant of evaluation and the value of an instant vector of one series."""
     if kind != "vector" or not isinstance(result, list):
-        raise MeterFailure("refused", f"the query gives a {shown(kind)}; ask for one instant value")
+        raise MeterFailure(
+            "refused", f"the result of the query is a {shown(kind)}; change `query` to one instant value"
+        )
     if not result:
-        raise MeterFailure("stale", "the query has no series with a fresh sample; is its exporter scraped?")
+        raise MeterFailure(
+            "stale",
+            "the query has no series with a recent sample; check that Prometheus scrapes its exporter",
+        )
     if len(result) > 1:
         raise MeterFailure(
-            "refused", f"the query has {len(result)} series, not one: filter it by labels, or sum() it"
+            "refused", f"the query has {len(result)} series, not one; filter it by labels, or sum() it"
         )
     sample = result[0].get("value") if isinstance(result[0], dict) else None
     return number(_at(sample, 0)), _at(sample, 1)
@@ -69,7 +72,9 @@ def _one_sample(kind: str, result: Any) -> tuple[float, Any]:
 
 def _at(pair: Any, index: int) -> Any:
     if not isinstance(pair, list) or len(pair) != 2:
-        raise MeterFailure("malformed", "a sample is not a pair of time and value; is it a histogram?")
+        raise MeterFailure(
+            "malformed", "a sample is not a pair of time and value; check that `query` is not a histogram"
+        )
     return pair[index]
 
 

@@ -30,8 +30,8 @@ SCOPES: tuple[tuple[str, MeterScope], ...] = (
     (r"psys(?:-(?P<zone>\d+))?", "psys"),
 )
 NOT_PERMITTED_FIX = (
-    "the kernel lets root alone read it: give the agent the capability CAP_DAC_READ_SEARCH, or its group "
-    "the right to read it with a udev rule"
+    "only root may read it: give the agent the capability CAP_DAC_READ_SEARCH, or give its group read access "
+    "with a udev rule, see docs/meters.md"
 )
 
 
@@ -60,7 +60,10 @@ class RaplMeter:
         """Return a sample of each zone, empty if it fails. Raises MeterFailure if all of them fail."""
         self._zones = self._zones or find_zones(self._root)
         if not self._zones:
-            raise MeterFailure("absent", f"{self._root} has no RAPL zones: no such counters, or a guest")
+            raise MeterFailure(
+                "absent",
+                f"{self._root} has no RAPL zones: no such counters, or a virtual machine",
+            )
         read = [(zone, *try_micro(zone.path / "energy_uj"), self._clock.monotonic()) for zone in self._zones]
         failures = [failure for _, _, failure, _ in read if failure is not None]
         if failures:

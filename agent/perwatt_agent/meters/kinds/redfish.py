@@ -86,7 +86,10 @@ class RedfishMeter:
     def _sample(self, reading: Reading) -> MeterSample:
         if reading.watts == 0.0:
             # A BMC that does not measure reports 0, and a running node draws more.
-            raise MeterFailure("implausible", "the service says 0 W; it does not measure power")
+            raise MeterFailure(
+                "implausible",
+                "the service reports 0 W, so it does not measure power; name another resource by `path`",
+            )
         factor = self._config.factor
         self._mean_seconds = reading.mean_seconds
         return MeterSample(
@@ -107,7 +110,7 @@ class RedfishMeter:
             return reading
         known = await self._follow(self._route)
         if known is None:
-            raise MeterFailure("absent", "the service does not say its power any more")
+            raise MeterFailure("absent", "the service no longer reports its power")
         return known
 
     async def _follow(self, route: _Route) -> Reading | None:
@@ -128,7 +131,7 @@ class RedfishMeter:
             else:
                 if reading is not None:
                     return route, reading
-        raise failures[0] if failures else MeterFailure("absent", "no power there; name a resource by `path`")
+        raise failures[0] if failures else MeterFailure("absent", "no power found; name a resource by `path`")
 
     async def _starts(self) -> list[tuple[str, str]]:
         """Return where routes can begin: kinds and paths of documents, the best first."""
@@ -145,14 +148,19 @@ class RedfishMeter:
             paths = [path for path in paths if is_whole_machine(await self._get(path))] or paths
         if len(paths) != 1:
             some = ", ".join(paths[:8]) or "none"
-            raise MeterFailure("refused", f"which chassis is the node, of {some}? Name it by `path`")
+            raise MeterFailure(
+                "refused", f"cannot choose the chassis of the node from: {some}; set `path` to it"
+            )
         return paths[0]
 
     async def _route_from(self, kind: str, path: str) -> _Route:
         if kind == "PowerSubsystem":
             return _Route(await self._supplies_metrics(path), supplies_input)
         if kind not in READERS:
-            raise MeterFailure("refused", f"{path} is a {kind or 'document without a type'}: it has no power")
+            raise MeterFailure(
+                "refused",
+                f"{path} is a {kind or 'document without a type'}, without power; check `path`",
+            )
         return _Route((path,), lambda documents: READERS[kind](documents[0], self._member))
 
     async def _supplies_metrics(self, path: str) -> tuple[str, ...]:
@@ -162,13 +170,13 @@ class RedfishMeter:
         present = [supply for one in paths if is_present(supply := await self._get(one))]
         metrics = [there for supply in present if (there := link(supply, "Metrics")) is not None]
         if not metrics or len(metrics) < len(present):
-            raise MeterFailure("absent", f"not every power supply of {path} says what it takes in")
+            raise MeterFailure("absent", f"not every power supply of {path} reports its input power")
         return tuple(metrics)
 
     async def _get(self, path: str) -> Document:
         document = await self._service.document(path)
         if not isinstance(document, dict):
-            raise MeterFailure("malformed", f"{path} is no JSON object; is this a Redfish service?")
+            raise MeterFailure("malformed", f"{path} is not a JSON object; is `url` a Redfish service?")
         return document
 
 

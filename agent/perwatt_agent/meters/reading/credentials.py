@@ -37,7 +37,7 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o007:
-                raise ValueError(f"a secret that not everybody may read (chmod o= {path})")
+                raise ValueError(f"a file that is not readable by everybody (chmod o= {path})")
             text = file.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ValueError(f"a file that can be read ({error.strerror})") from None
@@ -46,7 +46,7 @@ def _read(path: Path) -> str:
             return text.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    raise ValueError("a small text in UTF-8")
+    raise ValueError("a short text in UTF-8")
 
 
 def _user_and_password(text: str) -> tuple[str, str]:

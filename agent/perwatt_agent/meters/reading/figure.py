@@ -51,7 +51,10 @@ class FigureMeter:
     async def read(self) -> Sequence[MeterSample]:
         figure = await self._reader.read()
         if figure.age_seconds > VALID_PERIODS * self.interval_seconds:
-            raise MeterFailure("stale", f"the newest reading is {figure.age_seconds:.0f} s old")
+            raise MeterFailure(
+                "stale",
+                f"the newest reading is {figure.age_seconds:.0f} s old; check its writer and `interval`",
+            )
         value = figure.value * self._config.factor * self._unit.base_units
         is_energy = self._unit.is_energy
         return (

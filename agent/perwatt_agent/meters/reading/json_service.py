@@ -27,8 +27,8 @@ _REASONS: Mapping[str, str] = {
 }
 _STATUS_REASONS: Mapping[int, str] = {401: "permission_denied", 403: "permission_denied", 404: "absent"}
 _FIXES: Mapping[str, str] = {
-    "permission_denied": "; may this user read it? see credentials_file or bearer_token_file",
-    "absent": "; is the address right?",
+    "permission_denied": "; check credentials_file or bearer_token_file",
+    "absent": "; check `url`",
 }
 
 
@@ -81,7 +81,9 @@ def _trust(config: PlaceConfig) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=config.ca_file)
     except OSError as error:
-        raise ValueError(f"{config.ca_file} holds no certificates in PEM ({error})") from None
+        raise ValueError(
+            f"{config.ca_file} has no certificates in PEM format ({error}): check `ca_file`"
+        ) from None
 
 
 def _failure(error: FetchError, target: Target) -> MeterFailure:
@@ -93,4 +95,4 @@ def _decoded(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise MeterFailure("malformed", f"the answer is no JSON document: {error}") from None
+        raise MeterFailure("malformed", f"the answer is not a JSON document: {error}") from None

@@ -55,10 +55,10 @@ def unix_seconds(text: str) -> float:
     except ValueError:
         seconds = number(text)
         if not math.isfinite(seconds):
-            raise MeterFailure("malformed", f"{shown(text)} is no time") from None
+            raise MeterFailure("malformed", f"{shown(text)} is not a time") from None
         return seconds
     if instant.tzinfo is None:
-        raise MeterFailure("malformed", f"the time {shown(text)} says no zone, such as +02:00")
+        raise MeterFailure("malformed", f"the time {shown(text)} has no zone, such as +02:00")
     return instant.timestamp()
 
 
@@ -71,12 +71,14 @@ def shown(value: object) -> str:
 def plausible_watts(watts: float) -> float:
     """Return *watts*. Raises MeterFailure if no meter can have measured it."""
     if not 0.0 <= watts <= MAX_WATTS:
-        raise MeterFailure("implausible", f"{watts:g} W cannot be; is the unit right?")
+        raise MeterFailure("implausible", f"{watts:g} W is not plausible; check `unit` and `factor`")
     return watts
 
 
 def plausible_joules(joules: float) -> float:
     """Return *joules*. Raises MeterFailure if no counter can have counted it."""
     if not (joules >= 0.0 and math.isfinite(joules)):
-        raise MeterFailure("implausible", f"a counter at {joules:g} J cannot be; is the unit right?")
+        raise MeterFailure(
+            "implausible", f"a counter at {joules:g} J is not plausible; check `unit` and `factor`"
+        )
     return joules

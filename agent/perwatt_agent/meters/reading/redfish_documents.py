@@ -130,7 +130,7 @@ def _member(controls: Any, member: int | None) -> Document | None:
     if member is None and len(controls) > 1:
         names = ", ".join(shown(one.get("Name")) for one in controls[:8] if isinstance(one, dict))
         raise MeterFailure(
-            "refused", f"PowerControl has several members ({names}): name one by `path: ...#/PowerControl/0`"
+            "refused", f"PowerControl has several members ({names}); name one by `path: ...#/PowerControl/0`"
         )
     index = member or 0
     if index >= len(controls) or not isinstance(controls[index], dict):
@@ -150,5 +150,5 @@ def _path(reference: Any) -> str | None:
         return None
     path = reference["@odata.id"]
     if not isinstance(path, str) or not path.startswith("/redfish/") or not is_sound(path):
-        raise MeterFailure("malformed", f"a link leads away from the service: {shown(path)}")
+        raise MeterFailure("malformed", f"a link leads to another host: {shown(path)}")
     return path

@@ -13,9 +13,9 @@ def read_word(path: Path) -> str:
     except PermissionError as error:
         raise MeterFailure("permission_denied", f"{path}: {error.strerror}") from None
     except FileNotFoundError:
-        raise MeterFailure("absent", f"{path} is not there") from None
+        raise MeterFailure("absent", f"{path} does not exist") from None
     except UnicodeDecodeError:
-        raise MeterFailure("malformed", f"{path} holds no text") from None
+        raise MeterFailure("malformed", f"{path} is not a text file") from None
     except OSError as error:
         # ENODATA and similar errors mean that the hardware does not answer now.
         name = errno.errorcode.get(error.errno or 0, "")
