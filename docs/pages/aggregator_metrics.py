@@ -7,12 +7,13 @@ INTRODUCTION = """# Metrics of the aggregator
 
 <!-- Generated from perwatt_aggregator/api by `make docs`; do not edit. -->
 
-What `GET /metrics` on port 9837 shows: figures of the default window, what each facility is taken to be, and
-the aggregator's own targets. Everything is in base units, ratios are 0 to 1, and what is not valid or not
-known is absent, never 0. Beside these the page shows the process itself: `process_*` and `python_info`.
+Metrics at `GET /metrics` on port 9837: figures of the default window, PUE, price and carbon intensity of each
+facility, and the state of the scraped agents. All are in base units, ratios are 0 to 1, and a value that is
+not valid or not known is absent, never 0. The page also has metrics of the aggregator's process: `process_*`
+and `python_info`.
 
-Sums over nodes and over longer times are the work of recording rules (`dashboards/prometheus`), over the
-metrics of the agents ([metrics.md](metrics.md)).
+For sums over nodes and over longer times, use recording rules (`dashboards/prometheus`) over the agents'
+metrics ([metrics.md](metrics.md)).
 
 """
 

@@ -13,9 +13,9 @@ INTRODUCTION = """# HTTP API of the aggregator
 <!-- Generated from the OpenAPI document by `make docs`; do not edit. -->
 
 The aggregator answers on port 9837. `GET /openapi.json` is the same list for programs, with the schema of
-every answer. Errors are `application/problem+json` (RFC 9457) and say which values are allowed; a parameter
-that does not exist, or that comes twice, is an error. What cannot be had is null, and `reasons` say why
-([validity.md](validity.md)).
+every answer. Errors are `application/problem+json` (RFC 9457) and list the allowed values. An unknown or
+repeated parameter is an error. A value that is not available is null, and `reasons` say why
+([validity.md](validity.md)). The [glossary](glossary.md) defines the words.
 """
 TYPES = """## Types
 """

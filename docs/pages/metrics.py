@@ -11,9 +11,9 @@ INTRODUCTION = """# Metrics of the agent
 
 <!-- Generated from perwatt_exporter/families by `make docs`; do not edit. -->
 
-What `GET /metrics` on port 9836 shows. Everything is in base units, ratios are 0 to 1, and what is not known
-is absent, never 0. `gpu` is a GPU's UUID. Beside these the page shows the process itself: `process_*` and
-`python_info`.
+Metrics at `GET /metrics` on port 9836. All are in base units, ratios are 0 to 1, and an unknown value is
+absent, never 0. `gpu` is a GPU's UUID. The page also has metrics of the agent's process: `process_*` and
+`python_info`. The [glossary](glossary.md) defines the words.
 """
 
 

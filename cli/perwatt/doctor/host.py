@@ -64,7 +64,9 @@ def check_address(address: str) -> Finding:
     except ListenError as error:
         detail, _, fix = str(error).partition("; ")
         detail += _port_owner(host_and_port(address)[1])
-        return Finding("missing", "port", detail, fix or "set --web.listen-address", blocks=True)
+        return Finding(
+            "missing", "port", detail, f"{fix or 'change the address'} (--web.listen-address)", blocks=True
+        )
     return Finding("ok", "port", f"{address} is free")
 
 

@@ -1,4 +1,4 @@
-"""What the daemons share: an address to listen on, and a run until a signal."""
+"""Shared parts of the daemons: the listening socket, and a run until a signal."""
 
 import asyncio
 import socket
@@ -18,12 +18,12 @@ def run_daemon(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
         raise CommandError(str(error)) from None
 
 
-def listen(listen_address: str) -> socket.socket:
-    """Bind the address before anything else is started."""
+def listen(listen_address: str, setting: str = "web.listen_address") -> socket.socket:
+    """Bind the address before anything else is started; an error names *setting*."""
     try:
         return bind(listen_address)
     except ListenError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(f"{error} ({setting})") from None
 
 
 def address(sock: socket.socket) -> str:

@@ -16,7 +16,8 @@ from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
 
 def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
     """Agent, aggregator and web page of this machine, with a status line, until a signal."""
-    sock, aggregator_sock = listen(agent.web.listen_address), listen(aggregator.web.listen_address)
+    sock = listen(agent.web.listen_address)
+    aggregator_sock = listen(aggregator.web.listen_address, "aggregator.web.listen_address")
     own = SourcesConfig(agents=(f"http://{address(sock)}/metrics",))
     aggregator = msgspec.structs.replace(aggregator, sources=own)
 

@@ -128,7 +128,7 @@ class TestAddress:
 
         assert ("missing", True) == (finding.status, finding.blocks)
         assert f"process {os.getpid()})" in finding.detail
-        assert "choose another port" in finding.fix
+        assert "choose another port (--web.listen-address)" in finding.fix
 
 
 class TestEndpoint:
