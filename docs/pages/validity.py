@@ -1,4 +1,4 @@
-"""docs/validity.md: every reason with its meaning and cure, and how uncertainty is found."""
+"""docs/validity.md: every reason with its meaning and what to do about it, and the uncertainty."""
 
 from perwatt_aggregator.validity.all import TABLE as REASONS
 from perwatt_aggregator.validity.uncertainty import OTHER_RATIO
@@ -12,48 +12,52 @@ def document() -> str:
         "",
         "<!-- Generated from perwatt_aggregator/validity by `make docs`; do not edit. -->",
         "",
-        "Every figure of the aggregator carries `valid` and `reasons`, all that apply. One of those marked",
-        "*not valid* is enough to make it so: a value that is still shown is then the best there is, and",
-        "neither the page at `/` nor `/metrics` gives it as a headline. What cannot be had is null, and a",
-        "reason says why; it is never Inf, NaN or a 0 that nobody measured.",
+        "Every figure of the aggregator has `valid`, and `reasons` with all that apply. One reason",
+        "that is marked *not valid* makes the figure not valid. A value that is shown nevertheless is",
+        "the best one available; the page at `/` and `/metrics` do not show it as a headline. A",
+        "figure that is not known is null and has a reason; it is never Inf or NaN, and never a 0",
+        "that was not measured.",
         "",
-        "**Engines that count when a request ends** (docs/engines.md says which) give a window all the",
-        "tokens of requests that ended in it, and none of those that were still running. The error is",
-        "what was in flight at the one edge less what was at the other: at most what as many requests as",
-        "ever ran at once had made. Where 10 times as many ended in the window, that is at most a tenth",
-        "of the figure, requests being alike; else it carries `counts_at_request_end`. Where an engine",
-        "does not count requests, each reading that shows new tokens stands for one end, so that a",
-        "shorter `engines.interval` of the agent tells more of them apart. Where it does not say what",
-        "runs, 10 ends and 5 minutes are asked for.",
+        "**Some engines count tokens when a request ends** (docs/engines.md lists them). A window",
+        "then has all tokens of the requests that ended in it, and none of the requests that were",
+        "still running. The error is the difference between the unfinished requests at the two ends",
+        "of the window. It is at most the tokens of the largest number of requests that ran at once.",
+        "If 10 times as many requests ended in the window, the error is at most a tenth of the",
+        "figure, for requests of similar length; otherwise the figure has the reason",
+        "`counts_at_request_end`. If the engine does not count requests, each reading with new tokens",
+        "counts as one end; a shorter `engines.interval` of the agent then finds more of them. If the",
+        "engine does not report running requests, the window needs 10 ends and 5 minutes.",
         "",
-        "| reason | figure | meaning | cure |",
+        "| reason | figure | meaning | what to do |",
         "|---|---|---|---|",
     ]
     lines += [
-        f"| `{one.name}` | {'not valid' if one.invalidates else 'stands'} | {one.meaning} | {one.cure} |"
+        f"| `{one.name}` | {'not valid' if one.invalidates else 'valid'} | {one.meaning} | {one.cure} |"
         for one in REASONS
     ]
     return "\n".join([*lines, "", uncertainty_section()])
 
 
 def uncertainty_section() -> str:
-    """How uncertainty is found, and the table of classes, as Markdown."""
+    """Uncertainty and its table of meter classes, as Markdown."""
     lines = [
-        "## How far a figure may be off",
+        "## Uncertainty",
         "",
-        "`relative_uncertainty` is a standard uncertainty (one sigma) of the energy, and so of each ratio",
-        "over it: tokens are counted. It is the root of the sum of the squares of",
+        "`relative_uncertainty` is a standard uncertainty (one sigma) of the energy. It is also that",
+        "of each ratio over the energy, because tokens are counted exactly. It is the root of the sum",
+        "of the squares of",
         "",
-        "- the **meter's**: the table below, or `uncertainty.meters` of the configuration;",
-        "- the **window's**: its two edges, each within half of the meter's period T, are",
-        "  T / (sqrt(6) x window), and what is not covered (1 - coverage) / sqrt(3);",
-        "- that of **alignment**: half a period / (sqrt(3) x window), for what is not read at one instant;",
-        "- at the facility that of the **PUE**, which /v1/facility shows.",
+        "- the **meter**: the table below, or `uncertainty.meters` in the configuration;",
+        "- the **window**: its two ends, each within half of the meter's period T, add",
+        "  T / (sqrt(6) x window); time that is not covered adds (1 - coverage) / sqrt(3);",
+        "- the **alignment**: half a period / (sqrt(3) x window), for values of different instants;",
+        "- the **PUE**, for figures of the facility; /v1/facility shows it.",
         "",
-        "Meters of one class are off together: a sum over nodes is as uncertain as its terms. It is null",
-        "where nothing real was measured. Displays show three significant digits at most, JSON all of them.",
+        "Errors of meters of one class are correlated: a sum over nodes is as uncertain as its terms.",
+        "It is null for simulated energy. Displays show at most three significant digits, JSON shows",
+        "all.",
         "",
-        "| source | standard uncertainty | what it is |",
+        "| source | standard uncertainty | basis |",
         "|---|---|---|",
     ]
     lines += [f"| `{one.source}` | {100.0 * one.ratio:g} % | {one.basis} |" for one in METERS]

@@ -275,12 +275,12 @@ class NodeRing:
             covered = raw if column.is_reset_by(raw) else raw - column.raw
             if covered <= 0.0:
                 continue
-            settlement = self.attributions[name]
-            elapsed = sample.unix_seconds - settlement.unix_seconds
+            attribution = self.attributions[name]
+            elapsed = sample.unix_seconds - attribution.unix_seconds
             if elapsed - covered > self.gap_seconds:
-                yield name, self._after_gap_row <= settlement.row
-            settlement.row, settlement.unix_seconds = row, sample.unix_seconds
-            settlement.step_seconds = min(covered, elapsed, self.gap_seconds)
+                yield name, self._after_gap_row <= attribution.row
+            attribution.row, attribution.unix_seconds = row, sample.unix_seconds
+            attribution.step_seconds = min(covered, elapsed, self.gap_seconds)
 
     def _counts(self, counter: Counter, is_reset: bool, uncovered: dict[str, bool]) -> bool:
         """

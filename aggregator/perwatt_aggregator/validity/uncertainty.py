@@ -29,9 +29,9 @@ TABLE: tuple[MeterClass, ...] = (
     MeterClass("integrated", 0.05, "the driver's power, integrated: the same sensor"),
     MeterClass("module", 0.05, "the power of a module of GPU and CPU"),
     *(MeterClass(kind.name, kind.uncertainty_ratio, kind.uncertainty_basis) for kind in METERS),
-    MeterClass("node_overhead", 0.2, "no meter: board joules times a stated ratio"),
+    MeterClass("node_overhead", 0.2, "no meter: board joules times the configured ratio"),
     MeterClass(
-        "shared", 0.1, "the split of a meter over several nodes by their board joules, beside the meter"
+        "shared", 0.1, "a shared meter: its division by board joules, in addition to the meter itself"
     ),
 )
 DEFAULTS: Mapping[str, float] = {one.source: one.ratio for one in TABLE}

@@ -100,7 +100,7 @@ class _WorkloadReader:
             return None
         start = self._ring.attributed_row(self._clock, increases.first)
         end = self._ring.attributed_row(self._clock, increases.last)
-        settlement = self._ring.attributions.get(self._workload)
+        attribution = self._ring.attributions.get(self._workload)
         joules = self._state_joules(energy)
         slo = self._slo(counts)
         return WorkloadWindow(
@@ -113,7 +113,7 @@ class _WorkloadReader:
             start_unix=self._start(start),
             end_unix=self._ring.unix(end),
             covered_seconds=covered,
-            slack_seconds=settlement.step_seconds if settlement and covered else 0.0,
+            slack_seconds=attribution.step_seconds if attribution and covered else 0.0,
             attributions=self._ring.moves(self._clock, increases.first, increases.last),
             counts=self._counts(counts, slo),
             joules=joules,
