@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,16 @@ def test_a_failure_gives_only_the_reasons_of_its_subject(failure: str) -> None:
 
 def _literal_reasons(failure: str) -> Iterator[str]:
     """The reasons that stand as literals where a failure is made, in the agent and the aggregator."""
-    for folder in ("agent", "aggregator"):
-        for path in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == failure and node.args:
-                    first = node.args[0]
-                    if isinstance(first, ast.Constant):
-                        yield first.value
+    return (reason for name, reason in _calls_with_a_literal() if name == failure)
+
+
+@cache
+def _calls_with_a_literal() -> list[tuple[str, str]]:
+    """What is called with a literal first: its name and the literal."""
+    return [
+        (ast.unparse(node.func), node.args[0].value)
+        for folder in ("agent", "aggregator")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant)
+    ]
