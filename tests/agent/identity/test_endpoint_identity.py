@@ -136,11 +136,11 @@ class TestPatience:
         house.pods.pending = True
         attribution = Attribution()
 
-        attribution.hear(await house.hear(counts(1.0)))
+        attribution.receive(await house.hear(counts(1.0)))
         (workload,) = attribution.workloads()
         assert not workload.info_is_final
         house.pods.by_gpu, house.pods.pending = CHAT_POD, False
-        attribution.hear(await house.hear(counts(2.0)))
+        attribution.receive(await house.hear(counts(2.0)))
         (workload,) = attribution.workloads()
         assert workload.info_is_final
         assert "chat-0" == workload.info.k8s_pod
