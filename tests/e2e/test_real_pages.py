@@ -9,7 +9,7 @@ from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.collector import EngineCollector
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
 from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
@@ -38,7 +38,7 @@ class Run:
         timing = Timing.for_interval(1.0)
         gpus = Driver(NvmlBackend(self._clock), self._clock, timing.hung_seconds)
         sweeper = GpuCollector(gpus, self._clock, timing)
-        self._source = LiveSource(gpus, sweeper, [EngineFeed([self._poller])], self._clock, 1.0)
+        self._source = LiveSource(gpus, sweeper, [EngineCollector([self._poller])], self._clock, 1.0)
         self._account = Account(1.0)
 
     async def second(self, *, read_page: bool = False) -> WorkloadSnapshot | None:

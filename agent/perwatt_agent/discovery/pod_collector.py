@@ -62,7 +62,7 @@ class _Engine(Struct):
     polling: "asyncio.Task[None]"
 
 
-class PodFeed:
+class PodCollector:
     """
     Looks up every ten seconds which pods hold GPUs and where their pages are, and reads those of engines.
 

@@ -13,7 +13,7 @@ from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
 
 
-class EngineFeed:
+class EngineCollector:
     """
     Polls a fixed set of endpoints, and reports the GPU claims of *claims*.
 

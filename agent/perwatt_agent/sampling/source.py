@@ -9,11 +9,11 @@ from perwatt_agent.collector_health import Health
 from perwatt_agent.facts.host import HostReading
 from perwatt_agent.facts.readings import Readings, XidEvent
 from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth
-from perwatt_agent.meters.feed import MeterFeed
+from perwatt_agent.meters.collector import MeterCollector
 from perwatt_agent.sampling.driver import STARTING, Driver
 from perwatt_agent.sampling.event_listener import EventListener
 from perwatt_agent.sampling.gpus import GpuCollector
-from perwatt_agent.sampling.workload_feed import Feed
+from perwatt_agent.sampling.workload_collector import WorkloadCollector
 
 
 class Source(Protocol):
@@ -45,23 +45,23 @@ class HostReader(Protocol):
 
 class LiveSource:
     """
-    Collects from this machine's GPUs every `interval_seconds`, and takes what its feeds received and its
-    meters measured meanwhile.
+    Collects from this machine's GPUs every `interval_seconds`, with what its workload collectors and its
+    meters received meanwhile.
     """
 
     def __init__(
         self,
         driver: Driver,
         gpus: GpuCollector,
-        feeds: Sequence[Feed],
+        workloads: Sequence[WorkloadCollector],
         clock: Clock,
         interval_seconds: float,
-        meters: MeterFeed | None = None,
+        meters: MeterCollector | None = None,
         host: HostReader | None = None,
     ) -> None:
         self._driver = driver
         self._gpus = gpus
-        self._feeds = tuple(feeds)
+        self._workloads = tuple(workloads)
         self._clock = clock
         self._interval_seconds = interval_seconds
         self._meters = meters
@@ -82,7 +82,7 @@ class LiveSource:
         readings = await self.collect()
         # Counts before the first joules would have no joules to be divided by.
         if not self._running and self._driver.status.reason != STARTING:
-            self._running = [asyncio.create_task(feed.run()) for feed in self._feeds]
+            self._running = [asyncio.create_task(collector.run()) for collector in self._workloads]
             if self._meters is not None:
                 self._running.append(asyncio.create_task(self._meters.run()))
         return readings
@@ -100,7 +100,7 @@ class LiveSource:
             generation=self._driver.generations,
             known=known,
             gpus=gpus,
-            engines=tuple(sample for feed in self._feeds for sample in feed.drain(known, gpus)),
+            engines=tuple(sample for one in self._workloads for sample in one.drain(known, gpus)),
             meters=self._meters.drain() if self._meters else (),
             host=self._host.read() if self._host else None,
             collectors=self._collectors(),
@@ -120,6 +120,6 @@ class LiveSource:
         own = [self._driver.health, self._gpus.health]
         own += [self._events.health] if self._events.is_used else []
         own += [self._host.health] if self._host else []
-        feeds = (feed.health() for feed in self._feeds)
+        workloads = (collector.health() for collector in self._workloads)
         meters = self._meters.health() if self._meters else ()
-        return (*(health.snapshot() for health in own), *feeds, *meters)
+        return (*(health.snapshot() for health in own), *workloads, *meters)

@@ -9,7 +9,7 @@ from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.textfile_poller import TextfilePoller
 
 
-class WorkFeed:
+class WorkCollector:
     """
     The registry of jobs, and the folder of text files if configured.
 

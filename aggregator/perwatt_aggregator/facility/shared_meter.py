@@ -8,7 +8,7 @@ from msgspec import Struct
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import CollectorHealth
-from perwatt_agent.meters.feed import MeterPoller
+from perwatt_agent.meters.collector import MeterPoller
 from perwatt_agent.meters.meter import Meter
 from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig

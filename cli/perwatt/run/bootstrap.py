@@ -16,7 +16,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS, LocalPort, LocalReader, PortOwnerLookup
 from perwatt_agent.discovery.processes import ProcessTable
-from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.collector import EngineCollector
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
 from perwatt_agent.engine.followers import Follower, FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
@@ -33,7 +33,7 @@ from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.pod_resources_client import PodResourcesClient
 from perwatt_agent.identity.slurm import SlurmJobMap
 from perwatt_agent.identity.workload_names import WorkloadNames
-from perwatt_agent.meters.feed import MeterFeed
+from perwatt_agent.meters.collector import MeterCollector
 from perwatt_agent.meters.host_load import HostReader
 from perwatt_agent.recording.recording import Recording, RecordingError
 from perwatt_agent.recording.replay import ReplaySource
@@ -41,9 +41,9 @@ from perwatt_agent.sampling.driver import Driver
 from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
-from perwatt_agent.sampling.workload_feed import Feed
+from perwatt_agent.sampling.workload_collector import WorkloadCollector
 from perwatt_agent.state.state_file import StateFile
-from perwatt_agent.work.collector import WorkFeed
+from perwatt_agent.work.collector import WorkCollector
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.textfile import TextfileReader
 from perwatt_agent.work.textfile_poller import TextfilePoller
@@ -72,7 +72,7 @@ def build_source(
     socket = config.identity.pod_resources_socket
     pods = PodResourcesClient(socket, clock) if socket else None
     identifier = build_identifier(config.identity, pods)
-    feeds: list[Feed] = [pods] if pods else []
+    collectors: list[WorkloadCollector] = [pods] if pods else []
     followers = configured_followers(config)
     registry = registry or build_registry(config, clock, endpoints)
     gpu_claims, port_owners = GpuClaims(claims(config)), PortOwnerLookup(ProcessTable(), clock)
@@ -82,19 +82,19 @@ def build_source(
         )
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
-    feeds += (
-        [EngineFeed(pollers, FollowerClaims(followers, clock, gpu_claims), gpu_claims)]
+    collectors += (
+        [EngineCollector(pollers, FollowerClaims(followers, clock, gpu_claims), gpu_claims)]
         if pollers or followers
         else []
     )
     if config.engines.discover:
-        feeds.append(build_discovery(config, identifier, registry.names, clock))
+        collectors.append(build_discovery(config, identifier, registry.names, clock))
     if config.engines.discover and config.identity.kubelet_url and pods:
-        feeds.append(build_pods(config, pods, registry.names, clock))
-    feeds.append(WorkFeed(registry, build_textfiles(config, registry, clock)))
+        collectors.append(build_pods(config, pods, registry.names, clock))
+    collectors.append(WorkCollector(registry, build_textfiles(config, registry, clock)))
     gpus = GpuCollector(driver, clock, timing)
-    meters = MeterFeed(build_meters(config, clock), clock)
-    source = LiveSource(driver, gpus, feeds, clock, config.sample_interval, meters, HostReader(clock))
+    meters = MeterCollector(build_meters(config, clock), clock)
+    source = LiveSource(driver, gpus, collectors, clock, config.sample_interval, meters, HostReader(clock))
     return source, config.sample_interval
 
 

@@ -7,10 +7,10 @@ from urllib.parse import urlsplit
 from perwatt.errors import CommandError
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig
+from perwatt_agent.discovery.collector import DiscoveryCollector
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.pod_collector import PodFeed
+from perwatt_agent.discovery.pod_collector import PodCollector
 from perwatt_agent.discovery.pod_list import PodList
-from perwatt_agent.discovery.process_collector import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.custom_kind import custom_kind
@@ -22,9 +22,9 @@ from perwatt_agent.identity.workload_names import WorkloadNames
 
 def build_discovery(
     config: AgentConfig, identifier: Identifier, names: WorkloadNames, clock: Clock
-) -> DiscoveryFeed:
-    """Feed that finds engines by their processes on the GPUs."""
-    return DiscoveryFeed(
+) -> DiscoveryCollector:
+    """Collector that finds engines by their processes on the GPUs."""
+    return DiscoveryCollector(
         ProcessTable(),
         identifier,
         names,
@@ -35,8 +35,8 @@ def build_discovery(
     )
 
 
-def build_pods(config: AgentConfig, holders: PodHolders, names: WorkloadNames, clock: Clock) -> PodFeed:
-    """Feed that finds engines in the pods that the kubelet lists."""
+def build_pods(config: AgentConfig, holders: PodHolders, names: WorkloadNames, clock: Clock) -> PodCollector:
+    """Collector that finds engines in the pods that the kubelet lists."""
     identity = config.identity
     try:
         pods = PodList(
@@ -47,7 +47,7 @@ def build_pods(config: AgentConfig, holders: PodHolders, names: WorkloadNames, c
     except (OSError, ValueError) as error:
         raise CommandError(f"identity.kubelet_url: {error}") from None
     interval_seconds = config.engines.interval
-    return PodFeed(
+    return PodCollector(
         pods, holders, names, configured(config), clock, interval_seconds, kinds=engine_kinds(config)
     )
 

@@ -19,7 +19,7 @@ from support.processes.process_trees import NOTHING, Tree, running
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.pod_collector import PodFeed
+from perwatt_agent.discovery.pod_collector import PodCollector
 from perwatt_agent.discovery.pod_list import Pod, PodList
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
@@ -61,7 +61,7 @@ def clock() -> ManualClock:
 
 
 class House:
-    """A feed over the kubelet's list, and what it tells round by round."""
+    """A collector over the kubelet's list, and what it tells round by round."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class House:
         self.clock = clock
         listed = listed or PodList(kubelet.url, ca_file=CERTIFICATE, token_file=token)
         self.holders = FixedPods({"GPU-0": (CHAT,)})
-        self.feed = PodFeed(listed, self.holders, WorkloadNames(), configured, clock, 5.0)
+        self.collector = PodCollector(listed, self.holders, WorkloadNames(), configured, clock, 5.0)
 
     async def look(self) -> list[EngineSample]:
         """Look once, a minute after the last time, and tell what was heard."""
-        self.feed.drain(GPUS, ())
+        self.collector.drain(GPUS, ())
         self.clock.advance(61.0)
-        await self.feed.round()
-        return self.feed.drain(GPUS, ())
+        await self.collector.round()
+        return self.collector.drain(GPUS, ())
 
     async def listen(self) -> list[EngineSample]:
         """Look once, and tell what was heard until an engine has told its tokens."""
@@ -91,7 +91,7 @@ class House:
         async def until_tokens() -> None:
             while not any(sample.counts for sample in told):
                 await asyncio.sleep(0.01)
-                told.extend(self.feed.drain(GPUS, ()))
+                told.extend(self.collector.drain(GPUS, ()))
 
         told = await self.look()
         await asyncio.wait_for(until_tokens(), PATIENCE_SECONDS)
@@ -123,7 +123,7 @@ class TestFound:
         house = House(kubelet, tmp_path, clock)
         house.holders.by_gpu = {"MIG-b": (msgspec.structs.replace(CHAT, devices=("MIG-b::0",)),)}
         slow = GpuSlowReading(0.0, mig=(mig("a", 3), mig("b", 4)))
-        house.feed.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
+        house.collector.drain(GPUS, [GpuSample("GPU-1", "ok", slow=slow)])
         sample = (await house.listen())[-1]
 
         assert (NAME, ("GPU-1",), {"GPU-1": ("MIG-b",)}) == (
@@ -140,7 +140,7 @@ class TestFound:
             assert {(NAME, False)} == {(one.info.workload, one.ended) for one in await house.listen()}
 
         kubelet.answer()
-        told = [*await house.look(), *house.feed.drain(GPUS, ()), *house.feed.drain(GPUS, ())]
+        told = [*await house.look(), *house.collector.drain(GPUS, ()), *house.collector.drain(GPUS, ())]
         assert [(NAME, ())] == [(one.info.workload, one.gpus) for one in told if one.ended]
         assert told[-1].ended
 
@@ -154,7 +154,10 @@ class TestFound:
         kubelet.status = 503
 
         assert {NAME} == {one.info.workload for one in await house.listen() if one.counts}
-        assert (False, (("status", 1),)) == (house.feed.health().success, house.feed.health().failures)
+        assert (False, (("status", 1),)) == (
+            house.collector.health().success,
+            house.collector.health().failures,
+        )
 
 
 class TestRefused:
@@ -229,7 +232,7 @@ class TestKubelet:
         kubelet.body = body
         assert [] == await house.look()
 
-        assert ((reason, 1),) == house.feed.health().failures
+        assert ((reason, 1),) == house.collector.health().failures
 
     @pytest.mark.parametrize(
         ("ca_file", "token_file", "reason"),
@@ -250,7 +253,7 @@ class TestKubelet:
         house = House(kubelet, tmp_path, clock, listed=listed)
         assert [] == await house.look()
 
-        assert ((reason, 1),) == house.feed.health().failures
+        assert ((reason, 1),) == house.collector.health().failures
 
     @pytest.mark.parametrize(
         ("annotations", "address", "url"),

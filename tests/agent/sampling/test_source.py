@@ -7,7 +7,7 @@ from support.accounts.readings import counts
 from support.gpus.devices import FakeBackend, FakeDevice, eventually
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.collector import EngineFeed
+from perwatt_agent.engine.collector import EngineCollector
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import WorkloadInfo
@@ -42,8 +42,8 @@ def source_of(
         EndpointPoller(Endpoint(WorkloadInfo(f"w{number}"), 8000, (number,), reader), clock, 5.0)
         for number, reader in enumerate(readers)
     ]
-    feeds = [EngineFeed(pollers)] if pollers else []
-    return LiveSource(driver, GpuCollector(driver, clock, timing), feeds, clock, 1.0), backend
+    collectors = [EngineCollector(pollers)] if pollers else []
+    return LiveSource(driver, GpuCollector(driver, clock, timing), collectors, clock, 1.0), backend
 
 
 async def test_sweep(clock: ManualClock) -> None:

@@ -8,7 +8,7 @@ import pytest
 from support.accounts.readings import info
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.work.collector import WorkFeed
+from perwatt_agent.work.collector import WorkCollector
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkReport
 from perwatt_agent.work.textfile import MAX_FILE_BYTES, MAX_FILES, STALE_SECONDS, TextfileReader
@@ -158,7 +158,7 @@ class TestPoller:
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t",gpus="1"} 5\n', age_seconds=4.0)
         await poller.poll()
-        (sample,) = WorkFeed(book, poller).drain((info(0), info(1)), ())
+        (sample,) = WorkCollector(book, poller).drain((info(0), info(1)), ())
 
         assert (996.0, ("GPU-1",)) == (sample.monotonic_seconds, sample.gpus)
         assert sample.counts is not None
@@ -168,16 +168,16 @@ class TestPoller:
         """What is wrong is counted and logged when it begins; a stale file alone is no failure."""
         book = WorkRegistry(clock)
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
-        feed = WorkFeed(book, poller)
+        collector = WorkCollector(book, poller)
         write(tmp_path, 'perwatt_work_total{job="old",unit="t"} 1\n', "old.prom", age_seconds=1000.0)
         await poller.poll()
-        assert (True, (("textfile_stale", 1),)) == (feed.health().success, feed.health().failures)
+        assert (True, (("textfile_stale", 1),)) == (collector.health().success, collector.health().failures)
 
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} -1\n', "bad.prom")
         book.count_rejection("invalid")
         for _ in range(3):
             await poller.poll()
-        health = feed.health()
+        health = collector.health()
         assert (("invalid", 1), ("textfile_invalid", 1), ("textfile_stale", 1)) == health.failures
         assert (False, NOW) == (health.success, health.last_success_unix_seconds)
         assert 2 == len(caplog.records)
@@ -190,14 +190,14 @@ class TestPoller:
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
         await poller.poll()
 
-        assert (("textfile_conflict", 1),) == WorkFeed(book, poller).health().failures
+        assert (("textfile_conflict", 1),) == WorkCollector(book, poller).health().failures
 
     async def test_runs_again_and_again(self, tmp_path: Path, clock: ManualClock) -> None:
         """The folder is looked at every 15 seconds, until cancelled; without one there is nothing to run."""
         book = WorkRegistry(clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 5\n')
         running = asyncio.ensure_future(
-            WorkFeed(book, TextfilePoller(TextfileReader(tmp_path), book, clock)).run()
+            WorkCollector(book, TextfilePoller(TextfileReader(tmp_path), book, clock)).run()
         )
         while clock.monotonic() < 1_060.0:  # noqa: ASYNC110 - the clock moves with what is awaited
             await asyncio.sleep(0.001)
@@ -206,5 +206,5 @@ class TestPoller:
 
         assert clock.monotonic() % 15.0 == 1_000.0 % 15.0
         assert 1 == len(book.drain(()))
-        await WorkFeed(book).run()
-        assert WorkFeed(book).health().success
+        await WorkCollector(book).run()
+        assert WorkCollector(book).health().success

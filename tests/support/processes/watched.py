@@ -1,4 +1,4 @@
-"""A discovery feed over real processes, looked at round by round, and what it has told."""
+"""A discovery collector over real processes, looked at round by round, and what it has told."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -8,8 +8,8 @@ from pathlib import Path
 from perwatt.run.discovery import engine_kinds
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
+from perwatt_agent.discovery.collector import DiscoveryCollector
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.process_collector import DiscoveryFeed
 from perwatt_agent.discovery.processes import ProcessTable
 from perwatt_agent.engine.custom_kind import CustomKind
 from perwatt_agent.facts.gpu import GpuInfo
@@ -39,10 +39,10 @@ class Somebody:
 
 
 class Watched:
-    """A feed, and what it has told."""
+    """A collector, and what it has told."""
 
-    def __init__(self, feed: DiscoveryFeed) -> None:
-        self.feed = feed
+    def __init__(self, collector: DiscoveryCollector) -> None:
+        self.collector = collector
         self.told: list[EngineSample] = []
 
     async def round(self, gpu_processes: Mapping[int, Sequence[int]] | None = None, mig: str = "") -> None:
@@ -55,16 +55,16 @@ class Watched:
             )
             for gpu, pids in (gpu_processes or {}).items()
         ]
-        self.told += self.feed.drain(GPUS, samples)
-        await self.feed.round()
-        self.told += self.feed.drain(GPUS, [])
+        self.told += self.collector.drain(GPUS, samples)
+        await self.collector.round()
+        self.told += self.collector.drain(GPUS, [])
 
     async def until(self, accept: Accept) -> None:
         """Sweep until what was told is as it should be."""
 
         async def sweep() -> None:
             while not accept(self.told):
-                self.told += self.feed.drain(GPUS, [])
+                self.told += self.collector.drain(GPUS, [])
                 await asyncio.sleep(0.01)
 
         await asyncio.wait_for(sweep(), 30.0)
@@ -100,7 +100,7 @@ async def watching(
     own: Sequence[CustomKind] = (),
 ) -> AsyncIterator[Watched]:
     kinds = AgentConfig(engines=EnginesConfig(kinds=tuple(own)))
-    feed = DiscoveryFeed(
+    collector = DiscoveryCollector(
         ProcessTable(root),
         identifier or Somebody(),
         WorkloadNames(given),
@@ -110,9 +110,9 @@ async def watching(
         kinds=engine_kinds(kinds),
     )
     try:
-        yield Watched(feed)
+        yield Watched(collector)
     finally:
-        feed.close()
+        collector.close()
 
 
 def has_tokens(told: list[EngineSample]) -> bool:

@@ -1,4 +1,4 @@
-"""Feed of meter samples: reads each meter at its own interval, independent of the GPUs."""
+"""Collector of meter samples: reads each meter at its own interval, independent of the GPUs."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 20.0
 VALID_PERIODS = 3.0
 
 
-class MeterFeed:
+class MeterCollector:
     """
     Pollers of all meters; one that fails, hangs or is late does not affect the others.
 

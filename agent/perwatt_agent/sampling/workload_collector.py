@@ -1,4 +1,4 @@
-"""Workload feed: a source of workload counters, and of the GPUs that workloads use."""
+"""Workload collector: a source of workload counters, and of the GPUs that workloads use."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,13 +8,13 @@ from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
 
 
-class Feed(Protocol):
+class WorkloadCollector(Protocol):
     """
     A source of engine samples, at its own pace.
 
     `run` works until it is cancelled, and must not raise when the other side fails. `drain` is called once a
     collection cycle, on the same loop, with the known GPUs and their samples of this cycle. It returns what
-    was received since, and claims on GPUs where they changed. `health` is the state of the feed's collector.
+    was received since, and claims on GPUs where they changed.
     """
 
     async def run(self) -> None: ...

@@ -11,7 +11,7 @@ from support.gpus.devices import PATIENCE_SECONDS, eventually
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.blocking import ThreadedMeter
-from perwatt_agent.meters.feed import RETRY_SECONDS, MeterFeed, MeterPoller
+from perwatt_agent.meters.collector import RETRY_SECONDS, MeterCollector, MeterPoller
 from perwatt_agent.meters.meter import MeterFailure
 
 
@@ -47,9 +47,9 @@ class Blocking(Given):
         return self.now()
 
 
-async def run_until(feed: MeterFeed, clock: ManualClock, monotonic_seconds: float) -> None:
-    """Let the feed work until its clock, which its own waiting moves, has come so far."""
-    task = asyncio.create_task(feed.run())
+async def run_until(collector: MeterCollector, clock: ManualClock, monotonic_seconds: float) -> None:
+    """Let the collector work until its clock, which its own waiting moves, has come so far."""
+    task = asyncio.create_task(collector.run())
     while clock.monotonic() < monotonic_seconds:  # noqa: ASYNC110 - it is the clock that is waited for
         await asyncio.sleep(0)
     task.cancel()
@@ -59,7 +59,7 @@ async def run_until(feed: MeterFeed, clock: ManualClock, monotonic_seconds: floa
 async def test_pace(clock: ManualClock) -> None:
     """A meter is never asked more often than it is refreshed."""
     meter = Given(clock)
-    await run_until(MeterFeed([meter], clock), clock, 1_035.0)
+    await run_until(MeterCollector([meter], clock), clock, 1_035.0)
 
     assert [1_000.0, 1_010.0, 1_020.0, 1_030.0] == meter.reads[:4]
 
@@ -69,14 +69,14 @@ async def test_what_only_an_operator_can_change(clock: ManualClock, reason: str)
     """Such a meter is asked seldom, and found when it appears."""
     meter = Given(clock)
     meter.failure = MeterFailure(reason, "no")
-    feed = MeterFeed([meter], clock)
-    await run_until(feed, clock, 1_150.0)
+    collector = MeterCollector([meter], clock)
+    await run_until(collector, clock, 1_150.0)
     assert [1_000.0, 1_000.0 + RETRY_SECONDS, 1_000.0 + 2 * RETRY_SECONDS] == meter.reads[:3]
-    assert () == feed.drain()
+    assert () == collector.drain()
 
     meter.failure = None
-    await run_until(feed, clock, clock.monotonic() + 5.0)
-    assert [100.0] == [sample.power_watts for sample in feed.drain()][:1]
+    await run_until(collector, clock, clock.monotonic() + 5.0)
+    assert [100.0] == [sample.power_watts for sample in collector.drain()][:1]
 
 
 async def test_repeated_while_it_stands(clock: ManualClock) -> None:
@@ -98,8 +98,8 @@ async def test_health(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> N
     """Each failure is counted by its reason; the log has its beginning and its end, once."""
     caplog.set_level(logging.INFO)
     meter = Given(clock)
-    feed = MeterFeed([meter], clock)
-    poller = feed._pollers[0]
+    collector = MeterCollector([meter], clock)
+    poller = collector._pollers[0]
     for failure in (
         None,
         MeterFailure("timeout", "slow"),
@@ -110,7 +110,7 @@ async def test_health(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> N
         meter.failure = failure
         await poller.poll()
 
-    (health,) = feed.health()
+    (health,) = collector.health()
     assert ("meter_pdu", True, (("timeout", 2), ("unexpected", 1))) == (
         health.name,
         health.success,
@@ -126,23 +126,23 @@ async def test_health(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> N
 async def test_names(clock: ManualClock) -> None:
     """Two meters of one source stay apart by their names."""
     meters = [Given(clock, "pdu"), Given(clock, "left-feed"), Given(clock, "right-feed")]
-    feed = MeterFeed(meters, clock)
-    for poller in feed._pollers:
+    collector = MeterCollector(meters, clock)
+    for poller in collector._pollers:
         await poller.poll()
 
-    assert ["", "left-feed", "right-feed"] == [sample.zone for sample in feed.drain()]
+    assert ["", "left-feed", "right-feed"] == [sample.zone for sample in collector.drain()]
 
 
 async def test_hung(clock: ManualClock) -> None:
     """A read that does not return blocks neither the loop nor the other meters, and is seen."""
     hung, well = Blocking(clock, "hwmon", source="hwmon"), Given(clock)
     hung.may_return = threading.Event()
-    feed = MeterFeed([ThreadedMeter(hung, clock), well], clock, deadline_seconds=0.05)
-    first, second = feed._pollers
+    collector = MeterCollector([ThreadedMeter(hung, clock), well], clock, deadline_seconds=0.05)
+    first, second = collector._pollers
     await asyncio.gather(first.poll(), second.poll())
     await first.poll()
 
-    assert ["pdu"] == [sample.source for sample in feed.drain()]
+    assert ["pdu"] == [sample.source for sample in collector.drain()]
     assert (("hung", 1), ("timeout", 1)) == first.health.snapshot().failures
     hung.may_return.set()
     threaded = first._meter

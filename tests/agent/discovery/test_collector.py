@@ -165,9 +165,9 @@ class TestHealth:
             await watched.round({0: []})
 
             assert ("discovery", True, ()) == (
-                watched.feed.health().name,
-                watched.feed.health().success,
-                watched.feed.health().failures,
+                watched.collector.health().name,
+                watched.collector.health().success,
+                watched.collector.health().failures,
             )
 
     async def test_surprise(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,8 +176,8 @@ class TestHealth:
             await watched.round({0: [1]})
             await watched.round()
 
-            assert (("unexpected", 2),) == watched.feed.health().failures
-            assert not watched.feed.health().success
+            assert (("unexpected", 2),) == watched.collector.health().failures
+            assert not watched.collector.health().success
             assert 1 == len(caplog.records)
 
     async def test_failed_fetches(self, tmp_path: Path) -> None:
@@ -190,4 +190,4 @@ class TestHealth:
                 await watched.round()
                 await watched.until(lambda told: any(one.ended for one in told))
 
-                assert dict(watched.feed.health().failures)["ended"] > 0
+                assert dict(watched.collector.health().failures)["ended"] > 0

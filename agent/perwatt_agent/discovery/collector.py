@@ -47,7 +47,7 @@ class IdentityLookup(Protocol):
     def identify(self, pid: int | None, gpus: Sequence[GpuInfo] = ()) -> Identity: ...
 
 
-class DiscoveryFeed:
+class DiscoveryCollector:
     """
     Searches every ten seconds for engines on the GPUs, and reads their pages every *interval_seconds*.
 
