@@ -4,6 +4,8 @@ import asyncio
 import logging
 import socket
 
+import uvloop
+
 from perwatt.errors import CommandError
 from perwatt.run.daemon import address, listen, run_daemon
 from perwatt.run.event_loop import cancelled_by, together
@@ -28,7 +30,7 @@ def run_aggregator(config: AggregatorConfig) -> int:
         await serve_aggregator(config, sock, stop)
         return 0
 
-    return run_daemon(main)
+    return run_daemon(main, uvloop.run)
 
 
 async def serve_aggregator(

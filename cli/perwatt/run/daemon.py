@@ -2,18 +2,17 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 
 from perwatt.errors import CommandError
-from perwatt.run.event_loop import run
+from perwatt.run.event_loop import Loop, Main, run
 from perwatt_agent.gpu.backend import BackendBroken
 from perwatt_exporter.http.listen import ListenError, bind
 
 
-def run_daemon(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+def run_daemon(main: Main, loop: Loop = asyncio.run) -> int:
     """Run *main*. Where only a new process can use the driver again, end this one: systemd restarts it."""
     try:
-        return run(main)
+        return run(main, loop)
     except BackendBroken as error:
         raise CommandError(str(error)) from None
 

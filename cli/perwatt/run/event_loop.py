@@ -3,21 +3,25 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from threading import Timer
-
-import uvloop
+from typing import Any
 
 # The process ends at most this long after a signal, whatever still hangs.
 STOP_SECONDS = 4.0
 
 
-def run(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+Main = Callable[[asyncio.Event], Awaitable[int]]
+Loop = Callable[[Coroutine[Any, Any, int]], int]
+"""Runs a coroutine in a new event loop: `asyncio.run` or `uvloop.run`."""
+
+
+def run(main: Main, loop: Loop) -> int:
     """Run *main* with an event that SIGTERM and SIGINT set; return its exit code."""
-    return uvloop.run(_until_stopped(main))
+    return loop(_until_stopped(main))
 
 
-async def _until_stopped(main: Callable[[asyncio.Event], Awaitable[int]]) -> int:
+async def _until_stopped(main: Main) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import uvloop
 
 from perwatt.run.agent import serve_agent
 from perwatt.run.aggregator import serve_aggregator
@@ -35,4 +36,4 @@ def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
         )
         return 0
 
-    return run_daemon(main)
+    return run_daemon(main, uvloop.run)

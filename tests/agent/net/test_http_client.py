@@ -143,7 +143,7 @@ class TestAnswers:
             assert await get(server.url, tls_context=ssl.create_default_context(cafile=CERTIFICATE)) == PAGE
 
     def test_uvloop(self) -> None:
-        """The loop that the daemons run on serves as well as asyncio's own."""
+        """uvloop, on which `perwatt up` runs, serves as well as asyncio's own loop."""
 
         async def main() -> bytes:
             async with serving(sends(answer(PAGE))) as server:
