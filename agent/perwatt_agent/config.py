@@ -143,7 +143,12 @@ class IdentityConfig(Struct, frozen=True):
 
 
 class GpuConfig(Struct, frozen=True):
-    """How much is read of each GPU."""
+    """Which GPUs are read, and how much of each."""
+
+    exclude: Annotated[
+        tuple[str, ...],
+        Key("GPUs to leave out, such as a display card: UUIDs, indices or names", TEXT, "gpu-exclude"),
+    ] = ()
 
     detail: Annotated[
         Detail,
@@ -194,6 +199,9 @@ class AgentConfig(Struct, frozen=True):
     state_dir: Annotated[Path, Key("folder for what must survive a restart of the agent", PATH)] = Path(
         "/run/perwatt"
     )
+    data_dir: Annotated[
+        Path, Key("folder for what must survive a reboot: the GPUs of this machine", PATH)
+    ] = Path("/var/lib/perwatt")
     web: AgentWebConfig = field(default_factory=AgentWebConfig)
     engines: EnginesConfig = field(default_factory=EnginesConfig)
     meters: MetersConfig = field(default_factory=MetersConfig)

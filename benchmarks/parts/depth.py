@@ -150,7 +150,9 @@ def _sweep_row(latency_seconds: float) -> tuple[tuple[str, ...], float]:
 
 async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> list[Sweep]:
     """Sweeps over a slow driver, each followed by its floor."""
-    config = AgentConfig(state_dir=folder, gpu=GpuConfig(gpm="on", processes=4), **ALONE)
+    config = AgentConfig(
+        state_dir=folder, data_dir=folder / "data", gpu=GpuConfig(gpm="on", processes=4), **ALONE
+    )
     source, _ = build_source(config, SystemClock())
     for _ in range(SWEEPS // 4):  # the driver is opened, and what it does not give is known
         await source.collect()

@@ -111,7 +111,9 @@ def agent_cost(gpus: int, workloads: int) -> Cost:
 
 async def _agent_cost(folder: Path, driver: FakeDriver, gpus: int, workloads: int) -> Cost:
     clock = HandClock()
-    config = AgentConfig(state_dir=folder, meters=ALONE["meters"], engines=EnginesConfig(False, 1.0))
+    config = AgentConfig(
+        state_dir=folder, data_dir=folder / "data", meters=ALONE["meters"], engines=EnginesConfig(False, 1.0)
+    )
     sampler = build_sampler(config, clock, endpoints=_endpoints(workloads, gpus, clock))
     pages = Pages(lambda: sampler.latest, ALL, lambda: ())
     running = asyncio.create_task(sampler.run())

@@ -124,7 +124,7 @@ class Node:
         self._driver, self._engine, self._clock = driver, engine, clock
         info = WorkloadInfo("chat", engine="vllm")
         endpoint = Endpoint(info, 8000, "all", SimulatedReader(engine, clock.monotonic))
-        config = AgentConfig(state_dir=folder, **ALONE)
+        config = AgentConfig(state_dir=folder, data_dir=folder / "data", **ALONE)
         self._sampler: Sampler = build_sampler(config, clock, endpoints=[endpoint])
         self._pages = Pages(lambda: self._sampler.latest, ALL, lambda: ())
         sources = SourcesConfig(("http://node:9836/metrics",))

@@ -75,7 +75,11 @@ def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
     """The agent, with more arguments than it needs where there are any."""
     command = (sys.executable, "-m", "perwatt.main", "agent", "--web.listen-address", "127.0.0.1:{port}")
     return Exporter(
-        name, version, (*command, "--state-dir", "{folder}", *arguments), "perwatt_gpu_power_watts", "gpu"
+        name,
+        version,
+        (*command, "--state-dir", "{folder}", "--data-dir", "{folder}", *arguments),
+        "perwatt_gpu_power_watts",
+        "gpu",
     )
 
 

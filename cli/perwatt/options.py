@@ -25,6 +25,7 @@ FORMS = {
     "engine": "url=URL,workload=NAME,gpus=0+1",
     "agent": "URL",
     "facility-node": "PATTERN",
+    "gpu-exclude": "UUID",
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
     "uncertainty": "SOURCE=RATIO",

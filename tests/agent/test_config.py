@@ -128,7 +128,7 @@ class TestLayers:
         """No scalar can be set in the file alone: a rubbish value is refused from both."""
         scalars = [path for path, setting in walk(AgentConfig) if setting.shape == "scalar"]
         # Any text is a path.
-        texts = ["state_dir", "work.textfile_dir"]
+        texts = ["state_dir", "data_dir", "work.textfile_dir"]
         texts += ["identity.hpc_job_mapping_dir", "identity.pod_resources_socket"]
         texts += ["identity.kubelet_token_file"]
 
@@ -248,7 +248,7 @@ WRONG = [
     ),
     (
         "[a]: b",
-        "1: ?: unknown key, expected one of backend, sample_interval, state_dir, web, engines, "
+        "1: ?: unknown key, expected one of backend, sample_interval, state_dir, data_dir, web, engines, "
         "meters, identity, work, gpu, calibration, attribution, replay",
     ),
     ("[" * 5000, "1: file: expected YAML (nested less deeply)"),

@@ -172,6 +172,7 @@ class TrueNode:
     def _start(self) -> Sampler:
         config = AgentConfig(
             state_dir=self._folder,
+            data_dir=self._folder / "data",
             meters=MetersConfig(discover=False),
             engines=EnginesConfig(discover=False),
         )

@@ -1,10 +1,11 @@
 """GPU claims of endpoints, and resolution of conflicting claims on one GPU."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.engine.mig_instances import WHOLE, HeldGpus, MigInstances, resolve_claim
 from perwatt_agent.facts.gpu import GpuInfo
@@ -19,7 +20,7 @@ def selected(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[str, ...]
     """Return the UUIDs of the GPUs in *known* that *selector* names by index or UUID."""
     if selector == "all":
         return tuple(info.uuid for info in known)
-    return tuple(info.uuid for info in known if info.uuid in selector or info.index in selector)
+    return tuple(info.uuid for info in known if info.uuid in selector or info.claimed_as in selector)
 
 
 def held(
@@ -34,6 +35,14 @@ def instances(selector: GpuSelector) -> tuple[str, ...]:
     if selector == "all":
         return ()
     return tuple(one for one in selector if isinstance(one, str) and one.startswith("MIG-"))
+
+
+def unmatched(selector: GpuSelector, known: Sequence[GpuInfo]) -> tuple[int | str, ...]:
+    """Return the indices and UUIDs in *selector* that are those of no GPU in *known*."""
+    if selector == "all":
+        return ()
+    names = {name for info in known for name in (info.uuid, info.claimed_as)}
+    return tuple(one for one in selector if one not in names and one not in instances(selector))
 
 
 class Claim(Struct, frozen=True):
@@ -81,19 +90,31 @@ class GpuClaims:
     """
     The GPUs and MIG instances that each of *claims* holds.
 
-    The earlier of two claims holds a GPU that they do not share. The later one goes without.
+    The earlier of two claims holds a GPU that they do not share. The later one goes without. *unidentified*
+    is how many GPUs have no identity, which a claim on all GPUs misses.
     """
 
-    def __init__(self, claims: Sequence[Claim] = ()) -> None:
+    def __init__(self, claims: Sequence[Claim] = (), unidentified: Callable[[], int] = lambda: 0) -> None:
         self._claims = tuple(claims)
+        self._unidentified = unidentified
+        self._read: set[str] | None = None
+        self._unreadable: frozenset[str] = frozenset()
         self._instances = MigInstances()
         self._resolved_for: tuple[tuple[GpuInfo, ...], Mapping[str, str] | None] = ((), None)
         self._lost: dict[GpuSelector, frozenset[str]] = {}
         self._missing: frozenset[tuple[str, str]] = frozenset()
+        self._unmatched: frozenset[tuple[str, str]] = frozenset()
 
     def update(self, samples: Iterable[GpuSample]) -> None:
-        """Update the MIG instances from the samples of one collection cycle."""
+        """Update the MIG instances, and which GPUs can be read, from the samples of one collection cycle."""
+        samples = tuple(samples)
         self._instances.update(samples)
+        self._read = (self._read or set()) | {sample.uuid for sample in samples if sample.state == "ok"}
+        self._unreadable = frozenset(
+            sample.uuid
+            for sample in samples
+            if sample.state == "lost" or (sample.state != "ok" and sample.uuid not in self._read)
+        )
 
     @property
     def gpu_of(self) -> Mapping[str, str]:
@@ -107,7 +128,17 @@ class GpuClaims:
             self._resolved_for = (tuple(known), gpu_of)
             self._resolve(known, gpu_of)
             self._report_missing(gpu_of)
-        return held(selector, known, gpu_of).without(self._lost.get(selector, ()))
+            self._report_unmatched(known)
+        found = held(selector, known, gpu_of).without(self._lost.get(selector, ()))
+        return replace(found, missing=self._count_missing(selector, known, found))
+
+    def _count_missing(self, selector: GpuSelector, known: Sequence[GpuInfo], found: HeldGpus) -> int | None:
+        """Count what is claimed and not there: unknown names, GPUs that were never read, and lost ones."""
+        if self._read is None or selector == () or (found.missing is None and instances(selector)):
+            return found.missing
+        unreadable = len(self._unreadable.intersection(found.gpus))
+        nameless = self._unidentified() if selector == "all" else 0
+        return (found.missing or 0) + len(unmatched(selector, known)) + unreadable + nameless
 
     def _resolve(self, known: Sequence[GpuInfo], gpu_of: Mapping[str, str] | None) -> None:
         lost: dict[GpuSelector, frozenset[str]] = {}
@@ -130,6 +161,20 @@ class GpuClaims:
                 mig,
             )
         self._missing = missing
+
+    def _report_unmatched(self, known: Sequence[GpuInfo]) -> None:
+        """Log the claims on GPUs that this machine does not have, each once."""
+        unknown = frozenset(
+            (claim.claimant, str(one)) for claim in self._claims for one in unmatched(claim.gpus, known)
+        )
+        for claimant, gpu in sorted(unknown - self._unmatched):
+            logger.warning(
+                "%s claims GPU %s, which this machine does not have, so its figures are not valid; correct "
+                "`gpus` of that entry of engines.endpoints",
+                claimant,
+                gpu,
+            )
+        self._unmatched = unknown
 
 
 def describe_conflict(conflict: ClaimConflict) -> str:

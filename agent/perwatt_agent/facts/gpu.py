@@ -16,6 +16,8 @@ class GpuInfo(Struct, frozen=True):
     What a GPU is; read once a driver generation. Strings a driver does not give are empty.
 
     `numa_node` is set where the operating system owns the GPU's memory, as that of a node of its own.
+    `claim_index` is the index by which configuration means this GPU, where that is not the driver's `index`:
+    GPUs move up when one before them is missing.
     """
 
     uuid: str
@@ -26,6 +28,12 @@ class GpuInfo(Struct, frozen=True):
     serial: str = ""
     vbios_version: str = ""
     numa_node: int | None = None
+    claim_index: int | None = None
+
+    @property
+    def claimed_as(self) -> int:
+        """The index by which configuration means this GPU."""
+        return self.index if self.claim_index is None else self.claim_index
 
 
 class GpuEnergy(Struct, frozen=True):

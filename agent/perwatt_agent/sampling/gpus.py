@@ -11,7 +11,8 @@ from perwatt_agent.facts.gpu import GpuInfo, GpuState
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.readings import GpuSample
 from perwatt_agent.gpu.backend import Device, GenerationEnded, GpuFailure
-from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.driver import STARTING, Driver
+from perwatt_agent.sampling.gpu_inventory import GpuInventory
 from perwatt_agent.sampling.total_failure import TotalFailure
 from perwatt_agent.threads.pool import Call, NotStarted, ThreadPool
 
@@ -41,7 +42,9 @@ class Timing(Struct, frozen=True):
 class _Gpu:
     """One GPU over all driver generations: its current device, its call in flight, and its state."""
 
-    def __init__(self, device: Device, clock: Clock, timing: Timing) -> None:
+    def __init__(self, info: GpuInfo, clock: Clock, timing: Timing) -> None:
+        self.info = info
+        self._device: Device | None = None
         self._clock = clock
         self._timing = timing
         self._read: Call[Read] | None = None
@@ -50,8 +53,7 @@ class _Gpu:
         self._retry_at = 0.0
         self._slow_due_at = 0.0
         self.state: GpuState = "ok"
-        self.sample: GpuSample = GpuSample(device.info.uuid, "error")
-        self.use(device)
+        self.sample: GpuSample = GpuSample(info.uuid, "error")
 
     @property
     def is_busy(self) -> bool:
@@ -73,6 +75,7 @@ class _Gpu:
         with_slow = now >= self._slow_due_at
         if with_slow:
             self._slow_due_at = now + self._timing.slow_period_seconds
+        assert self._device is not None  # only GPUs that the driver lists are read
         self._read = Call(partial(_read, self._device, with_slow), now)
         return self._read
 
@@ -139,17 +142,25 @@ class GpuCollector:
     Threads of a pool make the calls, so that no call can block the loop.
     """
 
-    def __init__(self, driver: Driver, clock: Clock, timing: Timing) -> None:
+    def __init__(
+        self, driver: Driver, clock: Clock, timing: Timing, inventory: GpuInventory | None = None
+    ) -> None:
         self._driver = driver
         self._clock = clock
         self._timing = timing
+        self._inventory = inventory or GpuInventory()
         self._gpus: dict[str, _Gpu] = {}
         self._present: list[_Gpu] = []
         self._pool = ThreadPool("gpus")
         self._total_failure = TotalFailure()
         self.health = Health("gpu")
         self.known: tuple[GpuInfo, ...] = ()
-        """Every GPU that was ever listed, in the driver's order."""
+        """Every GPU that was ever listed, by index."""
+
+    @property
+    def unidentified(self) -> int:
+        """How many GPUs are there that have no identity."""
+        return self._inventory.unidentified
 
     async def collect(self) -> tuple[GpuSample, ...]:
         """Read every GPU once. A GPU that does not answer in time has no reading in this cycle."""
@@ -157,6 +168,7 @@ class GpuCollector:
         if await self._driver.update(self._timing.wait_seconds):
             self._use_devices()
         if self._driver.generation is None:
+            self._expect_remembered()
             self.health.failed(self._driver.status.reason)
             self.health.attempted(self._clock.unix(), self._clock.monotonic() - started)
             return tuple(GpuSample(info.uuid, self._state_without_driver(info)) for info in self.known)
@@ -192,16 +204,35 @@ class GpuCollector:
     def _use_devices(self) -> None:
         """Use the devices of the current generation. A GPU that it does not list is lost."""
         assert self._driver.generation is not None
-        listed = {device.info.uuid: device for device in self._driver.generation.devices}
-        for uuid, device in listed.items():
-            if uuid in self._gpus:
-                self._gpus[uuid].use(device)
-            else:
-                self._gpus[uuid] = _Gpu(device, self._clock, self._timing)
-        for uuid in self._gpus.keys() - listed.keys():
-            self._gpus[uuid].fail("lost", "gone", "the driver no longer lists it", self.health)
+        generation = self._driver.generation
+        listed = {
+            device.info.uuid: device
+            for device in generation.devices
+            if not self._inventory.is_excluded(device.info)
+        }
+        infos = [device.info for device in listed.values()]
+        gone = self._inventory.update(infos, generation.unidentified)
+        self.known = self._inventory.known
+        for device in listed.values():
+            self._gpu(device.info).use(device)
+        for info in gone:
+            self._gpu(info).fail("lost", "gone", "the driver does not list it", self.health)
+        known = {info.uuid: info for info in self.known}
+        self._gpus = {uuid: gpu for uuid, gpu in self._gpus.items() if uuid in known}
         self._present = [gpu for uuid, gpu in self._gpus.items() if uuid in listed]
-        self.known = tuple(sorted((gpu.info for gpu in self._gpus.values()), key=lambda info: info.index))
+
+    def _expect_remembered(self) -> None:
+        """The GPUs of before are lost while the driver fails; while it starts, nothing is said of them."""
+        if self._driver.status.reason == STARTING:
+            return
+        for info in self._inventory.expect_remembered():
+            self._gpu(info).fail("lost", "gone", "the driver does not answer", self.health)
+            self.known = self._inventory.known
+
+    def _gpu(self, info: GpuInfo) -> _Gpu:
+        if info.uuid not in self._gpus:
+            self._gpus[info.uuid] = _Gpu(info, self._clock, self._timing)
+        return self._gpus[info.uuid]
 
     def _state_without_driver(self, info: GpuInfo) -> GpuState:
         return "hung" if self._gpus[info.uuid].state == "hung" else "lost"

@@ -104,7 +104,7 @@ class LiveSource:
             meters=self._meters.drain() if self._meters else (),
             host=self._host.read() if self._host else None,
             collectors=self._collectors(),
-            unidentified_gpus=generation.unidentified if generation else 0,
+            unidentified_gpus=self._gpus.unidentified,
             xids=self._events.drain(),
         )
 

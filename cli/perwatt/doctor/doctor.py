@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from perwatt.doctor.endpoints import check_endpoint
 from perwatt.doctor.engines import check_discovery_access, check_engines
 from perwatt.doctor.finding import Finding
-from perwatt.doctor.gpus import Gpus, check_claims, check_gpus
-from perwatt.doctor.host import check_address, check_host, check_python, check_state_dir
+from perwatt.doctor.gpus import Gpus, check_claims, check_gpus, check_memory
+from perwatt.doctor.host import check_address, check_folder, check_host, check_python
 from perwatt.doctor.meters import check_meters
 from perwatt.run.discovery import configured, engine_kinds
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.meters.meter import Meter
+from perwatt_agent.state.gpu_memory import GpuMemory
 
 NAME_ONE = (
     "configure one: --engine url=http://127.0.0.1:8000/metrics,workload=NAME, "
@@ -25,8 +26,11 @@ def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iter
     yield check_host()
     gpus = check_gpus(nvml)
     yield from gpus.findings
+    memory = GpuMemory(config.data_dir)
+    yield from check_memory(memory.load(), gpus, memory.file)
     yield from check_meters(meters, has_model=config.meters.model is not None)
-    yield check_state_dir(config.state_dir)
+    yield check_folder("state_dir", config.state_dir)
+    yield check_folder("data_dir", config.data_dir)
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
         yield check_endpoint(endpoint)

@@ -2,14 +2,15 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
 from perwatt.doctor.finding import Finding
 from perwatt.run.discovery import claims
 from perwatt_agent.config import AgentConfig
-from perwatt_agent.engine.gpu_claims import claim_conflicts, describe_conflict, missing_instances
+from perwatt_agent.engine.gpu_claims import claim_conflicts, describe_conflict, missing_instances, unmatched
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Generation, GpuFailure
@@ -39,6 +40,7 @@ class Gpus(Struct, frozen=True):
     known: tuple[GpuInfo, ...] = ()
     processes: dict[str, tuple[int, ...]] = {}
     gpu_of: dict[str, str] = {}
+    unidentified: int = 0
 
 
 def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Gpus:
@@ -60,6 +62,25 @@ def check_claims(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
     for claimant, mig in sorted(absent):
         fix = "correct its `gpus`; `nvidia-smi -L` lists the instances"
         yield Finding("missing", "MIG", f"{claimant} claims {mig}, which does not exist", fix)
+    yield from _check_unmatched(config, gpus)
+
+
+def check_memory(remembered: Sequence[GpuInfo], gpus: Gpus, file: Path) -> Iterator[Finding]:
+    """GPUs of before that the driver does not list, unless as many others have come."""
+    listed = {info.uuid for info in gpus.known}
+    gone = [info for info in remembered if info.uuid not in listed]
+    if len(listed) + gpus.unidentified >= len(remembered):
+        return
+    for info in gone:
+        fix = f"{SEE_XIDS}; if it was taken out on purpose, delete {file}"
+        yield Finding("missing", f"GPU {info.index}", f"{info.name} {info.uuid} is not there any more", fix)
+
+
+def _check_unmatched(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
+    for claim in claims(config) if gpus.known else ():
+        for one in unmatched(claim.gpus, gpus.known):
+            detail = f"{claim.claimant} claims GPU {one}, which this machine does not have"
+            yield Finding("missing", "claim", detail, "correct its `gpus` in engines.endpoints")
 
 
 def _read_driver(nvml: Backend) -> Gpus:
@@ -77,6 +98,7 @@ def _read_driver(nvml: Backend) -> Gpus:
         tuple(device.info for device in generation.devices),
         {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items()},
         {one.uuid: gpu for gpu, read in slow.items() for one in read.mig or ()},
+        generation.unidentified,
     )
 
 

@@ -48,13 +48,13 @@ def check_host() -> Finding:
     )
 
 
-def check_state_dir(path: Path) -> Finding:
-    """Whether the agent can keep its state over a restart."""
+def check_folder(key: str, path: Path) -> Finding:
+    """Whether the agent can write the folder that the configuration key names."""
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return Finding("ok", "state_dir", f"{path} is writable")
-    fix = f"install -d -o {os.geteuid()} {path}, or set --state-dir to a writable folder"
-    return Finding("missing", "state_dir", f"{path} is not writable", fix)
+        return Finding("ok", key, f"{path} is writable")
+    fix = f"install -d -o {os.geteuid()} {path}, or set --{key.replace('_', '-')} to a writable folder"
+    return Finding("missing", key, f"{path} is not writable", fix)
 
 
 def check_address(address: str) -> Finding:

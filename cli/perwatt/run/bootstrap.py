@@ -38,10 +38,12 @@ from perwatt_agent.meters.host_load import HostReader
 from perwatt_agent.recording.recording import Recording, RecordingError
 from perwatt_agent.recording.replay import ReplaySource
 from perwatt_agent.sampling.driver import Driver
+from perwatt_agent.sampling.gpu_inventory import GpuInventory
 from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.sampling.workload_collector import WorkloadCollector
+from perwatt_agent.state.gpu_memory import GpuMemory
 from perwatt_agent.state.state_file import StateFile
 from perwatt_agent.work.collector import WorkCollector
 from perwatt_agent.work.registry import WorkRegistry
@@ -68,14 +70,17 @@ def build_source(
         return ReplaySource(recording, clock, config.replay.speed), recording.header.interval_seconds
     timing = Timing.for_interval(config.sample_interval)
     options = Options(config.gpu.gpm, config.gpu.processes, config.gpu.detail)
-    driver = Driver(backend or NvmlBackend(clock, options), clock, timing.hung_seconds)
+    backend = backend or NvmlBackend(clock, options)
+    driver = Driver(backend, clock, timing.hung_seconds)
+    gpus = GpuCollector(driver, clock, timing, build_inventory(config, backend))
     socket = config.identity.pod_resources_socket
     pods = PodResourcesClient(socket, clock) if socket else None
     identifier = build_identifier(config.identity, pods)
     collectors: list[WorkloadCollector] = [pods] if pods else []
     followers = configured_followers(config)
     registry = registry or build_registry(config, clock, endpoints)
-    gpu_claims, port_owners = GpuClaims(claims(config)), PortOwnerLookup(ProcessTable(), clock)
+    gpu_claims = GpuClaims(claims(config), lambda: gpus.unidentified)
+    port_owners = PortOwnerLookup(ProcessTable(), clock)
     pollers = [
         build_poller(
             endpoint, config.engines.interval, port_owners, identifier, registry.names, clock, gpu_claims
@@ -92,10 +97,15 @@ def build_source(
     if config.engines.discover and config.identity.kubelet_url and pods:
         collectors.append(build_pods(config, pods, registry.names, clock))
     collectors.append(WorkCollector(registry, build_textfiles(config, registry, clock)))
-    gpus = GpuCollector(driver, clock, timing)
     meters = MeterCollector(build_meters(config, clock), clock)
     source = LiveSource(driver, gpus, collectors, clock, config.sample_interval, meters, HostReader(clock))
     return source, config.sample_interval
+
+
+def build_inventory(config: AgentConfig, backend: Backend) -> GpuInventory:
+    """Inventory of GPUs. Only those of the NVIDIA driver are remembered: no others are this machine's."""
+    excluded = [int(one) if one.isdecimal() else one for one in config.gpu.exclude]
+    return GpuInventory(GpuMemory(config.data_dir) if backend.name == "nvml" else None, excluded)
 
 
 def build_poller(

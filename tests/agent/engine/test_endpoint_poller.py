@@ -136,7 +136,7 @@ class TestGpuClaims:
         assert [
             HeldGpus(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0),
             HeldGpus(("GPU-0", "GPU-1"), {"GPU-0": ("MIG-b",)}, 0),
-            HeldGpus(),
+            HeldGpus(missing=0),
             HeldGpus(missing=1),
         ] == [gpu_claims.held(claim.gpus, GPUS) for claim in claims]
         assert ["a and c", "a and d"] == [text.split("which ")[1][:7] for text in caplog.messages[:2]]
@@ -150,7 +150,8 @@ class TestGpuClaims:
             told.append(gpu_claims.held(("MIG-a",), GPUS))
 
         here = HeldGpus(("GPU-0",), {"GPU-0": ("MIG-a",)}, 0)
-        assert [HeldGpus(), HeldGpus(missing=1), here, here, HeldGpus(missing=1)] == told
+        lost = msgspec.structs.replace(here, missing=1)
+        assert [HeldGpus(), HeldGpus(missing=1), here, lost, HeldGpus(missing=1)] == told
         assert 2 == caplog.text.count("a claims MIG-a, which does not exist")
 
     async def test_their_samples_in_parts(self, clock: ManualClock) -> None:

@@ -14,7 +14,7 @@ from perwatt.doctor import doctor
 from perwatt.doctor.endpoints import check_endpoint
 from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import SEE_XIDS, check_gpus
-from perwatt.doctor.host import check_address, check_state_dir
+from perwatt.doctor.host import check_address, check_folder
 from perwatt.doctor.meters import check_meters
 from perwatt.run.meters import build_meters
 from perwatt_agent.clock import ManualClock
@@ -225,20 +225,20 @@ class TestMeters:
 class TestStateDir:
     def test_can_be_made(self, tmp_path: Path) -> None:
         """A folder that can be created is ok; the check itself creates nothing."""
-        assert "ok" == check_state_dir(tmp_path / "a" / "b").status
+        assert "ok" == check_folder("state_dir", tmp_path / "a" / "b").status
         assert [] == list(tmp_path.iterdir())
 
     def test_cannot_be_made(self, tmp_path: Path) -> None:
         """A folder below a file can never be created."""
         (tmp_path / "file").write_text("")
 
-        assert "missing" == check_state_dir(tmp_path / "file" / "state").status
+        assert "missing" == check_folder("state_dir", tmp_path / "file" / "state").status
 
 
 class TestReport:
     def test_all_together(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         """On a machine without a driver and without engines the agent can start: exit code 0."""
-        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS)
+        config = AgentConfig(state_dir=tmp_path, data_dir=tmp_path, web=FREE_ADDRESS)
         backend = FakeBackend(failure=BackendUnavailable("library", "no driver"))
 
         assert 0 == doctor.report(doctor.examine(config, backend, ()))
@@ -250,11 +250,11 @@ class TestReport:
     def test_endpoints_are_asked(self, tmp_path: Path) -> None:
         """Each configured endpoint has its finding."""
         engines = EnginesConfig(endpoints=(EndpointConfig(group="big", workload="a"),))
-        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=engines)
+        config = AgentConfig(state_dir=tmp_path, data_dir=tmp_path, web=FREE_ADDRESS, engines=engines)
 
         subjects = [finding.subject for finding in doctor.examine(config, FakeBackend(), ())]
 
-        assert ["node", "state_dir", "port", "a", "discovery"] == subjects[4:]
+        assert ["node", "state_dir", "data_dir", "port", "a", "discovery"] == subjects[4:]
         assert ["python", "libraries", "host", "nvidia"] == subjects[:4]
 
     def test_two_names_of_one_gpu(self, tmp_path: Path) -> None:
@@ -263,7 +263,12 @@ class TestReport:
             EndpointConfig(group="big", workload="a", gpus=(1,)),
             EndpointConfig(group="big", workload="b", gpus=("GPU-1",)),
         )
-        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        config = AgentConfig(
+            state_dir=tmp_path,
+            data_dir=tmp_path,
+            web=FREE_ADDRESS,
+            engines=EnginesConfig(endpoints=endpoints),
+        )
         gpus = FakeBackend(FakeGpu(0, None), FakeGpu(1, None))
 
         found = [one for one in doctor.examine(config, gpus, ()) if "both claim" in one.detail]
@@ -277,7 +282,12 @@ class TestReport:
             EndpointConfig(group="big", workload="b", gpus=("MIG-b", "MIG-z")),
             EndpointConfig(group="big", workload="c", gpus=(1,)),
         )
-        config = AgentConfig(state_dir=tmp_path, web=FREE_ADDRESS, engines=EnginesConfig(endpoints=endpoints))
+        config = AgentConfig(
+            state_dir=tmp_path,
+            data_dir=tmp_path,
+            web=FREE_ADDRESS,
+            engines=EnginesConfig(endpoints=endpoints),
+        )
         divided = FakeGpu(0, None, mig("a", 1), mig("b", 1)), FakeGpu(1, None, mig("c", 1))
 
         def claim_details(*gpus: FakeGpu) -> list[str]:

@@ -27,7 +27,7 @@ class Rig:
         self.driver = driver
         self.clock = ManualClock()
         # Nothing else may wait by this clock: whoever waits moves it.
-        self._config = AgentConfig(state_dir=folder, **(ALONE | settings))
+        self._config = AgentConfig(state_dir=folder, data_dir=folder / "data", **(ALONE | settings))
         self.sampler = self._start()
 
     def restart_agent(self) -> None:

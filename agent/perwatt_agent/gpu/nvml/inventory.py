@@ -53,12 +53,21 @@ class NvmlInventory:
         """The generation as it is now: the same object while nothing has changed."""
         count = checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
         identities = self._scan.run(self._identify, count, IDENTIFY_SECONDS)
-        found = {index: one for index, one in identities.items() if one.code == SUCCESS}
+        found: dict[str, Identity] = {}
+        for _, one in sorted(identities.items()):
+            if one.code == SUCCESS:
+                found.setdefault(one.uuid, one)
         if not found:
             _raise_if_ended(identities)
         self._log_unidentified(count, identities)
+        silent = {index for index in range(count) if index not in identities}
         changed = [self._add(one) for one in found.values()]
-        self._removed = self._devices.keys() - {one.uuid for one in found.values()}
+        # A GPU that hangs where it was before is still there: its call may yet return.
+        self._removed = {
+            uuid
+            for uuid, device in self._devices.items()
+            if uuid not in found and device.info.index not in silent
+        }
         for uuid in self._removed:
             self._devices[uuid].drop_handle()
         unidentified = count - len(found)
@@ -117,6 +126,10 @@ class NvmlInventory:
     def _log_unidentified(self, count: int, identities: dict[int, Identity]) -> None:
         """Log the GPUs without identity, each once for each reason."""
         unidentified = {index: reason for index in range(count) if (reason := _reason(identities.get(index)))}
+        first: dict[str, int] = {}
+        for index, one in sorted(identities.items()):
+            if one.code == SUCCESS and first.setdefault(one.uuid, index) != index:
+                unidentified[index] = f"it has the UUID of GPU {first[one.uuid]}"
         for index, reason in unidentified.items():
             if self._unidentified.get(index) != reason:
                 logger.warning("GPU %d does not identify itself (%s): it may need a reset", index, reason)
