@@ -1,1 +1,1 @@
-"""Facts: frozen structs, in base units, that backends read, the agent publishes and everybody else shows."""
+"""Facts: frozen structs in base units, which backends read, the agent publishes and the exporter shows."""

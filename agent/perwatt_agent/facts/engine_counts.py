@@ -9,10 +9,10 @@ WasteCause = Literal["aborted", "error", "recomputed", "draft_rejected"]
 
 class Histogram(Struct, frozen=True):
     """
-    Cumulative observations of one quantity, in the buckets of whoever observed it.
+    Cumulative observations of one quantity, in the buckets of the engine.
 
-    `at_most` says how many were at most each of `bounds`, which are finite and ascend; `count` is the
-    number of all, `sum` what they add up to.
+    `at_most` has, for each of the finite and ascending `bounds`, the number of observations up to it. `count`
+    is the number of all observations, `sum` their sum.
     """
 
     bounds: tuple[float, ...]
@@ -23,13 +23,13 @@ class Histogram(Struct, frozen=True):
 
 class EngineCounts(Struct, frozen=True, omit_defaults=True):
     """
-    What one page of an inference engine says: cumulative counts since the engine started.
+    Cumulative counts on one page of an inference engine, since the engine started.
 
-    None is what the engine cannot tell; `work` holds other units than tokens, by unit, and
-    `wasted_tokens` tokens that nobody got, by what became of them. Latencies are in seconds: the time
-    per output token is each request's mean, the inter-token latency each token's own. `flops_per_gpu` are
-    floating-point operations as the engine reckons them, a mean over its GPUs.
-    `process_start_unix_seconds` tells a restart apart from a page that was merely out of reach.
+    None is a count that the engine does not have. `work` counts other units than tokens, by unit, and
+    `wasted_tokens` counts tokens that were computed but not delivered, by cause. Latencies are in seconds:
+    the time per output token is the mean of each request, the inter-token latency that of each token.
+    `flops_per_gpu` is the engine's own count of floating-point operations, a mean over its GPUs.
+    `process_start_unix_seconds` distinguishes a restart from a page that could not be reached.
     """
 
     model: str

@@ -5,16 +5,16 @@ from typing import Literal
 from msgspec import Struct
 
 GpmMode = Literal["auto", "on", "off"]
-"""Whether the chip's performance monitor is used; `auto` gives way to DCGM."""
+"""Whether the performance monitor is used; `auto` leaves it to DCGM if that runs."""
 
 
 class GpmReading(Struct, frozen=True, omit_defaults=True):
     """
-    What the chip's own performance monitor saw (Hopper and newer): means over `window_seconds`, which end at
-    `monotonic_seconds`. Ratios are 0 to 1.
+    One reading of the performance monitor: means over `window_seconds`, which end at `monotonic_seconds`.
+    Ratios are 0 to 1.
 
-    `cycles` are cumulative counts since the machine was started, by name: `elapsed` and `active` of the SMs,
-    then those in which each pipe was at work.
+    `cycles` are cumulative counts since the machine started, by name: `elapsed` and `active` of the SMs, and
+    the active cycles of each pipe.
     """
 
     monotonic_seconds: float

@@ -13,11 +13,11 @@ GPU_STATES: tuple[GpuState, ...] = ("ok", "lost", "hung", "error")
 
 class GpuInfo(Struct, frozen=True):
     """
-    What a GPU is; read once a driver generation. Strings a driver does not give are empty.
+    Identity of a GPU, read once per driver generation. Texts that the driver does not have are empty.
 
-    `numa_node` is set where the operating system owns the GPU's memory, as that of a node of its own.
-    `claim_index` is the index by which configuration means this GPU, where that is not the driver's `index`:
-    GPUs move up when one before them is missing.
+    `numa_node` is set if the operating system manages the GPU's memory, as a NUMA node of its own.
+    `claim_index` is the index by which the configuration means this GPU, if it differs from the driver's
+    `index`: indices change when a GPU before this one is missing.
     """
 
     uuid: str
@@ -40,8 +40,8 @@ class GpuEnergy(Struct, frozen=True):
     """
     The accounted energy of one GPU.
 
-    `joules` is what `perwatt_gpu_energy_joules_total` shows for `source`; `accepted_joules` is the
-    sum of all believed increments since the agent's account of this GPU began, free of resets.
+    `joules` is the value of `perwatt_gpu_energy_joules_total` for `source`. `accepted_joules` is the sum of
+    all accepted increments since the agent's account of this GPU began, without resets.
     """
 
     source: EnergySource
@@ -54,9 +54,9 @@ class GpuEnergy(Struct, frozen=True):
 
 class GpuSnapshot(Struct, frozen=True):
     """
-    One GPU at one sweep. When `state` is not "ok", all that was measured is None.
+    One GPU at one collection cycle. If `state` is not "ok", every measured value is None.
 
-    `health` and `xids` stay whatever the state is; None and empty before anyone has looked at them.
+    `health` and `xids` do not depend on the state; they are None and empty before the first evaluation.
     """
 
     info: GpuInfo

@@ -5,10 +5,10 @@ from msgspec import Struct
 
 class GpuProcess(Struct, frozen=True, omit_defaults=True):
     """
-    A process that computes on a GPU, by its id in the agent's PID namespace.
+    Process that computes on a GPU, by its id in the agent's PID namespace.
 
-    `sm_ratio` is its SM utilisation since the slow read before. `mig` is the UUID of the MIG instance in
-    which it computes, empty on a whole GPU and where that is not known.
+    `sm_ratio` is its SM utilisation since the previous slow read. `mig` is the UUID of the MIG instance in
+    which it computes, empty on a GPU without MIG and if it is unknown.
     """
 
     pid: int
@@ -18,7 +18,7 @@ class GpuProcess(Struct, frozen=True, omit_defaults=True):
 
 
 class ProcessUse(Struct, frozen=True, omit_defaults=True):
-    """How much of a GPU one process uses; a `pid` of None stands for all that are not listed, together."""
+    """Use of a GPU by one process; a `pid` of None is the sum of all processes that are not listed."""
 
     pid: int | None
     memory_bytes: int | None = None

@@ -18,7 +18,7 @@ from perwatt_agent.facts.gpu_status import (
 from perwatt_agent.facts.mig import MigReading
 
 Detail = Literal["full", "core"]
-"""How much is read of each GPU: all, or energy, power, load, memory, heat, clocks and limits alone."""
+"""How much is read of each GPU: everything, or only energy, power, load, memory, heat, clocks and limits."""
 
 EnergySource = Literal["counter", "integrated", "module", "simulated"]
 
@@ -27,13 +27,13 @@ class GpuReading(Struct, frozen=True, omit_defaults=True):
     """
     One fast-tier read of one GPU; every fact that the GPU does not give is None.
 
-    `monotonic_seconds` is the instant of the energy and power read. `power_is_mean` tells a
-    one-second mean (True) from an instantaneous value (False). `energy_joules` is the driver's
-    own cumulative counter, unaltered, and `energy_source` says what it counts.
+    `monotonic_seconds` is the instant of the energy and power read. `power_is_mean` is True for a one-second
+    mean and False for an instantaneous value. `energy_joules` is the driver's own cumulative counter,
+    unaltered, and `energy_source` says what it counts.
 
-    `throttled_seconds` cumulates, by reason, how long clocks were held down; reasons overlap. Counts of
-    bytes start with the driver and may wrap. `failed_calls` are the driver calls whose latest answer was a
-    passing failure, and the word for it.
+    `throttled_seconds` accumulates, by reason, how long clocks were reduced; reasons overlap. Counts of bytes
+    start with the driver and may wrap. `failed_calls` are the driver calls whose latest answer was a
+    temporary failure, with its name.
     """
 
     monotonic_seconds: float
@@ -65,11 +65,11 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     """
     One slow-tier read (every 10-15 s) of one GPU: limits, health, and the processes that hold it.
 
-    `temperature_thresholds_celsius` are temperatures at which the board acts. Newer boards tell instead the
-    degrees that are left to their limit, `temperature_margin_celsius`, and in `temperature_margins_celsius`
-    at which margins they act; those may be negative. `nvlink_errors` count by kind. `mig` is None without
-    MIG and empty without an instance, and `mig_slices` how many slices of compute the whole of a divided GPU
-    has. `top_processes` is None where nobody asked for them, and `active_vgpus` except on a host of vGPUs.
+    `temperature_thresholds_celsius` are temperatures at which the board acts. Newer boards report instead the
+    degrees to their limit, `temperature_margin_celsius`, and the margins at which they act,
+    `temperature_margins_celsius`, which may be negative. `nvlink_errors` count by kind. `mig` is None without
+    MIG and empty without an instance. `mig_slices` is the number of compute slices of the whole GPU.
+    `top_processes` is None unless they are configured, and `active_vgpus` except on a host of vGPUs.
     """
 
     monotonic_seconds: float

@@ -15,7 +15,7 @@ ThrottleReason = Literal[
     "board_limit",
     "reliability",
 ]
-"""Why clocks are lower than they could be, now."""
+"""Why clocks are reduced now."""
 
 RecoveryAction = Literal[
     "none",
@@ -28,7 +28,7 @@ RecoveryAction = Literal[
     "system_reboot",
     "other",
 ]
-"""What the driver asks for to make a GPU whole again."""
+"""Action that the driver asks for to recover a GPU."""
 
 FabricState = Literal["not_started", "in_progress", "completed"]
 FabricHealth = Literal["healthy", "unhealthy", "limited_capacity"]
@@ -36,4 +36,4 @@ FabricHealth = Literal["healthy", "unhealthy", "limited_capacity"]
 ComputeMode = Literal["default", "exclusive_thread", "prohibited", "exclusive_process"]
 
 VirtualizationMode = Literal["none", "passthrough", "vgpu", "host_vgpu", "host_vsga"]
-"""Bare metal, in a guest as a whole or as a vGPU, or on a host that shares it out as vGPUs or by vSGA."""
+"""Bare metal, in a guest as a whole GPU or as a vGPU, or on a host that offers vGPUs or vSGA."""

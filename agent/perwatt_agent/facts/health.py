@@ -6,7 +6,7 @@ from msgspec import Struct
 
 HealthState = Literal["ok", "degraded", "at_risk", "failed"]
 HEALTH_STATES: tuple[HealthState, ...] = get_args(HealthState)
-"""From well to worst."""
+"""From best to worst."""
 
 HealthReason = Literal[
     "driver_down",
@@ -34,14 +34,14 @@ HEALTH_REASONS: tuple[HealthReason, ...] = get_args(HealthReason)
 
 
 class GpuHealth(Struct, frozen=True):
-    """The worst state that any reason gives, and all reasons that hold."""
+    """Health of one GPU: the worst state of all reasons that hold, and those reasons."""
 
     state: HealthState
     reasons: tuple[HealthReason, ...] = ()
 
 
 class XidCount(Struct, frozen=True):
-    """How often a GPU told of one XID error since the agent started; `xid` is its number, or a word."""
+    """Count of one XID error of a GPU since the agent started; `xid` is its number, or a word."""
 
     xid: str
     count: int

@@ -4,7 +4,7 @@ from msgspec import Struct
 
 
 class HostReading(Struct, frozen=True, omit_defaults=True):
-    """How busy the processors were since the reading before, all together, and how full memory is."""
+    """Mean utilization of all processors since the previous reading, and use of memory."""
 
     cpu_utilization_ratio: float | None = None
     memory_used_bytes: int | None = None

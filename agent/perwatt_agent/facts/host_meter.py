@@ -5,21 +5,18 @@ from typing import Literal
 from msgspec import Struct
 
 MeterScope = Literal["node", "module", "package", "core", "dram", "psys", "sensor"]
-"""What a meter of the host measures: the whole node at the wall (AC), or a part of it."""
+"""Scope of a meter: the whole node at the wall (AC), or a part of it."""
 
 MeterRole = Literal["node", "package", "dram", "further"]
-"""
-What a meter's joules are shown as: those of the node now, of a processor, of its memory, or of none of
-these, to compare with.
-"""
+"""Role of a meter's joules: of the node, of a processor, of its memory, or further ones to compare with."""
 
 
 class MeterSnapshot(Struct, frozen=True):
     """
-    One meter of the host. `meter` names it on this node, as its source, and its scope and zone if any.
+    One meter of the host. `meter` is its name on this node: its source, and its scope and zone if any.
 
-    `is_believed` tells whether its latest reading was, `rejections` how many were not, by reason.
-    `energy_joules` are all that it measured; None while it has given no good reading lately.
+    `is_believed` is whether its latest reading was accepted, and `rejections` counts the others by reason.
+    `energy_joules` is all that it measured; None while it has had no good reading recently.
     """
 
     meter: str
@@ -37,10 +34,10 @@ class MeterSnapshot(Struct, frozen=True):
 
 class NodeModel(Struct, frozen=True):
     """
-    What is assumed of a node that no meter at the wall measures.
+    Assumptions about a node without a wall meter.
 
-    `rest_watts` is drawn by all but boards, processors and their memory; `psu_efficiency` is the power
-    out of the supplies divided by the power into them.
+    `rest_watts` is the power of everything but boards, processors and their memory. `psu_efficiency` is the
+    power out of the supplies divided by the power into them.
     """
 
     rest_watts: float
@@ -48,7 +45,7 @@ class NodeModel(Struct, frozen=True):
 
 
 class NodeMeterSnapshot(Struct, frozen=True):
-    """The whole node at the wall (AC), while `source` speaks for it; as in the metric contract."""
+    """The whole node at the wall (AC), as `source` measures it; as in the metric contract."""
 
     source: str
     energy_joules: float

@@ -7,9 +7,9 @@ from perwatt_agent.facts.gpm import GpmReading
 
 class MigReading(Struct, frozen=True, omit_defaults=True):
     """
-    One MIG instance of a GPU, by its UUID. Power and energy belong to the whole board and are never here.
+    One MIG instance of a GPU, by its UUID. Power and energy belong to the whole board, so they are not here.
 
-    `gpm` is that of its GPU instance, which other compute instances may share.
+    `gpm` is the reading of its GPU instance, which other compute instances may share.
     """
 
     uuid: str

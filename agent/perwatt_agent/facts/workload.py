@@ -11,7 +11,7 @@ Method = Literal["exclusive", "mig_activity", "mig_slice", "sm_share", "busy_sha
 
 
 class WorkloadInfo(Struct, frozen=True):
-    """Who a workload is; immutable once exported. Unknown labels are empty."""
+    """Identity of a workload; immutable once exported. Unknown labels are empty."""
 
     workload: str
     group: str = ""
@@ -26,9 +26,9 @@ class WorkloadInfo(Struct, frozen=True):
 
 class WorkloadGpuEnergy(Struct, frozen=True):
     """
-    Board joules of one GPU that belong to one workload, by the workload's state.
+    Board joules of one GPU that belong to one workload, by the workload's activity.
 
-    `method` says how its share of the GPU was found at last; None when it does not hold the GPU any more.
+    `method` is how its latest share of the GPU was computed; None if it no longer holds the GPU.
     """
 
     gpu: str
@@ -40,11 +40,11 @@ class WorkloadGpuEnergy(Struct, frozen=True):
 
 class WorkloadSnapshot(Struct, frozen=True):
     """
-    One workload at the instant up to which its tokens and joules were settled together.
+    One workload at the instant up to which its tokens and joules are attributed together.
 
-    `counts` is None until an engine page was settled; `up` is False while the page is out of reach.
-    `info` is not to be shown before it is final, and never changes after. `missing_gpus` are those that it
-    asked for and does not hold on this node.
+    `counts` is None until the first page is attributed; `up` is False while the page cannot be reached.
+    `info` must not be shown before it is final, and never changes after. `missing_gpus` is the number of GPUs
+    that it requested and does not hold on this node.
     """
 
     info: WorkloadInfo
