@@ -1,4 +1,4 @@
-"""The arithmetic: what a joule bought, of whatever group, and when that may not be said."""
+"""Efficiency answer: tokens per joule of any group, and when it is not valid."""
 
 import pytest
 from support.fleet.agents import Machine, serving_machine
@@ -17,7 +17,7 @@ def steady(machine: Machine | None = None, facility: FacilityConfig = FACILITY, 
 
 class TestWorkAndEnergy:
     def test_item_of_the_contract(self) -> None:
-        """Every figure of one plain item."""
+        """Every figure of one item."""
         item = steady().item("model")
 
         assert {"model": "llama"} == item.group
@@ -40,7 +40,7 @@ class TestWorkAndEnergy:
         assert (60.0, True, ()) == (item.window.seconds, item.valid, item.reasons)
 
     def test_idle_joules_stay_in(self) -> None:
-        """Idle and loading joules count by default, and are left out beside it."""
+        """Idle and loading joules count by default, and are left out of the active ratio."""
         machine = serving_machine()
         fleet = Followed([machine])
         fleet.look()
@@ -59,7 +59,7 @@ class TestWorkAndEnergy:
         )
 
     def test_no_tokens_over_real_joules_is_zero(self) -> None:
-        """An idle engine bought nothing: 0, while the energy of a token is not to be had."""
+        """An idle engine has 0 tokens per joule, and no energy per token."""
         item = steady(tokens_per_second=0.0).item("model")
 
         assert (0.0, None, True) == (item.tokens_per_joule, item.joules_per_token, item.valid)
@@ -73,7 +73,7 @@ class TestWorkAndEnergy:
         assert "no_joules" in item.reasons
 
     def test_engine_without_effective_tokens(self) -> None:
-        """What one engine cannot tell is null for all, and the figure stands."""
+        """A count that one engine does not report is null for the group; the figure stays valid."""
         machine = serving_machine(gpus=2, workloads=2)
         machine.workloads[1].effective = None
         item = steady(machine).item()
@@ -113,7 +113,7 @@ class TestWorkAndEnergy:
     def test_without_idling_of_a_shared_gpu(
         self, method: Method, idle_watts: float | None, active: float | None, reasons: tuple[str, ...]
     ) -> None:
-        """What a workload took beyond idling is not known where it shares a GPU of unknown idle power."""
+        """Active joules are not known on a shared GPU with unknown idle power."""
         machine = serving_machine()
         machine.workloads[0].method = method
         machine.gpus[0].idle_power_watts = idle_watts
@@ -124,7 +124,7 @@ class TestWorkAndEnergy:
         assert (active is None) == (item.energy_idle_joules is None)
 
     def test_unheld_gpus_belong_to_the_fleet(self) -> None:
-        """Joules that nobody held are in the fleet's figure, which then has no headline."""
+        """Joules of GPUs without a holder count in the fleet's figure, which then has no headline."""
         fleet = steady(serving_machine(gpus=2))
         whole, (model, rest) = fleet.item(), fleet.items("model")
 
@@ -140,7 +140,7 @@ class TestWorkAndEnergy:
         assert "no_token_source" in item.reasons
 
     def test_simulated_is_said(self) -> None:
-        """Figures of simulated GPUs say so, whatever their source is called."""
+        """Figures of simulated GPUs have the provenance `simulated`, for any energy source."""
         machine = serving_machine()
         machine.backend = "simulated"
         fleet = steady(machine)
@@ -198,7 +198,7 @@ class TestGrouping:
 
     @pytest.mark.parametrize(("missing", "valid"), [(None, True), (0, True), (1, False)])
     def test_fewer_gpus_than_asked_for(self, missing: int | None, valid: bool) -> None:
-        """A workload that asked for more GPUs than it holds here has no valid figure."""
+        """A workload that requested more GPUs than it holds has no valid figure."""
         machine = serving_machine()
         machine.workloads[0].missing_gpus = missing
         item = steady(machine).item("model")
@@ -208,7 +208,7 @@ class TestGrouping:
 
 class TestTime:
     def test_until_the_window_is_filled(self) -> None:
-        """A window that is not filled is not valid, and says so."""
+        """A window that is not filled is not valid, with a reason."""
         fleet = Followed([serving_machine()])
         fleet.look()
         fleet.run(30.0)
@@ -218,11 +218,11 @@ class TestTime:
         assert {"coverage_low", "window_not_filled"} <= set(item.reasons)
 
     def test_too_few_readings(self) -> None:
-        """Three readings are no window."""
+        """Three readings are too few for a valid window."""
         assert ("too_few_readings",) == steady().item("model", seconds=10.0).reasons
 
     def test_age(self) -> None:
-        """Old readings hide the present: first from the coverage, then altogether."""
+        """Old readings lower the coverage; when they leave the window, there is no figure."""
         fleet = steady()
         fleet.clock.advance(14.0)
         fresh = fleet.item("model")
@@ -236,7 +236,7 @@ class TestTime:
         assert {"node_unreachable", "no_energy"} <= set(fleet.item().reasons)
 
     def test_one_dead_node_of_many(self) -> None:
-        """A node out of reach is missed in the coverage; the others still have a figure."""
+        """An unreachable node lowers the coverage; the other nodes still have a figure."""
         fleet = Followed([serving_machine(prefix=f"N{index}") for index in range(21)])
         fleet.look()
         fleet.run(60.0)

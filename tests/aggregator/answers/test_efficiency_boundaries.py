@@ -1,4 +1,4 @@
-"""The arithmetic from the boards to the node and the facility: golden chains, and who speaks for the node."""
+"""Boundaries of an efficiency answer: golden chains from boards to node and facility."""
 
 import pytest
 from support.fleet.agents import Gpu, Machine, Workload, serving_machine
@@ -16,7 +16,7 @@ def steady(machine: Machine | None = None, facility: FacilityConfig = FACILITY, 
 
 
 class TestGoldenChain:
-    """MLPerf v4.1, 8 x H200, Llama-2-70B Offline: 6152.984435173 W at the wall, 25262.1 tokens/s."""
+    """MLPerf v4.1, 8 x H200, Llama-2-70B Offline: 6152.984435173 W at the node, 25262.1 tokens/s."""
 
     @staticmethod
     def chain(pue: float) -> Followed:
@@ -34,7 +34,7 @@ class TestGoldenChain:
         )
 
     def test_node(self) -> None:
-        """The published run, at the wall."""
+        """The published run, at the node."""
         item = self.chain(1.1).item(boundary="node")
 
         assert 0.243566 == pytest.approx(item.joules_per_token, abs=5e-7)
@@ -91,14 +91,14 @@ class TestBoundaries:
         assert ("counter", "integrated") == node.provenance
 
     def test_rest_of_the_node_goes_by_board_joules(self) -> None:
-        """Two GPUs of equal joules carry half of the node each, whoever holds them."""
+        """Two GPUs with equal joules have half of the node each, with and without holders."""
         fleet = steady(serving_machine(gpus=2), node_watts=1000.0)
         halves = fleet.items("gpu", boundary="node")
 
         assert [500.0, 500.0] == [pytest.approx(item.power_watts) for item in halves]
 
     def test_node_without_boards(self) -> None:
-        """A meter alone carries the node: all that it read belongs to the work that is known."""
+        """On a node with only a meter, all of its energy belongs to the known work."""
         machine = Machine([], [Workload("mlperf")])
         machine.meter = NodeMeterSnapshot("csv", 0.0, 0.0)
         fleet = steady(machine, node_watts=1000.0)
@@ -110,11 +110,11 @@ class TestBoundaries:
         assert "no_energy" in fleet.item(boundary="gpu_board").reasons
 
     def test_meter_below_boards(self) -> None:
-        """A meter that shows less than the boards does not feed the whole node."""
+        """A meter that shows less than the boards does not measure the whole node."""
         assert "node_meter_below_boards" in steady(node_watts=200.0).item(boundary="node").reasons
 
     def test_price_and_carbon(self) -> None:
-        """Money and carbon are those of the facility's joules, and stand there alone."""
+        """Cost and carbon are of the facility's joules, and only at that boundary."""
         fleet = steady()
         item = fleet.item(boundary="facility")
         kwh = 300.0 * 60.0 * 1.8 * 1.25 / 3.6e6

@@ -1,4 +1,4 @@
-"""The headline of some work is its useful unit, and its name says which."""
+"""Headline: the useful unit of the work, and its name."""
 
 import pytest
 from support.fleet.agents import Gpu, Machine, Workload, job
@@ -36,7 +36,7 @@ class TestUnit:
         assert item.tokens_per_joule == item.headline.per_joule
 
     def test_embedding(self) -> None:
-        """Prompt tokens, 200 a second here; the figure is valid and says why there is no output."""
+        """Prompt tokens, 200 per second here; the figure is valid, with a reason for the missing output."""
         item = followed(embedding()).item()
 
         assert Headline("prompt_tokens", pytest.approx(2 / 3)) == item.headline  # type: ignore[arg-type]
@@ -59,7 +59,7 @@ class TestUnit:
         assert Headline(None, None) == headline(job(None), job(None, "steps", "other"))
 
     def test_nothing_known(self) -> None:
-        """Where nobody tells of work there is nothing useful to name."""
+        """Without any reported work there is no useful unit."""
         silent = Workload("w", output=None, computed=None, cached=None, effective=None, ok=None)
         item = followed(silent).item()
 

@@ -20,7 +20,7 @@ def trained(*workloads: Workload, gpus: int = 1) -> Followed:
 class TestOneJob:
     @pytest.mark.parametrize("model", ["", "llama"])
     def test_its_figure(self, model: str) -> None:
-        """Units stand over the joules of the same instants; what is not tokens is no token, and is valid."""
+        """Units are divided by joules of the same time; work without tokens is valid."""
         item = trained(job("GPU-0", model=model)).item("workload")
 
         assert ({"samples": 6000.0}, 18000.0) == (item.work, item.energy_joules)
@@ -29,7 +29,7 @@ class TestOneJob:
         assert (True, ("other_units", "no_requests")) == (item.valid, item.reasons)
 
     def test_by_model(self) -> None:
-        """Work goes by the model of its workload, though its counter does not name one."""
+        """Work has the model of its workload, although its counter has no model."""
         item = trained(job("GPU-0", model="llama")).item("model")
 
         assert ({"model": "llama"}, {"samples": 6000.0}) == (item.group, item.work)
@@ -41,7 +41,7 @@ class TestOneJob:
         assert ("train", "work", {"samples": 6000.0}) == (item.workload, item.engine, item.work)
 
     def test_without_gpus(self) -> None:
-        """A job that holds no GPU has no joules, and takes nothing from the figures of those that do."""
+        """A job without a GPU has no joules, and does not change the figures of other work."""
         machine = serving_machine()
         machine.workloads.append(job(None))
         fleet = followed(machine)
@@ -60,7 +60,7 @@ class TestSeveral:
         assert {"samples": pytest.approx(1 / 6), "steps": pytest.approx(1 / 6)} == item.work_per_joule
 
     def test_beside_an_engine(self) -> None:
-        """A job changes nothing about the engine beside it."""
+        """A job does not change the figures of an engine on the same node."""
         machine = serving_machine(gpus=2)
         machine.workloads.append(job("GPU-1"))
         chat, train = followed(machine).items("workload")
@@ -70,7 +70,7 @@ class TestSeveral:
         assert {"samples": pytest.approx(1 / 3)} == train.work_per_joule
 
     def test_by_gpu(self) -> None:
-        """What was done on several GPUs at once cannot be told apart by GPU."""
+        """Work on several GPUs at once cannot be split by GPU."""
         both = job("GPU-0")
         both.take("GPU-1")
         items = trained(both, gpus=2).items("gpu")
@@ -80,7 +80,7 @@ class TestSeveral:
 
 class TestEnded:
     def test_does_not_count_as_not_covered(self) -> None:
-        """While a job that ended is still shown, the window after it is as covered as any other."""
+        """A job that ended does not lower the coverage of later windows while it is still on the page."""
         machine = serving_machine(gpus=2)
         ended = job("GPU-1")
         machine.workloads.append(ended)

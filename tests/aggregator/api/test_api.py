@@ -1,4 +1,4 @@
-"""The API as a client sees it: answers, errors, and a document that tells the truth about both."""
+"""The API for a client: answers, errors, and a document that is right about both."""
 
 import json
 import re
@@ -31,7 +31,7 @@ CONTRACT = json.loads("""
      "coverage_ratio": 1.0, "explained_ratio": 0.99, "largest_gap_seconds": 1.0, "age_seconds": 0.8,
      "provenance": ["counter"], "valid": true, "reasons": []}
 """)
-"""One item as it was promised to those who build on it."""
+"""One item with the keys of the contract."""
 
 
 def fleet() -> Followed:
@@ -83,7 +83,7 @@ class TestEfficiency:
 
 class TestListings:
     async def test_nodes(self, app: Any) -> None:
-        """A node that fails is named with the reason, beside what it showed last."""
+        """A node that fails has the reason, and its last readings."""
         first, second = (await ask(app, "/v1/nodes")).json()["items"]
 
         assert (True, None, "node0:9836") == (first["up"], first["failure"], first["node"])
@@ -91,7 +91,7 @@ class TestListings:
         assert (600.0, 900.0) == (first["gpu_power_watts"], pytest.approx(first["node_power_watts"]))
 
     async def test_gpus(self, app: Any) -> None:
-        """Every GPU with its node, its energy and who holds it."""
+        """Every GPU with its node, its energy and its holders."""
         items = (await ask(app, "/v1/gpus")).json()["items"]
 
         assert [("GPU-0", "ok", ["chat-0"]), ("GPU-1", "ok", ["chat-1"]), ("B-0", "ok", ["chat-0"])] == [
@@ -160,7 +160,7 @@ class TestErrors:
         ],
     )
     async def test_problem(self, app: Any, target: str, method: str, status: int) -> None:
-        """Every error is a problem of RFC 9457 that says what is wrong."""
+        """Every error is a problem of RFC 9457 with its cause."""
         reply = await ask(app, target, method)
 
         assert (status, "application/problem+json") == (reply.status, reply.headers["content-type"])
@@ -174,7 +174,7 @@ class TestErrors:
         assert ["windows"] == [error["parameter"] for error in reply.json()["errors"]]
 
     async def test_allow(self, app: Any) -> None:
-        """405 says what is allowed."""
+        """A 405 answer lists the allowed methods."""
         assert "GET" == (await ask(app, "/v1/nodes", "DELETE")).headers["allow"]
 
     async def test_failure_of_our_own(self) -> None:

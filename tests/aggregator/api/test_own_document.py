@@ -28,5 +28,5 @@ schema = schemathesis.openapi.from_asgi("/openapi.json", create_app(fleet().aggr
 @schema.parametrize()
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_against_its_own_document(case: schemathesis.Case) -> None:
-    """Whatever a client sends, the answer is one that the document lists, in the form that it gives."""
+    """For any request, the answer is one that the document lists, in the form that it gives."""
     case.call_and_validate()

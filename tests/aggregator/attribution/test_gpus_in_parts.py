@@ -33,7 +33,7 @@ def test_provenance() -> None:
 
 
 def test_the_rest() -> None:
-    """Other GPUs are whole, and what nobody holds of them is measured."""
+    """Other GPUs are not divided, and the energy of GPUs without a holder is measured."""
     rest = fleet(Gpu("GPU-1")).items("model")[-1]
 
     assert ({"model": None}, ("counter",)) == (rest.group, rest.provenance)

@@ -1,4 +1,4 @@
-"""The node at the wall: who speaks for it, and the fleet's figure when not everyone can be heard."""
+"""Node factor: the order of its sources, and the fleet's figure if not every node is reachable."""
 
 import pytest
 from support.fleet.agents import Machine, serving_machine
@@ -10,7 +10,7 @@ from perwatt_aggregator.facility.config import PueConfig
 
 
 def fleet_of(*watts: float, facility: FacilityConfig = BARE, model: str = "llama") -> Followed:
-    """A node for each of *watts* at its wall, 0 for none, after a minute."""
+    """A node for each of *watts* at its meter, 0 for no meter, after a minute."""
     machines = [serving_machine(prefix=f"N{index}") for index in range(len(watts))]
     fleet = Followed(machines, facility)
     for machine, own in zip(machines, watts, strict=True):
@@ -27,7 +27,7 @@ def fleet_of(*watts: float, facility: FacilityConfig = BARE, model: str = "llama
 
 class TestFleetFigure:
     def test_half_without_a_meter(self) -> None:
-        """With half of the nodes unmetered the fleet has no figure at the wall; metered nodes have."""
+        """With half of the nodes unmetered, the fleet has no figure at the node; metered nodes have."""
         fleet = fleet_of(900.0, 900.0, 0.0, 0.0)
         whole, nodes = fleet.item(boundary="node"), fleet.items("node", boundary="node")
 
@@ -37,14 +37,14 @@ class TestFleetFigure:
         assert fleet.item().valid
 
     def test_half_estimated(self) -> None:
-        """Where an overhead is stated the unmetered half is an estimate, and the sum of both says so."""
+        """With a stated overhead, the node without a meter is an estimate, and so is the sum."""
         item = fleet_of(900.0, 900.0, 0.0, 0.0, facility=FACILITY).item(boundary="node")
 
         assert 2 * 900.0 + 2 * 300.0 * 1.8 == pytest.approx(item.power_watts)
         assert (True, ("counter", "estimated", "integrated")) == (item.valid, item.provenance)
 
     def test_one_model_with_and_without(self) -> None:
-        """One model over a metered and an unmetered node has a board figure, and none at the wall."""
+        """One model over a metered and an unmetered node has a board figure, but none at the node."""
         fleet = fleet_of(900.0, 0.0)
         board, node = fleet.item("model"), fleet.item("model", boundary="node")
 
@@ -81,7 +81,7 @@ class TestFleetFigure:
 
 class TestMeter:
     def test_source_changed(self) -> None:
-        """A second source in the window is said; the joules of both are kept."""
+        """A change of source in the window gives a reason; the joules of both sources count."""
         fleet = fleet_of(900.0, facility=FacilityConfig(pue=PueConfig(1.2)))
         fleet.machines[0].meter = NodeMeterSnapshot("redfish", 0.0, 0.0)
         fleet.run(30.0, node_watts=900.0)
@@ -90,12 +90,12 @@ class TestMeter:
         assert ("source_changed" in item.reasons, pytest.approx(900.0)) == (True, item.power_watts)
 
     def test_one_source_is_no_change(self) -> None:
-        """A meter that stays is not said to have changed."""
+        """Without a change of source there is no such reason."""
         assert "source_changed" not in fleet_of(900.0).item(boundary="node").reasons
 
     @pytest.mark.parametrize(("period_seconds", "enough"), [(5.0, True), (6.0, True), (7.0, False)])
     def test_ten_refreshes(self, period_seconds: float, enough: bool) -> None:
-        """A meter that says how often it measures needs ten of its periods in the window."""
+        """A meter with a known period needs ten periods in the window."""
         machine = serving_machine()
         machine.meter_period_seconds = period_seconds
         machine.meter = NodeMeterSnapshot("ipmi", 0.0, 0.0)

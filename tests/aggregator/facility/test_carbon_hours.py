@@ -1,4 +1,4 @@
-"""Carbon intensity by the hour: what the file says, and when it says nothing."""
+"""Hourly carbon intensity: the values of the file, and the times without a value."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_hours_with_their_zones(tmp_path: Path) -> None:
-    """Each row holds for its hour, whatever zone its time is written in."""
+    """Each row is valid for its hour, in any time zone."""
     hours = read_hours(written(tmp_path, FILE))
 
     assert (400.0, 200.0) == (hours.mean(TEN, TEN + 60.0), hours.mean(TEN + HOUR, TEN + HOUR + 60.0))
@@ -62,7 +62,7 @@ def test_shorter_rows_and_gaps() -> None:
     ],
 )
 def test_garbage_is_refused_with_its_line(tmp_path: Path, text: str, says: str) -> None:
-    """A file that cannot be read says where and why."""
+    """The error for a bad file has its line and the reason."""
     with pytest.raises(MeterFailure, match=says):
         read_hours(written(tmp_path, text))
 
@@ -80,7 +80,7 @@ async def test_a_file_that_is_written_anew(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_turns_to_garbage_leaves_what_was_known(tmp_path: Path) -> None:
-    """The failure is told, and the hours that were read still hold."""
+    """The failure is reported, and the hours that were read stay valid."""
     path = written(tmp_path, FILE)
     hours = HoursFile(path)
     await hours.read()

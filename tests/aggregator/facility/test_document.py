@@ -1,4 +1,4 @@
-"""docs/facility.md tells the truth: its examples load, and what it names exists."""
+"""docs/facility.md is correct: its examples load, and all names in it exist."""
 
 import re
 from pathlib import Path

@@ -84,7 +84,7 @@ class TestLive:
         assert 0.25 * 1200.0 * 60.0 == pytest.approx(item["overhead_joules"])
 
     async def test_measured_over_a_meter_of_it(self, tmp_path: Path) -> None:
-        """A UPS that counts kilowatt-hours is IT's meter, whatever the nodes have."""
+        """A UPS that counts kilowatt-hours is the IT meter, regardless of the nodes' meters."""
         ups = tmp_path / "ups.csv"
         ups.write_text("t_unix_s,kwh\n")
         it_meter = MeterConfig(kind="csv", file=ups, path="kwh", unit="kilowatt_hours", interval=60.0)
@@ -101,7 +101,7 @@ class TestLive:
         assert ("live", 1.2) == (pue["kind"], pytest.approx(pue["ratio"]))
 
     async def test_efficiency_uses_it(self, tmp_path: Path) -> None:
-        """The figure at the facility says which PUE it was made with."""
+        """The figure at the facility has the PUE that it was computed with."""
         building = MeteredBuilding(tmp_path, PueConfig())
         await building.run(20, watts=1500.0)
         item = building.fleet.item(boundary="facility")
@@ -175,7 +175,7 @@ class TestLive:
         assert ("live", pytest.approx(1500.0 / (400.0 + 600.0))) == (pue["kind"], pue["ratio"])  # type: ignore[index]
 
     async def test_a_node_that_restarts_makes_no_joule(self, tmp_path: Path) -> None:
-        """A node's counter that starts anew leaves the PUE what it was."""
+        """The reset of a node's counter does not change the PUE."""
         building = MeteredBuilding(tmp_path, PueConfig(1.6))
         await building.run(50, watts=1500.0)
         building.fleet.machines[0].meter = None
@@ -205,7 +205,7 @@ class TestLive:
 
 
 async def test_sources_run_beside_the_scrapes(tmp_path: Path) -> None:
-    """What a facility is asked for is asked while the aggregator runs, and ends with it."""
+    """The inputs of a facility are polled while the aggregator runs, and not after its stop."""
     building = MeteredBuilding(tmp_path, PueConfig())
     await building.fleet.aggregator.start()
     await building.fleet.aggregator.stop()

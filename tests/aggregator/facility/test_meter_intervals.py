@@ -1,4 +1,4 @@
-"""From a meter's samples to joules: whatever a meter does, no joule that was not taken."""
+"""Meter intervals: no behaviour of a meter adds joules that were not used."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -61,7 +61,7 @@ class TestCounter:
         )
 
     def test_coarse_counter(self) -> None:
-        """One that counts whole kilowatt-hours says nothing between its steps, and loses nothing."""
+        """A counter of whole kilowatt-hours has no interval between its steps, and loses nothing."""
         kwh = 3.6e6
         readings = [(60.0 * minute, kwh * (minute // 6)) for minute in range(31)]
         intervals = counted(readings)
@@ -76,7 +76,7 @@ class TestCounter:
         assert [300.0, 500.0] == [joules for _, _, joules in intervals]
 
     def test_restart(self) -> None:
-        """A counter that falls starts anew; nobody knows what was taken meanwhile."""
+        """A counter that falls was reset; the energy in between is not known."""
         readings = [(0.0, 9e6), (10.0, 9.001e6), (20.0, 9.002e6), (30.0, 5.0), (40.0, 1005.0), (50.0, 2005.0)]
 
         assert [(10.0, 20.0, 1000.0), (40.0, 50.0, 1000.0)] == counted(readings)
@@ -95,7 +95,7 @@ class TestCounter:
         )
 
     def test_counter_goes_before_power(self) -> None:
-        """Where a meter tells both, its own energy counts."""
+        """If a meter has both, its energy counter is used."""
         track = MeterIntervals()
         samples = (
             MeterSample("pdu", at, power_watts=1e6, energy_joules=100.0 * at, period_seconds=PERIOD)

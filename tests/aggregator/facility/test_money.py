@@ -1,4 +1,4 @@
-"""What a facility's joules cost and emit: golden figures, prices that are asked for, carbon by the hour."""
+"""Cost and emissions of a facility's joules: golden figures, queried prices, hourly carbon."""
 
 from pathlib import Path
 
@@ -111,7 +111,7 @@ class TestMoney:
             )
 
 
-class TestAsked:
+class TestPolled:
     @staticmethod
     def fleet(tmp_path: Path, per_kwh: float | None) -> Followed:
         place = tmp_path / "price.csv"
@@ -168,7 +168,7 @@ class TestAsked:
 
     @pytest.mark.parametrize(("told", "grams"), [("380", 380.0), ("-5", None), ("380000", None)])
     async def test_carbon_as_told(self, tmp_path: Path, told: str, grams: float | None) -> None:
-        """An intensity is what it is told to be; below zero, or above any grid's, it is none."""
+        """An intensity below zero, or above that of any grid, is rejected."""
         place = tmp_path / "carbon.csv"
         query = RateConfig(kind="csv", file=place, path="grams", interval=60.0)
         fleet = Followed([serving_machine()], FacilityConfig(carbon=CarbonConfig(query=query)))

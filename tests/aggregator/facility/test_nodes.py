@@ -1,4 +1,4 @@
-"""IT energy by the nodes' own meters: however their refreshes and our looks fall, and whoever speaks."""
+"""IT energy of the nodes' own meters: for any timing of refreshes and samples, and any source."""
 
 from itertools import pairwise
 
@@ -64,7 +64,7 @@ async def follow(refreshes: list[float], period: float, looks: list[float]) -> F
 
 
 def regular(period: float, phase: float, late: list[float], seconds: float) -> list[float]:
-    """Refreshes a period apart, each as late as *late* says in turn."""
+    """Refreshes a period apart, each delayed by the next value of *late*."""
     count = int(seconds / period)
     return [phase + place * period + late[place % len(late)] for place in range(count)]
 
@@ -77,7 +77,7 @@ def regular(period: float, phase: float, late: list[float], seconds: float) -> l
     drift=st.floats(0.0, 0.05),
 )
 async def test_refreshes_and_looks(period: float, phase: float, late: list[float], drift: float) -> None:
-    """Steady power is what it is, and covered but for the edges, whatever the two rhythms are."""
+    """Constant power is found, and covered except for the ends, for any two intervals."""
     spacing = NODES_SECONDS + drift
     looks = [place * spacing for place in range(180)]
     follower = await follow(regular(period, phase * period, late, looks[-1]), period, looks)

@@ -48,7 +48,7 @@ class TestLive:
         ],
     )
     def test_refused(self, known: MeasuredEnergies | None, reason: str) -> None:
-        """What is refused says why, and the stated ratio stands in for it, as a static one."""
+        """A PUE that is not usable has a reason, and the stated ratio replaces it as a static one."""
         pue, reasons = pue_in_use(LIVE, known, NOW)
 
         assert pue is not None
@@ -98,7 +98,7 @@ class TestStated:
         assert 0.01 == pue.uncertainty_ratio
 
     def test_none(self) -> None:
-        """Nothing is assumed that nobody stated."""
+        """Without a stated ratio there is no PUE."""
         assert (None, ("no_pue",)) == pue_in_use(None, None, NOW)
 
 

@@ -109,9 +109,9 @@ class TestSplit:
         assert "node_meter_below_boards" in item.reasons
 
 
-class TestAsked:
+class TestPolled:
     async def test_over_http(self) -> None:
-        """A document is asked for at its pace; its power is integrated, and what it fails at is counted."""
+        """A document is read at its interval; its power is integrated, and its failures are counted."""
         clock = ManualClock()
         async with showing({"/pdu": {"w": 1.8}}) as server:
             config = replace(CONFIG, url=f"{server.url}/pdu", unit="kilowatts", interval=5.0)
@@ -164,7 +164,7 @@ class TestAsked:
         assert (1800.0, 15.0) == (reading.watts, reading.covered_seconds)
 
     async def test_aggregator_asks(self) -> None:
-        """The aggregator asks its meters from its start on, and no longer after its stop."""
+        """The aggregator polls its meters from its start to its stop."""
         async with showing({"/pdu": {"w": 1800.0}}) as server:
             config = replace(CONFIG, url=f"{server.url}/pdu", interval=1.0)
             sources = SourcesConfig(("http://node0:1/metrics",))
@@ -218,6 +218,6 @@ class TestConfig:
         ],
     )
     def test_wrong(self, tmp_path: Path, meters: list[str], wrong: str) -> None:
-        """A meter that covers nobody, or whom another covers, is refused at the start."""
+        """A meter without nodes, or with a node of another meter, is rejected at the start."""
         with pytest.raises(ConfigError, match=wrong):
             self.load(tmp_path, *meters)

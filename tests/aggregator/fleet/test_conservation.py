@@ -1,4 +1,4 @@
-"""Whatever the grouping: the parts have the joules and the tokens of the whole."""
+"""Conservation: for any grouping, the groups have the joules and the tokens of the fleet."""
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +34,7 @@ def machines(draw: st.DrawFn, name: str) -> Machine:
 
 
 def advance(machine: Machine, draw: st.DrawFn) -> None:
-    """Five seconds in which each GPU's joules go to its holders in equal parts, or to nobody."""
+    """Five seconds in which each GPU's joules go to its holders in equal parts, or to no workload."""
     machine.unix += 5.0
     for gpu in machine.gpus:
         joules = draw(st.integers(0, 5_000))

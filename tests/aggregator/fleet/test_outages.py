@@ -1,4 +1,4 @@
-"""Restarts, gaps and outages: no false token, no false joule, and a verdict that fits."""
+"""Restarts, gaps and outages: no wrong token, no wrong joule, and the right reasons."""
 
 import pytest
 from support.fleet.agents import Gpu, Machine, Workload, serving_machine
@@ -26,7 +26,7 @@ class TestEngineRestart:
         assert ("counter_reset",) == item.reasons
 
     def test_long_restart_under_the_agents_eyes(self) -> None:
-        """Tokens of an engine whose start the agent saw count, however long nobody served."""
+        """Tokens of an engine count if the agent observed its start, after any time without it."""
         fleet, machine = followed()
         engine = machine.workloads[0]
         joules, covered = engine.joules.pop("GPU-0"), engine.covered_seconds
@@ -49,7 +49,7 @@ def restart(engine: Workload) -> None:
 
 class TestEngineOutage:
     def test_while_the_page_is_away(self) -> None:
-        """Joules that wait for the page are in the fleet's energy, and explained by nobody."""
+        """Joules that wait for an engine's page are in the fleet's energy, and in no work."""
         fleet, machine = followed()
         for _ in range(24):
             wait(machine, 5.0)
@@ -62,7 +62,7 @@ class TestEngineOutage:
         assert {"engine_unreachable", "coverage_low"} <= set(model.reasons)
 
     def test_after_the_page_came_back(self) -> None:
-        """What waited is handed out at once; the answer's window reaches back to where it began."""
+        """Waiting joules are attributed at once; the answer's window reaches back to their start."""
         fleet, machine = followed()
         engine = machine.workloads[0]
         for _ in range(24):
@@ -86,7 +86,7 @@ class TestEngineOutage:
 
 
 def wait(machine: Machine, seconds: float) -> None:
-    """The engine serves on, but its page does not answer: the board takes joules that nobody gets."""
+    """The engine serves while its page does not answer: the board's joules are not attributed."""
     machine.unix += seconds
     machine.gpus[0].joules += 300.0 * seconds
     machine.gpus[0].covered_seconds += seconds
@@ -126,7 +126,7 @@ class TestAgentOutage:
         assert not item.valid
 
     def test_engine_restarted_meanwhile(self) -> None:
-        """Agent and engine both restarted: what the new engine did before the agent came is left out."""
+        """Agent and engine were both restarted: the engine's work before the agent's start is left out."""
         fleet, machine = followed()
         engine = machine.workloads[0]
         machine.unix += 120.0
@@ -141,7 +141,7 @@ class TestAgentOutage:
         assert not item.valid
 
     def test_an_integrated_source_does_not_bridge(self) -> None:
-        """Integrated power covers only what the agent saw."""
+        """Integrated power covers only the time with an agent."""
         machine = Machine([Gpu("GPU-0", source="integrated")])
         fleet = Followed([machine])
         fleet.look()
@@ -158,7 +158,7 @@ class TestAgentOutage:
 
 class TestCounters:
     def test_first_reading_is_a_baseline(self) -> None:
-        """What a counter held when it was first seen is nobody's."""
+        """The first value of a counter is not an increase."""
         fleet, machine = followed()
         machine.workloads.append(serving_machine(prefix="NEW").workloads[0])
         machine.gpus.append(Gpu("NEW-0", joules=9e9))
@@ -200,7 +200,7 @@ class TestCounters:
 
     @pytest.mark.parametrize("step", [-30.0, 3600.0], ids=["back", "forward"])
     def test_clock_of_the_node_is_set(self, step: float) -> None:
-        """Readings by two clocks cannot be compared: the window begins anew."""
+        """Readings of two clocks cannot be compared: the window restarts."""
         fleet, machine = followed()
         machine.unix += step
         fleet.run(60.0)
@@ -211,7 +211,7 @@ class TestCounters:
         assert 12 == len(fleet.aggregator.nodes[0].ring)
 
     def test_phase_between_engine_and_scrape(self) -> None:
-        """Engine and scrapes on beats of their own: rates hold, and the phase is no gap."""
+        """Engine and scrapes at different intervals: rates are right, and the phase is not a gap."""
         machine = serving_machine()
         fleet = Followed([machine])
         fleet.look()

@@ -48,7 +48,7 @@ def trace() -> Trace:
 
 
 Look = tuple[EfficiencyItem, float]
-"""What is answered at the wall, and its error against the trace over the very same window."""
+"""The answer at the node, and its error against the trace over the same window."""
 
 
 def looks(trace: Trace, period: int, window_seconds: float, begin: float, end: float) -> Iterator[Look]:

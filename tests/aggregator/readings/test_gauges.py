@@ -39,7 +39,7 @@ class TestMean:
         assert (0.5, 10.0) == ring.mean(GAUGE, 0, 3)
 
     def test_nothing(self) -> None:
-        """Of one reading, or of what was never told, there is no mean."""
+        """Without two readings, or without values, there is no mean."""
         ring = ring_of((5.0, "ok"), (5.0, "ok"))
 
         assert ring.mean(GAUGE, 1, 1) is None
@@ -48,7 +48,7 @@ class TestMean:
 
 class TestRing:
     def test_absent_is_not_a_number(self) -> None:
-        """A row in which a gauge was not told has none, whatever stood in its place a turn before."""
+        """A row without a value of the gauge is NaN, even if the slot held an older value."""
         gauges = Gauges(capacity=2, max_gauges=10)
         gauges.add(0, [(GAUGE, 1.0)])
         gauges.add(1, [(GAUGE, None)])
@@ -58,7 +58,7 @@ class TestRing:
         assert [] == list(gauges.values(GAUGE, 1, 2))
 
     def test_forgets(self) -> None:
-        """What nobody told of for the length of the ring makes room."""
+        """A gauge without values for the length of the ring frees its slot."""
         gauges = Gauges(capacity=2, max_gauges=1)
         gauges.add(0, [(GAUGE, 1.0), (Gauge(UP, "GPU-1"), 1.0)])
         gauges.add(1, [])

@@ -65,7 +65,7 @@ async def comes(condition: Callable[[], bool]) -> None:
 
 
 async def test_merged() -> None:
-    """What happened before and after is told once, with its node, newest first; a cursor goes on."""
+    """Events before and after the start are returned once, with their node, newest first."""
     one, two = Agent("aa"), Agent("bb")
     one.happen("first")
     async with following(one, two) as aggregator:
@@ -83,7 +83,7 @@ async def test_merged() -> None:
 
 
 async def test_an_agent_that_was_restarted() -> None:
-    """Its new run is told whole, though its numbers begin anew."""
+    """All events of its new run are returned, although its numbers restart."""
     agent = Agent("aa")
     for message in ("one", "two"):
         agent.happen(message)
@@ -95,7 +95,7 @@ async def test_an_agent_that_was_restarted() -> None:
 
 
 async def test_an_older_agent(caplog: pytest.LogCaptureFixture) -> None:
-    """An agent that knows of no events is scraped as ever, and is not asked for them."""
+    """An agent without events is scraped as usual, and no events are fetched from it."""
     caplog.set_level(logging.WARNING)
     async with following(Agent("aa", old=True)) as aggregator:
         await comes(lambda: aggregator.nodes[0].up)
@@ -106,7 +106,7 @@ async def test_an_older_agent(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_over_http() -> None:
-    """The answer is JSON with a cursor; what cannot be asked is a problem."""
+    """The answer is JSON with a cursor; an invalid parameter gives a problem."""
     agent = Agent("aa")
     agent.happen("first")
     async with following(agent) as aggregator:

@@ -159,7 +159,7 @@ async def test_rubbish_agents() -> None:
 
 
 async def test_nobody_there() -> None:
-    """A port that nobody listens on is unreachable."""
+    """A port without a listener is unreachable."""
     async with agents({"gone": silent}) as urls:
         pass
     async with scraping(urls) as nodes:

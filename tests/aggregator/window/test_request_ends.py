@@ -49,7 +49,7 @@ class TestRule:
 
     @pytest.mark.parametrize(("seconds", "blurred"), [(60.0, True), (295.0, True), (300.0, False)])
     def test_running_unknown(self, seconds: float, blurred: bool) -> None:
-        """Where nobody says what runs, five minutes are asked for."""
+        """If running requests are not reported, the window needs five minutes."""
         assert blurred == said(followed("mlc", ends=None, running=None, seconds=seconds), seconds)
 
     def test_live_engine(self) -> None:
@@ -57,7 +57,7 @@ class TestRule:
         assert not said(followed("vllm", ends=0.1, running=50.0))
 
     def test_engine_of_the_operators_own(self) -> None:
-        """An engine that is not known is taken to count at a request's end."""
+        """An unknown engine is assumed to count at the end of a request."""
         assert said(followed("my-engine", ends=1.0, running=50.0))
 
     def test_idle(self) -> None:
@@ -72,7 +72,7 @@ class TestRule:
 
 
 class Server:
-    """Serves requests that are alike, and tells of them only when they end."""
+    """Serves similar requests, and counts them when they end."""
 
     def __init__(self, seconds_per_request: float) -> None:
         self._seconds = seconds_per_request

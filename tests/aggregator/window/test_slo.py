@@ -1,4 +1,4 @@
-"""Requests that met their objectives: intervals that hold the truth, and what cannot be told."""
+"""Latency objectives: intervals that contain the true number, and what is not known."""
 
 import math
 from collections.abc import Sequence
@@ -70,11 +70,11 @@ class TestBoth:
         assert Met(10, 5, 7) == met_both(Met(10, 8, 8), Met(10, 7, 7), 0.0)
 
     def test_nobody_says_what_runs(self) -> None:
-        """Where nobody says what was in flight, all may have had their first token before."""
+        """If running requests are not known, all of them may have had their first token before."""
         assert Met(10, 0, 7) == met_both(Met(10, 8, 8), Met(10, 7, 7), None)
 
     def test_more_ended_than_began(self) -> None:
-        """That more ended than began tells of requests in flight, whatever the gauge says."""
+        """If more requests ended than began, some were running before, whatever the gauge's value."""
         assert Met(10, 3, 8) == met_both(Met(6, 5, 5), Met(10, 8, 8), 0.0)
 
     @given(
@@ -195,7 +195,7 @@ class TestAnswer:
         assert (0, 5) == (slo.at_least, slo.at_most)
 
     def test_no_histogram(self) -> None:
-        """What an engine does not tell is null with its reason; what it tells stands, as the figure does."""
+        """A histogram that an engine lacks gives null with a reason; the others and the figure stay valid."""
         item = served(Workload("chat", first_token=histogram(5, 8, 10))).item()
 
         assert item.slo is not None

@@ -33,7 +33,7 @@ __all__ = ["BARE", "FACILITY", "HISTORY_SECONDS", "Followed"]
 
 
 class Followed:
-    """An aggregator over *machines*, that looks at them when it is told to."""
+    """An aggregator over *machines*, which reads them when the test calls `look`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The chain from peak to useful: what each step is, what it is made from, and what must be said of it."""
+"""The chain from peak to useful compute: the value, the provenance and the reasons of each step."""
 
 import pytest
 from support.fleet.agents import Gpu, serving_machine
@@ -12,7 +12,7 @@ UTILIZATION = next(family for family in FAMILIES if family.name == "perwatt_mode
 
 class TestSteps:
     def test_chain(self) -> None:
-        """Peak, alive, SM active, tensor active, the model's own FLOPs: each with what of the peak it is."""
+        """Peak, alive, SM active, tensor active, the model's own FLOPs: each as a share of the peak."""
         item = ran(BusyGpu("G-0"), BusyGpu("G-1"))
         useful = 300.0 * PER_TOKEN
 
@@ -34,14 +34,14 @@ class TestSteps:
         assert item.model_flops_utilization_ratio == item.steps[-1].share_of_peak_ratio
 
     def test_cached_prompts_cost_nothing(self) -> None:
-        """Output and computed prompt tokens pass the model; cached ones do not."""
+        """Output tokens and computed prompt tokens count; cached ones do not."""
         with_cache = ran(BusyGpu("G-0"), cached=50.0)
         without = ran(BusyGpu("G-0"), cached=None)
 
         assert with_cache.model_flops_utilization_ratio == without.model_flops_utilization_ratio
 
     def test_counters_are_exact(self) -> None:
-        """Cycles tell the whole window, whatever the share was at the instants of reading."""
+        """Cycle counters give the mean of the window, independent of the gauge at the readings."""
         gpu = BusyGpu("G-0", sm=1.0)
         busy = Busy([node(gpu)])
         busy.run(30.0)
@@ -52,7 +52,7 @@ class TestSteps:
         assert ((0.5), ("counter",)) == (pytest.approx(sm_active.share_of_peak_ratio), sm_active.provenance)
 
     def test_gauges_by_time(self) -> None:
-        """Without cycles, each reading of the share stands for the time since the one before."""
+        """Without cycle counters, each reading of the gauge covers the time since the one before."""
         gpu = BusyGpu("G-0", sm=0.8, counts=False)
         busy = Busy([node(gpu)])
         busy.run(45.0)
@@ -68,7 +68,7 @@ class TestSteps:
         )
 
     def test_no_monitor(self) -> None:
-        """Where the chip has no monitor, two steps are null and say why; the others stand."""
+        """Without a performance monitor, two steps are null with a reason; the others are valid."""
         item = ran(BusyGpu("G-0", monitors=False))
 
         assert [None, None] == [step(item, name).flops_per_second for name in ("sm_active", "tensor_active")]
@@ -77,7 +77,7 @@ class TestSteps:
         assert step(item, "model").ratio_to_step_before is None
 
     def test_links(self) -> None:
-        """Bytes over all links of a kind, and the busier way's share of what they carry each way."""
+        """Bytes over all links of a kind, and the share of the link rate in the busier direction."""
         item = ran(BusyGpu("G-0"), BusyGpu("G-1"))
         pcie, nvlink = link(item, "pcie"), link(item, "nvlink")
 
@@ -89,7 +89,7 @@ class TestSteps:
         assert (0.1, True) == (pytest.approx(nvlink.share_of_rate_ratio), nvlink.valid)
 
     def test_links_unknown(self) -> None:
-        """A GPU without counters of bytes, or of a kind whose links nobody knows, says so."""
+        """A GPU without byte counters, or with an unknown link rate, has a reason."""
         bare, unknown = ran(Gpu("G-0")), ran(BusyGpu("G-0", name="NVIDIA H100 PCIe"))
 
         assert ("no_link_counter", "no_link_rate") == link(bare, "pcie").reasons
@@ -102,7 +102,7 @@ class TestSteps:
 
 class TestAlive:
     def test_lost_for_a_while(self) -> None:
-        """Coherent FLOPs are the sum over GPUs that are alive: one of eight lost for half of the window."""
+        """FLOPs are the sum over GPUs that are alive: one of eight is lost for half of the window."""
         gpus = [BusyGpu(f"G-{index}", sm=0.8) for index in range(8)]
         busy = Busy([node(*gpus)])
         busy.run(30.0)
@@ -118,7 +118,7 @@ class TestAlive:
         assert (True, ()) == (alive.valid, alive.reasons)
 
     def test_never_there(self) -> None:
-        """GPUs that a launch asked for and did not get were bought, and never alive."""
+        """GPUs that a launch requested and did not get count as assigned, and as not alive."""
         item = ran(BusyGpu("G-0"), BusyGpu("G-1"), missing_gpus=2)
 
         assert (4.0, 2.0, 0.5) == (
@@ -130,7 +130,7 @@ class TestAlive:
         assert item.valid
 
     def test_gone_without_a_trace(self) -> None:
-        """A GPU that is known by its holder's joules alone was bought; what it is nobody knows."""
+        """A GPU that is known only by its holder's joules is assigned; its kind is not known."""
         machine = node(BusyGpu("G-0"))
         machine.workloads[0].take("GONE", active=100.0)
         busy = Busy([machine])
@@ -141,7 +141,7 @@ class TestAlive:
         assert {"no_peak"} == set(item.reasons)
 
     def test_idle_gpus_belong_to_the_node(self) -> None:
-        """What nobody holds is part of what was bought: the node's utilization is that of all its GPUs."""
+        """GPUs without a holder count for their node: its utilization is that of all its GPUs."""
         busy = Busy([node(BusyGpu("G-0"), BusyGpu("G-1", sm=0.0, tensor=0.0), held=1)])
         busy.run(60.0)
         whole, (held, nobodys) = busy.item("node"), busy.items("workload")
@@ -154,7 +154,7 @@ class TestAlive:
         assert 0.25 == step(whole, "sm_active").share_of_peak_ratio
 
     def test_unexplained_work(self) -> None:
-        """Where somebody unknown used the GPUs, the node's useful FLOPs are more than is known."""
+        """If unknown work used the GPUs, the node's useful FLOPs are higher than what is known."""
         stranger = BusyGpu("G-1")
         busy = Busy([node(BusyGpu("G-0"), stranger, held=1)])
         busy.run(30.0)
@@ -167,7 +167,7 @@ class TestAlive:
         assert {"unexplained"} == set(busy.item("node").reasons) == set(nobodys.reasons)
 
     def test_node_out_of_reach(self) -> None:
-        """A node that gave no reading has no chain, and says why; the fleet's is of those that did."""
+        """A node without a reading has no chain but a reason; the fleet's is that of the others."""
         busy = Busy([node(BusyGpu("G-0")), node(BusyGpu("H-0"))])
         busy.run(60.0)
         for _ in range(14):
@@ -183,7 +183,7 @@ class TestAlive:
 
 class TestAnswer:
     def test_parts_are_the_whole(self) -> None:
-        """Peaks and useful FLOPs of all workloads and of what nobody holds are those of the nodes."""
+        """Peaks and useful FLOPs of workloads and of GPUs without a holder add up to those of the nodes."""
         busy = Busy([node(BusyGpu("G-0"), BusyGpu("G-1")), node(BusyGpu("H-0"), BusyGpu("H-1"), held=1)])
         busy.run(60.0)
 
@@ -195,7 +195,7 @@ class TestAnswer:
         )
 
     def test_simulated(self) -> None:
-        """Figures of simulated GPUs say so in every step."""
+        """Every step of simulated GPUs has the provenance `simulated`."""
         machine = node(BusyGpu("SIM-0", name="Simulated H100 80GB", source="simulated"))
         machine.backend = "simulated"
         busy = Busy([machine])
@@ -206,7 +206,7 @@ class TestAnswer:
         assert "simulated" in item.provenance
 
     def test_metric(self) -> None:
-        """A valid utilization is a metric, by model, with where it is from."""
+        """A valid utilization is a metric by model, with its provenance."""
         busy = Busy([node(BusyGpu("G-0"))])
         busy.run(60.0)
 
@@ -216,7 +216,7 @@ class TestAnswer:
         ]
 
     def test_before_anything_was_read(self) -> None:
-        """Without a reading there is a line for each node, and nothing in it."""
+        """Without a reading there is an empty item for each node."""
         fleet = Followed([serving_machine()])
         (item,) = fleet.aggregator.compute(60.0, ("node",)).items
 

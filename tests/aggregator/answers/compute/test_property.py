@@ -1,4 +1,4 @@
-"""Whatever GPUs tell and operators state: every ratio of the chain is a share, or says why it is not."""
+"""Property of the chain: for any readings and configuration, a ratio is a share or has a reason."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_every_ratio_is_a_share_or_says_why_not(
     held: int,
     missing: int,
 ) -> None:
-    """Whatever is read and stated, a ratio lies within 0 and 1 or is flagged, and a null has its reason."""
+    """For any readings and configuration, a ratio is within 0 and 1 or flagged, and a null has a reason."""
     machine = node(
         *(
             BusyGpu(f"G-{index}", name=name, sm=sm, tensor=tensor, counts=counts, monitors=monitors,

@@ -1,4 +1,4 @@
-"""FLOPs of models and peaks of GPUs: published figures recomputed, and the traps."""
+"""FLOPs of models and peaks of GPUs: published figures recomputed, and common mistakes."""
 
 import csv
 from pathlib import Path
@@ -18,7 +18,7 @@ def published() -> list[dict[str, str]]:
 
 
 def mfu_percent(row: dict[str, str], precision: Precision, size: ModelConfig) -> float:
-    """What the product makes of one published row."""
+    """The product's result for one published row."""
     peak, per_token = Peaks().of(row["gpu"], precision), flops_per_token(size)
     assert peak is not None
     assert per_token is not None
@@ -47,7 +47,7 @@ class TestPublished:
         )
 
     def test_precision(self) -> None:
-        """What ran in fp8 is held against the peak of fp8; against that of bf16 it looks twice as good."""
+        """A run in fp8 is compared with the peak of fp8; with that of bf16, it looks twice as good."""
         row = next(row for row in published() if row["precision"] == "fp8")
 
         assert 2.0 * float(row["mfu_percent"]) == pytest.approx(
@@ -55,7 +55,7 @@ class TestPublished:
         )
 
     def test_attention(self) -> None:
-        """Without its attention a small model with a long context seems to do an eighth of its work."""
+        """Without attention, a small model with a long context has an eighth of its FLOPs."""
         row = next(row for row in published() if row["model"] == "125m")
         bare = ModelConfig(parameters_active=float(row["parameters"]), training=True)
 
@@ -65,7 +65,7 @@ class TestPublished:
 
 class TestSizes:
     def test_forward(self) -> None:
-        """Serving takes 2 N + 4 L d s for a token, training three times that."""
+        """Serving needs 2 N + 4 L d s FLOPs per token, training three times that."""
         serving = ModelConfig(parameters_active=8e9, layers=32, hidden=4096, context=1000)
         training = ModelConfig(parameters_active=8e9, layers=32, hidden=4096, context=1000, training=True)
 
@@ -73,11 +73,11 @@ class TestSizes:
         assert 6 * 8e9 + 12 * 32 * 4096 * 1000 == flops_per_token(training)
 
     def test_no_size(self) -> None:
-        """An entry without parameters tells a precision, not FLOPs."""
+        """An entry without parameters gives a precision, not FLOPs."""
         assert flops_per_token(ModelConfig(precision="fp8")) is None
 
     def test_first_that_fits(self) -> None:
-        """Entries are tried in their order, by model and by workload; a name alone tells no size."""
+        """Entries are tried in order, by model and by workload; no size is derived from a name."""
         moe, other, mine = (
             ModelConfig(model="*mixtral*", parameters_active=12.9e9),
             ModelConfig(model="llama-*", parameters_active=8e9),
@@ -126,7 +126,7 @@ class TestPeaks:
         ],
     )
     def test_never_guessed(self, gpu: str, precision: Precision) -> None:
-        """What is not known of a GPU is not taken from one with a similar name."""
+        """An unknown figure of a GPU is not taken from a GPU with a similar name."""
         assert Peaks().of(gpu, precision) is None
 
     def test_no_sparse_figure(self) -> None:
@@ -138,7 +138,7 @@ class TestPeaks:
                     assert tera[coarse] <= 2.1 * tera[fine], board.names  # type: ignore[index]
 
     def test_configured(self) -> None:
-        """What the operator states goes before the table, precision by precision, by pattern."""
+        """Configured peaks take precedence over the table, by precision and by pattern."""
         peaks = Peaks((PeakConfig(gpu="NVIDIA GH200*", bf16=900e12, nvlink_bytes_per_second=450e9),))
         gh200 = peaks.of("NVIDIA GH200 480GB", "bf16")
 

@@ -1,4 +1,4 @@
-"""The last step of the chain: the models' own FLOPs, where they are from, and why they cannot be had."""
+"""The last step of the chain: the models' own FLOPs, their provenance, and why they are not known."""
 
 import pytest
 from support.fleet.agents import Machine, Workload, job, serving_machine
@@ -18,7 +18,7 @@ class TestUseful:
         assert (None, ("no_model_size",)) == (item.model_flops_utilization_ratio, item.reasons)
 
     def test_unknown_gpu(self) -> None:
-        """Nothing is a share of a peak that nobody knows; what is measured in time stands."""
+        """Without a known peak there are no FLOPs; shares of time remain."""
         item = ran(BusyGpu("G-0", name="NVIDIA H900"))
 
         assert (None, ("no_peak",)) == (item.model_flops_utilization_ratio, item.reasons)
@@ -28,7 +28,7 @@ class TestUseful:
         )
 
     def test_stated_peak(self) -> None:
-        """The operator's peak counts, and its provenance says so."""
+        """A configured peak takes precedence, with its provenance."""
         compute = ComputeConfig(peaks=(PeakConfig(gpu="NVIDIA H900", bf16=1e15),), models=(LLAMA,))
         item = ran(BusyGpu("G-0", name="NVIDIA H900"), compute=compute)
 
@@ -50,14 +50,14 @@ class TestUseful:
         assert [] == list(UTILIZATION.read(state_of(busy.fleet.aggregator)))
 
     def test_precision(self) -> None:
-        """What runs in fp8 is held against the peak of fp8."""
+        """A run in fp8 is compared with the peak of fp8."""
         fp8 = ModelConfig(parameters_active=70e9, layers=80, hidden=8192, context=2048, precision="fp8")
         item = ran(BusyGpu("G-0"), compute=ComputeConfig(models=(fp8,)))
 
         assert (("fp8",), 2 * H100_BF16) == (item.precisions, step(item, "peak").flops_per_second)
 
     def test_training(self) -> None:
-        """A job's tokens pass its model three times."""
+        """A token in training needs three times the FLOPs of one in serving."""
         machine = Machine([BusyGpu("G-0")], [job("G-0", "tokens", model="mine")])
         size = ModelConfig(
             model="mine", parameters_active=7e9, layers=32, hidden=4096, context=4096, training=True
@@ -72,7 +72,7 @@ class TestUseful:
         assert item.valid
 
     def test_other_units_are_no_tokens(self) -> None:
-        """A job that counts samples does not tell how many tokens passed its model."""
+        """The tokens of a job that counts samples are not known."""
         machine = Machine([BusyGpu("G-0")], [job("G-0", "samples", model="mine")])
         size = ModelConfig(model="mine", parameters_active=7e9, training=True)
         busy = Busy([machine], ComputeConfig(models=(size,)))
@@ -87,7 +87,7 @@ class TestUseful:
         assert (None, ("no_prompt_tokens",)) == (item.model_flops_utilization_ratio, item.reasons)
 
     def test_engines_own_count(self) -> None:
-        """Where no size is configured, the engine's own count of FLOPs is taken, for each of its GPUs."""
+        """Without a configured size, the engine's own count of FLOPs is used, for each of its GPUs."""
         counted = ran(BusyGpu("G-0"), BusyGpu("G-1"), compute=ComputeConfig(), flops=1e18)
         configured = ran(BusyGpu("G-0"), BusyGpu("G-1"), flops=1e18)
 
@@ -98,7 +98,7 @@ class TestUseful:
         )
 
     def test_engines_own_count_at_a_stated_precision(self) -> None:
-        """An entry may tell the precision alone."""
+        """An entry may have only a precision."""
         item = ran(
             BusyGpu("G-0"),
             compute=ComputeConfig(models=(ModelConfig(model="llama", precision="fp8"),)),
@@ -108,7 +108,7 @@ class TestUseful:
         assert 100.0 * 1e11 / (2 * H100_BF16) == pytest.approx(item.model_flops_utilization_ratio)
 
     def test_no_tokens(self) -> None:
-        """No tokens are no FLOPs, whatever the size of the model: a measured 0."""
+        """Without tokens the FLOPs are a measured 0, for any size of the model."""
         busy = Busy([node(BusyGpu("G-0"))], ComputeConfig())
         busy.run(60.0, tokens_per_second=0.0)
         item = busy.item("workload")
@@ -116,7 +116,7 @@ class TestUseful:
         assert (0.0, True) == (item.model_flops_utilization_ratio, item.valid)
 
     def test_shared(self) -> None:
-        """Of a GPU that two hold, each has an equal share of the peak; together they have one peak."""
+        """Two holders of a GPU have equal shares of its peak; together they have one peak."""
         machine = serving_machine()
         machine.gpus = [BusyGpu("GPU-0")]
         second = Workload("other")

@@ -1,4 +1,4 @@
-"""Whatever happens: every joule of the fleet is in exactly one leaf."""
+"""Conservation: every joule of the fleet is in exactly one leaf."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ SECONDS = 900.0
 
 @st.composite
 def machines(draw: st.DrawFn, name: str) -> Machine:
-    """A node of up to 3 GPUs, shared or not, with a wall meter, host meters, both or none."""
+    """A node of up to 3 GPUs, shared or not, with a node meter, host meters, both or none."""
     gpus = [
         Gpu(
             f"{name}-{index}",
@@ -54,7 +54,7 @@ def machines(draw: st.DrawFn, name: str) -> Machine:
 
 
 def advance(machine: Machine, draw: st.DrawFn) -> None:
-    """Five seconds: joules are handed out, late or at once, or nobody's; counters are reset now and then."""
+    """Five seconds: joules are attributed now, later or to no workload; counters are sometimes reset."""
     machine.unix += 5.0
     boards = 0.0
     for gpu in machine.gpus:
@@ -131,7 +131,7 @@ def known(values: Sequence[float | None]) -> list[float]:
 
 
 def assert_sums(entry: LedgerEntry) -> None:
-    """A branch that is known holds what its children hold, in joules, money and grams."""
+    """A known branch is the sum of its children in joules, money and grams."""
     if not entry.children or entry.energy_joules is None:
         return
     for name in ("energy_joules", "cost", "grams_co2e"):
@@ -147,7 +147,7 @@ def assert_sums(entry: LedgerEntry) -> None:
 @settings(max_examples=60, deadline=None)
 @given(fleets())
 def test_a_tree_is_the_sum_of_its_leaves(fleet: Followed) -> None:
-    """Each branch is its children, and the whole is what the meters measured: boards, nodes, facility."""
+    """Each branch is the sum of its children, and the totals are what the meters measured."""
     item = fleet.tree(seconds=SECONDS)
     branches = {entry.name: entry.energy_joules for entry in entries(item.tree)}
     boards = sum(gpu.energy_joules or 0.0 for gpu in fleet.aggregator.gpu_answer(SECONDS).items)
@@ -188,7 +188,7 @@ def test_groups_have_the_joules_of_the_whole(fleet: Followed, by: set[LedgerDime
 @settings(max_examples=40, deadline=None)
 @given(fleets())
 def test_only_what_waits_may_be_negative(fleet: Followed) -> None:
-    """No leaf is negative, infinite or NaN, but for what waits; and what is null says why."""
+    """Only `waiting` may be negative, no leaf is infinite or NaN, and a null has a reason."""
     for item in fleet.trees("node", seconds=SECONDS):
         waiting = min(0.0, *(entry.energy_joules or 0.0 for entry in entries(item.tree)))
         for entry in entries(item.tree):

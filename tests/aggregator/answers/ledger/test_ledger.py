@@ -1,4 +1,4 @@
-"""The ledger: in which leaf each joule stands, and why a leaf is null."""
+"""Ledger: the leaf of each joule, and why a leaf is null."""
 
 import pytest
 from msgspec.structs import replace
@@ -62,7 +62,7 @@ class TestTree:
         assert (True, ()) == (item.valid, item.reasons)
 
     def test_without_node_meter(self) -> None:
-        """Without a meter the tree ends at the boards, and says why: nothing beyond is guessed."""
+        """Without a meter the tree ends at the boards, with a reason: nothing beyond is assumed."""
         item = after_a_minute(serving_machine(), facility=BARE).tree()
         tree = flat(item)
 
@@ -83,14 +83,14 @@ class TestTree:
         assert None is flat(item)["facility_overhead"].energy_joules
 
     def test_meter_below_boards(self) -> None:
-        """A meter that shows less than the boards is no whole that they could be part of."""
+        """A meter that shows less than the boards gives no total for the node."""
         item = after_a_minute(serving_machine(), node_watts=200.0).tree()
 
         assert "gpu_board" == item.boundary
         assert "node_meter_below_boards" in flat(item)["nodes"].reasons
 
     def test_host_meters_above_node(self) -> None:
-        """Where boards and host show more than the node, the host is not told apart: nothing is below 0."""
+        """If boards and host show more than the node, the host is not divided: nothing is below 0."""
         machine = serving_machine()
         fleet = Followed([machine], METERED)
         machine.take("package", 0.0)
@@ -107,7 +107,7 @@ class TestTree:
         assert "host_meters_above_node" in tree["host"].reasons
 
     def test_estimates_are_called_so(self) -> None:
-        """What a stated ratio or a split by tokens brought is estimated; what a counter showed is not."""
+        """Joules of a stated ratio or a division by tokens are estimated; those of a counter are not."""
         tree = flat(after_a_minute(serving_machine(gpus=2), facility=FACILITY).tree())
 
         assert ("counter",) == tree["unallocated"].provenance
@@ -115,7 +115,7 @@ class TestTree:
             assert "estimated" in tree[name].provenance
 
     def test_node_without_boards(self) -> None:
-        """A meter alone has a node whose joules are its rest, of the work that is known."""
+        """On a node with only a meter, all joules are in the rest, and belong to the known work."""
         machine = Machine([], [Workload("mlperf")])
         machine.meter = NodeMeterSnapshot("csv", 0.0, 0.0)
         item = after_a_minute(machine, node_watts=1000.0).tree("workload")
@@ -129,7 +129,7 @@ class TestTree:
 
 class TestLeaves:
     def test_states(self) -> None:
-        """Idle, loading, unallocated and unknown joules stand where the agent put them."""
+        """Idle, loading, unallocated and unknown joules are in the leaves of the agent's states."""
         machine = serving_machine(gpus=2)
         fleet = after_a_minute(machine)
         machine.workloads[0].take("GPU-0", idle=400.0, loading=100.0)
@@ -142,7 +142,7 @@ class TestLeaves:
         assert (400.0, 100.0, 70.0) == (found["idle"], found["loading"], found["unknown"])
 
     def test_never_served(self) -> None:
-        """What holds a GPU and never was active holds it for nothing."""
+        """A workload that was never active has `allocated_empty` joules."""
         machine = serving_machine()
         machine.workloads[0].joules["GPU-0"] = [0.0, 0.0, 0.0]
         fleet = Followed([machine], METERED)
@@ -159,7 +159,7 @@ class TestLeaves:
 
     @pytest.mark.parametrize("held", [True, False])
     def test_waiting(self, held: bool) -> None:
-        """What was not handed out waits with its holder; once it is, the next window has it back."""
+        """Joules that are not attributed yet wait with the holder; the next window subtracts them."""
         machine = serving_machine(workloads=int(held))
         fleet = after_a_minute(machine)
         machine.gpus[0].joules += 900.0
@@ -176,7 +176,7 @@ class TestLeaves:
             assert -900.0 == pytest.approx(joules(fleet.tree(seconds=10.0)).get("waiting", -900.0))
 
     def test_waste_by_cause(self) -> None:
-        """Active joules are divided like the tokens that took work: output, and what was computed again."""
+        """Active joules are divided like output tokens and recomputed tokens."""
         machine = serving_machine()
         machine.workloads[0].wasted = {"aborted": 0.0, "error": 0.0, "recomputed": 0.0}
         fleet = Followed([machine], METERED)
@@ -196,7 +196,7 @@ class TestLeaves:
         assert 18000.0 * 1500.0 / tokens == pytest.approx(found["wasted_recomputed"])
 
     def test_what_is_said_of_tokens(self) -> None:
-        """Doubts about counts are of what is divided by them: not of the joules that were measured."""
+        """Reasons of counts apply to entries that are divided by counts, not to measured joules."""
         machine = serving_machine()
         machine.workloads[0].engine = "llamacpp"
         machine.workloads[0].running = 30.0
@@ -208,15 +208,15 @@ class TestLeaves:
         assert tree["active"].valid
 
     def test_missed_objectives(self) -> None:
-        """What is sure to have missed its objective was wasted, in the share of its requests."""
-        asked = SloConfig(time_to_first_token=0.1)
-        slo = SloWindow(asked, None, None, Met(60.0, 30.0, 45.0))
+        """Requests that surely missed their objective are wasted, in proportion to their number."""
+        objectives = SloConfig(time_to_first_token=0.1)
+        slo = SloWindow(objectives, None, None, Met(60.0, 30.0, 45.0))
         shares = active_shares([Counts(output=1000.0, effective_output=800.0, slo=slo)])
 
         assert {"effective": 0.6, "wasted_missed_slo": 0.2, "undecided": 0.2} == pytest.approx(shares)
 
     def test_requests_where_no_token_is_made(self) -> None:
-        """Embeddings are divided by how their requests ended."""
+        """Joules of embeddings are divided by the outcome of requests."""
         shares = active_shares(
             [Counts(prompt_computed=9.0, requests={"ok": 6.0, "aborted": 3.0, "error": 1.0})]
         )
@@ -226,7 +226,7 @@ class TestLeaves:
         )
 
     def test_not_told_is_not_zero(self) -> None:
-        """An engine that cannot tell what became of its tokens leaves all of it undecided, and waste null."""
+        """If the engine does not report outcomes, all joules are undecided and waste is null."""
         machine = serving_machine()
         machine.workloads[0].effective = None
         tree = flat(after_a_minute(machine).tree())
@@ -235,13 +235,13 @@ class TestLeaves:
         assert "not_judged" in tree["effective"].reasons
 
     def test_work_of_other_units(self) -> None:
-        """What a job counts in a unit of its own is of use."""
+        """The work of a job in its own unit is useful."""
         item = after_a_minute(Machine([Gpu("GPU-0")], [job("GPU-0")])).tree()
 
         assert {"effective": 18000.0} == joules(item)
 
     def test_members_of_a_group_are_judged_together(self) -> None:
-        """A follower's joules are of as much use as its leader's tokens."""
+        """A follower's joules are divided like its leader's tokens."""
         leader, follower = serving_machine(prefix="A"), serving_machine(prefix="B")
         leader.workloads[0].group = follower.workloads[0].group = "deepseek"
         for name in ("output", "computed", "cached", "effective", "ok"):
@@ -251,7 +251,7 @@ class TestLeaves:
         assert 0.9 * 36000.0 == pytest.approx(found["effective"])
 
     def test_throttled_time_stands_beside(self) -> None:
-        """Throttled time is of each GPU once, by reason, and no leaf."""
+        """Throttled time counts each GPU once, by reason, and is not a leaf."""
         machine = serving_machine(gpus=2)
         fleet = Followed([machine], METERED)
         for seconds in (0.0, 3.0):
@@ -272,7 +272,7 @@ class TestLeaves:
 
 class TestFleet:
     def test_one_node_without_a_meter(self) -> None:
-        """A fleet ends where its least known node does; by node each says how far it reaches."""
+        """The boundary of a fleet is the narrowest of its nodes; by node, each has its own."""
         fleet = Followed([serving_machine(prefix="A"), serving_machine(prefix="B")], METERED)
         fleet.machines[0].meter = NodeMeterSnapshot("ipmi", 0.0, 0.0)
         fleet.look()
@@ -286,7 +286,7 @@ class TestFleet:
         assert ["facility", "gpu_board"] == [item.boundary for item in fleet.trees("node")]
 
     def test_facilities_of_two_currencies(self) -> None:
-        """Joules of two facilities add; their money does not, and is there by facility."""
+        """Joules of two facilities are added; their costs are not, and are given by facility."""
         here = FacilityConfig("here", PueConfig(1.1), price=PriceConfig("USD", 0.1), nodes=("node0",))
         there = FacilityConfig("there", PueConfig(1.5), price=PriceConfig("EUR", 0.2), nodes=("node1",))
         fleet = Followed([serving_machine(), serving_machine(prefix="B")], BARE, facilities=(here, there))
@@ -314,7 +314,7 @@ class TestFace:
         assert 422 == (await ask(app, "/v1/ledger?by=gpu")).status
 
     async def test_metrics(self) -> None:
-        """The leaves as gauges, whose sum is the whole; null leaves are absent."""
+        """The leaves as gauges that add up to the total; null leaves are absent."""
         fleet = after_a_minute(serving_machine(), facility=FACILITY)
         page = (await ask(create_app(fleet.aggregator), "/metrics")).body.decode()
         lines = [line for line in page.splitlines() if line.startswith("perwatt_ledger_energy_joules{")]
@@ -326,7 +326,7 @@ class TestFace:
         assert len(lines) == len(costs)
 
     def test_every_null_has_a_reason(self) -> None:
-        """What cannot be had says why."""
+        """An amount that is not known has a reason."""
         for facility in (BARE, METERED, FACILITY):
             item = after_a_minute(serving_machine(), facility=facility).tree()
             assert all(entry.reasons for entry in entries(item.tree) if entry.energy_joules is None)
