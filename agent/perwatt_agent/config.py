@@ -27,7 +27,6 @@ from perwatt_agent.engine.custom_kind import ENGINE_NAME, CustomKind
 from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role
-from perwatt_agent.meters.checks import check_meters
 from perwatt_agent.meters.config import MetersConfig
 
 REPLAY_PREFIX = "replay:"
@@ -234,6 +233,9 @@ def load_agent_config(path: Path | None, environ: Mapping[str, str], flags: Flag
 
 def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
     """Errors between keys; an endpoint with an error of its own is left out."""
+    # Imported here: the rows of the meters load asyncio, which `perwatt --help` does not need.
+    from perwatt_agent.meters.checks import check_meters
+
     for uuid in config.calibration:
         if not uuid.startswith(("GPU-", "SIM-")):
             yield (
