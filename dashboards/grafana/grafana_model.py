@@ -1,4 +1,4 @@
-"""The few shapes of a Grafana dashboard that perwatt uses, and how they become its JSON."""
+"""Model of a Grafana dashboard: the few shapes that perwatt uses, and their JSON."""
 
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ class Target(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """From `value` on, show `color`; a text, where given, replaces the number at exactly that value."""
+    """Colour from `value` upwards; a text replaces the number at exactly that value."""
 
     value: float
     color: str
@@ -50,7 +50,7 @@ class Row(Struct, frozen=True):
 
 
 class Variable(Struct, frozen=True):
-    """A choice of label values; more than one may be chosen, and "All" matches what has the label."""
+    """Selection of label values; several may be selected, and "All" matches every series with the label."""
 
     name: str
     label: str
@@ -60,7 +60,7 @@ class Variable(Struct, frozen=True):
 def dashboard(
     uid: str, title: str, description: str, variables: tuple[Variable, ...], rows: tuple[Row, ...]
 ) -> Json:
-    """A read-only dashboard; its data source is a variable, so that it fits any Grafana."""
+    """Read-only dashboard; its data source is a variable, which suits any Grafana."""
     return {
         "uid": uid,
         "title": title,

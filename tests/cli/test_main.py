@@ -17,7 +17,7 @@ from perwatt_aggregator.facility.config import PueConfig
 
 class TestHelp:
     def test_names_every_command_and_exit_code(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """The first help says what perwatt is, what it can do, and how it ends."""
+        """The first help explains what perwatt is, its commands and its exit codes."""
         assert 0 == main(["--help"])
 
         text = capsys.readouterr().out
@@ -161,7 +161,7 @@ class TestCheckConfig:
         ],
     )
     def test_sound(self, capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, whose: str) -> None:
-        """A sound file is one line that says whose it is."""
+        """A valid file is one line with the name of its daemon."""
         path = tmp_path / "file.yaml"
         path.write_text(text)
 
@@ -194,7 +194,7 @@ class TestCheckConfig:
 
 class TestConfigurations:
     def test_flags_over_environment_over_file(self, tmp_path: Path) -> None:
-        """What the command line says wins, then the environment, then the file."""
+        """A flag wins over the environment, and that over the file."""
         path = tmp_path / "agent.yaml"
         path.write_text("sample_interval: 2s\nstate_dir: /a\nbackend: simulated\n")
         environ = {"PERWATT_STATE_DIR": "/b", "PERWATT_SAMPLE_INTERVAL": "3s"}

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30.0
 
 
 class Agent:
-    """A stand-in for the agent that keeps what it is told; `status` is what it answers."""
+    """Stand-in for the agent that keeps the reports it gets; `status` is its answer."""
 
     def __init__(self) -> None:
         self.told: list[dict[str, Any]] = []
@@ -96,7 +96,7 @@ def test_imports_nothing_heavy() -> None:
 
 class TestReports:
     def test_life(self, agent: Agent) -> None:
-        """The first report is of nothing, so that the joules from here on are the job's; the last ends it."""
+        """The first report has no work, so that the joules from here on are the job's; the last ends it."""
         with meter(agent, unit="samples", gpus=[0, "GPU-b"], model="llama") as counting:
             wait_until(lambda: agent.told)
             for _ in range(5):
@@ -109,7 +109,7 @@ class TestReports:
         assert (15.0, 0) == (counting.total, counting.dropped)
 
     def test_only_what_is_new(self, agent: Agent) -> None:
-        """A count that stands still is not told again and again."""
+        """An unchanged total is not reported repeatedly."""
         with meter(agent) as counting:
             for amount in (1, 2):
                 counting.add(amount)
@@ -120,7 +120,7 @@ class TestReports:
         assert sorted(set(told)) == told
 
     def test_rank(self, agent: Agent) -> None:
-        """A rank tells which one it is."""
+        """A rank reports its number."""
         with meter(agent, rank=3, world_size=4, gpus="all"):
             pass
 
@@ -128,7 +128,7 @@ class TestReports:
         assert ("rank", 3, "all") == (last["scope"], last["rank"], last["gpus"])
 
     def test_set(self, agent: Agent) -> None:
-        """Totals are told from the start that was given: a checkpoint's work was done before."""
+        """Totals are reported from the given start: a checkpoint's work was done before."""
         with meter(agent, start=1000.0) as counting:
             counting.set(1000.0)
             counting.set(1007.0)
@@ -174,7 +174,7 @@ class TestNeverHurts:
         assert 1000.0 == counting.total
 
     def test_refused(self, agent: Agent, caplog: pytest.LogCaptureFixture) -> None:
-        """A refusal is said once, with the agent's own words; a later report may be taken."""
+        """A refusal is logged once, with the agent's own words; a later report may be accepted."""
         caplog.set_level(logging.INFO)
         agent.status = 429
         counting = meter(agent)
@@ -202,7 +202,7 @@ class TestNeverHurts:
         assert 7.0 == counting.total
 
     def test_forgotten(self, agent: Agent) -> None:
-        """A meter that nobody closes does not keep its process alive."""
+        """A meter that is never closed does not keep its process alive."""
         code = f"from perwatt.work import Meter; Meter('train', url={agent.url!r}).add(1)"
 
         subprocess.run([sys.executable, "-c", code], check=True, timeout=PATIENCE_SECONDS)
@@ -220,7 +220,7 @@ class TestNeverHurts:
     ],
 )
 def test_loud_at_the_start(options: dict[str, Any]) -> None:
-    """What can never work is said where it stands, before the job runs."""
+    """Wrong arguments raise at once, before the job runs."""
     with pytest.raises(ValueError):
         Meter(**options)
 
@@ -253,7 +253,7 @@ class TestExamples:
         ],
     )
     def test_hugging_face(self, agent: Agent, seen: str | bool, unit: str, totals: list[float]) -> None:
-        """Each rank tells its share of each step, from the checkpoint on, and ends with the training."""
+        """Each rank reports its share of each step, from the checkpoint on, and ends with the training."""
         callback = example("huggingface_trainer").PerwattCallback(
             "train", gpus=[1], url=agent.url, interval_seconds=0.01
         )

@@ -48,7 +48,7 @@ def test_job_and_instance_can_be_chosen(name: str) -> None:
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
 def test_panels_explain_themselves(panel: dict[str, Any]) -> None:
-    """Every panel has a title, a description, a unit, a target, and asks the chosen data source."""
+    """Every panel has a title, a description, a unit, a target, and the selected data source."""
     assert panel["title"]
     assert panel["description"].endswith(".")
     assert panel["fieldConfig"]["defaults"]["unit"]

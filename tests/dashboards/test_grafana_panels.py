@@ -127,7 +127,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
 
 @pytest.mark.parametrize(("title", "reference", "expression"), TARGETS, ids=lambda part: part[:40])
 def test_every_target_answers(server: Prometheus, title: str, reference: str, expression: str) -> None:
-    """With everything chosen, each target gives finite figures, and those that can be foretold are right."""
+    """With everything selected, each target gives finite figures, and the predictable ones are right."""
     expression = expression.replace("$__rate_interval", WINDOW)
     for variable in ("$job", "$instance"):
         expression = expression.replace(variable, ".+")

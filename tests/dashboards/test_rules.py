@@ -75,7 +75,7 @@ def test_rules_name_only_what_exists(rule: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_recorded_names_tell_level_metric_and_operation(name: str) -> None:
-    """level:metric:operations, ratios say that they are, and no counter's `_total` survives its rate."""
+    """Names are level:metric:operations, ratios are named so, and a rate drops the counter's `_total`."""
     level, metric, operation = name.split(":")
 
     assert re.fullmatch(r"(instance|job|facility)(_(model|state|cause))*", level)

@@ -26,7 +26,7 @@ def test_agent_configurations_are_sound(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", ["examples", "compose"])
 def test_aggregator_configurations_are_sound(folder: str) -> None:
-    """The aggregator reads the file without an error and asks agents at the contract's port."""
+    """The aggregator reads the file without an error and scrapes agents at the contract's port."""
     config = load_aggregator_config(DEPLOY / folder / "aggregator.yaml", {}, {})
 
     assert f"0.0.0.0:{AGGREGATOR_PORT}" == config.web.listen_address
@@ -34,7 +34,7 @@ def test_aggregator_configurations_are_sound(folder: str) -> None:
 
 
 def test_compose_assumes_nothing_about_the_facility() -> None:
-    """Until the operator tells PUE and price they are unknown; a default would be a guess in every figure."""
+    """PUE and price are unknown until they are configured; a default would be a guess in every figure."""
     facility = load_aggregator_config(DEPLOY / "compose" / "aggregator.yaml", {}, {}).facility
 
     assert (None, None, None, None) == (facility.pue, facility.node_overhead, facility.price, facility.carbon)

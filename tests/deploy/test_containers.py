@@ -107,7 +107,7 @@ def test_image_is_locked_unprivileged_and_sees_gpus() -> None:
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
 def test_health_checks_tell_health(status: int, healthy: bool) -> None:
-    """The very commands of image and compose file, against a page that is well and one that is not."""
+    """The commands of image and compose file, against a healthy page and a sick one."""
     with page(status) as port:
         for own_port, (python, *arguments) in health_checks():
             command = [argument.replace(str(own_port), str(port)) for argument in arguments]

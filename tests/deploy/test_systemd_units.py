@@ -18,7 +18,7 @@ EXPOSURE_LIMIT = 20  # tenths of systemd's score of 0 to 10
 
 
 def complaints(unit: Path, directory: Path, typo: tuple[str, str] = ("", "")) -> str:
-    """What `systemd-analyze verify` says, with a program in place of the one that is not installed here."""
+    """Output of `systemd-analyze verify`, with a program in place of the one that is not installed here."""
     copy = directory / unit.name
     copy.write_text(unit.read_text().replace("/opt/perwatt/bin/perwatt", "/bin/true").replace(*typo))
     command = ["systemd-analyze", "verify", "--man=no", str(copy)]
@@ -40,7 +40,7 @@ def test_there_is_a_unit_for_each_daemon() -> None:
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
-    """systemd knows every key and value; that it would say so if it did not is tried with a typing error."""
+    """systemd accepts every key and value, and rejects a typing error."""
     assert unit.name not in complaints(unit, tmp_path)
     assert unit.name in complaints(unit, tmp_path, typo=("UMask=", "UMmask="))
 
@@ -79,10 +79,10 @@ def test_agent_keeps_its_state_and_reaches_the_driver() -> None:
 
 
 class TestDiscovery:
-    """What is added to the agent's unit so that it can find engines that run as other users."""
+    """Drop-in of the agent's unit to discover engines of other users."""
 
     def test_systemd_accepts_it(self, tmp_path: Path) -> None:
-        """systemd knows every key of it, beside the unit; that it would say so if it did not is tried too."""
+        """systemd accepts every key of the drop-in with the unit, and rejects a typing error."""
         beside = tmp_path / f"{UNITS[0].name}.d" / DROP_IN.name
         beside.parent.mkdir()
         shutil.copy(DROP_IN, beside)
@@ -110,7 +110,7 @@ class TestDiscovery:
 
 
 def sees(listening: socket.socket, capabilities: Iterable[str]) -> bool:
-    """Whether nobody, with these capabilities, sees that the socket is this process's."""
+    """Whether the user nobody, with these capabilities, sees that the socket is this process's."""
     given = "".join(f",+{name.removeprefix('CAP_').lower()}" for name in capabilities)
     user = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", f"--inh-caps=-all{given}"]
     link = ["readlink", f"/proc/{os.getpid()}/fd/{listening.fileno()}"]

@@ -163,7 +163,7 @@ class TestEndpoint:
         assert "Connection refused" in finding.detail
 
     def test_a_follower_has_no_page(self) -> None:
-        """A follower is not asked."""
+        """A follower gets no request."""
         assert "ok" == check_endpoint(EndpointConfig(group="big")).status
 
 

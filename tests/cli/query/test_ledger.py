@@ -76,6 +76,6 @@ class TestTree:
     ],
 )
 def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str) -> None:
-    """What a topic cannot be asked for is a usage error."""
+    """An argument that a topic does not have is a usage error."""
     assert 2 == main(["query", *arguments])
     assert wrong in capsys.readouterr().err

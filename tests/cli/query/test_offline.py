@@ -64,7 +64,7 @@ class TestPublishedRun:
         assert pue == items["facility"]["pue"]["ratio"]
 
     def test_the_whole_file_is_another_window(self, published: dict[str, float]) -> None:
-        """With its idle head and tail the file reads 4 % low, and the answer's window tells it apart."""
+        """With its idle head and tail the file is 4 % low; the window in the answer shows the difference."""
         run = run_window(published)["node"]
         whole = {item["boundary"]: item for item in efficiency_of_recording(TRACE)}["node"]
         assert -0.041 == pytest.approx(whole["power_watts"] / run["power_watts"] - 1, abs=2e-3)
@@ -99,7 +99,7 @@ class TestPublishedRun:
         assert 1.0 == item["coverage_ratio"]
 
     def test_boards_are_not_the_node(self, published: dict[str, float]) -> None:
-        """A meter at the wall says nothing about boards, and without a PUE nothing about the facility."""
+        """A wall meter gives no board figure, and without a PUE no facility figure."""
         items = run_window(published)
         assert (None, None) == (items["gpu_board"]["energy_joules"], items["facility"]["energy_joules"])
         assert "no_energy" in items["gpu_board"]["reasons"]

@@ -191,7 +191,7 @@ class TestFailures:
         return printed.err
 
     def test_unreachable(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nobody there: one line that says what to start, and 1."""
+        """Without a server: one line with what to start, and exit code 1."""
         with socket.socket() as unheard:
             unheard.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{unheard.getsockname()[1]}"
@@ -201,7 +201,7 @@ class TestFailures:
         assert f"perwatt query: cannot reach {url}: Connection refused; is `perwatt aggregator` or " in said
 
     def test_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """A problem that the aggregator tells is passed on, on one line."""
+        """A problem that the aggregator reports is printed on one line."""
         problem = json.dumps({"title": "Bad", "detail": "window:\nexpected at most 24h"}).encode()
         with canned_server({"/v1/efficiency": Canned(problem, 400, "application/problem+json")}) as server:
             said = self.fails(capsys, server.url)
@@ -215,7 +215,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"schema_version": 2, "items": []}'])
     def test_not_an_aggregator(self, capsys: pytest.CaptureFixture[str], body: bytes) -> None:
-        """Something else listens there: say so instead of printing rubbish."""
+        """An answer of another program is an error, not a table."""
         with canned_server({"/v1/efficiency": Canned(body)}) as server:
             assert "did not answer like an aggregator" in self.fails(capsys, server.url)
 
