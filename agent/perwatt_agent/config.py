@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile.loading import Flags, Sound, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import (
+from perwatt_agent.configfile.value_kinds import (
     ADDRESS,
     BOOLEAN,
     PATH,

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile.loading import Flags, Sound, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import ADDRESS, URL, duration
+from perwatt_agent.configfile.value_kinds import ADDRESS, URL, duration
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig, check_shared_meters

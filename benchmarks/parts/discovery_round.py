@@ -13,7 +13,7 @@ from support.processes.process_trees import Actor, Tree, running
 from benchmarks.peers.exporters import Exporter
 from benchmarks.tools.harness import Plan, spread
 from benchmarks.tools.report import Section, Target, table
-from perwatt_agent.discovery.processes import Process, ProcessTable
+from perwatt_agent.discovery.process_table import Process, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 
 PROCESSES = 200

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from perwatt import options
 from perwatt.logs import set_up_logging
-from perwatt_agent.configfile.values import URL, duration, number
+from perwatt_agent.configfile.value_kinds import URL, duration, number
 
 TOPICS = ("efficiency", "ledger", "compute", "facility", "nodes", "gpus", "workloads")
 GROUPS = ("model", "engine", "node", "gpu", "workload", "group", "facility")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, TextIO
 from msgspec import Struct, field
 
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import one_of
+from perwatt_agent.configfile.value_kinds import one_of
 
 LEVEL = one_of("debug", "info", "warning", "error")
 FORMAT = one_of("logfmt", "json")

@@ -13,7 +13,7 @@ from perwatt.logs import LogConfig, LogOptions
 from perwatt_agent.config import AgentConfig, load_agent_config
 from perwatt_agent.configfile.loading import Flags, load
 from perwatt_agent.configfile.settings import Setting, flag_name, variable_name, walk
-from perwatt_agent.configfile.values import Kind
+from perwatt_agent.configfile.value_kinds import Kind
 
 if TYPE_CHECKING:  # the agent's process loads nothing of the aggregator
     from perwatt_aggregator.config import AggregatorConfig

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from perwatt_agent.configfile.values import show_duration
+from perwatt_agent.configfile.value_kinds import show_duration
 from perwatt_agent.meters.catalog import METERS
 from perwatt_agent.meters.kind import MeterKind
 

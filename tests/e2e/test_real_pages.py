@@ -11,7 +11,7 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.engine.collector import EngineCollector
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
-from perwatt_agent.engine.page_reader import EnginePageReader
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo, WorkloadSnapshot

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from perwatt_agent.configfile.layers import Layers, Origin, unknown_key
 from perwatt_agent.configfile.settings import Setting, flag_name, join, settings_of, variable_name, walk
-from perwatt_agent.configfile.values import Kind
+from perwatt_agent.configfile.value_kinds import Kind
 
 Flags = Mapping[str, str | Sequence[str] | None]
 """Flags of the command line, by dotted path: one text for a scalar, several for a repeatable flag."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from perwatt_agent.configfile.values import Kind
+from perwatt_agent.configfile.value_kinds import Kind
 
 Shape = Literal["scalar", "list", "map", "section", "sections"]
 

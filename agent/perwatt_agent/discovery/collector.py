@@ -14,7 +14,7 @@ from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.discovered_workload import DiscoveredWorkload
 from perwatt_agent.discovery.probe import DiscoveredReader, ProbedPage, probe
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, UnknownProcess
 from perwatt_agent.discovery.tracked_engine import TrackedEngine

@@ -15,9 +15,9 @@ from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.pod_list import Pod, PodListFailure
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller, EngineFailure
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.gpu_claims import GpuClaims
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
-from perwatt_agent.discovery.processes import Process, ProcessTable
+from perwatt_agent.discovery.process_table import Process, ProcessTable
 from perwatt_agent.discovery.sockets import descriptor_of, listeners
 from perwatt_agent.engine.endpoint_poller import CountsReader, EngineFailure
 from perwatt_agent.facts.engine_counts import EngineCounts

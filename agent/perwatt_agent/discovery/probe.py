@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.discovery.processes import Process
+from perwatt_agent.discovery.process_table import Process
 from perwatt_agent.discovery.search import DiscoveredEngine
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import EngineFailure
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 
 # After these failures, no other path of the same socket would answer either.

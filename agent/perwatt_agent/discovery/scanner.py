@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from perwatt_agent.discovery.processes import Process, ProcessTable
+from perwatt_agent.discovery.process_table import Process, ProcessTable
 from perwatt_agent.discovery.search import GpuProcesses, SearchResult, search
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind

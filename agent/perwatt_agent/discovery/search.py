@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.discovery.launches import gpus_requested, kind_of, launch_port, leads_to, role_of
-from perwatt_agent.discovery.processes import Process, ProcessTable, ancestors, children_of, descendants
+from perwatt_agent.discovery.process_table import Process, ProcessTable, ancestors, children_of, descendants
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind

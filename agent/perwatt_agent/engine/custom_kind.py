@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import Kind, matching
+from perwatt_agent.configfile.value_kinds import Kind, matching
 from perwatt_agent.engine.kind import EngineKind, Labels, Pick, Role
 from perwatt_agent.engine.launch import Launch
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import (
+from perwatt_agent.configfile.value_kinds import (
     BOOLEAN,
     PATH,
     READABLE_FILE,

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import READABLE_FILE, TEXT, duration, number, one_of
+from perwatt_agent.configfile.value_kinds import READABLE_FILE, TEXT, duration, number, one_of
 from perwatt_agent.meters.catalog import figure_kinds
 from perwatt_agent.meters.checks import check_meter, check_place
 from perwatt_agent.meters.config import MeterConfig, PlaceConfig

@@ -4,7 +4,7 @@ from datetime import date, datetime, timezone
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from perwatt_agent.configfile.values import Kind, matching
+from perwatt_agent.configfile.value_kinds import Kind, matching
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MINUTES_PER_DAY = 24 * 60

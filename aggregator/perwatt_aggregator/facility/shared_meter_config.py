@@ -6,7 +6,7 @@ from typing import Annotated
 
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import TEXT
+from perwatt_agent.configfile.value_kinds import TEXT
 from perwatt_agent.meters.checks import check_meter
 from perwatt_agent.meters.config import MeterConfig
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import TEXT, duration
+from perwatt_agent.configfile.value_kinds import TEXT, duration
 
 _SECONDS = duration(0.0001, 3600.0)
 

@@ -12,7 +12,7 @@ from typing import Annotated
 from msgspec import Struct, field
 
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import number
+from perwatt_agent.configfile.value_kinds import number
 from perwatt_agent.meters.catalog import METERS
 
 

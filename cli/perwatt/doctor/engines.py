@@ -7,7 +7,7 @@ from pathlib import Path
 from perwatt.doctor.finding import Finding
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.probe import ProbedPage, probe
-from perwatt_agent.discovery.processes import PROC, ProcessTable
+from perwatt_agent.discovery.process_table import PROC, ProcessTable
 from perwatt_agent.discovery.search import (
     HIDDEN_SOCKETS,
     DiscoveredEngine,

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from perwatt.doctor.finding import Finding
-from perwatt_agent.configfile.values import host_and_port
+from perwatt_agent.configfile.value_kinds import host_and_port
 from perwatt_exporter.http.listen import ListenError, bind
 
 LIBRARIES = (

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from perwatt.errors import CommandError
 from perwatt.tables import answer_text
-from perwatt_agent.configfile.values import show_duration
+from perwatt_agent.configfile.value_kinds import show_duration
 from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
 from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
 

@@ -15,13 +15,13 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
 from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS, LocalPort, LocalReader, PortOwnerLookup
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.engine.collector import EngineCollector
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.followers import Follower, FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.readings import Readings
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo

@@ -11,7 +11,7 @@ from perwatt_agent.discovery.collector import DiscoveryCollector
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.pod_collector import PodCollector
 from perwatt_agent.discovery.pod_list import PodList
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.custom_kind import custom_kind
 from perwatt_agent.engine.gpu_claims import Claim

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoint_poller import Endpoint
-from perwatt_agent.engine.page_reader import EnginePageReader
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable
 from perwatt_agent.gpu.nvml.backend import NvmlBackend

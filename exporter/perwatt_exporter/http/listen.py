@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 
-from perwatt_agent.configfile.values import host_and_port
+from perwatt_agent.configfile.value_kinds import host_and_port
 
 BACKLOG = 1024
 CURES = {

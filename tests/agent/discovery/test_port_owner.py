@@ -17,9 +17,9 @@ from perwatt.run.bootstrap import build_poller, configured_endpoints
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.discovery.port_owner import LocalPort, LocalReader, PortOwnerLookup
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.engine.endpoint_poller import EngineFailure
-from perwatt_agent.engine.page_reader import EnginePageReader
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.identity.identifier import Identifier
 from perwatt_agent.identity.workload_names import WorkloadNames

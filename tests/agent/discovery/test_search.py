@@ -12,7 +12,7 @@ from support.processes.process_trees import Actor, Tree, running, write_process
 
 from perwatt_agent.discovery.command_line import program
 from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of
-from perwatt_agent.discovery.processes import PROC, ProcessTable
+from perwatt_agent.discovery.process_table import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, search
 from perwatt_agent.discovery.sockets import Listener, listeners

@@ -11,13 +11,13 @@ from support.engines.engine_pages import page_server
 from support.processes.process_trees import running
 
 from pages.engines import document
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.discovery.search import search
 from perwatt_agent.engine import kinds
 from perwatt_agent.engine.catalog import ENGINES, engine_names
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
-from perwatt_agent.engine.page_reader import EnginePageReader
 
 ROOT = Path(__file__).parents[3]
 ROWS = Path(kinds.__file__).parent

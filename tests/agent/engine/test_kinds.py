@@ -4,8 +4,8 @@ import pytest
 from support.engines.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
 
 from perwatt_agent.engine.catalog import ENGINES, counts_at, engine_names, is_frontend
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.kind import EngineKind, Pick
-from perwatt_agent.engine.page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 
 ROWS = [pytest.param(kind, id=kind.name) for kind in ENGINES]

@@ -24,7 +24,7 @@ PACKAGES = [ROOT / "agent", ROOT / "exporter", ROOT / "aggregator", ROOT / "cli"
 OTHER_MEANINGS = {
     ("json", "agent/perwatt_agent/net/failures.py"): "a page that is JSON in place of metrics",
     ("json", "agent/perwatt_agent/net/prometheus_text.py"): "a page that is JSON in place of metrics",
-    ("json", "agent/perwatt_agent/engine/page_reader.py"): "a page that is JSON in place of metrics",
+    ("json", "agent/perwatt_agent/engine/engine_page_reader.py"): "a page that is JSON in place of metrics",
     ("json", "agent/perwatt_agent/discovery/pod_list.py"): "a list of pods that is no JSON",
     ("json", "cli/perwatt/logs.py"): "a format of the log",
     ("csv", "agent/perwatt_agent/recording/recording.py"): "a recording in CSV, whose source is its format",

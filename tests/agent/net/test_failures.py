@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from perwatt_agent.discovery.pod_list import POD_LIST_REASONS
-from perwatt_agent.engine.page_reader import ENGINE_REASONS
+from perwatt_agent.engine.engine_page_reader import ENGINE_REASONS
 from perwatt_agent.identity.pod_resources import PODS_REASONS
 from perwatt_agent.meters.meter import METER_REASONS
 from perwatt_agent.net.failures import MEANINGS, TABLE, reasons

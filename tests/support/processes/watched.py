@@ -10,7 +10,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.discovery.collector import DiscoveryCollector
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.processes import ProcessTable
+from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.engine.custom_kind import CustomKind
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_process import GpuProcess

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from perwatt_agent.configfile.loading import Sound
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.values import BOOLEAN, TEXT, number, one_of
+from perwatt_agent.configfile.value_kinds import BOOLEAN, TEXT, number, one_of
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

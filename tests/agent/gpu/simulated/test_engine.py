@@ -8,7 +8,7 @@ from msgspec.structs import asdict
 from prometheus_client.parser import text_string_to_metric_families
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.engine.page_reader import EnginePageReader
+from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.gpu.simulated.backend import SimulatedBackend
 from perwatt_agent.gpu.simulated.engine import SimulatedEngine

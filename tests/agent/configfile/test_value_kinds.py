@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.configfile.values import (
+from perwatt_agent.configfile.value_kinds import (
     ADDRESS,
     BOOLEAN,
     READABLE_FILE,

@@ -6,7 +6,7 @@ import pytest
 from support.engines.engine_pages import engine_page, page_server
 
 from perwatt_agent.engine.endpoint_poller import EngineFailure
-from perwatt_agent.engine.page_reader import ENGINE_REASONS, EnginePageReader
+from perwatt_agent.engine.engine_page_reader import ENGINE_REASONS, EnginePageReader
 
 AFTER = engine_page("vllm-0.32.0-4-after")
 
