@@ -1,4 +1,4 @@
-"""The meter: it counts, it reports, and whatever ails the agent, the job goes on."""
+"""The meter: it counts, it reports, and whatever is wrong with the agent, the job goes on."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ class Agent:
     """Stand-in for the agent that keeps the reports it gets; `status` is its answer."""
 
     def __init__(self) -> None:
-        self.told: list[dict[str, Any]] = []
+        self.reports: list[dict[str, Any]] = []
         self.status = 200
         agent = self
 
@@ -34,7 +34,7 @@ class Agent:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 assert ("/v1/work", "application/json") == (self.path, self.headers["Content-Type"])
-                agent.told.append(json.loads(body))
+                agent.reports.append(json.loads(body))
                 self.send_response(agent.status)
                 self.end_headers()
 
@@ -98,10 +98,10 @@ class TestReports:
     def test_life(self, agent: Agent) -> None:
         """The first report has no work, so that the joules from here on are the job's; the last ends it."""
         with meter(agent, unit="samples", gpus=[0, "GPU-b"], model="llama") as counting:
-            wait_until(lambda: agent.told)
+            wait_until(lambda: agent.reports)
             for _ in range(5):
                 counting.add(3)
-        first, last = agent.told[0], agent.told[-1]
+        first, last = agent.reports[0], agent.reports[-1]
 
         facts = {"job": "train", "unit": "samples", "gpus": [0, "GPU-b"], "model": "llama"}
         assert {**facts, "total": 0.0} == first
@@ -113,9 +113,9 @@ class TestReports:
         with meter(agent) as counting:
             for amount in (1, 2):
                 counting.add(amount)
-                wait_until(lambda: agent.told and agent.told[-1]["total"] == counting.total)
+                wait_until(lambda: agent.reports and agent.reports[-1]["total"] == counting.total)
             time.sleep(0.3)
-            told = [report["total"] for report in agent.told]
+            told = [report["total"] for report in agent.reports]
 
         assert sorted(set(told)) == told
 
@@ -124,7 +124,7 @@ class TestReports:
         with meter(agent, rank=3, world_size=4, gpus="all"):
             pass
 
-        last = agent.told[-1]
+        last = agent.reports[-1]
         assert ("rank", 3, "all") == (last["scope"], last["rank"], last["gpus"])
 
     def test_set(self, agent: Agent) -> None:
@@ -133,7 +133,7 @@ class TestReports:
             counting.set(1000.0)
             counting.set(1007.0)
 
-        assert 7.0 == agent.told[-1]["total"]
+        assert 7.0 == agent.reports[-1]["total"]
 
 
 class TestNeverHurts:
@@ -146,7 +146,7 @@ class TestNeverHurts:
             counting.set(amount)
             counting.add(2)
 
-        assert (7.0, 2, 7.0) == (counting.total, counting.dropped, agent.told[-1]["total"])
+        assert (7.0, 2, 7.0) == (counting.total, counting.dropped, agent.reports[-1]["total"])
 
     def test_nobody_listens(self, caplog: pytest.LogCaptureFixture) -> None:
         """Without an agent the job goes on as fast as ever, lost reports are counted, one line is logged."""
@@ -183,7 +183,7 @@ class TestNeverHurts:
         counting.add(5)
         counting.close(PATIENCE_SECONDS)
 
-        assert 5.0 == agent.told[-1]["total"]
+        assert 5.0 == agent.reports[-1]["total"]
         assert 1 == len(caplog.records)
         assert "the agent refused the report: 429" in caplog.text
 
@@ -196,7 +196,7 @@ class TestNeverHurts:
         wait_until(lambda: counting.dropped)
         agent.status = 200
         counting.add(2)
-        wait_until(lambda: agent.told[-1]["total"] == 7.0)
+        wait_until(lambda: agent.reports[-1]["total"] == 7.0)
         counting.close(PATIENCE_SECONDS)
 
         assert 7.0 == counting.total
@@ -273,7 +273,7 @@ class TestExamples:
             assert total == callback.meter.total
         callback.on_train_end(args, state, None)
 
-        last = agent.told[-1]
+        last = agent.reports[-1]
         assert (unit, totals[-1], [1], 1, True) == (
             last["unit"],
             last["total"],
@@ -290,7 +290,7 @@ class TestExamples:
                 [[1] * 32] * 3, lambda batch: steps.append(counting.total), counting
             )
 
-        assert ([0.0, 32.0, 64.0], 96.0) == (steps, agent.told[-1]["total"])
+        assert ([0.0, 32.0, 64.0], 96.0) == (steps, agent.reports[-1]["total"])
 
     def test_torch(self) -> None:
         """The whole loop, where torch is installed."""
