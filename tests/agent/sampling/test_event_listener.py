@@ -75,8 +75,8 @@ async def settled(condition: Callable[[], bool]) -> None:
     await asyncio.sleep(0)
 
 
-async def test_told_at_once(listening: Listening) -> None:
-    """Between two sweeps every error is told as it comes, dated by us, and drained once with the next."""
+async def test_reported_at_once(listening: Listening) -> None:
+    """Between two cycles every error is reported as it comes, dated by us, and drained once in the next."""
     listening.cycle()
     listening.source.report(XidError("GPU-0", 79), XidError("GPU-1", 13))
     await eventually(lambda: len(listening.received) == 2)
@@ -89,7 +89,7 @@ async def test_told_at_once(listening: Listening) -> None:
 
 
 async def test_a_quiet_driver(listening: Listening) -> None:
-    """A wait that ends after its time is followed by the next at once, without a sweep between."""
+    """A wait that ends after its time is followed by the next at once, without a cycle between."""
     listening.cycle()
     await listening.waiting(1)
     listening.clock.advance(1.0)
@@ -101,19 +101,19 @@ async def test_a_quiet_driver(listening: Listening) -> None:
 
 
 async def test_waits_that_end_early(listening: Listening) -> None:
-    """A driver whose waits do not wait, as after a signal, is asked once a sweep and not in a circle."""
+    """A driver whose waits do not wait, as after a signal, is called once a cycle and not in a busy loop."""
     listening.cycle()
     listening.source.report(*[None] * 5)
-    for sweep in range(1, 4):
+    for cycle in range(1, 4):
         await eventually(lambda: listening.listener.health.snapshot().success)
         await asyncio.sleep(0.05)
-        assert sweep == listening.source.waits
+        assert cycle == listening.source.waits
         listening.cycle()
     assert EARLY_SECONDS < 1.0
 
 
 async def test_a_storm(listening: Listening) -> None:
-    """More errors than a sweep can bear wait in the driver for the next one."""
+    """More errors than one cycle takes wait in the driver for the next one."""
     listening.cycle()
     listening.source.report(*[XidError("GPU-0", 13)] * (2 * MAX_EVENTS_PER_CYCLE))
     await eventually(lambda: len(listening.received) == MAX_EVENTS_PER_CYCLE)
@@ -164,10 +164,10 @@ async def test_is_well_again(listening: Listening) -> None:
     listening.source.report(None)
 
 
-async def test_nothing_to_hear(listening: Listening) -> None:
+async def test_events_unsupported(listening: Listening) -> None:
     """GPUs that never tell are not asked again in their generation, and that is no failure."""
     listening.cycle()
-    listening.source.report(EventsUnsupported("no GPU tells"))
+    listening.source.report(EventsUnsupported("no GPU reports events"))
     await settled(lambda: listening.listener.health.snapshot().success)
     for _ in range(100):
         listening.cycle()
@@ -176,7 +176,7 @@ async def test_nothing_to_hear(listening: Listening) -> None:
 
 
 async def test_a_wait_that_never_returns(listening: Listening) -> None:
-    """It is told as hung, takes no second thread, and is over when it returns after all."""
+    """It is reported as hung, takes no second thread, and is over when it returns after all."""
     threads = threading.active_count()
     listening.cycle()
     await listening.waiting(1)
@@ -209,7 +209,7 @@ def stand_still_until_free(listener: EventListener) -> None:
         time.sleep(0.001)
 
 
-async def test_a_sweep_between_a_wait_and_its_word(listening: Listening) -> None:
+async def test_a_cycle_between_a_wait_and_its_result(listening: Listening) -> None:
     """What a wait has brought is taken before the next begins, however late the loop comes to it."""
     mishaps: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, mishap: mishaps.append(mishap))

@@ -70,7 +70,7 @@ async def test_all_well(clock: ManualClock) -> None:
     ],
 )
 async def test_slow_facts_fail_alone(clock: ManualClock, failure: Exception, reason: str) -> None:
-    """A GPU whose limits cannot be read is still read; they are tried again at their next turn, and told."""
+    """A GPU whose limits cannot be read is still read; they are tried again later, and counted."""
     machine = Machine(clock, gpus=1)
     machine.devices[0].slow_reads.failure = failure
     for _ in range(16):

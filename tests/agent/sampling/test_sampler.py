@@ -1,4 +1,4 @@
-"""The loop publishes each sweep whole, after whoever must know it first."""
+"""Sampler: it publishes each cycle as a whole, after its observers."""
 
 import asyncio
 from collections.abc import Callable
@@ -29,15 +29,15 @@ class Played:
     async def next(self) -> Readings | None:
         return next(self._readings, None)
 
-    def subscribe(self, hear: Callable[[XidEvent], None]) -> None:
-        self.tell = hear
+    def subscribe(self, on_event: Callable[[XidEvent], None]) -> None:
+        self.report = on_event
 
     def close(self) -> None:
         self.closed = True
 
 
 class Endless(Played):
-    """A source whose next sweep never comes."""
+    """A source whose next cycle never comes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,11 +53,11 @@ def live(clock: ManualClock) -> tuple[Sampler, FakeDevice, FakeBackend]:
     device = FakeDevice(0, clock)
     backend = FakeBackend(device)
     driver = Driver(backend, clock, hung_seconds=2.0)
-    sweeper = GpuCollector(driver, clock, Timing(wait_seconds=30.0))
-    return Sampler(LiveSource(driver, sweeper, (), clock, 1.0), Account(1.0), clock), device, backend
+    gpus = GpuCollector(driver, clock, Timing(wait_seconds=30.0))
+    return Sampler(LiveSource(driver, gpus, (), clock, 1.0), Account(1.0), clock), device, backend
 
 
-async def test_before_the_first_sweep(clock: ManualClock) -> None:
+async def test_before_the_first_cycle(clock: ManualClock) -> None:
     """There is a snapshot from the first moment on: it says that nothing is known yet."""
     latest = Sampler(Played(), Account(1.0), clock).latest
 
@@ -83,7 +83,7 @@ async def test_published_after_observed(clock: ManualClock) -> None:
 
 
 async def test_subscribed(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
-    """Subscribers find the new snapshot; one that fails is heard of, and ends no sampling."""
+    """Subscribers find the new snapshot; one that fails is logged, and sampling goes on."""
     latest: list[Snapshot] = []
     sampler = Sampler(Played(sweep(100.0, {0: At(0.0)}), sweep(101.0, {0: At(300.0)})), Account(1.0), clock)
     sampler.subscribe(lambda: latest.append(sampler.latest))
@@ -131,7 +131,7 @@ async def test_broken_backend_ends_the_loop(clock: ManualClock) -> None:
 
 
 async def test_cancelled(clock: ManualClock) -> None:
-    """Stopping the loop, in the middle of a sweep, closes its source."""
+    """Stopping the loop, in the middle of a cycle, closes its source."""
     source = Endless()
     running = asyncio.create_task(Sampler(source, Account(1.0), clock).run())
     await source.asked.wait()

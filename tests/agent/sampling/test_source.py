@@ -1,4 +1,4 @@
-"""One sweep brings all that there is, on the beat, whatever it took."""
+"""Live source: one cycle reads everything, on schedule, whatever the cycle before took."""
 
 import asyncio
 
@@ -46,8 +46,8 @@ def source_of(
     return LiveSource(driver, GpuCollector(driver, clock, timing), collectors, clock, 1.0), backend
 
 
-async def test_sweep(clock: ManualClock) -> None:
-    """A sweep holds every GPU, claims, versions, the generation, and how the collectors fare."""
+async def test_collect(clock: ManualClock) -> None:
+    """A cycle has every GPU, claims, versions, the generation, and the health of the collectors."""
     source, _ = source_of(clock, Silent(), Silent())
     readings = await source.collect()
 
@@ -86,7 +86,7 @@ async def test_beat(clock: ManualClock) -> None:
 
 
 async def test_silent_engines_delay_nobody(clock: ManualClock) -> None:
-    """Pages are fetched beside the sweeps, and given up when the source is closed."""
+    """Pages are fetched beside the cycles, and given up when the source is closed."""
     reader = Silent()
     source, _ = source_of(clock, reader)
     for _ in range(3):

@@ -31,7 +31,7 @@ def rig(tmp_path: Path, driver: FakeDriver) -> Rig:
 
 
 async def until(rig: Rig, condition: Callable[[Rig], bool]) -> None:
-    """Sweep until *condition* holds; the driver's own lane lives in real time."""
+    """Run cycles until *condition* holds; the driver's own thread works in real time."""
     for _ in range(MANY):
         await rig.run(1)
         if condition(rig):
@@ -47,10 +47,10 @@ def all_ok(rig: Rig) -> bool:
 
 class TestTotalFailure:
     def test_patience(self) -> None:
-        """The driver is opened anew after 10 sweeps without a reading, then after 20, 40, ... up to 640."""
+        """The driver is opened anew after 10 cycles without a reading, then after 20, 40, ... up to 640."""
         total_failure = TotalFailure()
-        sweeps = [sweep for sweep in range(1, 3_000) if total_failure.should_reopen(["error", "error"])]
-        waits = [later - earlier for earlier, later in zip([0, *sweeps], sweeps, strict=False)]
+        cycles = [cycle for cycle in range(1, 3_000) if total_failure.should_reopen(["error", "error"])]
+        waits = [later - earlier for earlier, later in zip([0, *cycles], cycles, strict=False)]
 
         assert [FIRST_CYCLES, 20, 40, 80, 160, 320, *[MAX_CYCLES] * 3] == waits
 
@@ -184,8 +184,8 @@ async def test_the_wall_clock_is_set_back(tmp_path: Path, driver: FakeDriver) ->
     assert all(gpu.health is not None and gpu.health.state == "ok" for gpu in rig.sampler.latest.gpus)
 
 
-async def until_called(rig: Rig, condition: Callable[[Rig], bool]) -> None:
-    """As `until`, ten seconds a sweep, so that the roll is called again and again."""
+async def until_refreshed(rig: Rig, condition: Callable[[Rig], bool]) -> None:
+    """As `until`, ten seconds a cycle, so that the inventory is refreshed again and again."""
     for _ in range(MANY):
         rig.driver.advance(9.0)
         rig.clock.advance(9.0)
@@ -204,8 +204,8 @@ def indices(rig: Rig) -> dict[str, int]:
     return {gpu.info.uuid: gpu.info.index for gpu in rig.sampler.latest.gpus}
 
 
-def hears(rig: Rig, gpu: int) -> bool:
-    """Whether an error of this GPU was heard; it has another one each time."""
+def reports_xid(rig: Rig, gpu: int) -> bool:
+    """Whether an error event of this GPU was received; it has another one each time."""
     rig.driver.xid(gpu, 13)
     events = rig.sampler.events.newest(since=0, limit=10)
     return any(event.gpu == rig.driver.uuid(gpu) and event.kind == "xid" for event in events)
@@ -215,11 +215,11 @@ class TestGpusThatComeAndGo:
     """While the driver lives on: its generation stays."""
 
     async def test_one_comes(self, rig: Rig, driver: FakeDriver) -> None:
-        """A GPU that is plugged in is read, and heard, without a reload; the others are read all the time."""
+        """A GPU that is added is read, with its events, without a reload; so are the others, all the time."""
         await until(rig, all_ok)
         driver.set_gpu_count(3)
-        await until_called(rig, lambda rig: len(states(rig)) == 3 and all_ok(rig))
-        await until(rig, lambda rig: hears(rig, 2))
+        await until_refreshed(rig, lambda rig: len(states(rig)) == 3 and all_ok(rig))
+        await until(rig, lambda rig: reports_xid(rig, 2))
 
         assert 1 == driver.calls("nvmlInitWithFlags")
 
@@ -231,7 +231,7 @@ class TestGpusThatComeAndGo:
         driver.set_waveform(0, Constant(300.0))
         driver.set(0, uuid=second)
         driver.set_gpu_count(1)
-        await until_called(
+        await until_refreshed(
             rig, lambda rig: states(rig) == {first: "lost", second: "ok"} and indices(rig)[second] == 0
         )
 
@@ -242,14 +242,14 @@ class TestGpusThatComeAndGo:
 
         driver.set(1, uuid=first)
         driver.set_gpu_count(2)
-        await until_called(rig, lambda rig: all_ok(rig) and indices(rig) == {first: 1, second: 0})
+        await until_refreshed(rig, lambda rig: all_ok(rig) and indices(rig) == {first: 1, second: 0})
 
     @pytest.mark.slow
     async def test_one_that_hangs_at_the_start(self, rig: Rig, driver: FakeDriver) -> None:
         """It has no name until its call returns; then it is read, and the others always were."""
         hang = driver.hang("nvmlDeviceGetUUID", 1)
         await until(rig, lambda rig: rig.sampler.latest.unidentified_gpus == 1)
-        await until_called(rig, lambda rig: driver.calls("nvmlDeviceGetCount_v2") >= 5)
+        await until_refreshed(rig, lambda rig: driver.calls("nvmlDeviceGetCount_v2") >= 5)
         assert {driver.uuid(0): "ok"} == states(rig)
         assert 1 == hang.hanging
 

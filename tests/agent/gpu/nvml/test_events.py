@@ -1,4 +1,4 @@
-"""An event set is made, lost and made again, and every XID error in between is heard from the right GPU."""
+"""NVML events: a set is made, lost and made again, and every XID error comes from the right GPU."""
 
 import threading
 from collections.abc import Iterator
@@ -65,7 +65,7 @@ class TestWait:
 
         assert XidError(driver.uuid(1), 79) == source.wait()
 
-    def test_what_was_before_is_not_told(self, driver: FakeDriver, backend: NvmlBackend):
+    def test_what_was_before_is_not_reported(self, driver: FakeDriver, backend: NvmlBackend):
         """The driver does not replay what nobody listened to."""
         driver.xid(0, 79)
 
@@ -75,7 +75,7 @@ class TestWait:
 class TestFailures:
     @pytest.mark.parametrize("code", [2, 3, 4, 13, 15, 16, 20, 25, 28, 999, 777])
     def test_a_wait_that_fails(self, driver: FakeDriver, backend: NvmlBackend, code: int):
-        """The set is freed and made anew by the next wait, which hears again."""
+        """The set is freed and made anew by the next wait, which receives events again."""
         source = listening(backend)
         driver.fail(WAIT, code=code, times=1)
         with pytest.raises(GpuFailure, match=f"code {code}"):
@@ -108,7 +108,7 @@ class TestFailures:
         assert 0 == driver.calls("nvmlEventSetFree")
 
     def test_a_driver_reload(self, driver: FakeDriver, backend: NvmlBackend):
-        """What is left of the old generation is never touched; the new one is heard."""
+        """What is left of the old generation is never touched; the new one is used."""
         source = listening(backend)
         driver.reload_driver()
         with pytest.raises(GenerationEnded):
@@ -154,7 +154,7 @@ class TestRegistration:
         assert source.wait() is None
 
     def test_that_fails_for_one(self, driver: FakeDriver, backend: NvmlBackend, clock: ManualClock):
-        """The others are heard meanwhile; after a while the one is tried again."""
+        """Events of the others come meanwhile; after a while the one is tried again."""
         fault = driver.fail(REGISTER, 1)
         source = listening(backend)
         driver.xid(0, 31)
@@ -167,7 +167,7 @@ class TestRegistration:
         assert XidError(driver.uuid(1), 31) == source.wait()
 
     def test_that_is_refused_by_one(self, driver: FakeDriver, backend: NvmlBackend, clock: ManualClock):
-        """A GPU that never tells is asked once in a generation."""
+        """A GPU without events is registered once in a generation."""
         driver.fail(REGISTER, 1, code=3)
         source = listening(backend)
         clock.advance(100.0)

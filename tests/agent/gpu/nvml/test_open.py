@@ -134,7 +134,7 @@ class TestOpen:
     @pytest.mark.slow
     def test_who_hangs_is_asked_once(self, driver: FakeDriver, backend: NvmlBackend):
         """
-        However often the driver is opened meanwhile, one thread hangs, and no start or roll call waits for
+        However often the driver is opened meanwhile, one thread hangs, and no start or refresh waits for
         it; when it has returned, all is asked, and every start is made up for.
         """
         threads = threading.active_count()
