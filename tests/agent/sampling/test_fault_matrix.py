@@ -78,7 +78,7 @@ class Machine:
             await self.sweep(SLOW_PERIOD_SECONDS + 1)
             if self.is_well():
                 return
-            await asyncio.sleep(0.0005)  # the lane of the driver lives in real time
+            await asyncio.sleep(0.0005)  # the driver's worker thread works in real time
         raise AssertionError(f"it never recovered: {self.snapshot}")
 
     def is_well(self) -> bool:
@@ -105,7 +105,7 @@ class Machine:
         self.driver.fail("nvmlEventSetWait_v2", times=1)  # so that a set is freed, too
         await self.until_called("nvmlEventSetFree", freed)
         await self.until_called("nvmlDeviceGetCount_v2")
-        await self.until_called("nvmlDeviceGetUUID")  # the next roll call is further off than the next sweep
+        await self.until_called("nvmlDeviceGetUUID")  # the next refresh is further off than the next cycle
         before, of_all = self.driver.calls_by_function(SICK), self.driver.calls_by_function()
         await self.sweep(SLOW_PERIOD_SECONDS)
         now = self.driver.calls_by_function(SICK)
@@ -332,13 +332,13 @@ async def start_with(
     machine.cases += 1
 
 
-ROLL_CALL = {"nvmlDeviceGetCount_v2": None, "nvmlDeviceGetHandleByIndex_v2": SICK, "nvmlDeviceGetUUID": SICK}
+SCAN_CALLS = {"nvmlDeviceGetCount_v2": None, "nvmlDeviceGetHandleByIndex_v2": SICK, "nvmlDeviceGetUUID": SICK}
 
 
-async def test_in_a_roll_call(machine: Machine) -> None:
-    """Which GPUs there are cannot be asked: those that are known are read on, and it is told."""
+async def test_in_a_refresh(machine: Machine) -> None:
+    """The inventory cannot be refreshed: the known GPUs are still read, and the failure is reported."""
     await machine.functions()
-    for function, gpu in ROLL_CALL.items():
+    for function, gpu in SCAN_CALLS.items():
         for code in CODES:
             before = machine.failures()
             fault = machine.driver.fail(function, gpu, code)
@@ -354,4 +354,4 @@ async def test_in_a_roll_call(machine: Machine) -> None:
             fault.release()
             await machine.recover()
             machine.cases += 1
-    print(f"{machine.cases} cases of {len(ROLL_CALL)} functions x {len(CODES)} codes")
+    print(f"{machine.cases} cases of {len(SCAN_CALLS)} functions x {len(CODES)} codes")
