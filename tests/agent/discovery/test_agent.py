@@ -72,7 +72,7 @@ def assert_shown(page: Page, workload: str, gpus: list[str]) -> None:
     ],
 )
 def test_left_alone(tmp_path: Path, driver: FakeDriver, arguments: tuple[str, ...], reason: str) -> None:
-    """Nothing is asked where discovery is switched off, or where the configuration has the GPUs."""
+    """Nothing is probed if discovery is off, or if configured endpoints have the GPUs."""
     with running(tmp_path / "engine", engine_trees.vllm_tp2()) as engine:
         driver.set_processes(1, [(engine.pid("worker-0"), 2**30)])
         with perwatt(tmp_path, "agent", *arguments, environment=driver.environment()) as agent:

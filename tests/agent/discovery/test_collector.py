@@ -24,7 +24,7 @@ OWN = (
 
 class TestTaken:
     async def test_tp2(self, tmp_path: Path) -> None:
-        """One engine over two GPUs: both are its own, with all its processes; its workers hear nothing."""
+        """One engine on two GPUs holds both, with all its processes; its workers receive nothing."""
         with running(tmp_path, engine_trees.vllm_tp2()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker-0")], 2: [tree.pid("worker-1")]})
@@ -47,7 +47,7 @@ class TestTaken:
         ],
     )
     async def test_missing_gpus(self, tmp_path: Path, actor: Actor, missing: int | None) -> None:
-        """GPUs that the launch asks for and that are not held here are counted."""
+        """GPUs that the launch requests and that are not held here are counted."""
         with running(tmp_path, actor) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker-0")], 1: [tree.pid("worker-1")]})
@@ -56,7 +56,7 @@ class TestTaken:
             assert missing == watched.told[-1].missing_gpus
 
     async def test_two_servers_behind_one_socket(self, tmp_path: Path) -> None:
-        """API servers that share a socket are one engine, asked once."""
+        """API servers that share a socket are one engine, probed once."""
         with running(tmp_path, engine_trees.vllm_two_servers()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker")]})
@@ -65,7 +65,7 @@ class TestTaken:
             assert [f"vllm-{tree.port('api')}"] == list(watched.claims())
 
     async def test_paths(self, tmp_path: Path) -> None:
-        """TensorRT-LLM's /metrics is drained by whoever reads it: it is never asked for."""
+        """Reading /metrics of TensorRT-LLM empties it: it is never requested."""
         with running(tmp_path, engine_trees.trtllm()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("rank")]})
@@ -74,7 +74,7 @@ class TestTaken:
             assert {"connected", "GET /prometheus/metrics HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_first_of_several_paths(self, tmp_path: Path) -> None:
-        """An engine whose page moved from release to release is asked where it is now, then where it was."""
+        """An engine whose page moved between releases is probed at the new path, then at the old one."""
         with running(tmp_path, engine_trees.nim()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("core")]})
@@ -108,7 +108,7 @@ class TestTaken:
             assert {"connected", "GET /stats HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_models_of_a_router(self, tmp_path: Path) -> None:
-        """Each model is a workload; a router is never asked, since that may load a model."""
+        """Each model is a workload; a router is never probed, since that may load a model."""
         with running(tmp_path, engine_trees.llama_router()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("model-0")], 1: [tree.pid("model-1")]})
@@ -118,7 +118,7 @@ class TestTaken:
             assert [] == tree.heard("router")
 
     async def test_who_it_is_for(self, tmp_path: Path) -> None:
-        """The name is the job's, the pod's or the unit's where it is known; two of one are told apart."""
+        """The name is that of the job, pod or unit if known; a second engine has its port appended."""
         with (
             running(tmp_path / "a", engine_trees.vllm()) as one,
             running(tmp_path / "b", engine_trees.vllm()) as other,
@@ -132,7 +132,7 @@ class TestTaken:
             assert {"7"} == {sample.info.slurm_job for sample in watched.told}
 
     async def test_pending_names(self, tmp_path: Path) -> None:
-        """Nothing is told of a workload while its name is still looked up."""
+        """A workload is not reported while its name is looked up."""
         identifier = Somebody()
         identifier.pending = True
         with running(tmp_path, engine_trees.vllm()) as tree:
@@ -145,7 +145,7 @@ class TestTaken:
                 await watched.until(has_tokens)
 
     async def test_said_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """What was taken is said once."""
+        """An accepted page is logged once."""
         caplog.set_level(logging.INFO)
         with running(tmp_path, engine_trees.vllm()) as tree:
             async with watching() as watched:
@@ -171,7 +171,7 @@ class TestHealth:
             )
 
     async def test_surprise(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A search that fails is counted, told once, and tried again."""
+        """A search that fails is counted, logged once, and repeated."""
         async with watching(root=tmp_path / "no such folder") as watched:
             await watched.round({0: [1]})
             await watched.round()

@@ -35,7 +35,7 @@ class TestLife:
             assert {f"vllm-{tree.port('api')}": OUTPUT_TOKENS} == watched.tokens()
 
     async def test_end(self, tmp_path: Path) -> None:
-        """When its process ends the workload is over, a sweep after the last page; nobody is asked then."""
+        """When its process ends, the workload ends one cycle after the last page, and no request is sent."""
         with running(tmp_path, engine_trees.vllm()) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker")]})
@@ -51,7 +51,7 @@ class TestLife:
                 assert before == len(watched.told)
 
     async def test_restart_on_the_same_port(self, tmp_path: Path) -> None:
-        """Another process on the port of the one before is the same workload, and goes on."""
+        """A new process on the port of the previous one is the same workload, which continues."""
         with running(tmp_path / "a", engine_trees.vllm()) as first:
             port = first.port("api")
             async with watching() as watched:
@@ -68,7 +68,7 @@ class TestLife:
             assert [] == watched.ended()
 
     async def test_another_owner_of_the_port(self, tmp_path: Path) -> None:
-        """What takes over a port is not asked, between two rounds either."""
+        """A process that takes over a port receives no request, even between two rounds."""
         with running(tmp_path / "a", engine_trees.vllm()) as first:
             port = first.port("api")
             async with watching() as watched:

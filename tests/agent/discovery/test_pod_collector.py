@@ -61,7 +61,7 @@ def clock() -> ManualClock:
 
 
 class House:
-    """A collector over the kubelet's list, and what it tells round by round."""
+    """A pod collector over the kubelet's list, and what it reports in each round."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class House:
         self.collector = PodCollector(listed, self.holders, WorkloadNames(), configured, clock, 5.0)
 
     async def look(self) -> list[EngineSample]:
-        """Look once, a minute after the last time, and tell what was heard."""
+        """Run one round, a minute after the last one, and return what was received."""
         self.collector.drain(GPUS, ())
         self.clock.advance(61.0)
         await self.collector.round()
         return self.collector.drain(GPUS, ())
 
     async def listen(self) -> list[EngineSample]:
-        """Look once, and tell what was heard until an engine has told its tokens."""
+        """Run one round, and return what was received until an engine has reported tokens."""
 
         async def until_tokens() -> None:
             while not any(sample.counts for sample in told):
@@ -102,7 +102,7 @@ class TestFound:
     async def test_tokens_and_gpus(
         self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
     ) -> None:
-        """A pod that holds a GPU and asks to be scraped is a workload, by its page and its GPUs."""
+        """An annotated pod that holds a GPU is a workload, with its page and its GPUs."""
         kubelet.answer(pod("prod", "other", 1), pod("prod", "chat-0", engine.port("api")))
         sample = (await House(kubelet, tmp_path, clock).listen())[-1]
 
@@ -147,7 +147,7 @@ class TestFound:
     async def test_kubelet_is_away(
         self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
     ) -> None:
-        """While the kubelet does not answer, what was found goes on."""
+        """While the kubelet does not answer, the engines that were found are still read."""
         house = House(kubelet, tmp_path, clock)
         kubelet.answer(pod("prod", "chat-0", engine.port("api")))
         await house.listen()
@@ -180,7 +180,7 @@ class TestRefused:
         options: dict[str, Any],
         why: str,
     ) -> None:
-        """A pod that does not ask for it, or has no page, is no workload; the log says why, once."""
+        """A pod without annotations or without a page is no workload; the reason is logged once."""
         house = House(kubelet, tmp_path, clock)
         kubelet.answer(pod("prod", "chat-0", **{"port": engine.port("api"), **options}))
 
@@ -247,7 +247,7 @@ class TestKubelet:
         token_file: str | None,
         reason: str,
     ) -> None:
-        """No token is given to a kubelet that nobody vouches for; without one nothing is had."""
+        """A kubelet whose certificate is not trusted receives no token; without a token there is no list."""
         token = tmp_path / token_file if token_file else None
         listed = PodList(kubelet.url, ca_file=ca_file, token_file=token)
         house = House(kubelet, tmp_path, clock, listed=listed)

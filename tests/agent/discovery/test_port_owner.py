@@ -1,4 +1,4 @@
-"""A configured page of this machine is its listener's: whose it is, and when it was started anew."""
+"""A local page is identified by the process that listens there, which also shows restarts."""
 
 import socket
 from collections.abc import Iterator
@@ -77,13 +77,13 @@ class TestHolder:
             assert tree.pid("root") == port.pid()
 
     async def test_forwarders(self, tmp_path: Path) -> None:
-        """Who listens in the engine's stead tells nothing of the engine."""
+        """A forwarder that listens for the engine does not identify it."""
         proxy = Actor("root", "/usr/bin/docker-proxy -proto tcp", [engine_trees.api()])
         with running(tmp_path, proxy) as tree:
             assert None is await LocalPort(port_owners(), "127.0.0.1", tree.port("api")).holder()
 
     async def test_in_vain(self) -> None:
-        """Where nobody was seen to hold a socket, nobody is looked for again while it is the same one."""
+        """A socket whose owner was not found is not looked up again while it is the same socket."""
         with socket.create_server(("127.0.0.1", 0)) as listening:
             number = listening.getsockname()[1]
             sockets, holder = await port_owners().find("127.0.0.1", number, frozenset())
@@ -94,7 +94,7 @@ class TestHolder:
 
 class TestRestart:
     async def test_by_the_listener(self, tmp_path: Path) -> None:
-        """Where a page does not tell its process's start, the listener's is taken, of each life its own."""
+        """If a page has no start time, that of the listener is used, a new one after each restart."""
         number = free_port()
         with running(tmp_path / "a", engine_trees.vllm(SGLANG_PAGE, port=number)) as first:
             port = LocalPort(port_owners(), "127.0.0.1", number)
@@ -111,7 +111,7 @@ class TestRestart:
             assert second.pid("root") == port.pid()
 
     async def test_the_page_knows_better(self, tmp_path: Path) -> None:
-        """What a page says of its start is left as it is."""
+        """A start time on the page is not changed."""
         with running(tmp_path, engine_trees.vllm()) as tree:
             url = f"http://127.0.0.1:{tree.port('api')}/metrics"
             plain = await EnginePageReader(url).read()

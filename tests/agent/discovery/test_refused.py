@@ -24,7 +24,7 @@ class TestRefused:
             assert "" == tree.log.read_text()
 
     async def test_no_known_family(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """A page that is no engine's is refused, once; its joules are nobody's."""
+        """A page of no engine is rejected and logged once; its joules belong to no workload."""
         page = tmp_path / "other.prom"
         page.write_text("# TYPE some_total counter\nsome_total 1\n")
         with running(tmp_path / "a", engine_trees.vllm(str(page))) as tree:
@@ -37,7 +37,7 @@ class TestRefused:
             assert {"connected", "GET /metrics HTTP/1.1"} == set(tree.heard("api"))
 
     async def test_no_page(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """An engine whose metrics are switched off shows why it has no tokens."""
+        """For an engine with metrics switched off, the log says why it has no tokens."""
         with running(tmp_path, engine_trees.vllm(NOTHING)) as tree:
             async with watching() as watched:
                 await watched.round({0: [tree.pid("worker")]})

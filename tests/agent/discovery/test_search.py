@@ -27,7 +27,7 @@ def look(tree: Tree, on_gpus: Mapping[str, str]) -> SearchResult:
 
 
 def candidates(tree: Tree, found: DiscoveredEngine) -> list[tuple[str, str]]:
-    """The sockets that would be asked, and their owners, by name."""
+    """The sockets that would be probed, and their owners, by name."""
     names = {pid: name for name, pid in tree.pids.items()}
     sockets = {port: name for name, port in tree.ports.items()}
     return [(sockets[one.listener.port], names[one.owner.pid]) for one in found.candidates]
@@ -75,7 +75,7 @@ def test_engines(
 
 
 def test_a_router_and_its_models(tmp_path: Path) -> None:
-    """Each model of a llama.cpp router is an engine of its own; the router is not asked."""
+    """Each model of a llama.cpp router is an engine of its own; the router is not probed."""
     with running(tmp_path, engine_trees.llama_router()) as tree:
         engines = look(tree, {"GPU-0": "model-0", "GPU-1": "model-1"}).engines
 
@@ -107,7 +107,7 @@ def test_beside_ray_serve(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"DYN_SYSTEM_PORT": "-1"}])
 def test_page_switched_off(tmp_path: Path, environment: dict[str, str]) -> None:
-    """Where only the launch can say where the page is and does not, there is none, and no socket is asked."""
+    """If only the launch can name the port and does not, there is no page, and no socket is probed."""
     with running(tmp_path, engine_trees.dynamo_worker(environment)) as tree:
         (found,) = look(tree, {"GPU-0": "core"}).engines
 
@@ -127,7 +127,7 @@ def test_own_engine(tmp_path: Path) -> None:
 
 
 def test_strangers(tmp_path: Path) -> None:
-    """What computes and is no engine is told as such, and none of its sockets is a candidate."""
+    """A process that computes and is no engine is reported as unknown, and its sockets are no candidates."""
     with running(tmp_path, engine_trees.torchrun()) as tree:
         found = look(tree, {"GPU-0": "rank-0", "GPU-1": "rank-1"})
 
@@ -154,7 +154,7 @@ class TestScanner:
             assert () == scanner.scan(both, (), force=False).search.engines
 
     def test_ended(self, tmp_path: Path) -> None:
-        """Which of the watched processes have ended is told at every look."""
+        """Every scan reports which of the watched processes have ended."""
         with running(tmp_path, engine_trees.vllm()) as tree:
             table = ProcessTable()
             root = table.process(tree.pid("root"))
@@ -167,7 +167,7 @@ class TestScanner:
 
 class TestSockets:
     def test_no_port_in_the_command_line(self, tmp_path: Path) -> None:
-        """Where the launch leaves the port open, the sockets of its server are asked, not its workers'."""
+        """If the launch names no port, the sockets of its server are probed, not those of its workers."""
         with running(tmp_path, engine_trees.vllm(options="--config vllm.yaml")) as tree:
             (found,) = look(tree, {"GPU-0": "worker"}).engines
 
@@ -238,7 +238,7 @@ class TestSignatures:
         ],
     )  # fmt: skip
     def test_program(self, command: str, runs: str) -> None:
-        """What runs is told without its folder and its interpreter."""
+        """A program is named without folder and interpreter."""
         assert runs == program(command.split())
 
     @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ class TestProcesses:
         assert {7, 8} == {one.process.pid for one in found}
 
     def test_sockets_of_others(self, tmp_path: Path) -> None:
-        """Where the sockets of a server cannot be seen, nothing is asked, and the reason says so."""
+        """If the sockets of a server may not be read, nothing is probed, and the reason says so."""
         write_process(tmp_path, 7, 1, 100)
         (tmp_path / "7" / "fd").rmdir()
         (tmp_path / "7" / "fd").write_text("no folder at all")

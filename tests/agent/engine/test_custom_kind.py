@@ -73,7 +73,7 @@ def errors(tmp_path: Path, kind: str, endpoint: str = "") -> list[str]:
 
 
 def test_from_file_to_counts(tmp_path: Path) -> None:
-    """Roles with label filters, replicas that add up and shards that do not are what the file says."""
+    """Label filters of roles, replicas that add up and shards that do not come from the file."""
     kind = custom_kind(load(tmp_path, KINDS).engines.kinds[0])
     counts = Engine(kind).read(PAGE)
 

@@ -1,4 +1,4 @@
-"""Engines' pages are polled at a bounded cost to them, and every fetch is told, once."""
+"""Pages of engines are polled at a limited cost to them, and every fetch is reported once."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ REFUSED = EngineFailure("refused", "nobody listens: start the engine")
 
 
 class FakeReader:
-    """Gives what it is told to, each taking `seconds`; asks when it has nothing more."""
+    """Returns the given counts, each after `seconds`; stops the test when none is left."""
 
     def __init__(
         self, clock: ManualClock, answers: Sequence[EngineCounts | Exception], seconds: float = 0.01
@@ -88,7 +88,7 @@ class TestGpuClaims:
     CLAIMS = (Claim("chat", (0, 1)), Claim("embed", ("GPU-1", "GPU-2")))
 
     def test_two_names_of_one_gpu(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Of a GPU that is claimed by index and by UUID the first has all, and that is said once."""
+        """If a GPU is claimed by index and by UUID, the first claim has it, and that is logged once."""
         gpu_claims = GpuClaims(self.CLAIMS)
         assert [(), ()] == [gpu_claims.held(claim.gpus, ()).gpus for claim in self.CLAIMS], (
             "before the driver spoke"
@@ -113,7 +113,7 @@ class TestGpuClaims:
         assert [] == caplog.messages
 
     async def test_their_samples(self, clock: ManualClock) -> None:
-        """An endpoint tells of the GPUs that are its own, a follower too."""
+        """Endpoints and followers report the GPUs that they hold."""
         gpu_claims = GpuClaims((*self.CLAIMS, Claim("big", (2,))))
         reader = FakeReader(clock, [counts(1.0)], 0.01)
         endpoint = Endpoint(WorkloadInfo("embed"), 8000, ("GPU-1", "GPU-2"), reader)
@@ -142,7 +142,7 @@ class TestGpuClaims:
         assert ["a and c", "a and d"] == [text.split("which ")[1][:7] for text in caplog.messages[:2]]
 
     def test_an_instance_that_comes_and_goes(self, caplog: pytest.LogCaptureFixture) -> None:
-        """It is held where it is, and missing while it is nowhere; before any GPU told, nobody knows."""
+        """An instance is held on its GPU, missing if it does not exist, and unknown before any report."""
         gpu_claims = GpuClaims((Claim("a", ("MIG-a",)),))
         told = []
         for gpus in ((), (divided(0),), (divided(0, "a"),), (GpuSample("GPU-0", "lost"),), (divided(0),)):
@@ -155,7 +155,7 @@ class TestGpuClaims:
         assert 2 == caplog.text.count("a claims MIG-a, which does not exist")
 
     async def test_their_samples_in_parts(self, clock: ManualClock) -> None:
-        """An endpoint tells of its instances with every page, a follower when they change."""
+        """An endpoint reports its instances with every page, a follower when they change."""
         gpu_claims = GpuClaims((Claim("chat", ("MIG-a",)), Claim("big", ("MIG-b",))))
         gpu_claims.update([divided(0, "a")])
         endpoint = Endpoint(WorkloadInfo("chat"), 8000, ("MIG-a",), FakeReader(clock, [counts(1.0)], 0.01))
@@ -197,7 +197,7 @@ class TestPoll:
         assert pytest.approx(BOOT_UNIX_SECONDS + 0.25) == sample.unix_seconds
 
     async def test_drained_once(self, clock: ManualClock) -> None:
-        """Everything heard since the last time is told, in order, once."""
+        """Everything received since the last time is reported once, in order."""
         poller, _ = polling(clock, counts(5.0), REFUSED, counts(6.0))
         for _ in range(3):
             await poller.poll()
@@ -265,7 +265,7 @@ class TestPace:
 
 class TestClaims:
     def test_without_a_page(self, clock: ManualClock) -> None:
-        """GPUs are claimed before any page was heard, and again when they change, and not in between."""
+        """GPUs are claimed before the first page, and again when they change, and not in between."""
         poller, _ = polling(clock)
 
         (claim,) = poller.drain(GPUS[:1])
@@ -285,7 +285,7 @@ class TestClaims:
 
 class TestName:
     async def test_after_engine_and_port(self, clock: ManualClock) -> None:
-        """A workload without a name is called after its engine and port, and not told of before."""
+        """A workload without a name is named by its engine and port, and is not reported before that."""
         poller, reader = polling(clock, *[REFUSED] * 50, counts(1.0), workload="")
         reader.engine = ""
         for _ in range(50):

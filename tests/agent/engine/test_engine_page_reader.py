@@ -68,7 +68,7 @@ class TestEngineReader:
             assert ("html", 4585) == (reason, (await reader.read()).output_tokens)
 
     async def test_token(self, tmp_path: Path) -> None:
-        """The token is read anew for every page, so that it can be rotated."""
+        """The token is read again for every page, so that it can be rotated."""
         file = tmp_path / "token"
         async with page_server(AFTER) as server:
             reader = EnginePageReader(server.url, bearer_token_file=file)
@@ -92,14 +92,14 @@ class TestEngineReader:
         ],
     )
     async def test_autoload(self, query: str, asked: str) -> None:
-        """A router is never asked for a model's page in a way that would load the model."""
+        """A request for a model's page on a router never loads the model."""
         async with page_server(AFTER) as server:
             await EnginePageReader(f"{server.url}?{query}").read()
 
         assert server.requests[0].startswith(f"GET /metrics?{asked} ".encode())
 
     async def test_draining(self) -> None:
-        """A page that hands out records once is asked once, and never again."""
+        """A page that hands out records only once is requested once, and never again."""
         async with page_server(b'[{"iter": 1}]') as server:
             reader = EnginePageReader(server.url)
             reasons = [await failure_of(reader) for _ in range(3)]
@@ -108,7 +108,7 @@ class TestEngineReader:
         assert 1 == len(server.requests)
 
     async def test_json_error(self) -> None:
-        """An error message in JSON is no such page: it is asked again."""
+        """An error message in JSON is not such a page: it is requested again."""
         async with page_server(b'{"error": "loading"}') as server:
             reader = EnginePageReader(server.url)
             reasons = [await failure_of(reader) for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The table of engines: that each page is told by its own row, and what each row reads."""
+"""Rows of engines: each page is recognised by its own row, and each row reads its series."""
 
 import pytest
 from support.engines.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
@@ -138,7 +138,7 @@ WRITTEN = {
 class TestRows:
     @pytest.mark.parametrize("name", WRITTEN)
     def test_written_page(self, name: str) -> None:
-        """Every role of the row, and absent what the engine cannot tell."""
+        """Every role of the row is read; what the engine does not report is absent."""
         page, expected = WRITTEN[name]
 
         assert expected == Engine(kind_named(name), model="chosen").read(page)
@@ -183,7 +183,7 @@ class TestRows:
 
     @pytest.mark.parametrize("kind", ROWS)
     def test_whole(self, kind: EngineKind) -> None:
-        """A row says where its page is, how it is known, what to beware of, and is told by what it reads."""
+        """A row has a page, a source and caveats, and reads the metrics that recognise it."""
         assert kind.caveats
         assert kind.known_from
         assert kind.port > 0
@@ -196,7 +196,7 @@ class TestRows:
 class TestRecognition:
     @pytest.mark.parametrize("path", all_engine_pages(), ids=lambda path: path.stem)
     async def test_recorded(self, path: object) -> None:
-        """A recorded page is told to be its own engine's."""
+        """A recorded page is recognised as its own engine."""
         name = str(path).rpartition("/")[2]
         async with page_server(engine_page(name.removesuffix(".prom"))) as server:
             reader = EnginePageReader(server.url, model="m")
@@ -206,7 +206,7 @@ class TestRecognition:
 
     @pytest.mark.parametrize("name", WRITTEN)
     async def test_written(self, name: str) -> None:
-        """A page is told by its own row, whichever rows come before it."""
+        """A page is recognised by its own row, whichever rows come before it."""
         async with page_server(WRITTEN[name][0].encode()) as server:
             reader = EnginePageReader(server.url, model="m")
             await reader.read()

@@ -32,7 +32,7 @@ def page(tokens: int) -> str:
 
 class TestRecordedRun:
     def test_after(self) -> None:
-        """Every count is what the page says; what it does not say is absent."""
+        """Every count equals that on the page; a count that the page lacks is absent."""
         expected = EngineCounts(
             model="tiny",
             output_tokens=67860,
@@ -66,7 +66,7 @@ class TestRecordedRun:
         assert "llamacpp:n_tokens_max" not in LLAMACPP.families()
 
     def test_moves_at_the_end(self) -> None:
-        """The row says that counts move at a request's end."""
+        """In the row, counts move when a request ends."""
         assert "request_end" == LLAMACPP.counts_at
 
 

@@ -1,4 +1,4 @@
-"""Ranks of an engine that vanish, come back, start anew: what was counted stays counted."""
+"""Ranks of an engine that disappear, return or reset: their counts are kept."""
 
 from collections.abc import Mapping
 
@@ -28,11 +28,11 @@ def outputs(*pages: Mapping[int, float | str]) -> list[float | None]:
 
 class TestVanishedRank:
     def test_keeps_its_value(self) -> None:
-        """A rank that is gone has counted all the same, and goes on from there when it is back."""
+        """The counts of a rank that disappeared are kept, and continue when it returns."""
         assert [300, 310, 330] == outputs({0: 100, 1: 200}, {0: 110}, {0: 120, 1: 210})
 
     def test_starts_anew(self) -> None:
-        """A rank that starts anew adds to what it counted before; the engine did not restart."""
+        """A rank that resets adds to its previous count; the engine did not restart."""
         assert [300, 315, 325] == outputs({0: 100, 1: 200}, {0: 110, 1: 5}, {0: 110, 1: 15})
 
     def test_gone_and_anew(self) -> None:
@@ -40,7 +40,7 @@ class TestVanishedRank:
         assert [300, 310, 315] == outputs({0: 100, 1: 200}, {0: 110}, {0: 110, 1: 5})
 
     def test_until_the_engine_restarts(self) -> None:
-        """Once no rank goes on from where it was, it is another engine, which begins with its own counts."""
+        """If no rank continues from its previous count, the engine restarted, with counts of its own."""
         assert [300, 300, 8] == outputs({0: 100, 1: 200}, {0: 100}, {0: 3, 1: 5})
 
     def test_replaced(self) -> None:
@@ -68,7 +68,7 @@ class TestVanishedRank:
 
     @pytest.mark.parametrize("bad", ["NaN", "-1", "+Inf"])
     def test_bad_value(self, bad: str) -> None:
-        """A value that is no count refuses the page, and the next good one goes on from the last."""
+        """An invalid count rejects the page, and the next valid page continues from the last one."""
         engine = Engine(VLLM)
         engine.read(page({0: 100, 1: 200}))
         with pytest.raises(EngineFailure):

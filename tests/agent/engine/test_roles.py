@@ -78,7 +78,7 @@ class TestFrontends:
 
     @pytest.mark.parametrize("swap", [False, True])
     def test_beside_its_worker(self, swap: bool) -> None:
-        """Frontend and worker are never added together, whichever is heard first."""
+        """Frontend and worker are never added together, whichever sample comes first."""
         samples = [heard("front", "dynamo", "GPU-0", "GPU-1"), heard("worker", "vllm", "GPU-1")]
         kept = FrontendDeduplicator().deduplicate(samples[::-1] if swap else samples)
         tokens = {one.info.workload: one.counts.output_tokens for one in kept if one.counts}
@@ -86,7 +86,7 @@ class TestFrontends:
         assert {"front": None, "worker": 100} == tokens
 
     def test_remembered(self) -> None:
-        """The worker need not be heard in the same sweep."""
+        """The sample of the worker may come in another collection cycle."""
         frontends = FrontendDeduplicator()
         frontends.deduplicate([heard("worker", "vllm", "GPU-1")])
 
@@ -103,7 +103,7 @@ class TestFrontends:
         assert [100, 100] == outputs(FrontendDeduplicator(), *samples)
 
     def test_worker_gone(self) -> None:
-        """Once the worker is over, it counts for nobody."""
+        """After the worker has ended, it no longer reduces the frontend."""
         frontends = FrontendDeduplicator()
         frontends.deduplicate([heard("worker", "vllm", "GPU-1")])
         frontends.deduplicate([heard("worker", "vllm", "GPU-1", ended=True)])

@@ -37,7 +37,7 @@ def like_0_5_3(page: bytes) -> bytes:
 
 class TestRecordedRun:
     def test_after(self) -> None:
-        """From idle to after, every count is what the page says."""
+        """On each page from idle to after, every count equals that on the page."""
         expected = EngineCounts(
             model="tiny-llama",
             output_tokens=1692 + 35,
@@ -91,7 +91,7 @@ class TestRecordedRun:
 
 class TestBefore058:
     def test_billed(self) -> None:
-        """Without live counters the bill is what counts, and the row says when it moves."""
+        """Without live counters the billed tokens count, and the row says when they move."""
         engine = Engine(BEFORE_0_5_8)
         counts = engine.read(like_0_5_3(AFTER))
 
@@ -119,7 +119,7 @@ class TestAborted:
         assert (31, 4) == (read(AFTER + aborted).requests_ok, read(AFTER + aborted).requests_aborted)
 
     def test_effective(self) -> None:
-        """With an abort, tokens of requests that ended well are no longer told apart."""
+        """After an abort, the tokens of successful requests can no longer be separated."""
         aborted = b'sglang:num_aborted_requests_total{engine_type="unified",model_name="tiny-llama"} 1.0\n'
 
         assert read(AFTER + aborted).effective_output_tokens is None
@@ -155,7 +155,7 @@ class TestRanks:
         assert read(AFTER).output_tokens is not None
 
     def test_no_process_start(self) -> None:
-        """SGLang shows neither its start nor `_created`: a restart is told by a count that fell."""
+        """SGLang shows neither its start nor `_created`: a count that decreased shows a restart."""
         assert b"process_start_time_seconds" not in AFTER
         assert b"_created" not in AFTER
         assert read(AFTER).process_start_unix_seconds is None

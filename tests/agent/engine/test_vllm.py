@@ -71,7 +71,7 @@ class TestRecordedRun:
         assert (after["aborted"], after["rejected"]) == (counts.requests_aborted, counts.requests_error)
 
     def test_idle(self) -> None:
-        """An engine that has served nothing says 0, which is not the same as saying nothing."""
+        """An engine that has served nothing shows 0, which differs from showing nothing."""
         counts = read(IDLE)
 
         assert [0.0] * 7 == [
@@ -94,7 +94,7 @@ class TestRecordedRun:
 
 class TestPromptTokens:
     def test_old_names(self) -> None:
-        """vLLM 0.9.2 says the same under other names, and computed is what is left of all."""
+        """vLLM 0.9.2 shows the same under other names, and computed tokens are the rest of all."""
         new, old = read(IDLE, WARM, AFTER), read(*map(like_vllm_0_9, (IDLE, WARM, AFTER)))
 
         assert new.prompt_computed_tokens == old.prompt_computed_tokens
@@ -142,7 +142,7 @@ def old_page(prompts: int, hits: int) -> bytes:
 class TestOutcomes:
     @pytest.mark.parametrize("reason", ["abort", "error", "repetition"])
     def test_effective(self, reason: str) -> None:
-        """Once a request finished otherwise than by stop or length, vLLM cannot tell useful output apart."""
+        """After a request that did not end by stop or length, vLLM cannot separate effective output."""
         page = changed(AFTER, f"vllm:request_success_total{success(reason)}", "1.0")
 
         assert read(AFTER).effective_output_tokens is not None
@@ -244,7 +244,7 @@ class TestBadValues:
         assert 4585 == counts.output_tokens
 
     def test_no_stats(self) -> None:
-        """With --disable-log-stats the page answers and says nothing of tokens."""
+        """With --disable-log-stats the page has no tokens."""
         page = b"".join(line + b"\n" for line in AFTER.splitlines() if not line.startswith(b"vllm:"))
         with pytest.raises(EngineFailure) as failure:
             read(page)

@@ -85,7 +85,7 @@ class TestAborted:
         assert engine.aborted == before
 
     def test_restart(self) -> None:
-        """A new engine begins with no aborts, whether its page tells its start or its counters fell."""
+        """A restarted engine has no aborts, whether its start time or its counters show the restart."""
         restarted = changed(IDLE, "process_start_time_seconds", "1.7952799e+09")
         silent = without(IDLE, "process_start_time_seconds")
 

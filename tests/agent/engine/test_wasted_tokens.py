@@ -1,4 +1,4 @@
-"""Tokens that nobody got, told apart by cause: what is certain, and what is not said."""
+"""Wasted tokens by cause: shown if certain, absent otherwise."""
 
 import pytest
 from support.engines.engine_pages import Engine, changed, engine_page, kind_named
@@ -19,7 +19,7 @@ class TestAborted:
         assert {"aborted": 4585 - 4503} == Engine(VLLM).read(AFTER).wasted_tokens
 
     def test_in_flight(self) -> None:
-        """While requests run or wait their tokens cannot be told from wasted ones: nothing is said."""
+        """While requests run or wait, their tokens look like wasted ones: the cause is absent."""
         engine = Engine(VLLM)
         told = [engine.read(page).wasted_tokens for page in (IDLE, LOAD, AFTER)]
         waiting = changed(AFTER, "vllm:num_requests_waiting", "1")
@@ -28,7 +28,7 @@ class TestAborted:
         assert {} == engine.read(waiting).wasted_tokens
 
     def test_without_gauges(self) -> None:
-        """Where the engine does not say what runs, nobody knows that nothing does."""
+        """If the engine does not report running requests, it is unknown whether there are none."""
         assert {} == Engine(VLLM).read(SPECULATION.splitlines()[0] + "\n").wasted_tokens
 
 

@@ -15,7 +15,7 @@ from perwatt_agent.identity.identity import Identity
 
 @pytest.mark.parametrize(("text", "identity"), LINES.values(), ids=LINES.keys())
 def test_layouts(text: str, identity: Identity) -> None:
-    """Every layout of a path says what it is known to say, and nothing else."""
+    """Every layout of a path yields its facts, and nothing else."""
     assert identity == identity_in(text + "\n")
 
 
@@ -47,18 +47,18 @@ class TestProcesses:
         assert identity_in(Path("/proc/self/cgroup").read_text()) == Identifier().identify(os.getpid())
 
     def test_gone(self, tmp_path: Path) -> None:
-        """A process that is gone is nobody's."""
+        """A process that has ended has no identity."""
         assert Identity() == Identifier(tmp_path).identify(4711)
 
     def test_gone_during_the_look_up(self, tmp_path: Path) -> None:
-        """A file that is there and cannot be read any more is nobody's."""
+        """A file that can no longer be read yields no identity."""
         (tmp_path / "1" / "cgroup").mkdir(parents=True)
 
         assert Identity() == Identifier(tmp_path).identify(1)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
     def test_forbidden(self, tmp_path: Path) -> None:
-        """A process that may not be looked at is nobody's."""
+        """A process that may not be read has no identity."""
         add_process(tmp_path, 1, "0::/system.slice/vllm.service\n")
         (tmp_path / "1").chmod(0o000)
 

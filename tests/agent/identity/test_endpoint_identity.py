@@ -57,7 +57,7 @@ class House:
     async def hear(
         self, answer: EngineCounts | EngineFailure, known: tuple[GpuInfo, ...] = (info(0),)
     ) -> list[EngineSample]:
-        """Let the page be read, five seconds after the last time, and told of."""
+        """Read the page, five seconds after the last time, and return its samples."""
         self.reader.answer = answer
         self.clock.advance(5.0)
         await self._poller.poll()
@@ -115,7 +115,7 @@ class TestPatience:
         assert {"prod/chat-0/vllm"} == {sample.info.workload for sample in samples}
 
     async def test_until_gpus_are_known(self, house: House) -> None:
-        """While no GPU is known, GPUs tell nothing yet."""
+        """While no GPU is known, look-ups by GPU are pending."""
         house.job.write_text("12\n")
         assert [] == await house.hear(counts(1.0), known=())
 
@@ -131,7 +131,7 @@ class TestPatience:
         assert "vllm-8000" == (await house.hear(counts(1.0)))[-1].info.workload
 
     async def test_final_with_its_labels(self, tmp_path: Path, clock: ManualClock) -> None:
-        """What is told before look-ups are over has no engine, so that nothing of it is final."""
+        """Samples before the end of the look-ups have no engine, which marks them as not final."""
         house = House(tmp_path, clock, "chat")
         house.pods.pending = True
         attribution = Attribution()
@@ -158,7 +158,7 @@ class TestLives:
         assert "slurm-12" == sample.info.workload
 
     async def test_next_job(self, house: House) -> None:
-        """Another process at the same port is looked up anew; the workload before it is over."""
+        """Another process at the same port is looked up again; the previous workload ends."""
         house.job.write_text("12\n")
         await house.hear(counts(9.0, born=0.0))
         house.job.unlink()
@@ -169,7 +169,7 @@ class TestLives:
         assert ("slurm-013", ("GPU-0",)) == (sample.info.workload, sample.gpus)
 
     async def test_without_a_start(self, house: House) -> None:
-        """An engine that does not tell its start may be another one whenever it was away."""
+        """An engine without a start time may be another one after each failed page."""
         house.job.write_text("12\n")
         await house.hear(counts(9.0))
         house.job.write_text("013\n")

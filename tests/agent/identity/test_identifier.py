@@ -1,4 +1,4 @@
-"""What the cgroup of a process says is joined with whom its GPUs were given to."""
+"""Identity of a process: its cgroup, combined with the owners of its GPUs."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ IN_POD = f"0::/kubepods/burstable/pod{POD}/{CONTAINER}\n"
 
 @pytest.fixture
 def identifier(tmp_path: Path) -> Identifier:
-    """GPUs 0 and 1 are of one pod, 2 is shared by two, 3 is of nobody; job 7 has 0 and 3, 8 has 3 too."""
+    """GPUs 0 and 1 are of one pod, 2 is shared by two pods, 3 has none; job 7 has 0 and 3, 8 has 3 too."""
     folder = tmp_path / "jobs"
     folder.mkdir()
     (folder / "0").write_text("7\n")
@@ -52,7 +52,7 @@ class TestPods:
         ) == identifier.identify(1, GPUS[:2])
 
     def test_of_gpus_alone(self, identifier: Identifier) -> None:
-        """Without a process the GPUs alone tell, and a pod goes before a job."""
+        """Without a process only the GPUs count, and a pod takes precedence over a job."""
         assert Identity(k8s_namespace="prod", k8s_pod="chat-0", k8s_container="vllm") == identifier.identify(
             None, GPUS[:1]
         )
@@ -79,7 +79,7 @@ class TestPods:
         ],
     )
     def test_of_others(self, tmp_path: Path, identifier: Identifier, cgroup: str, identity: Identity) -> None:
-        """A process that works for somebody else is not the pod's whose GPU it uses."""
+        """A process with another owner does not belong to the pod whose GPU it uses."""
         add_process(tmp_path / "proc", 1, cgroup)
 
         assert identity == identifier.identify(1, GPUS[:1])
@@ -98,7 +98,7 @@ class TestJobs:
         ],
     )
     def test_of_a_process(self, tmp_path: Path, jobs_only: Identifier, cgroup: str, job: str) -> None:
-        """The job of its GPUs is a process's, unless its cgroup says otherwise."""
+        """A process belongs to the job of its GPUs, unless its cgroup says otherwise."""
         add_process(tmp_path / "proc", 1, cgroup)
 
         assert job == jobs_only.identify(1, GPUS[:1]).slurm_job
@@ -109,7 +109,7 @@ class TestJobs:
         ids=["one", "two on a GPU", "one each", "none", "no GPU"],
     )
     def test_of_gpus(self, jobs_only: Identifier, gpus: tuple[GpuInfo, ...], job: str) -> None:
-        """One job on all GPUs is whom they work for; of several, nobody can tell."""
+        """One job on all GPUs is their job; of several jobs, the owner is unknown."""
         assert Identity(slurm_job=job) == jobs_only.identify(None, gpus)
 
 
@@ -132,7 +132,7 @@ class TestNames:
         assert "" == workload_name(UNKNOWN, "", 8000)
 
     def test_one_each(self) -> None:
-        """A name is one engine's: the next has its port, and a configured one is nobody else's."""
+        """A name belongs to one engine: the next has its port appended, and a configured name is reserved."""
         names = WorkloadNames(["chat"])
 
         assert ["slurm-7", "slurm-7-8001", "slurm-7-8001-2", "chat-8002"] == [

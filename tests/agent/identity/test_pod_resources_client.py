@@ -1,4 +1,4 @@
-"""Names of pods: a real helper asks a fake kubelet on a real socket; helpers that misbehave are replaced."""
+"""PodResources client: a real helper, a fake kubelet on a real socket, and restarts of failing helpers."""
 
 import asyncio
 import json
@@ -50,7 +50,7 @@ def is_there(pid: int) -> bool:
 
 
 def saying(*lines: str, then: str = "sys.stdin.read()") -> tuple[str, ...]:
-    """A helper that says these lines."""
+    """A helper that writes these lines."""
     said = "".join(f"{line}\n" for line in lines)
     return (sys.executable, "-c", f"import sys, time; print({said!r}, end='', flush=True); {then}")
 
@@ -59,7 +59,7 @@ HELPER = (sys.executable, "-m", "perwatt_agent.identity.pod_resources_helper")
 
 
 def ask_once(path: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the real helper says once, as its input has ended before it began."""
+    """The one line of a real helper whose input was closed before it started."""
     done = subprocess.run(
         [*HELPER, str(path), "600"],
         stdin=subprocess.DEVNULL,
@@ -138,7 +138,7 @@ class TestKubelet:
     """The real helper against a kubelet in another process."""
 
     async def test_holders(self, tmp_path: Path) -> None:
-        """The kubelet's answer tells who holds which GPU, by UUID and by number, and which MIG instance."""
+        """The kubelet's answer maps GPUs, by UUID and by number, and MIG instances to containers."""
         kubelet = FakeKubelet(tmp_path)
         part = pod("dev", "part", "c", "MIG-7", resource="nvidia.com/mig-1g.10gb")
         kubelet.answer([CHAT, pod("dev", "n", "c", "nvidia2/gi1"), part])
@@ -158,7 +158,7 @@ class TestKubelet:
         assert [] == watch.drain((), ())
 
     def test_asked_again(self, tmp_path: Path) -> None:
-        """The helper asks each interval and hears a kubelet that was restarted; it ends with its input."""
+        """The helper queries each interval, also a restarted kubelet; it exits when its input closes."""
         kubelet = FakeKubelet(tmp_path)
         command = [*HELPER, str(kubelet.socket), "0.1"]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -224,7 +224,7 @@ class TestKubelet:
         assert b"%2F" not in heard
 
     def test_without_grpcio(self, tmp_path: Path) -> None:
-        """Where grpcio is not installed that is said once, with the cure."""
+        """Without grpcio, the failure and its fix are logged once."""
         (tmp_path / "grpc.py").write_text("raise ImportError('as if not installed')\n")
         failure = ask_once(tmp_path / "s", {"PYTHONPATH": str(tmp_path)})
 
@@ -233,7 +233,7 @@ class TestKubelet:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What perwatt logged: asyncio tells of a process as well that ended before it was looked at."""
+    """The log lines of perwatt; asyncio also logs about processes that end early."""
     return [record.getMessage() for record in caplog.records if record.name.startswith("perwatt")]
 
 
@@ -264,7 +264,7 @@ class TestHelper:
     async def test_replaced(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, command: Sequence[str], reason: str
     ) -> None:
-        """A helper that cannot be listened to is replaced, ever more slowly; that is told once."""
+        """A helper that fails is replaced, with growing delays, and logged once."""
         clock = ManualClock()
         silence_seconds = 0.2 if reason == "silent" else 60.0
         watch = PodResourcesClient(tmp_path, clock, command=command, silence_seconds=silence_seconds)
@@ -309,7 +309,7 @@ class TestHelper:
             assert not watch.pending
 
     async def test_recovery(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        """An answer after a failure is told once too."""
+        """An answer after a failure is logged once too."""
         caplog.set_level(logging.INFO)
         failed = '{"type":"failed","reason":"timeout","message":"slow"}'
         watch = PodResourcesClient(tmp_path, ManualClock(), command=saying(failed, failed, READ, READ))

@@ -76,7 +76,7 @@ def test_enormous(tmp_path: Path) -> None:
 
 
 def test_no_folder(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A folder that is not there is told once, again after it was, and means no jobs."""
+    """A missing folder is logged once, and again after it existed, and means no jobs."""
     folder = tmp_path / "jobs"
     jobs = SlurmJobMap(folder)
     assert [set(), set()] == [jobs.jobs(0), jobs.jobs(0)]

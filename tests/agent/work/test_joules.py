@@ -123,7 +123,7 @@ def test_silent(node: JobNode) -> None:
 
 
 def test_restart(node: JobNode) -> None:
-    """The joules between a job's last word and its next life are nobody's, and never its work's."""
+    """The joules between a job's last report and its next start belong to no workload, never to its work."""
     node.run(20, ("train", 50.0))
     before = node.joules()
     node.run(60)

@@ -1,4 +1,4 @@
-"""Jobs that tell of their work: nothing counts twice, nothing grows without bound."""
+"""Jobs that report their work: nothing counts twice, nothing grows without bound."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,7 +47,7 @@ def taken(book: WorkRegistry, *posts: WorkReport) -> list[float]:
 
 
 def counted(samples: Sequence[EngineSample]) -> list[tuple[float, dict[str, float]]]:
-    """When counts were said to hold, and which."""
+    """The counts in the samples, with their instants."""
     return [(sample.monotonic_seconds, sample.counts.work) for sample in samples if sample.counts]
 
 
@@ -58,22 +58,22 @@ def book(clock: ManualClock) -> WorkRegistry:
 
 class TestGlobal:
     def test_total(self, book: WorkRegistry) -> None:
-        """A total of the whole job is shown as it is told."""
+        """A total of the whole job is shown as reported."""
         assert [500.0, 500.0, 800.0] == taken(book, post(500), post(500), post(800))
 
     def test_every_rank_tells_the_same(self, book: WorkRegistry) -> None:
-        """Of 64 ranks that tell of the whole job the highest counts; one that lags is no restart."""
+        """If 64 ranks report the whole job, the highest counts; one that lags behind is not a restart."""
         totals = taken(book, *(post(total, rank=number) for total in (100, 200) for number in range(64)))
 
         assert 200.0 == taken(book, post(190 + 10, rank=3))[0] == totals[-1]
         assert totals == sorted(totals)
 
     def test_fall(self, book: WorkRegistry) -> None:
-        """A total that falls is a restart: the count goes on from what is told now."""
+        """A total that decreases is a restart: the count continues from the new total."""
         assert [500.0, 20.0, 30.0] == taken(book, post(500), post(20), post(30))
 
     def test_restart_of_many(self, book: WorkRegistry) -> None:
-        """What stragglers tell of the old life counts no more; they join the new one with their own fall."""
+        """Late reports of the old run do not count; a rank joins the new run when its total decreases."""
         taken(book, *(post(500, rank=number) for number in (0, 1)))
 
         restarted = [post(20, rank=0), post(505, rank=1), post(25, rank=1), post(30, rank=0)]
@@ -82,11 +82,11 @@ class TestGlobal:
 
 class TestRanks:
     def test_sum(self, book: WorkRegistry) -> None:
-        """What the ranks did since they were first heard adds up."""
+        """The work of the ranks since their first reports adds up."""
         assert [0.0, 0.0, 10.0, 17.0] == taken(book, rank(0, 0), rank(1, 1000), rank(0, 10), rank(1, 1007))
 
     def test_restart_of_one(self, book: WorkRegistry) -> None:
-        """All that a restarted rank tells is new; what the others did stays counted once."""
+        """All that a restarted rank reports is new; the work of the others still counts once."""
         taken(book, rank(0, 0), rank(1, 0), rank(0, 100), rank(1, 100))
 
         assert [205.0, 210.0] == taken(book, rank(0, 5), rank(1, 105))
@@ -94,7 +94,7 @@ class TestRanks:
 
 class TestIncrements:
     def test_repeated(self, book: WorkRegistry) -> None:
-        """The same key is the same work, however often it is told."""
+        """The same key is the same work, however often it is reported."""
         again = [post(increment=5, key=key) for key in "aabab"]
 
         assert [5.0, 5.0, 10.0, 10.0, 10.0] == taken(book, *again)
@@ -123,7 +123,7 @@ REPORTS = st.lists(
 class TestNeverDoubled:
     @given(REPORTS)
     def test_ranks(self, reports: list[tuple[int, str, int]]) -> None:
-        """The sum is exactly what the ranks did since they were heard, over repetitions and restarts."""
+        """The sum is exactly the ranks' work since their first reports, over repetitions and restarts."""
         book, done, totals = WorkRegistry(ManualClock()), 0.0, dict.fromkeys(range(4), 0.0)
         taken(book, *(rank(number, 0) for number in totals))
         for number, what, amount in reports:
@@ -140,7 +140,7 @@ class TestNeverDoubled:
 
     @given(REPORTS)
     def test_increments(self, reports: list[tuple[int, str, int]]) -> None:
-        """Each key counts once, whoever repeats it and whenever."""
+        """Each key counts once, whichever rank repeats it and whenever."""
         book, done, told = WorkRegistry(ManualClock()), 0.0, list[WorkReport]()
         for number, what, amount in reports:
             if what == "repeat" and told:
@@ -190,7 +190,7 @@ class TestRefused:
         assert [3.0] == taken(book, post(3))
 
     def test_two_sources(self, book: WorkRegistry) -> None:
-        """Two sources that tell of one job would look like restarts: the second is refused."""
+        """Two sources of one job would look like restarts: the second is rejected."""
         taken(book, post(100))
         with pytest.raises(WorkRejected, match="already reported by a test"):
             book.add(post(90), "another")
@@ -239,7 +239,7 @@ class TestRefused:
 
 class TestTelling:
     def test_instant(self, book: WorkRegistry, clock: ManualClock) -> None:
-        """Counts hold at the instant of the report; a sweep's worth of reports is told once."""
+        """Counts are dated to the report; the reports of one collection cycle become one sample."""
         taken(book, post(0, gpus=[0, "GPU-2"], model="llama"))
         clock.advance(0.25)
         taken(book, post(10))
@@ -275,7 +275,7 @@ class TestTelling:
         assert (("GPU-2",), {}, 2) == (told.gpus, told.migs, told.missing_gpus)
 
     def test_standing_still(self, book: WorkRegistry, clock: ManualClock) -> None:
-        """A count that stands still is told again only after a minute: a step may take that long."""
+        """A count that does not move is reported again only after a minute: a step may take that long."""
         taken(book, post(10))
         book.drain(GPUS)
         told = []
@@ -305,7 +305,7 @@ class TestTelling:
         assert 1 == sum(sample.ended for _ in range(4) for sample in book.drain(GPUS))
 
     def test_silence(self, book: WorkRegistry, clock: ManualClock) -> None:
-        """A job that says nothing for five minutes has ended, and its name may be used anew."""
+        """A job without a report for five minutes has ended, and its name may be used again."""
         taken(book, post(10, model="llama"))
         book.drain(GPUS)
         clock.advance(IDLE_SECONDS + 1.0)
@@ -314,7 +314,7 @@ class TestTelling:
         assert [3.0] == taken(book, post(increment=3, key="a", model="other"))
 
     def test_begins_anew(self, book: WorkRegistry, clock: ManualClock) -> None:
-        """A count that begins anew tells when, so that no joule of the time between is taken for work."""
+        """A count that resets has its time, so that joules of the time between are not attributed to work."""
         taken(book, post(10))
         (first,) = book.drain(GPUS)
         clock.advance(60.0)

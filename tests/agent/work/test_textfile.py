@@ -1,4 +1,4 @@
-"""A folder of text files: read as it was written, each problem told once, none fatal."""
+"""Folder of text files: read when written, each problem logged once, none fatal."""
 
 import asyncio
 import os
@@ -48,7 +48,7 @@ class TestReader:
         assert ((a, b), NOW) == (report.reports, report.unix_seconds)
 
     def test_only_when_replaced(self, tmp_path: Path, reader: TextfileReader) -> None:
-        """A file is told of once, and again when it was replaced; hidden and other files never."""
+        """A file is reported once, and again when it was replaced; hidden and other files never."""
         for name in ("train.prom", ".hidden.prom", "notes.txt"):
             write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', name)
         told = [[report.file for report in reader.scan(NOW).files] for _ in range(2)]
@@ -80,7 +80,7 @@ class TestReader:
         ],
     )
     def test_bad(self, tmp_path: Path, reader: TextfileReader, text: str, reason: str) -> None:
-        """What cannot be used is said, by reason, and spoils no other file."""
+        """An invalid file is reported by reason and does not affect other files."""
         write(tmp_path, text, "bad.prom")
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', "good.prom")
         scan = reader.scan(NOW)
@@ -99,7 +99,7 @@ class TestReader:
         )
 
     def test_stale(self, tmp_path: Path, reader: TextfileReader) -> None:
-        """A file that nobody has written for five minutes is said and left out, until it is written."""
+        """A file not written for five minutes is reported as stale and left out, until it is written."""
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n', age_seconds=STALE_SECONDS + 1.0)
         scan = reader.scan(NOW)
         assert ((), ["stale"]) == (scan.files, [problem.reason for problem in scan.problems])
@@ -122,7 +122,7 @@ class TestReader:
         assert [("b.prom", 1)] == [(one.file, len(one.reports)) for one in reader.scan(NOW).files]
 
     def test_not_files(self, tmp_path: Path, reader: TextfileReader) -> None:
-        """A pipe, a folder and a dangling link hang nobody and are said."""
+        """A pipe, a folder and a dangling link do not block the reader and are reported."""
         os.mkfifo(tmp_path / "pipe.prom")
         (tmp_path / "folder.prom").mkdir()
         (tmp_path / "link.prom").symlink_to(tmp_path / "nowhere")
@@ -136,7 +136,7 @@ class TestReader:
         assert ((), ["folder"]) == (scan.files, [problem.reason for problem in scan.problems])
 
     def test_too_many(self, tmp_path: Path, reader: TextfileReader) -> None:
-        """More files than are read is said too."""
+        """Too many files are reported too."""
         for number in range(MAX_FILES + 1):
             write(tmp_path, f'perwatt_work_total{{job="a{number}",unit="t"}} 1\n', f"{number:04}.prom")
         scan = reader.scan(NOW)
