@@ -31,6 +31,15 @@ def test_every_path_exists(folder: str) -> None:
     assert [] == [path for path in paths if not (ROOT / folder / PACKAGES[folder] / path).exists()]
 
 
+def test_decision_14_names_what_exists() -> None:
+    """The page on folders names files of the packages that are there."""
+    page = (ROOT / "docs" / "decisions" / "0014-folders-are-floors.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", page)
+
+    assert paths
+    assert [] == [path for path in paths if not list(ROOT.glob(f"*/perwatt*/{path}"))]
+
+
 @pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in DOCUMENTS])
 def test_every_link_leads_somewhere(page: Path) -> None:
     """A link within the repository leads to a file, and to a heading of it where it names one."""
