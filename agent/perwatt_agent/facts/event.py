@@ -12,6 +12,7 @@ Text = Annotated[str, Meta(max_length=2_000)]
 """Bounded, because the aggregator decodes events of any host that it is configured for."""
 
 
+# Keyword-only, so that the field that an answer adds (`number`, `node`) is the first one in its JSON.
 class Event(Struct, frozen=True, kw_only=True):
     """
     One event: a sentence and its parts, as JSON answers write them.
