@@ -22,7 +22,14 @@ TESTS = Path(__file__).parent
 SLOW_AS_A_WHOLE = ("e2e", "aggregator/api/test_own_document.py")
 """Folders and files in which every test is slow; a run that leaves slow tests out does not import them."""
 
-SECONDS = {"e2e/test_tokens_and_joules.py": 280, "e2e/test_agent_process.py": 100, "e2e/test_up.py": 80}
+SECONDS = {
+    "e2e/test_tokens_and_joules.py": 280,
+    "e2e/test_agent_process.py": 100,
+    "e2e/test_up.py": 80,
+    "agent/sampling/test_fault_matrix.py": 75,
+    "e2e/test_group.py": 30,
+    "e2e/test_joules_and_money.py": 30,
+}
 """How long the longest files take. They start first, so that no worker is left with one at the end."""
 SLOW_SECONDS, FAST_SECONDS = 3.0, 0.03
 
@@ -42,8 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     let the longest files start first.
     """
     left_out = ON_REQUEST - {config.getoption("-m")}
-    kept = [item for item in items if not any(item.get_closest_marker(name) for name in left_out)]
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+    deselected = {item for item in items if any(item.get_closest_marker(name) for name in left_out)}
+    kept = [item for item in items if item not in deselected]
+    config.hook.pytest_deselected(items=list(deselected))
     for item in kept:
         if _is_slow_as_a_whole(item.path):
             item.add_marker("slow")

@@ -1,5 +1,6 @@
 """What an exporter costs its node: 8 GPUs, a reading a second, scraped by 1, 10 and 100."""
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -259,11 +260,11 @@ def _of_load(what: str, own: Cost, peer: Cost, name: str, figure: str) -> Ratio:
 def _paired(
     what: str, own: Sequence[float], peer: Sequence[float], scale: float = 1.0, unit: str = ""
 ) -> Ratio:
-    """The median of the rounds' ratios, pair by pair."""
-    ratio = median([one / other for one, other in zip(own, peer, strict=True)])
+    """The median of the rounds' ratios, pair by pair; infinite where the peer costs nothing."""
+    ratio = median([one / other if other else math.inf for one, other in zip(own, peer, strict=True)])
     ours, theirs = (f"{scale * median(values):.3g} {unit}".strip() for values in (own, peer))
     return Ratio(what, ours, theirs, ratio)
 
 
 def _ratio(what: str, own: float, peer: float, unit: str = "") -> Ratio:
-    return Ratio(what, f"{own:.3g}{unit}", f"{peer:.3g}{unit}", own / peer)
+    return Ratio(what, f"{own:.3g}{unit}", f"{peer:.3g}{unit}", own / peer if peer else math.inf)
