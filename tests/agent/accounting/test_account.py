@@ -1,4 +1,4 @@
-"""A sweep's readings become what is published, and nothing else does."""
+"""The readings of a collection cycle become the published snapshot."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""When a workload's joules become its own: with its tokens, over outages, restarts and sharing."""
+"""Attribution of a workload's joules: with its tokens, over outages, restarts and sharing."""
 
 import pytest
 from support.accounts.books import Books, books_of

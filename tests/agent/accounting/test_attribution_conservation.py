@@ -1,4 +1,4 @@
-"""Every joule of a board has one owner, at every sweep, whatever happens."""
+"""Every joule of a board has one owner, in every collection cycle, whatever happens."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Examples of attribution that other tools publish, by our own shares."""
+"""Examples of attribution that other tools publish, computed by perwatt."""
 
 import pytest
 

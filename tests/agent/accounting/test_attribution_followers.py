@@ -1,4 +1,4 @@
-"""A workload without a page: its joules are settled with every sweep, by what its GPUs did."""
+"""A workload without a page: its joules are attributed in every cycle, by the activity of its GPUs."""
 
 import pytest
 from support.accounts.books import Books, books_of

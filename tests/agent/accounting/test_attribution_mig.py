@@ -1,4 +1,4 @@
-"""A GPU in parts that workloads hold by instance: claimed by name, or found by where their processes are."""
+"""A GPU in MIG instances: workloads hold them by claim, or by where their processes are."""
 
 import pytest
 from support.accounts.books import Books

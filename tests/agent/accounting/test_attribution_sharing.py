@@ -1,4 +1,4 @@
-"""A GPU that several workloads hold: its idle power equally, the rest by what each of them did."""
+"""A GPU that several workloads hold: equal shares of idle power, the rest by their activity."""
 
 import pytest
 from support.accounts.books import Books, books_of

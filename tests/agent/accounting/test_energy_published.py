@@ -1,4 +1,4 @@
-"""One GPU's published energy: never a false joule, whatever happens to its counter, driver or agent."""
+"""Published energy of one GPU: no false joule, whatever happens to its counter, driver or agent."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""A timeline tells a GPU's account at any instant of its recent past."""
+"""A timeline has a GPU's energy at any instant of its recent past."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What an engine did between two pages follows from the pages, its birth and its refusals."""
+"""The activity of an engine between two pages follows from the pages, its start and failed fetches."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""A GPU's account gives every joule one owner, whoever joins, leaves or stays silent."""
+"""A GPU's account gives every joule one owner, whoever joins, leaves or does not answer."""
 
 import msgspec
 import pytest

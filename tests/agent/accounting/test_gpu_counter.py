@@ -1,4 +1,4 @@
-"""A counter is believed, held, or given up by the rules of the metric contract."""
+"""A counter is good, held or broken by the rules of the metric contract."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""One GPU's published energy, case by case: from its counter, from its power, and how far the two differ."""
+"""Published energy of one GPU, case by case: from its counter, from its power, and their divergence."""
 
 import pytest
 from support.accounts.board import LIMIT, MAX_GAP_SECONDS, Board, restarted

@@ -1,4 +1,4 @@
-"""Who chosen for the node, what is built from parts, and joules through restarts, clock steps and sleep."""
+"""Choice of the node meter, the model of parts, and joules through restarts, clock steps and sleep."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,9 +68,9 @@ def meter(snapshot: Snapshot, name: str) -> MeterSnapshot:
     return found
 
 
-class TestWhoSpeaks:
+class TestNodeMeter:
     def test_trust(self) -> None:
-        """The most trusted meter chosen; the others are shown beside it, under names of their own."""
+        """The most trusted meter is the node meter; the others are published beside it."""
         snapshot = Node().run(
             11, lambda t: [wall(t, 900.0, "ipmi"), wall(t, 1_000.0, "pdu", "left"), wall(t, 950.0)]
         )

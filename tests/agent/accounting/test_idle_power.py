@@ -1,4 +1,4 @@
-"""What a GPU draws while nobody uses it is learnt while nobody does, and never guessed."""
+"""Idle power is learnt while nobody uses a GPU, and is never a guess."""
 
 import pytest
 from support.accounts.readings import UP, reading

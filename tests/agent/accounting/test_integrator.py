@@ -1,4 +1,4 @@
-"""Power readings become joules by what a reading means, and gaps become nothing."""
+"""Integration of power readings, as means or instants; gaps add nothing."""
 
 import pytest
 from hypothesis import given

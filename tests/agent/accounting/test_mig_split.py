@@ -1,4 +1,4 @@
-"""How a GPU in parts is divided: by slices and activity, against published examples and for any parts."""
+"""Division of a GPU in MIG instances: by slices and activity, against published examples and properties."""
 
 import pytest
 from hypothesis import given

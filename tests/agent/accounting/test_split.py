@@ -1,4 +1,4 @@
-"""How one GPU is divided among its holders, against published examples and for any holders."""
+"""Division of one GPU among its holders, against published examples and for any holders."""
 
 import pytest
 from hypothesis import given

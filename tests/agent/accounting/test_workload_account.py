@@ -1,4 +1,4 @@
-"""A workload shows what its pages said, when they have been settled, and who it is."""
+"""A workload publishes the counts of its pages once they are attributed, and its identity."""
 
 import msgspec
 from support.accounts.readings import counts, page

@@ -1,4 +1,4 @@
-"""Each rule holds when it must and not before, and what happened is told once."""
+"""Each rule holds when it must and not before, and each event is reported once."""
 
 from collections.abc import Callable
 

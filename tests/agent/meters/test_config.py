@@ -1,4 +1,4 @@
-"""A meter that cannot be is refused when its configuration is read, in words that say what it should be."""
+"""A wrong configuration of a meter is refused with what was expected."""
 
 from pathlib import Path
 

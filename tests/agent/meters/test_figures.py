@@ -1,4 +1,4 @@
-"""A number in a JSON document or at the end of a CSV file is a reading of a meter, or one reason why not."""
+"""A number in a JSON document or at the end of a CSV file is a reading, or a failure with a reason."""
 
 from pathlib import Path
 from typing import Any
@@ -186,7 +186,7 @@ class TestCsv:
         assert [2.0, 3.0] == [large.power_watts, small.power_watts]
 
     @pytest.mark.parametrize(
-        ("row", "reason", "says"),
+        ("row", "reason", "message"),
         [
             pytest.param(f"{NOW - 3.5},5", "stale", "4 s old", id="old"),
             pytest.param(f"{NOW + 3600},5", "implausible", "3600 s in the future", id="future"),
@@ -200,7 +200,7 @@ class TestCsv:
         ],
     )
     async def test_failure(
-        self, clock: ManualClock, tmp_path: Path, row: str, reason: str, says: str
+        self, clock: ManualClock, tmp_path: Path, row: str, reason: str, message: str
     ) -> None:
         """A row that is old, of another clock or no row at all is no reading."""
         file = tmp_path / "power.csv"
@@ -208,7 +208,7 @@ class TestCsv:
         found = await failure(self.meter(file, clock))
 
         assert reason == found.reason
-        assert says in str(found)
+        assert message in str(found)
 
     async def test_no_such_column(self, clock: ManualClock, tmp_path: Path) -> None:
         """Without its head a file cannot be read, for nobody knows what its columns are."""

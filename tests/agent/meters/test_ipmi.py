@@ -1,4 +1,4 @@
-"""What ipmitool says on servers of several vendors is the node's power, or one reason why there is none."""
+"""The output of ipmitool on servers of several vendors is the node's power, or a failure with a reason."""
 
 import asyncio
 import os
@@ -52,7 +52,7 @@ async def failure(meter: IpmiMeter) -> MeterFailure:
 )
 async def test_reading(tool: Ipmitool, clock: ManualClock, text: str, watts: float, seconds: float) -> None:
     """The power of this instant is read, and the BMC asked no more often than it measures."""
-    tool.say(text)
+    tool.print(text)
     ipmi = meter(tool, clock)
     [sample] = await ipmi.read()
 
@@ -67,7 +67,7 @@ async def test_reading(tool: Ipmitool, clock: ManualClock, text: str, watts: flo
 
 
 @pytest.mark.parametrize(
-    ("text", "status", "reason", "says"),
+    ("text", "status", "reason", "message"),
     [
         pytest.param(NO_DEVICE, 1, "absent", "ipmi_devintf", id="no-device"),
         pytest.param(
@@ -105,14 +105,14 @@ async def test_reading(tool: Ipmitool, clock: ManualClock, text: str, watts: flo
     ],
 )
 async def test_failures(
-    tool: Ipmitool, clock: ManualClock, text: str, status: int, reason: str, says: str
+    tool: Ipmitool, clock: ManualClock, text: str, status: int, reason: str, message: str
 ) -> None:
     """What cannot be read is told by one reason, in words that say what to do."""
-    tool.say(text, status=status)
+    tool.print(text, status=status)
     found = await failure(meter(tool, clock))
 
     assert reason == found.reason
-    assert says in str(found)
+    assert message in str(found)
 
 
 async def test_no_program(tool: Ipmitool, clock: ManualClock) -> None:
@@ -129,11 +129,11 @@ async def test_no_program(tool: Ipmitool, clock: ManualClock) -> None:
 async def test_late(tool: Ipmitool, clock: ManualClock, tmp_path: Path) -> None:
     """A BMC that does not answer costs its deadline; the program is killed, and asked again next time."""
     pid = tmp_path / "pid"
-    tool.say(Ipmitool.reading(413), before=f"echo $$ > {pid}; exec sleep 3600")
+    tool.print(Ipmitool.reading(413), before=f"echo $$ > {pid}; exec sleep 3600")
     ipmi = meter(tool, clock, deadline_seconds=2.0)
     late = await failure(ipmi)
     process = int(pid.read_text())
-    tool.say(Ipmitool.reading(413))
+    tool.print(Ipmitool.reading(413))
     [sample] = await ipmi.read()
 
     assert "timeout" == late.reason
@@ -145,7 +145,7 @@ async def test_late(tool: Ipmitool, clock: ManualClock, tmp_path: Path) -> None:
 async def test_cancelled(tool: Ipmitool, clock: ManualClock, tmp_path: Path) -> None:
     """An agent that stops in the middle of a reading leaves no program behind."""
     pid = tmp_path / "pid"
-    tool.say("", before=f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 3600")
+    tool.print("", before=f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 3600")
     reading = asyncio.ensure_future(meter(tool, clock).read())
     while not pid.exists():  # noqa: ASYNC110 - the program is not of this loop
         await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""One sample of a Prometheus server is a reading of a meter, with the age that it really has."""
+"""One sample of a Prometheus server is a reading with its real age."""
 
 import asyncio
 from collections.abc import Iterator
@@ -74,7 +74,7 @@ class TestRealServer:
         assert 2.0 <= 1000.0 - sample.monotonic_seconds < 60.0
 
     @pytest.mark.parametrize(
-        ("query", "reason", "says"),
+        ("query", "reason", "message"),
         [
             pytest.param(
                 "up", "refused", "has 2 series, not one; filter it by labels, or sum()", id="several"
@@ -89,13 +89,13 @@ class TestRealServer:
         ],
     )
     async def test_what_is_no_reading(
-        self, server: prometheus.Prometheus, clock: ManualClock, query: str, reason: str, says: str
+        self, server: prometheus.Prometheus, clock: ManualClock, query: str, reason: str, message: str
     ) -> None:
         """Anything but one finite value is refused, with what cures it."""
         found = await failure(config(server.url, query), clock)
 
         assert reason == found.reason
-        assert says in str(found)
+        assert message in str(found)
 
     async def test_not_its_api(self, server: prometheus.Prometheus, clock: ManualClock) -> None:
         """A wrong address is told apart from a wrong query."""

@@ -1,4 +1,4 @@
-"""A node's power is read over HTTPS from documents of every generation of Redfish, or a failure says why."""
+"""A node's power is read over HTTPS from every generation of Redfish, or a failure has a reason."""
 
 import json
 from pathlib import Path
@@ -154,7 +154,7 @@ def control(**members: Any) -> dict[str, Any]:
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("content", "reason", "says"),
+        ("content", "reason", "message"),
         [
             pytest.param({}, "absent", "HTTP 404", id="no-redfish"),
             pytest.param(changed("power", POWER, 403), "permission_denied", "credentials_file", id="403"),
@@ -214,13 +214,13 @@ class TestFailures:
         ],
     )
     async def test_reason(
-        self, clock: ManualClock, content: dict[str, Content], reason: str, says: str
+        self, clock: ManualClock, content: dict[str, Content], reason: str, message: str
     ) -> None:
         """Whatever a service lacks or gets wrong is one reason and no reading."""
         found = await failure(content, clock)
 
         assert reason == found.reason
-        assert says in str(found)
+        assert message in str(found)
 
     async def test_drip(self, clock: ManualClock) -> None:
         """A service that answers byte by byte costs one deadline, however often a byte comes."""

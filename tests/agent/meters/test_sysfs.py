@@ -1,4 +1,4 @@
-"""Meters that live in /sys, over the layouts of machines that there are."""
+"""Meters in /sys, over the folder layouts of real machines."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

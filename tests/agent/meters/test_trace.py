@@ -1,4 +1,4 @@
-"""The agent's account of a real wall, read at 1 Hz and slower, against its own published run."""
+"""The agent's account of a real wall meter, read at 1 Hz and slower, against its published run."""
 
 from collections.abc import Sequence
 

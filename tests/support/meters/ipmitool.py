@@ -1,19 +1,19 @@
-"""A program that stands in for ipmitool."""
+"""Stand-in for the program ipmitool."""
 
 import shlex
 from pathlib import Path
 
 
 class Ipmitool:
-    """The stand-in, at `path`; it says what it was told at last, and notes how it was called in `calls`."""
+    """The stand-in at `path`: prints the text of the last `print`, and records its calls in `calls`."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ipmitool"
         self.calls = folder / "calls"
         self._answer = folder / "answer"
 
-    def say(self, text: str, *, status: int = 0, before: str = "") -> None:
-        """From now on print a text and end with a status; *before* are commands to run first."""
+    def print(self, text: str, *, status: int = 0, before: str = "") -> None:
+        """Print a text and exit with a status from now on; *before* are commands to run first."""
         self._answer.write_bytes(text.encode("latin-1"))
         lines = [
             "#!/bin/sh",

@@ -1,8 +1,8 @@
 """
-Meters on the bench: each in a world of its own, which shows it what the test says, or breaks.
+Benches of meters: each meter reads an environment of its own, which the test sets or breaks.
 
-To add a meter, write a context manager that yields its Bench, and name it in BENCHES; the faults of
-tests/agent/meters/test_faults.py are then its too.
+To add a meter, write a context manager that yields its Bench, and add it to BENCHES under the name of its
+kind. Then tests/agent/meters/test_faults.py tries every fault on it.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -17,18 +17,18 @@ from perwatt_agent.meters.kinds.grace import GraceMeter
 from perwatt_agent.meters.kinds.hwmon import HwmonMeter
 from perwatt_agent.meters.kinds.rapl import RaplMeter
 from perwatt_agent.meters.meter import Meter
-from support.meters import asked_benches
+from support.meters import remote_benches
 from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
 
 
 class Bench(Protocol):
     """
-    One meter and its world.
+    One meter and its environment.
 
-    `label` is what the agent calls the meter, `scope` what it measures; `counts` tells a counter of energy
-    from a power. `show` lets it read a power, and the energy so far; `take_away`, `deny` and `garble`
-    break it until the next `show`, and `reasons` says how it then calls that, by the names of the faults
-    in test_meter_faults.py, where it is not what others say.
+    `label` is the agent's name of the meter, `scope` what it measures; `counts` is True for an energy
+    counter, False for a power. `show` sets the power and the energy so far that the meter reads;
+    `take_away`, `deny` and `garble` break it until the next `show`. `reasons` has the reason of a fault in
+    test_faults.py, if it differs from that of other meters.
     """
 
     meter: Meter
@@ -137,9 +137,9 @@ BENCHES: dict[str, Callable[[ManualClock], AbstractAsyncContextManager[Bench]]] 
     "rapl": rapl,
     "hwmon": hwmon,
     "grace": grace,
-    "ipmi": asked_benches.ipmi,
-    "redfish": asked_benches.redfish,
-    "prometheus": asked_benches.prometheus,
-    "json": asked_benches.json,
-    "csv": asked_benches.csv,
+    "ipmi": remote_benches.ipmi,
+    "redfish": remote_benches.redfish,
+    "prometheus": remote_benches.prometheus,
+    "json": remote_benches.json,
+    "csv": remote_benches.csv,
 }

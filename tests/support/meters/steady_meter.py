@@ -1,4 +1,4 @@
-"""A meter at steady power, as a test sets it."""
+"""A meter with a constant power that a test sets."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Folders of /sys, laid out as the kernel does on machines that there are, under a root of a test's own."""
+"""Folders of /sys as the kernel lays them out on real machines, under a root of the test."""
 
 import os
 import tempfile

@@ -1,4 +1,4 @@
-"""Benches, as in support.meters.meter_benches, of meters that ask somebody else: a BMC, a service, a file."""
+"""Benches of remote meters, as in support.meters.meter_benches: a BMC, a service, a file."""
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -16,8 +16,8 @@ from support.meters.sysfs_trees import nobody, open_folder
 from support.servers.documents import CERTIFICATE, Content, DocumentServer, showing
 
 
-class _Asked:
-    """What these have in common: each gives the whole node's power, and none a counter."""
+class _NodePowerBench:
+    """Base of these benches: each measures the power of the whole node, and none has a counter."""
 
     scope: MeterScope = "node"
     counts = False
@@ -28,27 +28,27 @@ class _Asked:
         self.meter = meter
 
 
-class IpmiBench(_Asked):
+class IpmiBench(_NodePowerBench):
     def __init__(self, clock: ManualClock, folder: Path) -> None:
         self._tool = Ipmitool(folder)
         super().__init__("ipmi", IpmiMeter(clock, program=str(self._tool.path), interval_seconds=2.0))
 
     def show(self, watts: float, joules: float) -> None:
-        self._tool.say(self._tool.reading(round(watts)))
+        self._tool.print(self._tool.reading(round(watts)))
 
     def take_away(self) -> None:
         self._tool.path.unlink()
 
     @contextmanager
     def deny(self) -> Iterator[None]:
-        self._tool.say("Could not open device at /dev/ipmi0: Permission denied\n", status=1)
+        self._tool.print("Could not open device at /dev/ipmi0: Permission denied\n", status=1)
         yield
 
     def garble(self) -> None:
-        self._tool.say("\x00\xff watts?\n")
+        self._tool.print("\x00\xff watts?\n")
 
 
-class ServiceBench(_Asked):
+class ServiceBench(_NodePowerBench):
     """A service that shows, at *path*, the document that *document* makes of a power."""
 
     def __init__(
@@ -78,7 +78,7 @@ class ServiceBench(_Asked):
         self._server.documents[self._path] = b'{"data":'
 
 
-class CsvBench(_Asked):
+class CsvBench(_NodePowerBench):
     # A file that was there is looked for again at once: between two files of a rotation there is none.
     reasons: Mapping[str, str] = {"absent": "stale"}
 
