@@ -154,7 +154,7 @@ class DiscoveryCollector:
             self._health.failed("hung")
             return
         for process in scan.ended:
-            engine = self._engines.pop(process.life)
+            engine = self._engines.pop(process.key)
             logger.info("%s (process %d) has ended", engine.found.program, process.pid)
             self._stop(engine)
         self._merge(scan.search)
@@ -178,14 +178,13 @@ class DiscoveryCollector:
 
     def _merge(self, search: SearchResult) -> None:
         for engine in self._engines.values():
-            engine.found = msgspec.structs.replace(
-                engine.found, gpus=()
-            )  # unless the search has it with some
+            # An engine that the search no longer has holds no GPUs.
+            engine.found = msgspec.structs.replace(engine.found, gpus=())
         for found in search.engines:
-            if found.process.life in self._engines:
-                self._engines[found.process.life].found = found
+            if found.process.key in self._engines:
+                self._engines[found.process.key].found = found
             else:
-                self._engines[found.process.life] = self._engine(found)
+                self._engines[found.process.key] = self._engine(found)
         for unknown in frozenset(search.unknown) - self._unknown:
             logger.info(
                 "process %d (%s) on a GPU is not a known engine; if it is one, add it to engines.endpoints",
@@ -207,9 +206,9 @@ class DiscoveryCollector:
             self._start(engine)  # again, if its identity was pending
             return
         now = self._clock.monotonic()
-        objection = self._configured.reason_to_skip(engine.found, self._known, self._migs_of(engine.found))
-        if objection:
-            engine.skip(objection)
+        reason = self._configured.reason_to_skip(engine.found, self._known, self._migs_of(engine.found))
+        if reason:
+            engine.skip(reason)
             self._stop(engine)
         elif engine.found.is_starting and now - engine.seen_at < LOADING_SECONDS:
             self._start(engine)

@@ -34,7 +34,7 @@ def launch_port(launch: Launch, command: Sequence[str], variable: str = "") -> i
 
 
 def gpus_requested(launch: Launch, command: Sequence[str]) -> int | None:
-    """Return how many GPUs a launch requests on all its nodes; None if its command line does not say."""
+    """Return how many GPUs a launch requests on all its nodes; None if its command line gives none."""
     if not launch.degrees or "--config" in command:
         return None
     is_flat = bool(launch.flat_with) and launch.flat_with in command

@@ -39,7 +39,7 @@ class PortOwner(Struct, frozen=True):
     def is_current(self) -> bool:
         """Whether it still holds the same socket."""
         try:
-            return os.readlink(self.descriptor) == self.socket  # noqa: PTH115 - asked for with every page
+            return os.readlink(self.descriptor) == self.socket  # noqa: PTH115 - called for every page
         except OSError:
             return False
 

@@ -28,7 +28,7 @@ class Process(Struct, frozen=True):
     comm: str
 
     @property
-    def life(self) -> tuple[int, int]:
+    def key(self) -> tuple[int, int]:
         """Key that stays the same from its start to its end, whatever its title and parent are."""
         return self.pid, self.started_ticks
 
@@ -70,7 +70,7 @@ class ProcessTable:
     def is_alive(self, process: Process) -> bool:
         """Return whether *process* still runs, and its id was not reused."""
         now = self.process(process.pid)
-        return now is not None and now.life == process.life
+        return now is not None and now.key == process.key
 
     def command(self, process: Process) -> tuple[str, ...]:
         """Return its arguments, or its title if it has set one; empty for a kernel thread."""

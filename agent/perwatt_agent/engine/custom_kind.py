@@ -6,7 +6,7 @@ from typing import Annotated
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.configfile.settings import Key
+from perwatt_agent.configfile.settings import Key, settings_of
 from perwatt_agent.configfile.value_kinds import Kind, matching
 from perwatt_agent.engine.kind import EngineKind, Labels, Pick, Role
 from perwatt_agent.engine.launch import Launch
@@ -99,30 +99,7 @@ class CustomKind(Struct, frozen=True):
     process_start: Annotated[Picks, Key("start time of the process, in Unix seconds", SERIES)] = ()
 
 
-_ROLES = (
-    "output_tokens",
-    "finished_output_tokens",
-    "prompt_tokens",
-    "prompt_computed",
-    "prompt_cached",
-    "requests_ok",
-    "requests_ended",
-    "requests_aborted",
-    "requests_failed",
-    "aborted_tokens",
-    "failed_tokens",
-    "recomputed_tokens",
-    "draft_tokens",
-    "accepted_draft_tokens",
-    "time_to_first_token",
-    "time_per_output_token",
-    "inter_token_latency",
-    "preemptions",
-    "running",
-    "waiting",
-    "kv_cache_usage",
-    "process_start",
-)
+_ROLES = tuple(setting.name for setting in settings_of(CustomKind) if setting.kind is SERIES)
 
 
 def custom_kind(config: CustomKind) -> EngineKind:

@@ -12,7 +12,7 @@ from perwatt_agent.identity.identity import UNKNOWN, Identity
 from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.slurm import SlurmJobMap
 
-_MOST_BYTES = 64 * 1024
+_MAX_BYTES = 64 * 1024
 
 
 class PodHolders(Protocol):
@@ -67,7 +67,7 @@ class Identifier:
     def _by_cgroup(self, pid: int) -> Identity:
         try:
             with (self._proc / str(pid) / "cgroup").open("rb") as file:
-                content = file.read(_MOST_BYTES)
+                content = file.read(_MAX_BYTES)
         except OSError:  # it ended, or may not be read
             return UNKNOWN
         return identity_in(content.decode("utf-8", "replace"))
@@ -76,7 +76,7 @@ class Identifier:
         if self._pods is None:
             return own
         holders = {holder for gpu in gpus for holder in self._pods.holders(gpu)}
-        if len(holders) != 1:  # several share the GPUs, and nothing tells which of them this is
+        if len(holders) != 1:  # several containers share the GPUs: the owner is unknown
             return own
         (holder,) = holders
         return msgspec.structs.replace(
