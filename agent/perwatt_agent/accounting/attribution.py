@@ -41,13 +41,15 @@ class Attribution:
         state = state or AttributionState({}, {})
         remembered = {uuid: GpuAccount(account) for uuid, account in state.gpus.items()}
         self._accounts = defaultdict(GpuAccount, remembered)
-        self._remembered = {name: known for name, known in state.workloads.items() if not known.ended}
+        self._remembered = {
+            name: workload for name, workload in state.workloads.items() if not workload.ended
+        }
         self._workloads: dict[str, WorkloadAccount] = {}
         self._layouts: dict[str, Layout | None] = {}
         self._started: float | None = None
-        for known in state.workloads.values():
-            if known.ended:
-                self._retire(known)
+        for workload in state.workloads.values():
+            if workload.ended:
+                self._retire(workload)
 
     def add_reading(
         self,
@@ -130,25 +132,27 @@ class Attribution:
         """Return how to divide a GPU with MIG; None unless the instances of every holder are known."""
         if slow is not None:
             self._layouts[gpu] = layout(slow)
-        known = self._layouts.get(gpu)
-        if known is None or not account.cursors:
+        current = self._layouts.get(gpu)
+        if current is None or not account.cursors:
             return None
         holders: dict[str, list[Holder]] = {}
         for name in account.cursors:
             workload = self._workloads.get(name)
-            instances = workload.instances(gpu, known) if workload else self._remembered_instances(name, gpu)
+            instances = (
+                workload.instances(gpu, current) if workload else self._remembered_instances(name, gpu)
+            )
             if instances is None:
                 return None
             for uuid in instances:
                 holder = Holder(name, busy=workload.busy if workload else None)
                 holders.setdefault(uuid, []).append(holder)
-        parts = (known if slow is not None else known.aged()).parts(holders)
-        return by_slices(parts, known.slices, account.cursors)
+        parts = (current if slow is not None else current.aged()).parts(holders)
+        return by_slices(parts, current.slices, account.cursors)
 
     def _remembered_instances(self, name: str, gpu: str) -> tuple[str, ...] | None:
         """Return the instances of a GPU that a workload had in the previous run of the agent."""
-        known = self._remembered.get(name)
-        return known.migs.get(gpu) if known else None
+        remembered = self._remembered.get(name)
+        return remembered.migs.get(gpu) if remembered else None
 
     def _split(self, account: GpuAccount, processes: tuple[GpuProcess, ...] | None) -> Split | None:
         """Return how to divide the joules since the last reading; None with fewer than two holders."""
@@ -202,5 +206,5 @@ class Attribution:
 
 def _sm_ratios(processes: tuple[GpuProcess, ...] | None) -> dict[int, float] | None:
     """Return the SM utilisation of each process by its id; None unless it is known for all of them."""
-    known = {one.pid: one.sm_ratio for one in processes or () if one.sm_ratio is not None}
-    return known if processes is not None and len(known) == len(processes) else None
+    ratios = {one.pid: one.sm_ratio for one in processes or () if one.sm_ratio is not None}
+    return ratios if processes is not None and len(ratios) == len(processes) else None

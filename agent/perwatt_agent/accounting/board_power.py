@@ -60,8 +60,8 @@ class BoardPowerMonitor:
         self._not_whole_at = -math.inf
 
     def add(self, monotonic_seconds: float, gpus: Sequence[GpuSnapshot]) -> BoardPower:
-        drawn = _known([gpu.reading.power_watts if gpu.reading else None for gpu in gpus])
-        means = _known([self._mean_watts(gpu) for gpu in gpus])
+        drawn = _without_none([gpu.reading.power_watts if gpu.reading else None for gpu in gpus])
+        means = _without_none([self._mean_watts(gpu) for gpu in gpus])
         watts, is_whole = sum(drawn), len(drawn) == len(gpus) > 0
         max_watts = self._max_watts.add(monotonic_seconds, watts)
         if not is_whole:
@@ -85,5 +85,5 @@ class BoardPowerMonitor:
         return (joules - before_joules) / (seconds - before_seconds) if seconds > before_seconds else None
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def _without_none(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]

@@ -56,22 +56,22 @@ class EnergyAccount:
         self._compare(counted, integrated)
         believed = counter is not None and counter.broken_since is None
         source: EnergySource = reading.energy_source if believed else "integrated"
-        increment = self._shown(source, counted if believed else integrated)
-        given = (reading.energy_joules if believed else reading.power_watts) is not None
+        increment = self._published_increment(source, counted if believed else integrated)
+        has_energy = (reading.energy_joules if believed else reading.power_watts) is not None
         self._state = EnergyState(
             counter=counter,
-            accounted_until=reading.monotonic_seconds if given else old.accounted_until,
+            accounted_until=reading.monotonic_seconds if has_energy else old.accounted_until,
             integrated_joules=old.integrated_joules + (0.0 if believed else increment.joules),
             accepted_joules=old.accepted_joules + increment.joules,
             covered_seconds=old.covered_seconds + increment.seconds,
             busy_seconds=self._busy_seconds(reading),
         )
-        if not given:
+        if not has_energy:
             return None
         self._source = source
         return self._published(source)
 
-    def _shown(self, source: EnergySource, increment: Increment) -> Increment:
+    def _published_increment(self, source: EnergySource, increment: Increment) -> Increment:
         """Return what the series of *source* shows of an increment; a broken counter may continue later."""
         goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
         return increment if goes_on else NOTHING

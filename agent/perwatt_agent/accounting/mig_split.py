@@ -119,8 +119,8 @@ def by_slices(parts: Sequence[Part], slices: int, names: Iterable[str]) -> Split
 
 def _weights(parts: Sequence[Part]) -> tuple[Method, list[float]]:
     """Return the method and the weight of each part; a part that is not in use has none."""
-    known = [part.activity for part in parts if part.is_used and part.activity is not None]
-    if len(known) == sum(part.is_used for part in parts) and sum(known) > 0.0:
+    activities = [part.activity for part in parts if part.is_used and part.activity is not None]
+    if len(activities) == sum(part.is_used for part in parts) and sum(activities) > 0.0:
         return "mig_activity", [part.is_used * part.slices * (part.activity or 0.0) for part in parts]
     slices = [float(part.is_used * part.slices) for part in parts]
     working = [weight * part.has_work for part, weight in zip(parts, slices, strict=True)]

@@ -44,11 +44,11 @@ def bounds(scope: MeterScope, boards: BoardPower, mean_watts: float | None = Non
     """
     if scope != "node":
         return Bounds(0.0, MAX_WATTS[scope])
-    least = boards.min_watts if mean_watts is None else min(boards.min_watts, mean_watts)
+    lowest = boards.min_watts if mean_watts is None else min(boards.min_watts, mean_watts)
     if boards.max_watts is None:
-        return Bounds(MIN_RATIO_TO_BOARDS * least, MAX_WATTS[scope])
-    most = max(boards.max_watts, mean_watts or 0.0)
-    return Bounds(MIN_RATIO_TO_BOARDS * least, MAX_RATIO_TO_BOARDS * most + MAX_BESIDE_BOARDS_WATTS)
+        return Bounds(MIN_RATIO_TO_BOARDS * lowest, MAX_WATTS[scope])
+    highest = max(boards.max_watts, mean_watts or 0.0)
+    return Bounds(MIN_RATIO_TO_BOARDS * lowest, MAX_RATIO_TO_BOARDS * highest + MAX_BESIDE_BOARDS_WATTS)
 
 
 class FreezeDetector:
@@ -64,17 +64,20 @@ class FreezeDetector:
         self._frozen_readings = FROZEN_READINGS if contains_boards else FROZEN_READINGS_WITHOUT_BOARDS
         self._watts: float | None = None
         self._same = 0
-        self._least = self._most = 0.0
+        self._boards_min = self._boards_max = 0.0
 
     def add(self, watts: float, boards_watts: float | None) -> Literal["moves", "doubtful", "frozen"]:
         if boards_watts is None:
             return "moves"
         if watts != self._watts:
             self._watts, self._same = watts, 0
-            self._least = self._most = boards_watts
+            self._boards_min = self._boards_max = boards_watts
             return "moves"
         self._same += 1
-        self._least, self._most = min(self._least, boards_watts), max(self._most, boards_watts)
-        if self._most - self._least < MOVED_RATIO * watts:
+        self._boards_min, self._boards_max = (
+            min(self._boards_min, boards_watts),
+            max(self._boards_max, boards_watts),
+        )
+        if self._boards_max - self._boards_min < MOVED_RATIO * watts:
             return "moves"
         return "frozen" if self._same >= self._frozen_readings else "doubtful"

@@ -55,8 +55,8 @@ class Diagnosis:
         now, backend_up = snapshot.monotonic_seconds, snapshot.backend.up
         symptoms = history.add(gpu, now, snapshot.workloads, backend_up=backend_up)
         # From one collection cycle to the next, symptoms mostly stay the same.
-        known, health = self._evaluated.get(gpu.info.uuid, (None, None))
-        if health is None or symptoms != known:
+        previous, health = self._evaluated.get(gpu.info.uuid, (None, None))
+        if health is None or symptoms != previous:
             health = evaluate(symptoms)
             self._evaluated[gpu.info.uuid] = symptoms, health
         return replace(gpu, health=health, xids=history.xids())
@@ -66,9 +66,9 @@ class Diagnosis:
             return
         self._last_xid = xid.number
         self._histories[xid.uuid].add_xid(xid.code, xid.monotonic_seconds, xid.unix_seconds)
-        known = meaning_of(xid.code)
+        listed = meaning_of(xid.code)
         names = {gpu.info.uuid: f"GPU {gpu.info.index} ({gpu.info.name})" for gpu in snapshot.gpus}
-        message = f"{names.get(xid.uuid, xid.uuid)}: XID {xid.code}, {known.meaning}."
+        message = f"{names.get(xid.uuid, xid.uuid)}: XID {xid.code}, {listed.meaning}."
         self.events.add(
-            event_at(xid.unix_seconds, "xid", SEVERITY[known.kind], message, gpu=xid.uuid, xid=xid.code)
+            event_at(xid.unix_seconds, "xid", SEVERITY[listed.kind], message, gpu=xid.uuid, xid=xid.code)
         )

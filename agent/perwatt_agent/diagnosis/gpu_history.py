@@ -179,7 +179,7 @@ def _link_is_reduced(slow: GpuSlowReading) -> bool:
         (slow.pcie_width, slow.pcie_width_max),
         (slow.pcie_generation, slow.pcie_generation_max),
     )
-    return any(now is not None and most is not None and now < most for now, most in pairs)
+    return any(now is not None and maximum is not None and now < maximum for now, maximum in pairs)
 
 
 def _tokens(gpu: str, workloads: Iterable[WorkloadSnapshot]) -> dict[str, tuple[float, float]] | None:

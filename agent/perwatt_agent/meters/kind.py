@@ -1,4 +1,4 @@
-"""Row of a meter kind: everything that perwatt says of one kind of meter."""
+"""Row of a meter kind: all that perwatt knows about one kind of meter."""
 
 from collections.abc import Callable
 from typing import Literal
