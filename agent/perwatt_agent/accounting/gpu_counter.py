@@ -3,8 +3,8 @@ Energy counter of a GPU driver: whether each reading is plausible.
 
 The rules of the metric contract: a fall to no more than a board can have used since the last good
 reading is a restart from zero; any other fall is a glitch, during which the last good value holds; a
-glitch that lasts, or a rise that no board can have used, makes the counter untrustworthy until the
-driver starts a new generation.
+glitch that lasts, a rise that no board can have used, or standing still while the board draws power, makes
+the counter untrustworthy until the driver starts a new generation.
 """
 
 from typing import Literal
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from perwatt_agent.accounting.integrator import NOTHING, Increment
 
-Verdict = Literal["first", "good", "reset", "held", "broken"]
+Verdict = Literal["first", "good", "reset", "still", "held", "broken"]
 
 # Used if no limit is known. Above any board sold, so that only errors exceed it.
 FALLBACK_LIMIT_WATTS = 2000.0
@@ -22,6 +22,13 @@ FALLBACK_LIMIT_WATTS = 2000.0
 LEAP_FACTOR = 1.5
 LEAP_SLACK_SECONDS = 0.5
 HOLD_SECONDS = 60.0
+# A counter moves in millijoules. Once the board has drawn the first amount it should have moved; after the
+# second amount, and as long as this, it is no counter.
+STEP_JOULES = 1.0
+STILL_JOULES = 100.0
+STILL_SECONDS = 30.0
+# After a hold, a counter that agrees with the power this well has counted all the time.
+AGREEMENT_RATIO = 0.8
 
 
 class CounterState(Struct, frozen=True):
@@ -47,13 +54,17 @@ class Judgement(Struct, frozen=True):
 
 
 def judge(
-    state: CounterState | None, joules: float, monotonic_seconds: float, limit_watts: float | None
+    state: CounterState | None,
+    joules: float,
+    monotonic_seconds: float,
+    limit_watts: float | None,
+    drawn: Increment = NOTHING,
 ) -> Judgement:
     """
     Judge one reading of a cumulative counter in joules against the last good one.
 
-    `limit_watts` is the maximum power of the board. A reset covers no time, because the energy between the
-    last good reading and the restart is unknown.
+    `limit_watts` is the maximum power of the board, `drawn` its integrated power since the last good reading.
+    A reset covers no time, because the energy between the last good reading and the restart is unknown.
     """
     fresh = CounterState(joules, monotonic_seconds)
     if state is None:
@@ -69,7 +80,26 @@ def judge(
         return _hold(state, joules, monotonic_seconds)
     if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
         return _broken(state, joules, monotonic_seconds)
-    return Judgement("good", Increment(joules - state.joules, seconds), fresh)
+    if joules == state.joules and drawn.joules > STEP_JOULES:
+        if drawn.joules > STILL_JOULES and drawn.seconds > STILL_SECONDS:
+            return _broken(state, joules, monotonic_seconds)
+        return Judgement("still", NOTHING, state)
+    counted = joules - state.joules
+    covered = seconds if state.seen_joules is None else _covered_seconds(counted, seconds, drawn)
+    return Judgement("good", Increment(counted, covered), fresh)
+
+
+def _covered_seconds(counted: float, seconds: float, drawn: Increment) -> float:
+    """
+    Return the seconds that a counter covers when a hold after a fall, of so many seconds, ends.
+
+    It may have restarted unnoticed and only now passed its old value. Then it measured no more than what the
+    board draws in a part of that time; without any power to compare, nothing is certain.
+    """
+    if drawn.joules <= 0.0:
+        return 0.0
+    expected = drawn.joules * seconds / drawn.seconds
+    return seconds if counted >= AGREEMENT_RATIO * expected else seconds * counted / expected
 
 
 def miss(state: CounterState, monotonic_seconds: float) -> CounterState:

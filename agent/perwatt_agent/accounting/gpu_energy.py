@@ -7,8 +7,13 @@ from perwatt_agent.accounting.integrator import NOTHING, Increment, Integrator
 from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
 
-# With less common time, the granularity of the two meters dominates their difference.
+# With less common time, the granularity of the two meters dominates their difference, unless that is larger
+# than what both of them together may lag behind.
 DIVERGENCE_SECONDS = 60.0
+MIN_DIVERGENCE_SECONDS = 10.0
+LAG_SECONDS = 3.0
+# After this much common time, half of it is forgotten, so that a meter that goes wrong later shows.
+DIVERGENCE_MEMORY_SECONDS = 1200.0
 
 
 class EnergyState(Struct, frozen=True):
@@ -41,6 +46,7 @@ class EnergyAccount:
         self._source: EnergySource | None = None
         self._generation: int | None = None
         self._last_seconds: float | None = None
+        self._drawn = NOTHING
         self._common_counter_joules = 0.0
         self._common_integrated = NOTHING
 
@@ -52,8 +58,11 @@ class EnergyAccount:
         """Account for one reading; return None if it contains no energy."""
         old = self._state
         integrated = self._integrate(reading)
+        self._drawn = _sum(self._drawn, integrated)
         counter, counted = self._judge(reading, limit_watts, generation)
-        self._compare(counted, integrated)
+        self._compare(counted, self._drawn)
+        if counter is not None and counter.monotonic_seconds == reading.monotonic_seconds:
+            self._drawn = NOTHING
         believed = counter is not None and counter.broken_since is None
         source: EnergySource = reading.energy_source if believed else "integrated"
         increment = self._published_increment(source, counted if believed else integrated)
@@ -96,7 +105,7 @@ class EnergyAccount:
         ):
             judgement = resume(remembered, joules, now, limit_watts, self._state.accounted_until)
         else:
-            judgement = judge(remembered, joules, now, limit_watts)
+            judgement = judge(remembered, joules, now, limit_watts, self._drawn)
         self._generation = generation
         return judgement.state, judgement.increment
 
@@ -118,16 +127,22 @@ class EnergyAccount:
         # Only intervals that both meters cover completely are comparable; gaps and resets are not.
         if counted.seconds > 0.0 and abs(counted.seconds - integrated.seconds) < 1e-6:
             self._common_counter_joules += counted.joules
-            self._common_integrated = Increment(
-                self._common_integrated.joules + integrated.joules,
-                self._common_integrated.seconds + integrated.seconds,
-            )
+            self._common_integrated = _sum(self._common_integrated, integrated)
+        if self._common_integrated.seconds > DIVERGENCE_MEMORY_SECONDS:
+            self._common_counter_joules /= 2.0
+            common = self._common_integrated
+            self._common_integrated = Increment(common.joules / 2.0, common.seconds / 2.0)
 
     def _divergence_ratio(self) -> float | None:
+        """Return how much more the counter counted than the power adds up to; None while not known."""
         common = self._common_integrated
-        if common.seconds < DIVERGENCE_SECONDS or common.joules <= 0.0:
+        if common.joules <= 0.0 or common.seconds < MIN_DIVERGENCE_SECONDS:
             return None
-        return self._common_counter_joules / common.joules - 1.0
+        difference = self._common_counter_joules - common.joules
+        lag_joules = LAG_SECONDS * max(common.joules, self._common_counter_joules) / common.seconds
+        if common.seconds < DIVERGENCE_SECONDS and abs(difference) <= lag_joules:
+            return None
+        return difference / common.joules
 
     def _published(self, source: EnergySource) -> GpuEnergy:
         state = self._state
@@ -144,3 +159,7 @@ class EnergyAccount:
             busy_seconds=state.busy_seconds,
             divergence_ratio=None if source == "integrated" else self._divergence_ratio(),
         )
+
+
+def _sum(one: Increment, other: Increment) -> Increment:
+    return Increment(one.joules + other.joules, one.seconds + other.seconds)

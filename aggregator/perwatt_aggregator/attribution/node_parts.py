@@ -14,7 +14,7 @@ from perwatt_aggregator.attribution.board_leaves import board_leaves
 from perwatt_aggregator.attribution.node_factor import NodeFactor, board_watts, node_factor
 from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span
 from perwatt_aggregator.facility.config import FacilityConfig
-from perwatt_aggregator.validity.thresholds import MIN_READINGS
+from perwatt_aggregator.validity.thresholds import MAX_DIVERGENCE_RATIO, MIN_READINGS
 from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
 from perwatt_aggregator.window.activity import GpuActivity
 from perwatt_aggregator.window.window import (
@@ -25,6 +25,9 @@ from perwatt_aggregator.window.window import (
     StateJoules,
     WorkloadWindow,
 )
+
+# A counter that counts nothing at all still has a ratio to divide by.
+_LEAST_RATIO = 1e-6
 
 
 class NodeParts(Struct, frozen=True):
@@ -88,6 +91,7 @@ class _Divider:
         self._leaves = board_leaves(window)
         self._has_few_readings = window.readings < MIN_READINGS
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
+        self._divergences = {gpu.gpu: gpu.divergence_ratio or 0.0 for gpu in window.gpus}
         self._holders = Tally(gpu for work in window.workloads for gpu in work.joules)
         self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
         # A node that shows a meter and no boards: its workloads have equal shares of the meter's joules.
@@ -158,6 +162,7 @@ class _Divider:
 
     def _work_energy(self, work: WorkloadWindow, gpus: tuple[str, ...], *, has_baseline: bool) -> PartEnergy:
         joules = [work.joules.get(gpu, StateJoules()) for gpu in gpus]
+        by_gpu = {gpu: one.total for gpu, one in zip(gpus, joules, strict=True)}
         key = (work.workload, work.model)
         return PartEnergy(
             joules=sum(one.total for one in joules) if gpus else None,
@@ -165,12 +170,15 @@ class _Divider:
             meter_joules=self._meter_share(len(self._window.workloads)) if self._has_meter_only else None,
             leaves=_summed(self._leaves.by_workload[key, gpu] for gpu in gpus),
             provenance=self._provenance(gpus),
-            uncertainty_ratio=self._uncertainty_ratio(gpus),
+            uncertainty_ratio=self._uncertainty_ratio(by_gpu),
             refresh_seconds=self._refresh_seconds(gpus),
+            drawn_joules=self._drawn(by_gpu),
+            disputed_joules=self._disputed(by_gpu),
         )
 
     def _unattributed(self, gpu: GpuWindow) -> Part:
         is_measured, is_held = gpu.energy_joules is not None, gpu.gpu in self._holders
+        joules = gpu.unattributed_joules + gpu.waiting_joules
         slack_seconds = SWEEP_SECONDS if "integrated" in gpu.sources else 0.0
         gpus = (gpu.gpu,)
         return Part(
@@ -181,12 +189,14 @@ class _Divider:
                 seconds=0.0 if is_held else self._window.seconds,
             ),
             energy=PartEnergy(
-                joules=gpu.unattributed_joules + gpu.waiting_joules if is_measured else None,
+                joules=joules if is_measured else None,
                 active_joules=0.0 if is_measured else None,
                 leaves=self._leaves.unattributed[gpu.gpu],
                 provenance=self._provenance(gpus),
-                uncertainty_ratio=self._uncertainty_ratio(gpus),
+                uncertainty_ratio=self._uncertainty_ratio({gpu.gpu: joules}),
                 refresh_seconds=self._refresh_seconds(gpus),
+                drawn_joules=self._drawn({gpu.gpu: joules}),
+                disputed_joules=self._disputed({gpu.gpu: joules}),
             ),
             span=self._window_span(self._coverage_ratio(gpu.covered_seconds + slack_seconds)),
             reasons=("counter_reset",) if gpu.reset else (),
@@ -204,8 +214,30 @@ class _Divider:
     def _provenance(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(self._sources_of(gpus).union(self._label)))
 
-    def _uncertainty_ratio(self, gpus: tuple[str, ...]) -> float | None:
-        return self._uncertainty.of((*self._sources_of(gpus), *self._label))
+    def _uncertainty_ratio(self, joules: Mapping[str, float]) -> float | None:
+        """Of the boards' meters, and at least what counters differ from power, as a mean over the joules."""
+        of_sources = self._uncertainty.of((*self._sources_of(tuple(joules)), *self._label))
+        drawn = self._drawn(joules)
+        if of_sources is None or not drawn:
+            return of_sources
+        off = (abs(self._divergences.get(gpu, 0.0)) * self._drawn({gpu: one}) for gpu, one in joules.items())
+        return max(of_sources, sum(off) / drawn)
+
+    def _drawn(self, joules: Mapping[str, float]) -> float:
+        """Joules by integrated power, of counted *joules* by GPU."""
+        return sum(
+            one / max(_LEAST_RATIO, 1.0 + self._divergences.get(gpu, 0.0)) for gpu, one in joules.items()
+        )
+
+    def _disputed(self, joules: Mapping[str, float]) -> float:
+        """Those of the GPUs whose counter and integrated power disagree."""
+        return self._drawn(
+            {
+                gpu: one
+                for gpu, one in joules.items()
+                if abs(self._divergences.get(gpu, 0.0)) > MAX_DIVERGENCE_RATIO
+            }
+        )
 
     def _refresh_seconds(self, gpus: tuple[str, ...]) -> float:
         return SWEEP_SECONDS if "integrated" in self._sources_of(gpus) else COUNTER_REFRESH_SECONDS

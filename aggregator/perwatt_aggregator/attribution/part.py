@@ -57,6 +57,9 @@ class PartEnergy(Struct, frozen=True):
 
     `uncertainty_ratio` is the relative uncertainty of the boards' meters, None if they are simulated,
     and `refresh_seconds` the time between two of their readings.
+
+    `drawn_joules` are the joules by integrated power, as far as a counter can be compared with it, and
+    `disputed_joules` are those of them that the counter contradicts.
     """
 
     joules: float | None = None
@@ -66,6 +69,8 @@ class PartEnergy(Struct, frozen=True):
     provenance: tuple[str, ...] = ()
     uncertainty_ratio: float | None = None
     refresh_seconds: float = COUNTER_REFRESH_SECONDS
+    drawn_joules: float = 0.0
+    disputed_joules: float = 0.0
 
     @property
     def is_measured(self) -> bool:

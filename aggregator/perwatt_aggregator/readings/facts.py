@@ -27,6 +27,7 @@ _GPU_GAUGES = {
     "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
     "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
     "perwatt_gpu_energy_calibration_ratio": "calibration_ratio",
+    "perwatt_gpu_energy_divergence_ratio": "divergence_ratio",
     "perwatt_gpu_idle_power_watts": "idle_power_watts",
     "perwatt_gpu_sm_active_ratio": "sm_active_ratio",
     "perwatt_gpu_pipe_active_ratio": "tensor_active_ratio",
@@ -49,6 +50,7 @@ class GpuFacts(Struct, frozen=True):
     memory_used_bytes: float | None = None
     memory_total_bytes: float | None = None
     calibration_ratio: float | None = None
+    divergence_ratio: float | None = None
     idle_power_watts: float | None = None
     sm_active_ratio: float | None = None
     tensor_active_ratio: float | None = None
@@ -99,6 +101,7 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
         memory_used_bytes=gauges.get("memory_used_bytes"),
         memory_total_bytes=gauges.get("memory_total_bytes"),
         calibration_ratio=gauges.get("calibration_ratio"),
+        divergence_ratio=gauges.get("divergence_ratio"),
         idle_power_watts=gauges.get("idle_power_watts"),
         sm_active_ratio=gauges.get("sm_active_ratio"),
         tensor_active_ratio=gauges.get("tensor_active_ratio"),

@@ -42,6 +42,10 @@ class Increases:
         """The ratio by which joules of a GPU are multiplied."""
         return self.ring.calibration_ratios.get(gpu, 1.0)
 
+    def divergence(self, gpu: str) -> float | None:
+        """By what ratio the GPU's counter exceeds its integrated power; None if not known."""
+        return self.ring.divergence_ratios.get(gpu)
+
     def board_joules(self, first: int, last: int) -> float:
         """Joules of all boards between two rows in between."""
         increases = (

@@ -109,6 +109,7 @@ class NodeRing:
         self.columns: dict[Counter, Column] = {}
         self.attributions: dict[str, Attribution] = {}
         self.calibration_ratios: dict[str, float] = {}
+        self.divergence_ratios: dict[str, float | None] = {}
         self.gauges = Gauges(self._capacity, MAX_SERIES)
         self._after_gap_row = 0
 
@@ -244,6 +245,7 @@ class NodeRing:
             # A GPU that does not answer keeps the ratio that belongs to its readings in the ring.
             if gpu.up:
                 self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
+                self.divergence_ratios[gpu.gpu] = gpu.divergence_ratio
         self.gauges.add(row, self._gauge_values(sample))
         self._drop_old()
 

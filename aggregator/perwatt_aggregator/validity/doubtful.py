@@ -36,6 +36,14 @@ TABLE: tuple[Reason, ...] = (
         "multi-node engine with `group`.",
     ),
     Reason(
+        "energy_meters_disagree",
+        True,
+        "A GPU's energy counter differs from its integrated power by more than 20 %, for more than 5 % of "
+        "the joules, so one of the two is wrong.",
+        "See `perwatt_gpu_energy_divergence_ratio`: update the driver; if it persists, report the GPU and "
+        "leave it out with the agent's `gpu.exclude`.",
+    ),
+    Reason(
         "shared_group",
         True,
         "The item has only some members of an engine that spans several, so its tokens and joules do "

@@ -10,6 +10,10 @@ MIN_READINGS = 4
 """In a window: with fewer than three intervals, one late reading shifts a large part of it."""
 MAX_FEW_READINGS_RATIO = 0.05
 """Of a group's GPUs: a smaller share with too few readings does not make the group's figure doubtful."""
+MAX_DIVERGENCE_RATIO = 0.2
+"""Of a GPU's counter from its integrated power: good boards stay within 5 %, sampled power within 15 %."""
+MAX_DISPUTED_RATIO = 0.05
+"""Of a group's joules: a smaller share with a doubtful counter does not make the group's figure doubtful."""
 MIN_METER_REFRESHES = 10
 """Of a meter in a window: the two ends, each uncertain by half a refresh, add 4 % (`of_window`)."""
 MIN_ENDS_PER_RUNNING = 10.0

@@ -73,6 +73,7 @@ def _gpu(
         reset=any(increases.resets(counter) for counter in read),
         throttled_seconds=_throttled_seconds(increases, gpu),
         activity=activity,
+        divergence_ratio=increases.divergence(gpu),
     )
 
 

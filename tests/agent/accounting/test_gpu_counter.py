@@ -54,13 +54,39 @@ class TestJudge:
         )
 
     def test_glitch(self) -> None:
-        """Any other fall holds the last value until it is passed; then the delta covers the whole time."""
+        """Any other fall holds the last value until it is passed; the delta then covers what was drawn."""
         just_too_much = LIMIT * 2.0 + 0.001
         held = judged(GOOD, (102.0, just_too_much))
-        passed = judged(held.state, (103.0, 999_999.0), (110.0, 1_002_000.0))
+        still_held = judged(held.state, (103.0, 999_999.0)).state
+        passed = judge(still_held, 1_002_000.0, 110.0, LIMIT, drawn=Increment(2_050.0, 10.0))
 
         assert ("held", NOTHING) == (held.verdict, held.increment)
         assert ("good", Increment(2_000.0, 10.0)) == (passed.verdict, passed.increment)
+
+    def test_overtaking_covers_what_it_measured(self) -> None:
+        """A counter that restarted unnoticed covers, once past its old value, what the delta stands for."""
+        held = judged(GOOD, (101.0, 999_000.0))
+        passed = judge(held.state, 1_000_529.0, 152.0, LIMIT, drawn=Increment(35_880.0, 52.0))
+        unknown = judge(held.state, 1_000_529.0, 152.0, LIMIT)
+
+        assert (529.0, pytest.approx(52.0 * 529.0 / 35_880.0)) == (
+            passed.increment.joules,
+            passed.increment.seconds,
+        )
+        assert Increment(529.0, 0.0) == unknown.increment
+
+    def test_standing_still_under_load(self) -> None:
+        """While the board draws power a counter that does not move covers nothing, and soon is no counter."""
+        joules = GOOD.joules
+        idle = judge(GOOD, joules, 101.0, LIMIT, drawn=Increment(0.0, 1.0))
+        slow = judge(GOOD, joules, 103.0, LIMIT, drawn=Increment(435.0, 3.0))
+        moved = judge(slow.state, joules + 580.0, 104.0, LIMIT, drawn=Increment(580.0, 4.0))
+        frozen = judge(GOOD, joules, 131.0, LIMIT, drawn=Increment(4_495.0, 31.0))
+
+        assert ("good", Increment(0.0, 1.0)) == (idle.verdict, idle.increment)
+        assert ("still", NOTHING, GOOD) == (slow.verdict, slow.increment, slow.state)
+        assert ("good", Increment(580.0, 4.0)) == (moved.verdict, moved.increment)
+        assert "broken" == frozen.verdict
 
     def test_glitch_that_lasts_is_no_restart(self) -> None:
         """A fall is judged when it happens: what stays down does not become a restart as time passes."""

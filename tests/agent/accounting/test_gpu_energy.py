@@ -257,3 +257,42 @@ class TestDivergence:
 
         assert board.energy is not None
         assert board.energy.divergence_ratio is None
+
+
+class TestFrozen:
+    def test_integrated_instead(self) -> None:
+        """A counter that stands still under load is replaced by integrated power within half a minute."""
+        board = Board()
+        board.run(5, 145.0)
+        for _ in range(60):
+            board.pass_time(1.0, 145.0)
+            board.look(500_725.0)
+
+        assert board.energy is not None
+        assert "integrated" == board.energy.source
+        # What was drawn while the counter stood still and was not yet replaced is not covered.
+        assert board.energy.accepted_joules == pytest.approx(145.0 * board.energy.covered_seconds)
+        assert 30.0 <= 65.0 - board.energy.covered_seconds <= 33.0
+
+
+class TestWrongScale:
+    @pytest.mark.parametrize("scale", [0.001, 0.5, 1.75])
+    def test_a_gross_one_shows_soon(self, scale: float) -> None:
+        """A counter of another scale shows within 12 seconds."""
+        account = EnergyAccount(MAX_GAP_SECONDS)
+        for second in range(13):
+            energy = account.add(reading(float(second), scale * 300.0 * second, 300.0), LIMIT, 1)
+
+        assert energy is not None
+        assert energy.divergence_ratio == pytest.approx(scale - 1.0)
+
+    def test_a_late_one_shows(self) -> None:
+        """After hours that agree, a counter that goes wrong shows within half an hour."""
+        account, joules = EnergyAccount(MAX_GAP_SECONDS), 0.0
+        for second in range(3 * 3_600 + 1_800):
+            joules += 300.0 if second <= 3 * 3_600 else 150.0
+            energy = account.add(reading(float(second), joules, 300.0), LIMIT, 1)
+
+        assert energy is not None
+        assert energy.divergence_ratio is not None
+        assert -0.5 < energy.divergence_ratio < -0.35
