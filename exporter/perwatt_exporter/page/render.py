@@ -6,7 +6,6 @@ The lines of the samples are the same in both; only what stands above and below 
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
 from operator import is_
 from typing import Any, Generic, TypeVar
 
@@ -42,15 +41,12 @@ def format_value(value: float) -> str:
 class Renderer(Generic[S]):
     """
     Renders *families* over snapshots, and remembers from page to page the labels and the line of each
-    series, and the text of families one after the other whose basis stays.
+    series, and the lines of families whose basis stays.
     """
 
     def __init__(self, families: Iterable[Family[S]] = ()) -> None:
-        by_basis = groupby(families, key=lambda family: family.basis)
-        self._runs = [_Run(basis, [_FamilyWriter(family) for family in run]) for basis, run in by_basis]
-        self._facts: dict[Basis[S], tuple[object, ...]] = {
-            run.basis: () for run in self._runs if run.basis is not None
-        }
+        self._families = [_FamilyWriter(family) for family in families]
+        self._facts: dict[Basis[S], tuple[object, ...]] = {}
         self._writers: dict[str, _FamilyWriter[Any]] = {}
 
     def collected(self, collected: Iterable[Collected[Any]], form: Format) -> list[str]:
@@ -64,24 +60,27 @@ class Renderer(Generic[S]):
         return texts
 
     def snapshot(self, snapshot: S, form: Format) -> list[str]:
-        """Render all that the families read from *snapshot*, those alone whose basis did not stay."""
-        for basis in self._facts:
-            self._look_at(basis, snapshot)
-        look = _Look(snapshot)
-        return [text for run in self._runs for text in run.texts(look, form)]
-
-    def _look_at(self, basis: Basis[S], snapshot: S) -> None:
-        """Let what is made of these facts go, unless they are the very objects of the page before."""
-        facts, before = basis(snapshot), self._facts[basis]
-        self._facts[basis] = facts
-        if len(facts) != len(before) or not all(map(is_, facts, before)):
-            for run in self._runs:
-                if run.basis is basis:
-                    run.forget()
+        """Render all that the families read from *snapshot*; those whose basis stayed are not read."""
+        rows = _SnapshotRows(snapshot)
+        bases = {writer.basis for writer in self._families if writer.basis is not None}
+        facts = {basis: basis(snapshot) for basis in bases}
+        stayed = {basis for basis in bases if _are_same(facts[basis], self._facts.get(basis))}
+        texts = [
+            text
+            for writer in self._families
+            for text in writer.under_head(writer.lines if writer.basis in stayed else writer.read(rows), form)
+        ]
+        self._facts = facts  # last: after an error in between, all are read again
+        return texts
 
 
-class _Look(Generic[S]):
-    """A snapshot, and the rows of tables that were found in it: many tables share theirs."""
+def _are_same(facts: tuple[object, ...], before: tuple[object, ...] | None) -> bool:
+    """Whether these are the very objects of before, which are never modified."""
+    return before is not None and len(facts) == len(before) and all(map(is_, facts, before))
+
+
+class _SnapshotRows(Generic[S]):
+    """A snapshot, and the rows of tables in it: many tables share theirs."""
 
     def __init__(self, snapshot: S) -> None:
         self.snapshot = snapshot
@@ -94,30 +93,12 @@ class _Look(Generic[S]):
         return rows
 
 
-class _Run(Generic[S]):
-    """Families one after the other that have the same basis, and their text as long as that stays."""
-
-    def __init__(self, basis: Basis[S] | None, writers: "Sequence[_FamilyWriter[S]]") -> None:
-        self.basis = basis
-        self._writers = writers
-        self._kept: dict[Format, list[str]] = {}
-
-    def texts(self, look: _Look[S], form: Format) -> list[str]:
-        texts = self._kept.get(form)
-        if texts is None:
-            texts = [text for writer in self._writers for text in writer.under_head(writer.read(look), form)]
-            if self.basis is not None:
-                texts = self._kept[form] = ["".join(texts)]
-        return texts
-
-    def forget(self) -> None:
-        self._kept.clear()
-
-
 class _FamilyWriter(Generic[S]):
     """What of one family stays the same from page to page."""
 
     def __init__(self, family: Family[S]) -> None:
+        self.basis = family.basis
+        self.lines = ""
         self._name = family.name
         self._labels = family.labels
         self._read = family.read
@@ -131,17 +112,18 @@ class _FamilyWriter(Generic[S]):
         self._places: list[tuple[str, ...]] = []
         self._line_up: list[_Series] = []
         self._amounts: list[float | None] = []
-        self._lines = ""
 
     def under_head(self, lines: str, form: Format) -> tuple[str, ...]:
         """A family's part of a page; one without samples does not appear."""
         return (self._heads[form], lines) if lines else ()
 
-    def read(self, look: _Look[S]) -> str:
+    def read(self, rows: _SnapshotRows[S]) -> str:
         """The lines of what the family reads from a snapshot."""
         if isinstance(self._read, Table):
-            return self._write_table(look.rows(self._read.rows), self._read.columns)
-        return self.write(self._read(look.snapshot))
+            self.lines = self._write_table(rows.rows(self._read.rows), self._read.columns)
+        else:
+            self.lines = self.write(self._read(rows.snapshot))
+        return self.lines
 
     def write(self, samples: Iterable[Sample]) -> str:
         """The lines of samples."""
@@ -170,7 +152,7 @@ class _FamilyWriter(Generic[S]):
                 _Series(self._name, self._labels, (*row, *labels)) for row in places for labels, _ in columns
             ]
         elif amounts == self._amounts:
-            return self._lines
+            return self.lines
         self._amounts = amounts
         lines = []
         for series, amount in zip(self._line_up, amounts, strict=True):
@@ -178,8 +160,7 @@ class _FamilyWriter(Generic[S]):
                 if amount != series.value:
                     series.write(amount)
                 lines.append(series.lines)
-        self._lines = "".join(lines)
-        return self._lines
+        return "".join(lines)
 
 
 class _Series:
