@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct, field
 
-from perwatt_agent.configfile.loading import Flags, Sound, load
+from perwatt_agent.configfile.loading import Flags, IsValid, load
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import (
     ADDRESS,
@@ -231,7 +231,7 @@ def load_agent_config(path: Path | None, environ: Mapping[str, str], flags: Flag
     return load(AgentConfig, path, environ, flags, check_agent)
 
 
-def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+def check_agent(config: AgentConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between keys; an endpoint with an error of its own is left out."""
     # Imported here: the rows of the meters load asyncio, which `perwatt --help` does not need.
     from perwatt_agent.meters.checks import check_meters
@@ -242,17 +242,17 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
                 f"calibration.{uuid}",
                 "expected a GPU's UUID as key, such as GPU-8f6d...",
             )
-    yield from check_meters(config.meters, sound)
+    yield from check_meters(config.meters, is_valid)
     if config.identity.kubelet_url and config.identity.pod_resources_socket is None:
         yield (
             "identity.kubelet_url",
             "expected identity.pod_resources_socket too, which names the pod of each GPU",
         )
-    yield from _check_kinds(config.engines, sound)
+    yield from _check_kinds(config.engines, is_valid)
     endpoints = {
         path: endpoint
         for index, endpoint in enumerate(config.engines.endpoints)
-        if sound(path := f"engines.endpoints[{index}]")
+        if is_valid(path := f"engines.endpoints[{index}]")
     }
     for path, endpoint in endpoints.items():
         if endpoint.url is None and endpoint.group is None:
@@ -261,14 +261,14 @@ def check_agent(config: AgentConfig, sound: Sound) -> Iterator[tuple[str, str]]:
         yield from _check_against_earlier(path, endpoint, earlier)
 
 
-def _check_kinds(engines: EnginesConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+def _check_kinds(engines: EnginesConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Each configured kind has a name of its own, and every endpoint's engine is known."""
     names = ["auto", *engine_names()]
     for index, kind in enumerate(engines.kinds):
         path = f"engines.kinds[{index}]"
         if kind.name in names:
             yield f"{path}.name", f"expected an unused name; {kind.name!r} is taken"
-        if not kind.recognised_by and sound(f"{path}.recognised_by"):
+        if not kind.recognised_by and is_valid(f"{path}.recognised_by"):
             yield f"{path}.recognised_by", "expected at least one metric that only this engine has"
         names.append(kind.name)
     for index, endpoint in enumerate(engines.endpoints):

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
-from perwatt_agent.configfile.loading import Flags, Sound, load
+from perwatt_agent.configfile.loading import Flags, IsValid, load
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import ADDRESS, URL, duration
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
@@ -76,10 +76,10 @@ def load_aggregator_config(
     return load(AggregatorConfig, path, environ, flags, check_aggregator, renamed)
 
 
-def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+def check_aggregator(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between keys."""
     agents = config.sources.agents
-    if not agents and sound("sources.agents"):
+    if not agents and is_valid("sources.agents"):
         yield "sources.agents", "expected at least one agent's URL"
     for index, url in enumerate(agents):
         if url in agents[:index]:
@@ -87,24 +87,24 @@ def check_aggregator(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[s
                 f"sources.agents[{index}]",
                 "expected each agent only once; otherwise its joules count twice",
             )
-    yield from _check_facilities(config, sound)
-    yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), sound)
-    yield from check_objectives(config.slo, sound)
-    yield from check_compute(config.compute, sound)
+    yield from _check_facilities(config, is_valid)
+    yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), is_valid)
+    yield from check_objectives(config.slo, is_valid)
+    yield from check_compute(config.compute, is_valid)
 
 
-def _check_facilities(config: AggregatorConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+def _check_facilities(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Every node belongs to a facility, and no two facilities have one name."""
     if config.facilities and config.facility != FacilityConfig():
         yield "facilities", "expected either `facilities` or `facility`, not both"
-    yield from check_facility(config.facility, "facility", sound)
+    yield from check_facility(config.facility, "facility", is_valid)
     for index, facility in enumerate(config.facilities):
-        yield from check_facility(facility, f"facilities[{index}]", sound)
+        yield from check_facility(facility, f"facilities[{index}]", is_valid)
     names = [facility.name for facility in config.facilities]
     for index, name in enumerate(names):
         if name in names[:index]:
             yield f"facilities[{index}].name", f"expected an unused name; {name!r} is taken"
-    if sound("sources.agents") and sound("facilities"):
+    if is_valid("sources.agents") and is_valid("facilities"):
         for index, url in enumerate(config.sources.agents):
             if not any(facility.has_node(node_name(url)) for facility in config.all_facilities):
                 yield f"sources.agents[{index}]", "expected a facility whose `nodes` match this agent"

@@ -14,7 +14,7 @@ from perwatt_agent.configfile.value_kinds import Kind
 Flags = Mapping[str, str | Sequence[str] | None]
 """Flags of the command line, by dotted path: one text for a scalar, several for a repeatable flag."""
 
-Sound = Callable[[str], bool]
+IsValid = Callable[[str], bool]
 """Tells whether there is no error at or below a path."""
 
 C = TypeVar("C", bound=Struct)
@@ -25,7 +25,7 @@ def load(
     path: Path | None,
     environ: Mapping[str, str],
     flags: Flags,
-    checks: Callable[[C, Sound], Iterator[tuple[str, str]]] = lambda built, sound: iter(()),
+    checks: Callable[[C, IsValid], Iterator[tuple[str, str]]] = lambda built, is_valid: iter(()),
     renamed: Mapping[str, str] | None = None,
 ) -> C:
     """

@@ -98,13 +98,13 @@ def _read_boolean(text: str) -> bool:
 def _read_url(text: str) -> str:
     try:
         parts = urlsplit(text)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        sound = (
-            sound and parts.username is None
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_valid = (
+            is_valid and parts.username is None
         )  # URLs appear in logs and answers, so they must not hold a password
     except ValueError:
-        sound = False
-    if not sound or not text.isprintable() or " " in text:
+        is_valid = False
+    if not is_valid or not text.isprintable() or " " in text:
         raise ValueError("a URL such as http://127.0.0.1:8000/metrics")
     return text
 

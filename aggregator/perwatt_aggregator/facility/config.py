@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.loading import IsValid
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import READABLE_FILE, TEXT, duration, number, one_of
 from perwatt_agent.meters.catalog import figure_kinds
@@ -168,10 +168,10 @@ class FacilityConfig(Struct, frozen=True):
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.nodes)
 
 
-def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+def check_facility(config: FacilityConfig, path: str, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between the keys of one facility, at *path* of its file."""
     if config.pue is not None:
-        yield from _check_pue(config.pue, f"{path}.pue", sound)
+        yield from _check_pue(config.pue, f"{path}.pue", is_valid)
         own = config.pue.kind == "live" and config.pue.it_meter is None
         if own and config.it is not None and "in" in (config.it.switches, config.it.storage):
             yield (
@@ -179,20 +179,20 @@ def check_facility(config: FacilityConfig, path: str, sound: Sound) -> Iterator[
                 "expected `out`; without `pue.it_meter`, IT energy is that of the nodes alone",
             )
     if config.price is not None:
-        yield from _check_price(config.price, f"{path}.price", sound)
+        yield from _check_price(config.price, f"{path}.price", is_valid)
     if config.carbon is not None:
-        yield from _check_carbon(config.carbon, f"{path}.carbon", sound)
-    if config.capital is not None and config.price is None and sound(f"{path}.price"):
+        yield from _check_carbon(config.carbon, f"{path}.carbon", is_valid)
+    if config.capital is not None and config.price is None and is_valid(f"{path}.price"):
         yield f"{path}.capital", "expected `price` as well, whose currency it has"
 
 
-def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+def _check_pue(pue: PueConfig, path: str, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     live = pue.kind == "live"
-    if not live and pue.ratio is None and sound(f"{path}.ratio"):
+    if not live and pue.ratio is None and is_valid(f"{path}.ratio"):
         yield f"{path}.ratio", "expected a number of at least 1, but it is missing"
-    if live and pue.facility_meter is None and sound(f"{path}.facility_meter"):
+    if live and pue.facility_meter is None and is_valid(f"{path}.facility_meter"):
         yield f"{path}.facility_meter", "expected the meter of the whole facility, but it is missing"
-    if pue.kind == "category" and pue.category is None and sound(f"{path}.category"):
+    if pue.kind == "category" and pue.category is None and is_valid(f"{path}.category"):
         yield f"{path}.category", "expected 0, 1, 2 or 3, but it is missing"
     if pue.measured_until is not None and pue.kind not in ("interim", "category"):
         yield f"{path}.measured_until", f"expected no value if kind is {pue.kind}"
@@ -203,28 +203,28 @@ def _check_pue(pue: PueConfig, path: str, sound: Sound) -> Iterator[tuple[str, s
             yield f"{path}.{name}", f"expected no value if kind is {pue.kind}"
         if meter.scope != "node":
             yield f"{path}.{name}.scope", "expected no value; the meter's key defines its scope"
-        yield from check_meter(meter, f"{path}.{name}", sound)
+        yield from check_meter(meter, f"{path}.{name}", is_valid)
 
 
-def _check_price(price: PriceConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
-    if price.per_kwh is None and (price.query is None or price.times) and sound(f"{path}.per_kwh"):
+def _check_price(price: PriceConfig, path: str, is_valid: IsValid) -> Iterator[tuple[str, str]]:
+    if price.per_kwh is None and (price.query is None or price.times) and is_valid(f"{path}.per_kwh"):
         yield f"{path}.per_kwh", "expected a number of at least 0, but it is missing"
     if price.query is not None:
-        yield from _check_rate(price.query, f"{path}.query", sound)
+        yield from _check_rate(price.query, f"{path}.query", is_valid)
 
 
-def _check_carbon(carbon: CarbonConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+def _check_carbon(carbon: CarbonConfig, path: str, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     sources = (carbon.grams_co2e_per_kwh, carbon.file, carbon.query)
-    if all(source is None for source in sources) and sound(path):
+    if all(source is None for source in sources) and is_valid(path):
         yield f"{path}.grams_co2e_per_kwh", "expected a number of at least 0, but it is missing"
     if carbon.file is not None and carbon.query is not None:
         yield f"{path}.query", "expected no value together with `file`"
     if carbon.query is not None:
-        yield from _check_rate(carbon.query, f"{path}.query", sound)
+        yield from _check_rate(carbon.query, f"{path}.query", is_valid)
 
 
-def _check_rate(rate: RateConfig, path: str, sound: Sound) -> Iterator[tuple[str, str]]:
+def _check_rate(rate: RateConfig, path: str, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     if rate.kind not in RATE_KINDS:
         yield f"{path}.kind", f"expected one of {', '.join(RATE_KINDS)}"
     else:
-        yield from check_place(rate, path, sound)
+        yield from check_place(rate, path, is_valid)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.loading import IsValid
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import TEXT
 from perwatt_agent.meters.checks import check_meter
@@ -26,21 +26,21 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
 
 
 def check_shared_meters(
-    meters: Sequence[SharedMeterConfig], nodes: Sequence[str], sound: Sound, path: str = "meters"
+    meters: Sequence[SharedMeterConfig], nodes: Sequence[str], is_valid: IsValid, path: str = "meters"
 ) -> Iterator[tuple[str, str]]:
     """Errors: a meter without a node, a node under two meters, two meters of one name."""
     covered: dict[str, int] = {}
     labels: set[str] = set()
     for index, meter in enumerate(meters):
         where = f"{path}[{index}]"
-        yield from check_meter(meter, where, sound)
+        yield from check_meter(meter, where, is_valid)
         if meter.scope != "node":
             yield f"{where}.scope", "expected node; a meter that covers several nodes measures whole nodes"
         if meter.label in labels:
             yield f"{where}.name", f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)
         under = [node for node in nodes if meter.covers_node(node)]
-        if not under and sound("sources.agents") and sound(f"{where}.covers"):
+        if not under and is_valid("sources.agents") and is_valid(f"{where}.covers"):
             yield f"{where}.covers", "expected the name of at least one of `sources.agents`"
         for node in under:
             if covered.setdefault(node, index) != index:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.loading import IsValid
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import TEXT, duration
 
@@ -57,7 +57,7 @@ def bounds_around(bounds: Sequence[float], objective: float) -> tuple[float | No
     return (bounds[place - 1] if place else None), upper
 
 
-def check_objectives(configs: Sequence[SloConfig], sound: Sound) -> Iterator[tuple[str, str]]:
+def check_objectives(configs: Sequence[SloConfig], is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between the keys of `slo`."""
     models = [config.model for config in configs]
     for index, config in enumerate(configs):
@@ -65,5 +65,5 @@ def check_objectives(configs: Sequence[SloConfig], sound: Sound) -> Iterator[tup
         if config.model in models[:index]:
             yield where, "expected one entry for a model, and one for all others"
         has_objective = config.time_to_first_token is not None or config.time_per_output_token is not None
-        if not has_objective and sound(where):
+        if not has_objective and is_valid(where):
             yield where, "expected time_to_first_token, time_per_output_token or both"

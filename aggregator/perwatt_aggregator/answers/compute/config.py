@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Struct
 
-from perwatt_agent.configfile.loading import Sound
+from perwatt_agent.configfile.loading import IsValid
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import BOOLEAN, TEXT, number, one_of
 
@@ -73,12 +73,12 @@ class ComputeConfig(Struct, frozen=True):
     ] = ()
 
 
-def check_compute(config: ComputeConfig, sound: Sound) -> Iterator[tuple[str, str]]:
+def check_compute(config: ComputeConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between keys."""
     for index, model in enumerate(config.models):
         where = f"compute.models[{index}]"
         sizes = (model.layers, model.hidden, model.context)
-        if not sound(where):
+        if not is_valid(where):
             continue
         if any(sizes) and not all(sizes):
             yield where, "expected layers, hidden and context together, or none of them"
@@ -87,5 +87,5 @@ def check_compute(config: ComputeConfig, sound: Sound) -> Iterator[tuple[str, st
     for index, peak in enumerate(config.peaks):
         where = f"compute.peaks[{index}]"
         stated = any(getattr(peak, precision) for precision in PRECISIONS)
-        if not stated and not peak.nvlink_bytes_per_second and sound(where):
+        if not stated and not peak.nvlink_bytes_per_second and is_valid(where):
             yield where, "expected a peak of at least one precision, or nvlink_bytes_per_second"
