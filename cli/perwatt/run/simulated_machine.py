@@ -50,8 +50,8 @@ async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Pa
 async def has_driver(clock: Clock) -> bool:
     """Whether this machine has an NVIDIA driver. One that hangs counts as present."""
     backend = NvmlBackend(clock)
-    lane = WorkerThread("probe", clock)
-    opening = lane.submit(backend.open)
+    thread = WorkerThread("probe", clock)
+    opening = thread.submit(backend.open)
     done, _ = await asyncio.wait([opening], timeout=PROBE_SECONDS)
     if not done:
         return True
@@ -59,5 +59,5 @@ async def has_driver(clock: Clock) -> bool:
         opening.result()
     except BackendUnavailable:
         return False
-    await lane.submit(backend.close)
+    await thread.submit(backend.close)
     return True

@@ -38,13 +38,13 @@ class _Readers:
 
     def __init__(self, calls: GpuCalls, context: Context, traits: Traits) -> None:
         mode = MigMode(enabled=traits.mig)
-        self._monitor = GpmReader(calls, context, traits.driver)
+        self._gpm = GpmReader(calls, context, traits.driver)
         self._mig = MigReader(calls, context, traits.driver, mode)
-        self.fast = FastReader(calls, context, traits, mode, self._monitor)
+        self.fast = FastReader(calls, context, traits, mode, self._gpm)
         self.slow = SlowReader(calls, context, traits, mode, self._mig)
 
     def free(self) -> None:
-        self._monitor.free()
+        self._gpm.free()
         self._mig.free()
 
 

@@ -2,8 +2,8 @@
 Fast reader: what is read of a GPU each second, in five driver calls.
 
 One batch of fields gives energy, power, throttling and link traffic. The other calls give utilization,
-memory, the SM clock and the core's temperature. On Hopper and newer, every five seconds two
-more calls read GPM.
+memory, the SM clock and the core's temperature. On Hopper and newer, two more calls read GPM every five
+seconds.
 
 The graphics clock is not read: it equals the SM clock, and every call takes time in the driver.
 """
@@ -22,9 +22,6 @@ from perwatt_agent.gpu.nvml.driver.traits import Traits
 from perwatt_agent.gpu.nvml.readers.gpm import GpmReader
 from perwatt_agent.gpu.nvml.readers.mig import MigMode
 from perwatt_agent.gpu.nvml.readers.tables import POWER_AVERAGE, fast_fields
-
-_OURS = {"monotonic_seconds"}
-"""The facts of a reading that are no answer of the driver."""
 
 
 class FastReader:
