@@ -22,6 +22,8 @@ from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
+pytestmark = pytest.mark.slow
+
 SCRAPE_SECONDS = 5
 BOARD_SHARE = 0.6
 MINUTE = 60.0

@@ -31,6 +31,7 @@ def run_window(published: dict[str, float], **more: float) -> dict[str, dict[str
     return {item["boundary"]: item for item in items}
 
 
+@pytest.mark.slow
 class TestPublishedRun:
     def test_the_trace_is_the_published_one(self, published: dict[str, float]) -> None:
         """The mean of the trace's samples within the run is the published power, within 0.01 %."""
