@@ -14,7 +14,7 @@ from perwatt_agent.facts.gpu import GpuInfo, GpuSnapshot
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.host_meter import NodeModel
 from perwatt_agent.facts.readings import GpuSample, Readings
-from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import AgentInfo, Snapshot
 
 # Integrated power bridges gaps of up to this many sampling periods.
 MAX_GAP_PERIODS = 3.0
@@ -37,7 +37,7 @@ class Account:
 
     `calibration` has factors by UUID that are published beside the counters and never applied to them.
     `idle_watts` is the idle power of GPUs by model name, which replaces the learnt one. *model* has the
-    assumptions about a node without a wall meter.
+    assumptions about a node without a wall meter, *agent* is who keeps this account.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Account:
         idle_watts: Mapping[str, float] | None = None,
         model: NodeModel | None = None,
         state: AccountState | None = None,
+        agent: AgentInfo | None = None,
     ) -> None:
+        self._agent = agent
         self._max_gap_seconds = MAX_GAP_PERIODS * interval_seconds
         self._calibration = calibration or {}
         self._idle_watts = idle_watts or {}
@@ -83,6 +85,7 @@ class Account:
             meters=meters.meters,
             host=readings.host,
             node_model=self._meters.model,
+            agent=self._agent,
         )
 
     def waiting_joules(self, gpu: str) -> float:

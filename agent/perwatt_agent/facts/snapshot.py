@@ -33,9 +33,17 @@ class CollectorHealth(Struct, frozen=True):
     failures: tuple[tuple[str, int], ...] = ()
 
 
+class AgentInfo(Struct, frozen=True):
+    """Which agent this is: its random id, and when it started."""
+
+    agent: str
+    start_unix_seconds: float
+
+
 class Snapshot(Struct, frozen=True):
     """
-    All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID.
+    All that the agent knows at one instant. `unidentified_gpus` are lost GPUs without a UUID. `agent` is None
+    if the agent has no id.
 
     `node_meters` has at most one, the meter that stands for the whole node now; `meters` has all of them.
     `events` counts events since the agent started, by kind.
@@ -53,3 +61,4 @@ class Snapshot(Struct, frozen=True):
     host: HostReading | None = None
     node_model: NodeModel | None = None
     events: tuple[tuple[str, int], ...] = ()
+    agent: AgentInfo | None = None

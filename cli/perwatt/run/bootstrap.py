@@ -23,7 +23,7 @@ from perwatt_agent.engine.followers import Follower, FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.readings import Readings
-from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.facts.snapshot import AgentInfo, Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
@@ -43,6 +43,7 @@ from perwatt_agent.sampling.gpus import GpuCollector, Timing
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.sampling.workload_collector import WorkloadCollector
+from perwatt_agent.state.agent_id import load_agent_id
 from perwatt_agent.state.gpu_memory import GpuMemory
 from perwatt_agent.state.state_file import StateFile
 from perwatt_agent.work.collector import WorkCollector
@@ -167,6 +168,7 @@ def build_sampler(
         idle_watts=config.attribution.idle_watts,
         model=build_model(config),
         state=state_file.load() if state_file else None,
+        agent=build_agent_info(config, clock),
     )
     supervisor = Supervisor(interval_seconds)
     if state_file is None:
@@ -176,6 +178,14 @@ def build_sampler(
         state_file.save(account.state())
 
     return Sampler(source, account, clock, (save, supervisor.sampled))
+
+
+def build_agent_info(config: AgentConfig, clock: Clock) -> AgentInfo | None:
+    """Who this agent is; a replay has no id, since it may play what another agent recorded."""
+    if config.replay_file is not None:
+        return None
+    agent = load_agent_id(config.data_dir)
+    return AgentInfo(agent, clock.unix()) if agent else None
 
 
 def open_recording(path: Path) -> Recording:

@@ -13,6 +13,11 @@ def _build_info(_: Snapshot) -> Iterator[Sample]:
     yield (__version__,), 1
 
 
+def _agent_info(snapshot: Snapshot) -> Iterator[Sample]:
+    if snapshot.agent is not None:
+        yield (snapshot.agent.agent, f"{snapshot.agent.start_unix_seconds:.3f}"), 1
+
+
 def _backend_info(snapshot: Snapshot) -> Iterator[Sample]:
     backend = snapshot.backend
     yield (backend.name, backend.driver_version, backend.nvml_version), 1
@@ -64,6 +69,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         ("version",),
         _build_info,
         basis=backend,
+    ),
+    Family(
+        "perwatt_agent_info",
+        "info",
+        "The agent that serves this page: a random id that it keeps in `data_dir`, and its start in Unix "
+        "seconds. Absent if it cannot keep an id.",
+        ("agent", "start"),
+        _agent_info,
     ),
     Family(
         "perwatt_backend_info",

@@ -16,7 +16,7 @@ from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.health import GpuHealth, XidCount
 from perwatt_agent.facts.host import HostReading
 from perwatt_agent.facts.host_meter import MeterSnapshot, NodeMeterSnapshot, NodeModel
-from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth, Snapshot
+from perwatt_agent.facts.snapshot import AgentInfo, BackendStatus, CollectorHealth, Snapshot
 from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 from perwatt_exporter.http.negotiate import Format
 from perwatt_exporter.page.family import Collected, Family, Sample
@@ -227,6 +227,7 @@ def pre_volta_integrated() -> Snapshot:
         node_meters=(NodeMeterSnapshot("model", 2_000_000.5, 3_600.0, 612.25),),
         meters=(modelled,),
         node_model=NodeModel(rest_watts=180.0, psu_efficiency=0.94),
+        agent=AgentInfo("0123456789abcdef", 1_800_000_000.25),
     )
 
 
