@@ -99,9 +99,8 @@ def _read_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        is_valid = (
-            is_valid and parts.username is None
-        )  # URLs appear in logs and answers, so they must not hold a password
+        # URLs appear in logs and answers, so they must not hold a password.
+        is_valid = is_valid and parts.username is None
     except ValueError:
         is_valid = False
     if not is_valid or not text.isprintable() or " " in text:
