@@ -1,4 +1,4 @@
-"""The agent's HTTP face: its metrics, a landing page, and whether the process lives."""
+"""ASGI application of the agent: metrics, landing page, events, reported work, health of the process."""
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial

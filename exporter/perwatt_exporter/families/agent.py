@@ -1,4 +1,4 @@
-"""The agent itself: what it is, whether its backend answers, and how each of its collectors fares."""
+"""Families of the agent: its version, its backend, and the health of its collectors."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,5 +1,5 @@
 """
-All that the agent's page shows. A new family is a row in one of these files; a new file is a line here.
+Families of the agent's page. A new family is a row in one of these files; a new file is a line here.
 """
 
 from collections.abc import Iterable

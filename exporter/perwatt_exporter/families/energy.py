@@ -1,4 +1,4 @@
-"""The energy of each GPU board, the time it covers, how well two ways of measuring agree, and the rest."""
+"""Families of board energy: joules, covered time, agreement of two ways of measuring, unattributed rest."""
 
 from collections.abc import Iterator
 from typing import get_args

@@ -1,4 +1,4 @@
-"""Each GPU: who it is, whether it answers, and its power, load, memory, temperatures and clocks now."""
+"""Families of each GPU: identity, state, power, utilization, memory, temperatures and clocks."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""Errors of a GPU's memory, what was taken out of use for them, and what the driver asks for."""
+"""Families of GPU memory errors: ECC errors, memory taken out of use, and what the driver asks for."""
 
 from collections.abc import Callable
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What the chip's own performance monitor (GPM) saw; Hopper and newer."""
+"""Families of the GPU's performance monitor (GPM); Hopper and newer."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What goes over a GPU's links, how wide they are, and what went wrong on them."""
+"""Families of GPU links: traffic, width and errors."""
 
 from typing import get_args
 

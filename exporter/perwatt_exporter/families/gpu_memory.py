@@ -1,4 +1,4 @@
-"""More of a GPU's memory: how busy it is, the window into it, and that which the operating system owns."""
+"""Families of GPU memory beyond its use: bandwidth utilization, BAR1 window, memory of the host system."""
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import of_reading, of_slow_reading, only

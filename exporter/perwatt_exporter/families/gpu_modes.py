@@ -1,4 +1,4 @@
-"""How a GPU is set up, its fastest clocks, and what its video engines do."""
+"""Families of GPU modes: settings, maximum clocks, video engines."""
 
 from typing import get_args
 

@@ -1,4 +1,4 @@
-"""The processes that hold most of a GPU's memory, where `gpu.processes` asks for them."""
+"""Families of the processes that hold most of a GPU's memory, where `gpu.processes` asks for them."""
 
 from collections.abc import Callable
 

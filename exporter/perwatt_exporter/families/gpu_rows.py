@@ -1,4 +1,4 @@
-"""How families are made of what each GPU's readings say."""
+"""Builders of GPU families: rows of GPUs and columns of their readings."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar

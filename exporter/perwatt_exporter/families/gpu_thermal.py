@@ -1,4 +1,4 @@
-"""How far a GPU is from being too hot, and its fans."""
+"""Families of GPU temperature limits and fans."""
 
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_exporter.families.gpu_rows import entries, of_slow_reading, only

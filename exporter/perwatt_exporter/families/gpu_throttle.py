@@ -1,4 +1,4 @@
-"""Why a GPU's clocks are held down: for how long so far, and now."""
+"""Families of GPU throttling: reasons that hold clocks down, for how long so far, and now."""
 
 from collections.abc import Callable
 from typing import get_args

@@ -1,4 +1,4 @@
-"""How each GPU fares, why, and how much has happened."""
+"""Families of GPU health: state, reasons, number of events."""
 
 from collections.abc import Iterator
 

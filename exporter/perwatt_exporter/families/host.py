@@ -1,4 +1,4 @@
-"""The host around the GPUs: its processors, its memory, and how busy they are."""
+"""Families of the host around the GPUs: energy and utilization of its processors and memory."""
 
 from collections.abc import Callable, Iterator
 

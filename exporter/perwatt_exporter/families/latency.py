@@ -1,4 +1,4 @@
-"""How long each workload's requests took, as its engine measured it, in the engine's own buckets."""
+"""Families of request latency, measured by each workload's engine, in the engine's own buckets."""
 
 from collections.abc import Callable, Iterator
 

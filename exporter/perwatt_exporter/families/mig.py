@@ -1,4 +1,4 @@
-"""MIG instances. Power and energy belong to the whole board, and are never shown of an instance."""
+"""Families of MIG instances. Power and energy belong to the whole board: an instance has none."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""The whole node at the wall (AC), from a meter or a stated model; absent without either."""
+"""Families of the whole node at the wall (AC), from a meter or a stated model; absent without either."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""What families are made of: as long as all of it is the same objects, they show the same."""
+"""Bases of families: the facts that a family is read from; the same objects give the same samples."""
 
 from perwatt_agent.facts.snapshot import Snapshot
 

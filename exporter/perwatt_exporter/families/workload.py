@@ -1,4 +1,4 @@
-"""Each workload: who it is, the work it did, and the board energy it took, settled to the same instant."""
+"""Families of workloads: identity, work, and board energy, all at the same instant."""
 
 from collections.abc import Callable, Iterator
 from typing import get_args

@@ -1,4 +1,4 @@
-"""XID errors: what each GPU told of by itself."""
+"""Families of XID errors, which the driver reports by itself."""
 
 from collections.abc import Iterator
 

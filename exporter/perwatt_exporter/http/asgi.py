@@ -1,4 +1,4 @@
-"""As much of ASGI as serving small, ready bodies takes."""
+"""Router and responses over ASGI: exact paths, small bodies that are ready."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from types import MappingProxyType

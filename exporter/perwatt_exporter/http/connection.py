@@ -1,4 +1,4 @@
-"""One client's connection, bounded: what it may send, and how long it may keep us waiting."""
+"""Connection of one client, with limits on what it may send and on how long the server waits for it."""
 
 import contextlib
 import socket

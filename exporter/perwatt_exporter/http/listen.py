@@ -1,4 +1,4 @@
-"""Taking the address that a daemon listens on, before anything else of it is started."""
+"""Listening socket of a daemon, bound before anything else is started."""
 
 import errno
 import os

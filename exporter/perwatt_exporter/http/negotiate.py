@@ -1,4 +1,4 @@
-"""Which representation of a page a client gets, by its Accept and Accept-Encoding (RFC 9110, section 12)."""
+"""Content negotiation by Accept and Accept-Encoding (RFC 9110, section 12)."""
 
 from collections.abc import Iterator
 from functools import lru_cache

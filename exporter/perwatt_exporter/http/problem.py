@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 has them: application/problem+json."""
+"""Problem details of errors (RFC 9457): application/problem+json."""
 
 from http import HTTPStatus
 

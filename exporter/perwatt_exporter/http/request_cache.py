@@ -1,4 +1,4 @@
-"""Requests that came before, byte for byte: answered without reading them again."""
+"""Cache of requests by their bytes: a repeated request is answered without parsing it again."""
 
 from collections.abc import Callable
 

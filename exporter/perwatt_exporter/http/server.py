@@ -1,4 +1,4 @@
-"""uvicorn as both daemons use it: in the caller's loop, without its signals and its ten ticks a second."""
+"""HTTP server of both daemons: uvicorn in the caller's loop, without its signals and ten ticks a second."""
 
 import asyncio
 import contextlib

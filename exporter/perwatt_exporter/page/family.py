@@ -1,4 +1,4 @@
-"""What a metric family is: one row of a table, from a fact in the snapshot to its series."""
+"""Metric family: one row of a table, from a fact in the snapshot to its series."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Generic, Literal, TypeVar

@@ -1,4 +1,4 @@
-"""The page of the latest snapshot: rendered at most once per snapshot and representation."""
+"""Cache of metrics pages: the latest snapshot is rendered at most once per representation."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeAlias, TypeVar

@@ -1,5 +1,5 @@
 """
-Samples to bytes: Prometheus's text format 0.0.4 and OpenMetrics 1.0.
+Renderer of samples: Prometheus's text format 0.0.4 and OpenMetrics 1.0.
 
 The lines of the samples are the same in both; only what stands above and below them differs.
 """

@@ -1,4 +1,4 @@
-"""The page that a person sees who opens the exporter's address in a browser."""
+"""Landing page for a browser at the exporter's address."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""POST /v1/work: a job on this machine says what it did."""
+"""POST /v1/work: reports of work by jobs on this machine."""
 
 import ipaddress
 from typing import Protocol
