@@ -28,6 +28,7 @@ from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role
 from perwatt_agent.meters.config import MetersConfig
+from perwatt_agent.net.page_identity import page_identity
 
 REPLAY_PREFIX = "replay:"
 
@@ -281,6 +282,12 @@ def _check_against_earlier(
     path: str, endpoint: EndpointConfig, earlier: Mapping[str, EndpointConfig]
 ) -> Iterator[tuple[str, str]]:
     for other_path, other in earlier.items():
+        if is_one_page(endpoint, other) and not _are_different_models(endpoint, other):
+            yield (
+                f"{path}.url",
+                f"expected another page, or a different `model` on both: {other_path} reads this one too, "
+                "and its tokens would count twice",
+            )
         if endpoint.workload is not None and endpoint.workload == other.workload:
             yield f"{path}.workload", f"expected an unused name; {other_path} is {other.workload!r} too"
         claimed = _claimed_by_both(endpoint.gpus, other.gpus)
@@ -289,6 +296,17 @@ def _check_against_earlier(
                 f"{path}.gpus",
                 f"expected other GPUs, or `shared: true` on both: {other_path} claims {claimed} too",
             )
+
+
+def is_one_page(one: EndpointConfig, other: EndpointConfig) -> bool:
+    """Whether two endpoints read the same page, however its URL is spelt."""
+    return (
+        one.url is not None and other.url is not None and page_identity(one.url) == page_identity(other.url)
+    )
+
+
+def _are_different_models(one: EndpointConfig, other: EndpointConfig) -> bool:
+    return one.model is not None and other.model is not None and one.model != other.model
 
 
 def _claimed_by_both(one: GpuClaim, other: GpuClaim) -> str:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from perwatt_agent.configfile.loading import Flags, IsValid, load
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import ADDRESS, URL, duration
+from perwatt_agent.net.page_identity import page_identity
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig, check_shared_meters
@@ -81,16 +82,24 @@ def check_aggregator(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tu
     agents = config.sources.agents
     if not agents and is_valid("sources.agents"):
         yield "sources.agents", "expected at least one agent's URL"
-    for index, url in enumerate(agents):
-        if url in agents[:index]:
-            yield (
-                f"sources.agents[{index}]",
-                "expected each agent only once; otherwise its joules count twice",
-            )
+    if is_valid("sources.agents"):
+        yield from _check_pages(agents)
     yield from _check_facilities(config, is_valid)
     yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), is_valid)
     yield from check_objectives(config.slo, is_valid)
     yield from check_compute(config.compute, is_valid)
+
+
+def _check_pages(agents: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """No agent's page is there twice, however its URL is spelt."""
+    pages = [page_identity(url) for url in agents]
+    for index, page in enumerate(pages):
+        if page in pages[:index]:
+            yield (
+                f"sources.agents[{index}]",
+                f"expected each agent only once, but sources.agents[{pages.index(page)}] is this page too; "
+                "its joules would count twice",
+            )
 
 
 def _check_facilities(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:

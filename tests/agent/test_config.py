@@ -247,6 +247,17 @@ WRONG = [
         "engines.endpoints[0] claims all GPUs too",
     ),
     (
+        "engines:\n  endpoints:\n  - {url: 'http://localhost:80/metrics', gpus: 0}\n"
+        "  - {url: 'http://127.0.0.1/metrics?', gpus: 1}",
+        "4: engines.endpoints[1].url: expected another page, or a different `model` on both: "
+        "engines.endpoints[0] reads this one too, and its tokens would count twice",
+    ),
+    (
+        "engines:\n  endpoints:\n  - {url: http://a, gpus: 0, model: m}\n  - {url: http://A/, gpus: 1}",
+        "4: engines.endpoints[1].url: expected another page, or a different `model` on both: "
+        "engines.endpoints[0] reads this one too, and its tokens would count twice",
+    ),
+    (
         "[a]: b",
         "1: ?: unknown key, expected one of backend, sample_interval, state_dir, data_dir, web, engines, "
         "meters, identity, work, gpu, calibration, attribution, replay",
@@ -320,8 +331,19 @@ class TestClaims:
             "{url: http://a, shared: true}, {url: http://b, gpus: 1, shared: true}",
             "{url: http://a}, {url: http://router, gpus: [], role: router}",
             "{url: http://a, gpus: 0}, {url: http://b, gpus: GPU-a}",
+            "{url: 'http://a:1', gpus: 0}, {url: 'http://a:2', gpus: 1}",
+            "{url: http://a/x, gpus: 0}, {url: http://a/y, gpus: 1}",
+            "{url: http://a, gpus: 0, model: m}, {url: http://a, gpus: 1, model: n}",
         ],
-        ids=["apart", "shared", "router-without-gpus", "index-and-uuid"],
+        ids=[
+            "apart",
+            "shared",
+            "router-without-gpus",
+            "index-and-uuid",
+            "another-port",
+            "another-path",
+            "another-model",
+        ],
     )
     def test_accepted(self, write: Write, endpoints: str) -> None:
         """GPUs may be apart, shared or claimed by nobody; whether an index is a UUID shows only later."""

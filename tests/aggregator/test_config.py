@@ -234,7 +234,13 @@ WRONG = [
     ),
     (
         "sources:\n  agents:\n  - http://a\n  - http://a",
-        "4: sources.agents[1]: expected each agent only once; otherwise its joules count twice",
+        "4: sources.agents[1]: expected each agent only once, but sources.agents[0] is this page too; "
+        "its joules would count twice",
+    ),
+    (
+        "sources:\n  agents:\n  - http://b\n  - http://localhost:80/metrics\n  - 'http://[::1]/metrics?'",
+        "5: sources.agents[2]: expected each agent only once, but sources.agents[1] is this page too; "
+        "its joules would count twice",
     ),
     ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
     (

@@ -22,6 +22,7 @@ ENGINE_REASONS = reasons(
     "token_file",
     "no_family",
     "several_models",
+    "no_model",
     "bad_value",
     "bad_histogram",
     "loading",
@@ -34,9 +35,10 @@ class EnginePageReader:
     """
     Reads the page at *url* of the engine named *engine*, or of any engine of *kinds* ("auto").
 
-    *model* selects one of several models on the page, and names the model of a page without names. *role* is
-    the role of the workload. *bearer_token_file* is read again for each page, as tokens are rotated. Raises
-    ValueError for a bad URL, for an unknown engine, and for a page whose reading would change the engine.
+    *model* selects one of several models on the page, and names the model of a page without names. If other
+    endpoints read other models of a *shared* page, nothing but *model* counts. *role* is the role of the
+    workload. *bearer_token_file* is read again for each page, as tokens are rotated. Raises ValueError for a
+    bad URL, for an unknown engine, and for a page whose reading would change the engine.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class EnginePageReader:
         *,
         engine: str = "auto",
         model: str | None = None,
+        shared: bool = False,
         role: Role = "mixed",
         kinds: Sequence[EngineKind] = ENGINES,
         bearer_token_file: Path | None = None,
@@ -54,6 +57,7 @@ class EnginePageReader:
         self._kinds = _kinds_named(engine, kinds)
         _refuse_draining(url, self._kinds, engine)
         self._model = model
+        self._shared = shared
         self._bearer_token_file = bearer_token_file
         self._timeout_seconds = timeout_seconds
         wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
@@ -71,7 +75,8 @@ class EnginePageReader:
         samples = self._parse(await self._fetch())
         kind = self._recognised(samples)
         self.engine = kind.name
-        return self._counter.counts(kind, EngineMetricsPage(kind, samples, self._model))
+        page = EngineMetricsPage(kind, samples, self._model, shared=self._shared)
+        return self._counter.counts(kind, page)
 
     @property
     def faults(self) -> tuple[EngineFailure, ...]:

@@ -17,14 +17,28 @@ class EngineMetricsPage:
     """
     The samples of engine *kind* on one page, for one model.
 
-    *model* selects one of several models on the page, and names the model of a page without names.
-    Raises EngineFailure("several_models") if the page has several models and *model* is not one of them.
+    *model* selects one of several models on the page, and names the model of a page without names. On a
+    *shared* page, whose other models have endpoints of their own, only what the page labels with *model*
+    counts. Raises EngineFailure: several_models if the page has several models and *model* is not one of
+    them, no_model if a shared page does not show it.
     """
 
-    def __init__(self, kind: EngineKind, samples: Iterable[tuple[Series, float]], model: str | None) -> None:
+    def __init__(
+        self,
+        kind: EngineKind,
+        samples: Iterable[tuple[Series, float]],
+        model: str | None,
+        *,
+        shared: bool = False,
+    ) -> None:
         own = dict(samples)  # a repeated series counts once
-        found = {series.label(kind.model_label) for series in own if series.name in kind.recognised_by}
-        found -= _NO_MODEL
+        found = _models(kind, own)
+        if shared and model not in found:
+            raise EngineFailure(
+                "no_model",
+                f"the page shows nothing of the model {model}, and other endpoints read the page too: set "
+                "the endpoint's `model` to a name that the page shows, or remove the other endpoints",
+            )
         if len(found) > 1 and model not in found:
             raise EngineFailure(
                 "several_models",
@@ -33,11 +47,14 @@ class EngineMetricsPage:
             )
         self.model = model or next(iter(found), "")
         self._rank_labels = kind.rank_labels
-        if len(found) > 1:
+        if shared or len(found) > 1:
+            # A counter without a model, such as that of the HTTP server, belongs to all of them.
+            counters = kind.counters()
             own = {
                 series: value
                 for series, value in own.items()
-                if series.label(kind.model_label) in (model, *_NO_MODEL)
+                if series.label(kind.model_label) == model
+                or (series.label(kind.model_label) in _NO_MODEL and series.name not in counters)
             }
         self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
 
@@ -134,6 +151,11 @@ def rank_of(series: Series, rank_labels: tuple[str, ...]) -> tuple[str, ...]:
 def is_count(value: float) -> bool:
     """Return whether a value can be a count."""
     return math.isfinite(value) and value >= 0
+
+
+def _models(kind: EngineKind, samples: Iterable[Series]) -> set[str]:
+    own = (series for series in samples if series.name in kind.recognised_by)
+    return {series.label(kind.model_label) for series in own} - _NO_MODEL
 
 
 def _by_name(samples: Mapping[Series, float]) -> dict[str, list[tuple[Series, float]]]:

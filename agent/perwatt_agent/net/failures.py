@@ -44,6 +44,7 @@ TABLE: tuple[Failure, ...] = (
     Failure("token_file", "The file of the bearer token cannot be read."),
     Failure("no_family", "The page has no counter of a known engine."),
     Failure("several_models", "The page has several models: configure one."),
+    Failure("no_model", "Several endpoints read the page, and it does not show the model of this one."),
     Failure("bad_value", "A value is not a number that a counter can have."),
     Failure("bad_histogram", "The buckets of a histogram contradict each other."),
     Failure("loading", "The engine does not serve its page yet."),

@@ -13,7 +13,7 @@ from perwatt.run.meters import build_meters, build_model
 from perwatt.run.supervisor import Supervisor
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
-from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig
+from perwatt_agent.config import AgentConfig, EndpointConfig, IdentityConfig, is_one_page
 from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS, LocalPort, LocalReader, PortOwnerLookup
 from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.engine.collector import EngineCollector
@@ -199,7 +199,13 @@ def open_recording(path: Path) -> Recording:
 def configured_endpoints(config: AgentConfig) -> list[Endpoint]:
     """The configured endpoints that have a page."""
     kinds = engine_kinds(config)
-    return [_endpoint(one, one.url, kinds) for one in config.engines.endpoints if one.url is not None]
+    endpoints = [one for one in config.engines.endpoints if one.url is not None]
+    shared = [any(is_one_page(one, other) for other in endpoints if other is not one) for one in endpoints]
+    return [
+        _endpoint(one, one.url, kinds, shared=is_shared)
+        for one, is_shared in zip(endpoints, shared, strict=True)
+        if one.url is not None
+    ]
 
 
 def configured_followers(config: AgentConfig) -> list[Follower]:
@@ -218,13 +224,16 @@ def configured_followers(config: AgentConfig) -> list[Follower]:
     return followers
 
 
-def _endpoint(config: EndpointConfig, url: str, kinds: Sequence[EngineKind]) -> Endpoint:
+def _endpoint(
+    config: EndpointConfig, url: str, kinds: Sequence[EngineKind], *, shared: bool = False
+) -> Endpoint:
     parts = urlsplit(url)
     try:
         reader = EnginePageReader(
             url,
             engine=config.engine,
             model=config.model,
+            shared=shared,
             # An endpoint without GPUs computes no tokens itself.
             role="router" if config.gpus == () else config.role,
             kinds=kinds,

@@ -11,6 +11,7 @@ from perwatt_agent.config import AgentConfig, load_agent_config
 from perwatt_agent.configfile.layers import ConfigError
 from perwatt_agent.engine.catalog import engine_names
 from perwatt_agent.engine.custom_kind import CustomKind, custom_kind
+from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 
 KINDS = """\
@@ -100,6 +101,30 @@ async def test_endpoint(tmp_path: Path, engine: str) -> None:
         counts = await reader.read()
 
     assert ("my-engine", 150) == (reader.engine, counts.output_tokens)
+
+
+async def test_one_page_of_two_models(tmp_path: Path) -> None:
+    """Endpoints of one page count one model each, and the HTTP server's counters none of them."""
+    async with page_server((PAGE + PAGE.replace('"m"', '"n"') + "my_requests_total 5\n").encode()) as server:
+        text = (
+            KINDS
+            + "  endpoints:\n"
+            + "".join(
+                f"    - {{url: '{server.url}', model: {model}, gpus: {gpu}}}\n"
+                for gpu, model in enumerate(("m", "n"))
+            )
+        )
+        endpoints = configured_endpoints(load(tmp_path, text))
+        both = [await endpoint.reader.read() for endpoint in endpoints]
+        server.page = PAGE.encode()
+        first = await endpoints[0].reader.read()
+        with pytest.raises(EngineFailure) as failure:
+            await endpoints[1].reader.read()
+
+    assert [("m", 150, 10), ("n", 150, 10)] == [
+        (counts.model, counts.output_tokens, counts.requests_ok) for counts in both
+    ]
+    assert (150, "no_model") == (first.output_tokens, failure.value.reason)
 
 
 async def test_no_gpus_is_a_router(tmp_path: Path) -> None:
