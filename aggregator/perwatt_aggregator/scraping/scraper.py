@@ -188,13 +188,19 @@ def _unpack(body: bytes) -> bytes:
         raise ScrapeFailed("encoding", f"the page is not valid gzip: {error}") from error
     if stream.unconsumed_tail:
         raise ScrapeFailed("too_large", f"the decompressed page has more than {MAX_PAGE_BYTES} bytes")
+    if not stream.eof:
+        raise ScrapeFailed("protocol", "the gzip stream is incomplete")
     return page
 
 
 def _read(reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:
     try:
-        return reader.read(page, monotonic_seconds)
+        sample = reader.read(page, monotonic_seconds)
     except PageError as error:
         raise ScrapeFailed(error.reason, str(error)) from error
     except NotAnAgent as error:
         raise ScrapeFailed("not_an_agent", str(error)) from error
+    # A page that was cut inside a number has another number: the last line of a complete one has its end.
+    if not page.endswith(b"\n"):
+        raise ScrapeFailed("protocol", "the page is incomplete: its last line has no end")
+    return sample

@@ -158,6 +158,32 @@ async def test_rubbish_agents() -> None:
     assert 0 == sum(nodes["good"].failures.values())
 
 
+def _cut_answers(whole: bytes) -> dict[str, Answer]:
+    """A page that ends inside its last number, in every way in which its end can be lost."""
+    cut, packed = whole[:-2], gzip.compress(whole)
+    return {
+        "short of its length": says(http(whole)[:-2]),
+        "without a length": says(b"HTTP/1.1 200 OK\r\n\r\n" + cut),
+        "by a proxy that counts again": says(http(cut)),
+        "in its last chunk": says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nx 1"),
+        "a stream without its end": says(http(packed[:-20], "Content-Encoding: gzip")),
+        "a stream without its checksum": says(http(packed[:-8], "Content-Encoding: gzip")),
+        "a stream without a length": says(
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + packed[:-20]
+        ),
+    }
+
+
+async def test_cut_pages_are_no_readings() -> None:
+    """A page that lacks its end gives no reading: its last number may be another one."""
+    answers = _cut_answers(good_page())
+    async with agents({**answers, "good": says(http(good_page()))}) as urls, scraping(urls) as nodes:
+        await until(lambda: nodes["good"].up and all(nodes[name].failure for name in answers))
+        found = {name: (nodes[name].failure, nodes[name].sample) for name in answers}
+
+    assert dict.fromkeys(answers, ("protocol", None)) == found
+
+
 async def test_nobody_there() -> None:
     """A port without a listener is unreachable."""
     async with agents({"gone": silent}) as urls:
