@@ -19,6 +19,7 @@ from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
 from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension, LedgerDimension
@@ -39,10 +40,12 @@ class Aggregator:
     """
     Scrapes the agents in *config*, and answers at any time from the readings so far.
 
-    Raises ValueError if a meter cannot be built.
+    *memory* is what is known of the nodes from before; by default nothing. Raises ValueError if a meter
+    cannot be built.
     """
 
-    def __init__(self, config: AggregatorConfig, clock: Clock) -> None:
+    def __init__(self, config: AggregatorConfig, clock: Clock, memory: NodeMemory | None = None) -> None:
+        self._memory = memory or NodeMemory()
         objectives = Objectives(config.slo)
         self.nodes = tuple(
             Node(
@@ -51,6 +54,7 @@ class Aggregator:
                 config.facility_of(target.node),
                 config.uncertainty,
                 objectives,
+                self._memory,
             )
             for target in map(target_of, config.sources.agents)
         )
@@ -77,7 +81,7 @@ class Aggregator:
         return Facility(config, clock, nodes, shared)
 
     async def start(self) -> None:
-        """Start scraping and polling; must be called on a running loop."""
+        """Start scraping, polling and saving; must be called on a running loop."""
         await self._scraper.start()
         self._polling = [
             asyncio.create_task(poller.run(), name=f"poll {poller.input.name} of {facility.config.name}")
@@ -87,6 +91,7 @@ class Aggregator:
         self._polling += [
             asyncio.create_task(meter.run(), name=f"poll {meter.name}") for meter in self.shared_meters
         ]
+        self._polling.append(asyncio.create_task(self._memory.run(), name="save nodes"))
 
     async def stop(self) -> None:
         """Stop scraping and polling; answers remain possible."""

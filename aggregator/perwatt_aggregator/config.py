@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile.loading import Flags, IsValid, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.value_kinds import ADDRESS, URL, duration
+from perwatt_agent.configfile.value_kinds import ADDRESS, PATH, URL, duration
 from perwatt_agent.net.page_identity import page_identity
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
@@ -53,6 +53,9 @@ class AggregatorConfig(Struct, frozen=True):
         Key("latency objectives; `slo` in `/v1/efficiency` counts the requests that met them"),
     ] = ()
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    data_dir: Annotated[
+        Path, Key("folder for what must survive a restart: how many GPUs each node has", PATH)
+    ] = Path("/var/lib/perwatt")
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
 
     @property

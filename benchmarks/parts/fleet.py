@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 
@@ -37,8 +38,8 @@ def run(plan: Plan, exporters: Sequence[Exporter]) -> Section:
     template = agent_page(exporters[0].version)
     pages = [node_page(template, node) for node in range(AGENTS)]
     port = free_port()
-    with served(*pages) as served_port:
-        command = [sys.executable, "-m", "perwatt.main", "aggregator"]
+    with tempfile.TemporaryDirectory() as folder, served(*pages) as served_port:
+        command = [sys.executable, "-m", "perwatt.main", "aggregator", "--data-dir", folder]
         command += ["--web.listen-address", f"127.0.0.1:{port}", "--scrape-interval", f"{INTERVAL_SECONDS}s"]
         for node in range(AGENTS):
             command += ["--agent", f"http://127.0.0.1:{served_port}/{node}/metrics"]

@@ -152,8 +152,9 @@ def _endpoints(workloads: int, gpus: int, clock: HandClock) -> list[Endpoint]:
 
 def _fleet_cost(template: bytes, agents: int, seconds: float) -> FleetCost:
     port = free_port()
-    with served(*(node_page(template, node) for node in range(agents))) as served_port:
-        command = [sys.executable, "-m", "perwatt.main", "aggregator"]
+    pages = [node_page(template, node) for node in range(agents)]
+    with tempfile.TemporaryDirectory() as folder, served(*pages) as served_port:
+        command = [sys.executable, "-m", "perwatt.main", "aggregator", "--data-dir", folder]
         command += ["--web.listen-address", f"127.0.0.1:{port}"]
         command += ["--scrape-interval", f"{AGENT_INTERVAL_SECONDS}s"]
         for node in range(agents):

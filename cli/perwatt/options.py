@@ -18,7 +18,7 @@ from perwatt_agent.configfile.value_kinds import Kind
 if TYPE_CHECKING:  # the agent's process loads nothing of the aggregator
     from perwatt_aggregator.config import AggregatorConfig
 
-IN_UP = {"web.listen_address": "aggregator.web.listen_address"}
+IN_UP = {"web.listen_address": "aggregator.web.listen_address", "data_dir": "aggregator.data_dir"}
 """Names in `perwatt up` of the aggregator's keys that the agent has too."""
 
 FORMS = {

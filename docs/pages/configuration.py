@@ -49,8 +49,8 @@ key with a single value can be set in all three ways: `web.listen_address` in th
 - A `calibration` ratio multiplies the joules of one GPU in recording rules and in the aggregator. It never
   changes the GPU's counter.
 - In `perwatt up` the aggregator's address is `--aggregator.web.listen-address` or
-  `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, and its file is `--aggregator.config`. It scrapes only its own
-  agent.
+  `PERWATT_AGGREGATOR_WEB_LISTEN_ADDRESS`, its folder `--aggregator.data-dir` or
+  `PERWATT_AGGREGATOR_DATA_DIR`, and its file is `--aggregator.config`. It scrapes only its own agent.
 - No secret is ever in a file, a flag or a variable: `bearer_token_file` and `credentials_file` name files
   that hold it. The files of meters must not be readable by everybody.
 - Meters of the machine are discovered, unless `meters.discover` is `false`. [Meters](meters.md) explains

@@ -246,7 +246,7 @@ WRONG = [
     (
         "backend: nvml",
         "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, "
-        "meters, uncertainty, slo, compute, web",
+        "meters, uncertainty, slo, compute, data_dir, web",
     ),
     (
         "slo:\n- time_to_first_token: 0.2",

@@ -9,6 +9,7 @@ from oracle.machine import TrueEngine, TrueGpu, TrueNode
 from oracle.truth import DrivenClock, following, load
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_exporter.families.all import ALL
@@ -24,6 +25,7 @@ class TrueFleet:
     def __init__(self, random: Random, folder: Path, seconds: float) -> None:
         self.clock = DrivenClock()
         self._seconds = seconds
+        self._memory = NodeMemory()
         self.nodes = [self._node(random, number, folder) for number in range(random.randint(1, 3))]
         self._aggregator = self.start_aggregator()
 
@@ -38,7 +40,8 @@ class TrueFleet:
     def start_aggregator(self) -> Aggregator:
         """A new aggregator in place of the one before."""
         urls = tuple(f"http://{node.name}:9836/metrics" for node in self.nodes)
-        self._aggregator = Aggregator(AggregatorConfig(SourcesConfig(urls), SCRAPE_SECONDS), self.clock)
+        config = AggregatorConfig(SourcesConfig(urls), SCRAPE_SECONDS)
+        self._aggregator = Aggregator(config, self.clock, self._memory)
         self._readers = [PageReader() for _ in self.nodes]
         return self._aggregator
 

@@ -86,6 +86,7 @@ class _ItemBuilder:
             provenance=self._provenance(),
             valid=is_valid(self._reasons),
             reasons=ordered(self._reasons),
+            unmeasured_gpus=sums.unmeasured_gpus,
         )
 
     def _explained_ratio(self) -> float | None:

@@ -21,6 +21,7 @@ class NodeFactor(Struct, frozen=True):
     `ratio` is None if it is not known; `reasons` are why. `coverage_ratio` is that of the node's meter,
     `refresh_seconds` the time between two of its readings, `uncertainty_ratio` its relative uncertainty.
     `is_measured` is true for a meter of this node alone; false for a shared meter, a model or an estimate.
+    `has_meter` is true for both kinds of meter: the joules of all boards are in it.
     """
 
     ratio: float | None
@@ -30,6 +31,7 @@ class NodeFactor(Struct, frozen=True):
     uncertainty_ratio: float | None = None
     refresh_seconds: float = 0.0
     is_measured: bool = False
+    has_meter: bool = False
 
 
 def node_factor(window: NodeWindow, facility: FacilityConfig, uncertainty: UncertaintyConfig) -> NodeFactor:
@@ -67,5 +69,6 @@ def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyCo
         min(1.0, covered / window.nominal_seconds),
         None if window.backend == "simulated" else uncertainty.of(meter.sources),
         meter.period_seconds or 0.0,
+        MODEL not in meter.sources,
         MODEL not in meter.sources,
     )

@@ -12,9 +12,9 @@ from msgspec import Struct
 from perwatt_agent.meters.kinds import rapl
 from perwatt_aggregator.attribution.board_leaves import board_leaves
 from perwatt_aggregator.attribution.node_factor import NodeFactor, board_watts, node_factor
-from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span
+from perwatt_aggregator.attribution.part import GpuSet, Owner, Part, PartEnergy, Span, missing
 from perwatt_aggregator.facility.config import FacilityConfig
-from perwatt_aggregator.validity.thresholds import MAX_DIVERGENCE_RATIO, MIN_READINGS
+from perwatt_aggregator.validity.thresholds import MAX_DIVERGENCE_RATIO, MIN_COVERAGE_RATIO, MIN_READINGS
 from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS, SWEEP_SECONDS, UncertaintyConfig
 from perwatt_aggregator.window.activity import GpuActivity
 from perwatt_aggregator.window.window import (
@@ -35,15 +35,18 @@ class NodeParts(Struct, frozen=True):
     All parts of one node.
 
     A workload has one part in `by_workload`, and one part for each of its GPUs in `by_gpu`. Tokens of a
-    workload on several GPUs cannot be split, so that its parts in `by_gpu` have no counts.
+    workload on several GPUs cannot be split, so that its parts in `by_gpu` have no counts. `missing` has a
+    part if the node has GPUs that were never read.
 
     `start_unix` and `end_unix` are the readings between which its boards were measured; the span of a part
     is that of its tokens. `board_watts` is the mean power of all boards, `throttled_seconds` is by GPU and
-    reason, `activity` by GPU.
+    reason, `activity` by GPU. `has_all_boards` is false if much of the boards' energy was not read.
     """
 
     by_workload: tuple[Part, ...]
     by_gpu: tuple[Part, ...]
+    missing: tuple[Part, ...]
+    has_all_boards: bool
     factor: NodeFactor
     host: HostWindow
     host_uncertainty_ratio: float | None
@@ -55,21 +58,34 @@ class NodeParts(Struct, frozen=True):
     start_unix: float
     end_unix: float
 
+    @property
+    def unmeasured_holders(self) -> tuple[Part, ...]:
+        """The parts of workloads on GPUs that cannot be measured."""
+        return tuple(part for part in self.by_workload if part.owner.workload and part.gpus.unmeasured)
+
 
 def node_parts(
     node: str,
     window: NodeWindow,
     facility: FacilityConfig,
     uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
+    gpus: int = 0,
 ) -> NodeParts:
-    """Divide *window* of *node* into parts, and compute the factor from board joules to node joules."""
+    """
+    Divide *window* of *node* into parts, and compute the factor from board joules to node joules.
+
+    *gpus* is how many GPUs the node has; those that *window* does not have are missing.
+    """
     divider = _Divider(node, window, uncertainty)
     unattributed = tuple(divider.unattributed())
     by_workload = tuple(divider.by_workload()) + unattributed
+    missing_gpus = max(0, gpus - len(window.gpus))
     has_wide_work = any(len(work.joules) > 1 for work in window.workloads)
     return NodeParts(
         by_workload=by_workload,
         by_gpu=tuple(divider.by_gpu()) + unattributed if has_wide_work else by_workload,
+        missing=(missing(node, missing_gpus, window),) if missing_gpus else (),
+        has_all_boards=_covered_boards_ratio(window, missing_gpus) >= MIN_COVERAGE_RATIO,
         factor=node_factor(window, facility, uncertainty),
         host=window.host,
         host_uncertainty_ratio=uncertainty.of((rapl.ROW.name,)),
@@ -83,6 +99,22 @@ def node_parts(
     )
 
 
+def _covered_boards_ratio(window: NodeWindow, missing_gpus: int) -> float:
+    """The share of the time between the readings in which boards were measured: the mean over the GPUs."""
+    covered = [
+        min(1.0, (gpu.covered_seconds + _slack_seconds(gpu)) / window.seconds)
+        for gpu in window.gpus
+        if gpu.is_measurable
+    ]
+    gpus = len(covered) + missing_gpus
+    return sum(covered) / gpus if gpus else 1.0
+
+
+def _slack_seconds(gpu: GpuWindow) -> float:
+    """The time between two readings of a power that is integrated."""
+    return SWEEP_SECONDS if "integrated" in gpu.sources else 0.0
+
+
 class _Divider:
     def __init__(self, node: str, window: NodeWindow, uncertainty: UncertaintyConfig) -> None:
         self._node = node
@@ -90,6 +122,7 @@ class _Divider:
         self._uncertainty = uncertainty
         self._leaves = board_leaves(window)
         self._has_few_readings = window.readings < MIN_READINGS
+        self._unmeasured = frozenset(gpu.gpu for gpu in window.gpus if not gpu.is_measurable)
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
         self._divergences = {gpu.gpu: gpu.divergence_ratio or 0.0 for gpu in window.gpus}
         self._holders = Tally(gpu for work in window.workloads for gpu in work.joules)
@@ -142,10 +175,11 @@ class _Divider:
             gpus=GpuSet(
                 uuids=gpus,
                 # A workload without GPUs has no joules that readings could cover.
-                weight=float(len(gpus) or self._has_meter_only),
+                weight=float(len(self._measured(gpus)) or len(gpus) or self._has_meter_only),
                 seconds=sum(self._window.seconds / self._holders[gpu] for gpu in gpus),
                 missing=work.missing_gpus,
                 estimated=work.estimated_gpus.intersection(gpus),
+                unmeasured=self._unmeasured.intersection(gpus),
             ),
             energy=self._work_energy(work, gpus, has_baseline="no_baseline" not in reasons),
             span=Span(
@@ -164,9 +198,10 @@ class _Divider:
         joules = [work.joules.get(gpu, StateJoules()) for gpu in gpus]
         by_gpu = {gpu: one.total for gpu, one in zip(gpus, joules, strict=True)}
         key = (work.workload, work.model)
+        is_measured = bool(self._measured(gpus))
         return PartEnergy(
-            joules=sum(one.total for one in joules) if gpus else None,
-            active_joules=sum(one.active for one in joules) if gpus and has_baseline else None,
+            joules=sum(one.total for one in joules) if is_measured else None,
+            active_joules=sum(one.active for one in joules) if is_measured and has_baseline else None,
             meter_joules=self._meter_share(len(self._window.workloads)) if self._has_meter_only else None,
             leaves=_summed(self._leaves.by_workload[key, gpu] for gpu in gpus),
             provenance=self._provenance(gpus),
@@ -179,14 +214,14 @@ class _Divider:
     def _unattributed(self, gpu: GpuWindow) -> Part:
         is_measured, is_held = gpu.energy_joules is not None, gpu.gpu in self._holders
         joules = gpu.unattributed_joules + gpu.waiting_joules
-        slack_seconds = SWEEP_SECONDS if "integrated" in gpu.sources else 0.0
         gpus = (gpu.gpu,)
         return Part(
             owner=Owner(self._node, gpu=gpu.gpu),
             gpus=GpuSet(
                 uuids=gpus,
-                weight=0.0 if is_held else 1.0,
+                weight=0.0 if is_held or not gpu.is_measurable else 1.0,
                 seconds=0.0 if is_held else self._window.seconds,
+                unmeasured=self._unmeasured.intersection(gpus),
             ),
             energy=PartEnergy(
                 joules=joules if is_measured else None,
@@ -198,9 +233,12 @@ class _Divider:
                 drawn_joules=self._drawn({gpu.gpu: joules}),
                 disputed_joules=self._disputed({gpu.gpu: joules}),
             ),
-            span=self._window_span(self._coverage_ratio(gpu.covered_seconds + slack_seconds)),
+            span=self._window_span(self._coverage_ratio(gpu.covered_seconds + _slack_seconds(gpu))),
             reasons=("counter_reset",) if gpu.reset else (),
         )
+
+    def _measured(self, gpus: tuple[str, ...]) -> list[str]:
+        return [gpu for gpu in gpus if gpu not in self._unmeasured]
 
     def _window_span(self, coverage_ratio: float) -> Span:
         window = self._window

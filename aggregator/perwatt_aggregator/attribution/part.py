@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS
-from perwatt_aggregator.window.window import Counts
+from perwatt_aggregator.window.window import Counts, NodeWindow
 
 EngineKey = tuple[str, ...]
 """What the members of one engine have in common: its group, or else node, workload and model."""
@@ -37,6 +37,7 @@ class GpuSet(Struct, frozen=True):
     `weight` is how many GPUs the part counts for in a mean over parts. `seconds` is its share of the
     GPUs' time: workloads that share a GPU have equal shares of it. `missing` is how many GPUs the launch
     requested and did not get. The division of `estimated` GPUs among workloads is an estimate (MIG).
+    `unmeasured` GPUs give neither energy nor power; they have no weight, unless the part has no others.
     """
 
     uuids: tuple[str, ...] = ()
@@ -44,6 +45,7 @@ class GpuSet(Struct, frozen=True):
     seconds: float = 0.0
     missing: int = 0
     estimated: frozenset[str] = frozenset()
+    unmeasured: frozenset[str] = frozenset()
 
 
 class PartEnergy(Struct, frozen=True):
@@ -109,12 +111,27 @@ class Part(Struct, frozen=True):
     reasons: tuple[str, ...] = ()
 
 
-def unreachable(node: str, gpus: int) -> Part:
-    """The part of a node without readings. It has no energy; *gpus* is how many GPUs it last had."""
+def unreachable(node: str, gpus: int | None) -> Part:
+    """
+    The part of a node without readings. It has no energy.
+
+    *gpus* is how many GPUs it last had; None if that was never read, so that its weight is not known.
+    """
     return Part(
         owner=Owner(node),
-        gpus=GpuSet(weight=float(max(1, gpus))),
+        gpus=GpuSet(weight=float(max(1, gpus or 0))),
         energy=PartEnergy(),
         span=Span(start_unix=0.0, end_unix=0.0, seconds=0.0, coverage_ratio=0.0),
-        reasons=("node_unreachable",),
+        reasons=("node_unreachable",) if gpus is not None else ("node_unreachable", "node_never_seen"),
+    )
+
+
+def missing(node: str, gpus: int, window: NodeWindow) -> Part:
+    """The part of *gpus* GPUs that the node has, and that were never read in *window*."""
+    return Part(
+        owner=Owner(node),
+        gpus=GpuSet(weight=float(gpus), missing=gpus),
+        energy=PartEnergy(),
+        span=Span(window.start_unix, window.end_unix, window.seconds, coverage_ratio=0.0),
+        reasons=("gpus_missing",),
     )

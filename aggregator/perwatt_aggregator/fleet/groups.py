@@ -10,6 +10,8 @@ from perwatt_aggregator.schema.common import AnyDimension
 
 # Joules of no workload can still be grouped by these dimensions.
 _PLACE_DIMENSIONS: frozenset[AnyDimension] = frozenset(("facility", "node", "gpu"))
+# Groups by these dimensions have whole nodes.
+_NODE_DIMENSIONS: frozenset[AnyDimension] = frozenset(("facility", "node"))
 
 
 class Group(Struct, frozen=True):
@@ -66,10 +68,12 @@ class Fleet:
         return tuple(self._group(key, gathered[key]) for key in keys)
 
     def _of(self, view: NodeView) -> tuple[Part, ...]:
-        if view.parts is not None:
-            return view.parts.by_gpu if "gpu" in self._by else view.parts.by_workload
-        # An unreachable node is missing from the fleet and from its own group; its workloads are not known.
-        return (unreachable(view.node, view.gpus),) if {"facility", "node"}.issuperset(self._by) else ()
+        # What is not read is missing from the fleet and from its node's group; its workloads are not known.
+        has_whole_nodes = _NODE_DIMENSIONS.issuperset(self._by)
+        if view.parts is None:
+            return (unreachable(view.node, view.gpus),) if has_whole_nodes else ()
+        parts = view.parts.by_gpu if "gpu" in self._by else view.parts.by_workload
+        return (*parts, *view.parts.missing) if has_whole_nodes else parts
 
     def _key(self, part: Part) -> tuple[str, ...]:
         return tuple(self._label(part, dimension) for dimension in self._by)

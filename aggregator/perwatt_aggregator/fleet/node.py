@@ -7,6 +7,7 @@ from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.readings.agent import Agent, Target
+from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.readings.sample import NodeSample
@@ -35,8 +36,9 @@ class Node(Agent):
         facility: FacilityConfig,
         uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
         objectives: Objectives = NO_OBJECTIVES,
+        memory: NodeMemory | None = None,
     ) -> None:
-        super().__init__(target, ring, objectives)
+        super().__init__(target, ring, objectives, memory)
         self.facility = facility
         self._uncertainty = uncertainty
         self._cache: dict[float, _CachedWindow] = {}
@@ -56,9 +58,8 @@ class Node(Agent):
     def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
         """The view of the node over the last *seconds*, with the state of its facility."""
         age = self.age_seconds(now)
-        gpus = len(self.sample.gpus) if self.sample else 0
         if age is None or age >= seconds:
-            return NodeView(self.target.node, age_seconds=age, gpus=gpus, facility=facility)
+            return NodeView(self.target.node, age_seconds=age, gpus=self.gpus, facility=facility)
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
@@ -66,7 +67,7 @@ class Node(Agent):
             age_seconds=age,
             fresh_ratio=1.0 - hidden_seconds / seconds,
             stale=self.is_stale(now),
-            gpus=gpus,
+            gpus=self.gpus,
             facility=facility,
         )
 
@@ -93,4 +94,4 @@ class Node(Agent):
         window = node_window(self.ring, seconds, self.objectives)
         if window is None:
             return None, None
-        return window, node_parts(self.target.node, window, self.facility, self._uncertainty)
+        return window, node_parts(self.target.node, window, self.facility, self._uncertainty, self.gpus or 0)

@@ -29,6 +29,8 @@ def allocate(
     sharing = [view for view in views if not _is_measured(view)]
     boards = [view.parts.board_watts if view.parts else None for view in sharing]
     factor = _factor(_watts_to_allocate(reading, views), boards, reading, seconds, uncertainty)
+    if factor.ratio is not None and any(_lacks_boards(view) for view in sharing):
+        factor = replace(factor, reasons=(*factor.reasons, "shared_meter_incomplete"))
     for view in views:
         if (
             view.parts is None
@@ -64,6 +66,7 @@ def _factor(
         min(1.0, (reading.covered_seconds + reading.period_seconds) / seconds),
         combined(uncertainty.of((reading.source,)), uncertainty.of(("shared",))),
         reading.period_seconds,
+        has_meter=True,
     )
 
 
@@ -79,6 +82,12 @@ def _watts_to_allocate(reading: SharedReading, views: Iterable[NodeView]) -> flo
 def _without_own_meter(watts: float, view: NodeView) -> float | None:
     boards = view.parts.board_watts if view.parts else None
     return difference(watts, product(boards, view.factor_ratio))
+
+
+def _lacks_boards(view: NodeView) -> bool:
+    """Whether joules of boards that were not measured would be given to the other nodes."""
+    parts = view.parts
+    return parts is not None and (not parts.has_all_boards or bool(parts.unmeasured_holders))
 
 
 def _is_measured(view: NodeView) -> bool:

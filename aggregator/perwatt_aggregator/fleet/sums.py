@@ -7,6 +7,7 @@ from msgspec import Struct
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.unmeasured import reasons_at_boards, reasons_at_node
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
@@ -48,6 +49,7 @@ class Sums(Struct, frozen=True):
     bill: Bill
     largest_gap_seconds: float | None
     age_seconds: float | None
+    unmeasured_gpus: tuple[str, ...]
     reasons: frozenset[str]
 
 
@@ -60,19 +62,23 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         board_sources |= {"estimated"}
     node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
     node_reasons = frozenset[str]().union(*(parts.factor.reasons for parts in reached))
+    node_reasons |= reasons_at_node(group.parts, fleet.views)
     facility_reasons = node_reasons.union(*(view.facility.reasons for view in views))
     return Sums(
         group=group,
         work=work_of(group.parts),
         window=mean_window(map(_weighed_span, group.parts)),
         by_boundary={
-            "gpu_board": _at_boundary(group.parts, fleet, "gpu_board", board_sources, frozenset()),
+            "gpu_board": _at_boundary(
+                group.parts, fleet, "gpu_board", board_sources, reasons_at_boards(group.parts)
+            ),
             "node": _at_boundary(group.parts, fleet, "node", node_sources, node_reasons),
             "facility": _at_boundary(group.parts, fleet, "facility", node_sources, facility_reasons),
         },
         bill=bill_of(group.parts, fleet),
         largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
+        unmeasured_gpus=tuple(sorted({gpu for part in group.parts for gpu in part.gpus.unmeasured})),
         reasons=frozenset(_reasons(group, views)),
     )
 

@@ -15,7 +15,7 @@ class NodeView(Struct, frozen=True):
     One node over a window. `parts` is None if it has no readings in the window.
 
     `fresh_ratio` is the share of the window up to its newest reading, `gpus` the number of GPUs that it last
-    had, `facility` the state of its facility over the window.
+    had, None if that was never read, and `facility` the state of its facility over the window.
     """
 
     node: str
@@ -23,7 +23,7 @@ class NodeView(Struct, frozen=True):
     age_seconds: float | None = None
     fresh_ratio: float = 1.0
     stale: bool = False
-    gpus: int = 0
+    gpus: int | None = None
     facility: FacilityState = UNKNOWN
 
     @property

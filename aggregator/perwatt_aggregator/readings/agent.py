@@ -4,6 +4,7 @@ from collections import Counter as Tally
 
 from msgspec import Struct
 
+from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.readings.sample import NodeSample
@@ -19,10 +20,17 @@ class Target(Struct, frozen=True):
 class Agent:
     """One agent. Times are monotonic seconds of the aggregator's clock, unless named unix."""
 
-    def __init__(self, target: Target, ring: NodeRing, objectives: Objectives = NO_OBJECTIVES) -> None:
+    def __init__(
+        self,
+        target: Target,
+        ring: NodeRing,
+        objectives: Objectives = NO_OBJECTIVES,
+        memory: NodeMemory | None = None,
+    ) -> None:
         self.target = target
         self.ring = ring
         self.objectives = objectives
+        self._memory = memory or NodeMemory()
         self.up = False
         self.failure: str | None = None
         self.failures: Tally[str] = Tally()
@@ -34,9 +42,17 @@ class Agent:
         """The newest reading."""
         return self.ring.sample
 
+    @property
+    def gpus(self) -> int | None:
+        """How many GPUs the node has, also those without a name; None if that was never read."""
+        return self._memory.gpus_of(self.target.node)
+
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
         """Add a reading that was fetched now; return whether it was new. Raises TooManySeries."""
         is_new = self.ring.add(sample)
+        gpus = known_gpus(sample, self.gpus)
+        if gpus is not None:
+            self._memory.add(self.target.node, gpus)
         self.up = True
         self.failure = None
         self.last_success_unix = unix_seconds
@@ -56,3 +72,18 @@ class Agent:
         """Whether the newest reading is so old that a gap begins."""
         age = self.age_seconds(now)
         return age is None or age > self.ring.gap_seconds
+
+
+def known_gpus(sample: NodeSample, before: int | None) -> int | None:
+    """
+    How many GPUs a node has, of which *before* were known; None if that is not known.
+
+    A page has fewer than before if GPUs were removed or excluded. But a page without any, or of a backend
+    that is down, does not know them: the node has them still.
+    """
+    listed = sample.listed_gpus
+    if listed and sample.backend_up:
+        return listed
+    if listed or before is not None:
+        return max(listed, before or 0)
+    return 0 if sample.backend_up else None

@@ -96,6 +96,11 @@ class NodeSample(Struct, frozen=True):
     meter_periods: dict[str, float] = {}
     events: float | None = None
 
+    @property
+    def listed_gpus(self) -> int:
+        """How many GPUs the page counts, also those without a name."""
+        return max(sum(self.gpu_states.values()), len(self.gpus))
+
 
 MODEL = "model"
 """The source of node joules that are computed from the node's components, without a meter."""

@@ -179,6 +179,13 @@ class EfficiencyItem(Struct, frozen=True):
     provenance: tuple[Provenance, ...]
     valid: bool
     reasons: Reasons
+    unmeasured_gpus: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="UUIDs of its GPUs that have neither power nor energy; only a node meter has their "
+            "joules."
+        ),
+    ] = ()
 
 
 class Efficiency(Struct, frozen=True, kw_only=True):

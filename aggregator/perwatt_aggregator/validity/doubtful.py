@@ -30,10 +30,18 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "gpus_missing",
         True,
-        "A GPU of the work does not answer, or the work holds fewer GPUs on its node than its launch "
-        "requested, so their joules are missing.",
-        "See which GPU in /v1/gpus, and `perwatt_workload_missing_gpus`; name the members of a "
-        "multi-node engine with `group`.",
+        "A GPU of the work or of the node does not answer, or the work holds fewer GPUs on its node than its "
+        "launch requested, so their joules are missing.",
+        "See which GPU in /v1/gpus, `perwatt_gpus` by state, and `perwatt_workload_missing_gpus`; name the "
+        "members of a multi-node engine with `group`.",
+    ),
+    Reason(
+        "gpu_unmeasurable",
+        True,
+        "A GPU has neither power nor energy, and no meter of the node has its joules; or a workload uses it, "
+        "so that the joules of that meter cannot be divided. `unmeasured_gpus` names it.",
+        "If nobody uses it (a display card), exclude it with `gpu.exclude` in the agent's configuration; "
+        "otherwise add a meter for the node, and read figures at the boundary `node`.",
     ),
     Reason(
         "energy_meters_disagree",

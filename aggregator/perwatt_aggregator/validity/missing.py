@@ -34,6 +34,13 @@ TABLE: tuple[Reason, ...] = (
         "Set `facility.pue` in the aggregator's configuration; for a live PUE, also set its `ratio`.",
     ),
     Reason(
+        "node_never_seen",
+        True,
+        "A configured node has never been read, so how many GPUs it has is not known.",
+        "See `failure` in /v1/nodes: start the agent of the node, or remove the node from `sources.agents`. "
+        "`data_dir` keeps the number of GPUs over restarts of the aggregator.",
+    ),
+    Reason(
         "unattributed",
         True,
         "These joules belong to no workload: nobody held the GPUs, or unknown work used them.",

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec.structs import replace
+
 from perwatt_aggregator.optional import product, total
 from perwatt_aggregator.readings.facts import GpuFacts
 from perwatt_aggregator.readings.increases import Increases
@@ -31,9 +33,11 @@ def gpu_windows(
     late_joules = _late_joules(increases, workloads)
     for gpu, counters in energy.items():
         facts = sample.gpus.get(gpu, GpuFacts(gpu))
-        yield _gpu(
-            increases, gpu, counters, late_joules.get(gpu), gpu_activity(increases, facts, nominal_seconds)
-        )
+        activity = gpu_activity(increases, facts, nominal_seconds)
+        window = _gpu(increases, gpu, counters, late_joules.get(gpu), activity)
+        # A GPU that had a counter in the whole history failed; one that never had any cannot be measured.
+        has_meter = counters or facts.power_watts is not None or not facts.up
+        yield window if has_meter else replace(window, is_measurable=False)
 
 
 def _late_joules(increases: Increases, workloads: Iterable[WorkloadWindow]) -> dict[str, float]:

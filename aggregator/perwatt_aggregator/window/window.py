@@ -83,6 +83,7 @@ class GpuWindow(Struct, frozen=True):
     `waiting_joules` are not attributed yet, because the page of an engine is overdue by more than a gap.
     `energy_joules` is None if nothing was measured. `throttled_seconds` are by reason, and reasons overlap.
     `divergence_ratio` is by how much the GPU's counter exceeds its integrated power, None if not known.
+    A GPU that is not `is_measurable` answers, and has neither energy nor power.
     """
 
     gpu: str
@@ -96,6 +97,7 @@ class GpuWindow(Struct, frozen=True):
     throttled_seconds: dict[str, float] = {}
     activity: GpuActivity = GpuActivity()
     divergence_ratio: float | None = None
+    is_measurable: bool = True
 
     @property
     def unattributed_joules(self) -> float:

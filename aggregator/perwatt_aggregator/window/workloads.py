@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from perwatt_aggregator.readings.facts import WorkloadFacts
+from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.readings.increases import Increases
 from perwatt_aggregator.readings.objectives import Objectives
 from perwatt_aggregator.readings.sample import (
@@ -151,7 +151,7 @@ class _WorkloadReader:
         increases, facts = self._increases, self._facts
         if facts is None or not facts.up:
             yield "engine_unreachable"
-        gpus = [self._sample.gpus[gpu] for gpu in joules if gpu in self._sample.gpus]
+        gpus = [self._sample.gpus.get(gpu, GpuFacts(gpu)) for gpu in joules]
         if not all(gpu.up for gpu in gpus) or (facts is not None and facts.missing_gpus):
             yield "gpus_missing"
         shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]

@@ -14,6 +14,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.readings.node_memory import NodeFile
 from perwatt_exporter.http.server import serve
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ async def serve_aggregator(
 ) -> None:
     """Scrape and answer until *stop* is set."""
     try:
-        aggregator = Aggregator(config, SystemClock())
+        clock = SystemClock()
+        aggregator = Aggregator(config, clock, NodeFile(config.data_dir, clock))
     except ValueError as error:
         raise CommandError(f"facility: {error}") from None
     await aggregator.start()

@@ -120,7 +120,11 @@ def perwatt(
     command = [sys.executable, "-m", "perwatt.main", *arguments]
     command += ["--web.listen-address", f"127.0.0.1:{port}"]
     if arguments[0] in ("agent", "up"):
-        command += ["--state-dir", str(state_dir or folder), "--data-dir", str(folder / "data")]
+        command += ["--state-dir", str(state_dir or folder)]
+    if arguments[0] in ("agent", "aggregator", "up"):
+        command += ["--data-dir", str(folder / "data")]
+    if arguments[0] == "up":
+        command += ["--aggregator.data-dir", str(folder / "data")]
     with log.open("wb") as errors:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=errors, env={**os.environ, **(environment or {})}

@@ -25,11 +25,14 @@ class Gpu:
     state: Literal["ok", "lost", "hung", "error"] = "ok"
     calibration_ratio: float | None = None
     idle_power_watts: float | None = None
+    has_sensor: bool = True
 
     def snapshot(self, index: int, monotonic: float) -> GpuSnapshot:
         info = GpuInfo(self.uuid, index, "NVIDIA H200")
         if self.state != "ok":
             return GpuSnapshot(info, self.state)
+        if not self.has_sensor:
+            return GpuSnapshot(info, "ok", GpuReading(monotonic, utilization_ratio=0.0))
         return GpuSnapshot(
             info,
             "ok",
@@ -109,6 +112,8 @@ class Machine:
     meter_period_seconds: float | None = None
     host_joules: dict[MeterRole, float] = field(default_factory=dict)
     backend: str = "nvml"
+    backend_up: bool = True
+    unidentified_gpus: int = 0
     unix: float = 1_800_000_000.0
     monotonic: float = 1_000.0
 
@@ -116,10 +121,11 @@ class Machine:
         return Snapshot(
             self.unix,
             self.monotonic,
-            BackendStatus(self.backend, True, "570.1", "12.570"),
+            BackendStatus(self.backend, self.backend_up, "570.1", "12.570"),
             tuple(gpu.snapshot(index, self.monotonic) for index, gpu in enumerate(self.gpus)),
             workloads=tuple(workload.snapshot() for workload in self.workloads),
             node_meters=() if self.meter is None else (self.meter,),
+            unidentified_gpus=self.unidentified_gpus,
             meters=tuple(self._meters()),
         )
 
@@ -163,8 +169,10 @@ class Machine:
             )
 
     def _serve(self, workload: Workload, seconds: float, watts: float, tokens_per_second: float) -> None:
+        unmeasured = {gpu.uuid for gpu in self.gpus if not gpu.has_sensor}
         for gpu in workload.joules:
-            workload.take(gpu, active=watts * seconds)
+            if gpu not in unmeasured:
+                workload.take(gpu, active=watts * seconds)
         workload.covered_seconds += seconds
         for name, per_token in (
             ("output", 1.0),

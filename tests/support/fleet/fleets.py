@@ -13,6 +13,7 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
+from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.objectives import SloConfig
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimension
@@ -44,6 +45,7 @@ class Followed:
         facilities: Sequence[FacilityConfig] = (),
         uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
         compute: ComputeConfig = ComputeConfig(),  # noqa: B008 - frozen
+        memory: NodeMemory | None = None,
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
@@ -57,7 +59,7 @@ class Followed:
             slo=tuple(slo),
             compute=compute,
         )
-        self.aggregator = Aggregator(config, self.clock)
+        self.aggregator = Aggregator(config, self.clock, memory)
         self.interval_seconds = interval_seconds
 
     def look(self, *, at: Sequence[int] | None = None) -> None:

@@ -30,7 +30,9 @@ from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLA
 # Reasons of joules and of ratios over them. Missing GPUs are shown by the chain itself.
 _OF_ENERGY = frozenset(("gpus_missing", "no_baseline", "source_changed", "tokens_span_gpus"))
 # Reasons of readings, which apply to GPUs and to engines.
-_OF_READINGS = frozenset(("stale", "node_unreachable", "window_not_filled", "too_few_readings"))
+_OF_READINGS = frozenset(
+    ("stale", "node_unreachable", "node_never_seen", "window_not_filled", "too_few_readings")
+)
 # Rounding error of a sum of shares.
 _ROUNDING_ERROR = 1e-9
 
@@ -60,6 +62,7 @@ class _Chain:
             label for label in COMPUTE_SOURCES if label in ("simulated", "replay") and label in sources
         )
         self._of_readings = self._sums.reasons & _OF_READINGS
+        self._read_ratio = _read_ratio(group.parts)
 
     @property
     def has_gpus(self) -> bool:
@@ -123,15 +126,17 @@ class _Chain:
             before = share.ratio
 
     def _step(self, name: StepName, share: Share, before: float | None, found: set[str]) -> Step:
-        if name != "peak":
-            found |= self._qualified(share.ratio, share.coverage_ratio)
+        coverage_ratio = share.coverage_ratio
+        if name != "model":  # its coverage has all nodes already
+            coverage_ratio *= self._read_ratio
+        found |= self._qualified(share.ratio, coverage_ratio) if name != "peak" else self._of_nodes()
         peak = self._pool.peak_flops_per_second
         return Step(
             name=name,
             flops_per_second=product(share.ratio, peak),
             share_of_peak_ratio=share.ratio,
             ratio_to_step_before=quotient(share.ratio, before),
-            coverage_ratio=share.coverage_ratio,
+            coverage_ratio=coverage_ratio,
             provenance=self._provenance(share.provenance),
             valid=is_valid(found),
             reasons=ordered(found),
@@ -151,18 +156,24 @@ class _Chain:
         busier = maximum(use.transmitted_bytes_per_second, use.received_bytes_per_second)
         rate = use.rate_bytes_per_second
         share = quotient(busier, rate)
-        found = self._qualified(share, use.coverage_ratio) | use.reasons
+        coverage_ratio = use.coverage_ratio * self._read_ratio
+        found = self._qualified(share, coverage_ratio) | use.reasons
         return LinkUse(
             name=name,
             transmitted_bytes_per_second=use.transmitted_bytes_per_second,
             received_bytes_per_second=use.received_bytes_per_second,
             rate_bytes_per_second=rate,
             share_of_rate_ratio=share,
-            coverage_ratio=use.coverage_ratio,
+            coverage_ratio=coverage_ratio,
             provenance=self._provenance(use.provenance),
             valid=is_valid(found),
             reasons=ordered(found),
         )
+
+    def _of_nodes(self) -> frozenset[str]:
+        """The reasons of the GPUs themselves: nodes that were not read."""
+        found = self._of_readings & {"node_unreachable", "node_never_seen"}
+        return found | {"coverage_low"} if self._read_ratio < MIN_COVERAGE_RATIO else found
 
     def _qualified(self, share: float | None, coverage_ratio: float) -> frozenset[str]:
         """The reasons of a share that was read."""
@@ -175,6 +186,15 @@ class _Chain:
 
     def _provenance(self, sources: frozenset[ComputeSource]) -> tuple[ComputeSource, ...]:
         return tuple(source for source in COMPUTE_SOURCES if source in sources | self._labels)
+
+
+def _read_ratio(parts: Iterable[Part]) -> float:
+    """The share of GPUs whose nodes were read."""
+    read = total = 0.0
+    for part in parts:
+        total += part.gpus.weight
+        read += 0.0 if "node_unreachable" in part.reasons else part.gpus.weight
+    return read / total if total else 1.0
 
 
 def _held(parts: Sequence[Part], holdings: Holdings, sizes: Sizes, precision: Precision) -> Iterator[Held]:

@@ -52,10 +52,18 @@ class Holdings:
             if share := self._share(part, gpu):
                 names.add(activity.name)
                 yield self._held(share, activity, precision, is_shared=share < 1.0)
-        if part.gpus.missing and len(names) == 1:
+        if part.gpus.missing and not part.owner.workload:
+            yield self._missing(part, precision)
+        elif part.gpus.missing and len(names) == 1:
             # The GPUs of a launch on one node are assumed to be of one kind.
             missing = part.gpus.missing / self._models(part)
             yield self._held(missing, GpuActivity(names.pop()), precision, is_missing=True)
+
+    def _missing(self, part: Part, precision: Precision) -> Held:
+        """The GPUs of a node that were never read: of the kind of the others, if these are of one kind."""
+        names = {activity.name for activity in self._activity[part.owner.node].values()}
+        name = names.pop() if len(names) == 1 else ""
+        return self._held(float(part.gpus.missing), GpuActivity(name), precision, is_missing=True)
 
     def _share(self, part: Part, gpu: str) -> float:
         """The share of a GPU that the part holds: equal among its holders; all of it if nobody holds it."""

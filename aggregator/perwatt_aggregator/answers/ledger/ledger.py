@@ -117,6 +117,8 @@ class _ItemBuilder:
             found |= self._sums.reasons & _OF_TOKENS
         if boundary == "node" and entry != leaves.NODES:
             found = found.union(*(one.reasons for one in self._bookings))
+            # What no board meter measures is part of the rest.
+            found |= self._sums.by_boundary["gpu_board"].reasons
         if not is_known and boundary == "gpu_board" and self._total.joules is not None:
             found.add("not_judged")
         return found

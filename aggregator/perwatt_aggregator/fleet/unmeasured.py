@@ -1,0 +1,54 @@
+"""Unmeasured boards: the boundaries at which joules that no board meter has make a figure not valid."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from perwatt_aggregator.attribution.node_parts import NodeParts
+from perwatt_aggregator.attribution.part import Part
+from perwatt_aggregator.fleet.view import NodeView
+
+# Rounding error of a sum of joules.
+_ROUNDING_ERROR = 1e-9
+
+
+def reasons_at_boards(parts: Iterable[Part]) -> frozenset[str]:
+    """The reasons of a group of *parts* at its boards."""
+    return frozenset(("gpu_unmeasurable",) if any(part.gpus.unmeasured for part in parts) else ())
+
+
+def reasons_at_node(parts: Iterable[Part], views: Mapping[str, NodeView]) -> frozenset[str]:
+    """
+    The reasons of a group of *parts* at the node and at the facility.
+
+    A node's meter has the joules of all its boards, so that those of the whole node are right. But they are
+    divided by board joules: what a board used that was not measured goes to the other work on its node.
+    """
+    by_node: dict[str, list[Part]] = {}
+    for part in parts:
+        by_node.setdefault(part.owner.node, []).append(part)
+    return frozenset(reason for node, own in by_node.items() for reason in _reasons(own, views[node].parts))
+
+
+def _reasons(own: Sequence[Part], node: NodeParts | None) -> Iterator[str]:
+    if node is None:
+        return
+    if not node.factor.has_meter:
+        yield from reasons_at_boards(own)
+        return
+    holders = node.unmeasured_holders
+    # Tokens without joules of their own are left out, while the node's joules have theirs.
+    if holders and not (_has_all_joules(own, node) and all(part.energy.is_measured for part in holders)):
+        yield "gpu_unmeasurable"
+    if not node.has_all_boards and not _has_all_parts(own, node):
+        yield "gpus_missing"
+
+
+def _has_all_joules(own: Iterable[Part], node: NodeParts) -> bool:
+    return _joules(own) >= (1.0 - _ROUNDING_ERROR) * _joules(node.by_workload)
+
+
+def _has_all_parts(own: Iterable[Part], node: NodeParts) -> bool:
+    return {part.owner for part in own} >= {part.owner for part in (*node.by_workload, *node.missing)}
+
+
+def _joules(parts: Iterable[Part]) -> float:
+    return sum(part.energy.joules or 0.0 for part in parts)
