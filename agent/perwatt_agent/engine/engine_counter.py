@@ -52,7 +52,7 @@ class EngineCounter:
 
         Raises EngineFailure: bad_value, or no_family if the page has no metric of this engine.
         """
-        if kind.recognised_by.isdisjoint(page.names()):
+        if not kind.recognises(page.names()):
             raise EngineFailure("no_family", f"the page has no metrics of {kind.name}")
         process_start = page.count(kind.process_start)
         run = self._run_of(kind, page, process_start)
@@ -148,10 +148,11 @@ class _Reading:
 
     def _requests_aborted(self) -> float | None:
         """
-        Return the aborted requests, those that the engine does not count included.
+        Return the aborted requests: those that the engine counts, and those that it does not.
 
-        A request that got its first token has ended, runs, waits after a preemption, or was aborted. Running
-        requests without a first token make the difference too small, never too large.
+        A request that got its first token has ended, runs, waits after a preemption, or was aborted without
+        being counted. Requests without a first token, running or aborted and counted, make the difference
+        too small, never too large.
         """
         kind, page = self._kind, self._page
         counted = page.count(kind.requests_aborted)
@@ -161,7 +162,7 @@ class _Reading:
         waiting = page.gauge(kind.waiting) or 0.0
         preempted = min(waiting, page.count(kind.preemptions) or 0.0)
         aborted = first_tokens - finished - (page.gauge(kind.running) or 0.0) - preempted
-        return self._run.maximum("aborted", aborted + (counted or 0.0))
+        return self._run.maximum("aborted", max(aborted, 0.0) + (counted or 0.0))
 
     def _effective_output_tokens(self, ok: float | None) -> float | None:
         """Return the output of finished requests, if all succeeded: the page does not separate the others."""

@@ -107,8 +107,12 @@ class EnginePageReader:
 
     def _recognised(self, samples: Sequence[tuple[Series, float]]) -> EngineKind:
         names = {series.name for series, _ in samples}
+        # Counters of work identify an engine best; an idle one may have none yet.
         for kind in self._kinds:
             if not names.isdisjoint(kind.recognised_by):
+                return kind
+        for kind in self._kinds:
+            if kind.recognises(names):
                 return kind
         known = ", ".join(kind.name for kind in self._kinds)
         raise EngineFailure(

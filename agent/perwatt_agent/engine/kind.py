@@ -1,5 +1,6 @@
 """Engine row: how an engine is recognised, and which series of its metrics page plays which role."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
@@ -52,6 +53,10 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     - `time_per_output_token` has one observation a request, `inter_token_latency` one a token or step.
     - `flops_per_gpu` stays at 0 if counting is off.
 
+    An engine is recognised by any metric of its row that begins with `prefix`, or, without a prefix, by those
+    of `recognised_by`. The latter are counters of its work: only they show a restart. While none of
+    `appear_with_requests` counts anything, those that the page lacks are 0.
+
     A `frontend` counts tokens that other engines generate. An engine that is `tried_last` may share a page
     with another engine, which then has the page. `launch` describes the processes; without it, the engine is
     not discovered. `port` is the usual port of the page, for the documentation. An older version of an engine
@@ -76,6 +81,8 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     rank_labels: tuple[str, ...] = ("engine",)
     mirror_labels: tuple[str, ...] = ()
     recognised_by: frozenset[str]
+    prefix: str = ""
+    appear_with_requests: frozenset[str] = frozenset()
     output_tokens: Role = ()
     finished_output_tokens: Role = ()
     prompt_tokens: Role = ()
@@ -117,6 +124,14 @@ class EngineKind(Struct, frozen=True, kw_only=True):
         """Return the names of all metrics that are read from this engine's page."""
         return self.recognised_by.union(*(_names(role, picks) for role, picks in self.roles().items()))
 
+    def recognises(self, names: Iterable[str]) -> bool:
+        """Return whether one of *names*, which are `families` of some engines, is this engine's own."""
+        return any(self.is_own(name) for name in names)
+
+    def is_own(self, name: str) -> bool:
+        """Return whether a metric of `families` is the engine's own, not one of its process or server."""
+        return name in self.recognised_by or bool(self.prefix and name.startswith(self.prefix))
+
     def counters(self) -> frozenset[str]:
         """Return those of `families` that never decrease while the engine runs."""
         counters = ((role, picks) for role, picks in self.roles().items() if role not in _GAUGES)
@@ -129,7 +144,7 @@ def where(**labels: str | frozenset[str]) -> Labels:
     return tuple(values.items())
 
 
-def renamed(kind: EngineKind, old: str, new: str) -> dict[str, Role | frozenset[str]]:
+def renamed(kind: EngineKind, old: str, new: str) -> dict[str, Role | frozenset[str] | str]:
     """Return the metric names of *kind* with the prefix *new* in place of *old*, as fields for a row."""
 
     def name(name: str) -> str:
@@ -139,10 +154,14 @@ def renamed(kind: EngineKind, old: str, new: str) -> dict[str, Role | frozenset[
         plus = tuple(pick(other) for other in one.plus)
         return replace(one, name=name(one.name), plus=plus, zero_beside=name(one.zero_beside))
 
-    roles: dict[str, Role | frozenset[str]] = {
+    roles: dict[str, Role | frozenset[str] | str] = {
         role: tuple(pick(one) for one in picks) for role, picks in kind.roles().items()
     }
-    return roles | {"recognised_by": frozenset(name(one) for one in kind.recognised_by)}
+    return roles | {
+        "recognised_by": frozenset(name(one) for one in kind.recognised_by),
+        "appear_with_requests": frozenset(name(one) for one in kind.appear_with_requests),
+        "prefix": name(kind.prefix),
+    }
 
 
 def histogram_series(pick: Pick) -> tuple[str, str]:

@@ -57,6 +57,7 @@ class EngineMetricsPage:
                 or (series.label(kind.model_label) in _NO_MODEL and series.name not in counters)
             }
         self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
+        self._zero = self._unused(kind.appear_with_requests)
 
     def names(self) -> Collection[str]:
         """Return the metric names on the page."""
@@ -109,6 +110,13 @@ class EngineMetricsPage:
                 return histogram_of(pick.name, buckets, sums)
         return None
 
+    def _unused(self, appear_with_requests: Collection[str]) -> frozenset[str]:
+        """Return those of the metrics that are absent because no request has come yet."""
+        present = [sample for name in appear_with_requests for sample in self._samples.get(name, ())]
+        if any(value != 0.0 for _, value in present):
+            return frozenset()
+        return frozenset(name for name in appear_with_requests if name not in self._samples)
+
     def _by_rank(self, role: Role) -> list[float]:
         """
         Return a gauge, one value for each rank.
@@ -132,7 +140,7 @@ class EngineMetricsPage:
 
     def _matching(self, role: Role) -> list[tuple[Series, float]] | None:
         for pick in role:
-            if pick.name in self._samples or pick.zero_beside in self._samples:
+            if pick.name in self._samples or pick.zero_beside in self._samples or pick.name in self._zero:
                 parts = (pick, *pick.plus)
                 return [
                     sample
@@ -154,7 +162,7 @@ def is_count(value: float) -> bool:
 
 
 def _models(kind: EngineKind, samples: Iterable[Series]) -> set[str]:
-    own = (series for series in samples if series.name in kind.recognised_by)
+    own = (series for series in samples if kind.is_own(series.name))
     return {series.label(kind.model_label) for series in own} - _NO_MODEL
 
 

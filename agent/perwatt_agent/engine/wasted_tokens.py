@@ -40,8 +40,11 @@ def _unaccounted_output(kind: EngineKind, page: EngineMetricsPage, maximum: Runn
     """
     Return the output that no ended request accounts for, while no request runs or waits; else None.
 
-    While requests are in flight, their output cannot be separated from that of aborted ones.
+    While requests are in flight, their output cannot be separated from that of aborted ones. The ended
+    requests include the aborted ones that the engine counts: after the first of these, nothing is known.
     """
+    if page.count(kind.requests_aborted):
+        return None
     if page.gauge(kind.running) != 0.0 or page.gauge(kind.waiting) != 0.0:
         return None
     output, finished = page.count(kind.output_tokens), page.count(kind.finished_output_tokens)

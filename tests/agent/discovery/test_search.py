@@ -266,6 +266,7 @@ class TestSignatures:
             ("vllm serve m", 1),
             ("vllm serve m -tp 4 --pipeline_parallel_size=2 --data-parallel-size 2", 16),
             ("vllm serve m --tensor-parallel-size many", 1),
+            ("vllm-rs serve m --port 8000 -- --tensor-parallel-size 2", 2),
             ("python -m sglang.launch_server --tp 8 --dp 4", 32),
             ("python -m sglang.launch_server --tp 8 --dp 4 --enable-dp-attention", 8),
             ("trtllm-serve m --tp_size 2 --pp_size 2", 4),

@@ -29,6 +29,7 @@ DYNAMO = EngineKind(
         port_options=(),
         port_variable="DYN_SYSTEM_PORT",
     ),
+    prefix="dynamo_frontend_",
     recognised_by=frozenset({"dynamo_frontend_output_sequence_tokens_sum"}),
     output_tokens=(Pick("dynamo_frontend_output_sequence_tokens_sum"),),
     prompt_cached=(Pick("dynamo_frontend_cached_tokens_sum"),),

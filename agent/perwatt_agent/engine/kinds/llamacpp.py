@@ -29,6 +29,7 @@ LLAMACPP = EngineKind(
         port_variable="LLAMA_ARG_PORT",
         each_alone=True,
     ),
+    prefix="llamacpp:",
     recognised_by=frozenset({"llamacpp:tokens_predicted_total"}),
     output_tokens=(Pick("llamacpp:tokens_predicted_total"),),
     prompt_computed=(Pick("llamacpp:prompt_tokens_total"),),

@@ -25,6 +25,7 @@ LMDEPLOY = EngineKind(
         port_options=("--server-port",),
         degrees=(TENSOR_PARALLEL, DATA_PARALLEL),
     ),
+    prefix="lmdeploy:",
     recognised_by=frozenset({"lmdeploy:generation_tokens_total", "lmdeploy:prompt_tokens_total"}),
     output_tokens=(Pick("lmdeploy:generation_tokens_total"),),
     prompt_cached=(Pick("lmdeploy:cached_tokens_total"),),

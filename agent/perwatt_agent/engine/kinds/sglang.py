@@ -54,6 +54,7 @@ SGLANG = EngineKind(
     ),
     rank_labels=("dp_rank",),
     mirror_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
+    prefix="sglang:",
     recognised_by=frozenset({_LIVE}),
     output_tokens=(
         # The first token of a request comes from its prefill, which `decode` leaves out.

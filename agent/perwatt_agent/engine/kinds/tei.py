@@ -22,6 +22,7 @@ TEI = EngineKind(
         port_options=("--port", "-p"),
         port_variable="PORT",
     ),
+    prefix="te_",
     recognised_by=frozenset({"te_batch_next_tokens_sum", "te_request_success", "te_queue_size"}),
     prompt_computed=(Pick("te_batch_next_tokens_sum"),),
     requests_ok=(Pick("te_request_success"),),

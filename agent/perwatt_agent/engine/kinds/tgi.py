@@ -25,6 +25,7 @@ TGI = EngineKind(
         port_variable="PORT",
         degrees=(("--num-shard",),),
     ),
+    prefix="tgi_",
     recognised_by=frozenset(
         {
             "tgi_request_generated_tokens_sum",

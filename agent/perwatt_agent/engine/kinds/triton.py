@@ -23,6 +23,7 @@ TRITON = EngineKind(
         default_port=8002,
         port_options=("--metrics-port",),
     ),
+    prefix="nv_inference_",
     recognised_by=frozenset({"nv_inference_request_success"}),
     requests_ok=(Pick("nv_inference_request_success"),),
     requests_failed=(Pick("nv_inference_request_failure"),),

@@ -27,6 +27,7 @@ TRTLLM = EngineKind(
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL),
     ),
+    prefix="trtllm_",
     recognised_by=frozenset({"trtllm_generation_tokens_total", _ENDED, "trtllm_num_requests_running"}),
     output_tokens=(Pick("trtllm_generation_tokens_total"),),
     prompt_tokens=(Pick("trtllm_prompt_tokens_total"),),

@@ -26,22 +26,40 @@ VLLM = EngineKind(
     counts_at="live",
     port=8000,
     caveats=(
-        "vLLM does not count aborted requests. perwatt derives them from first tokens, ended and running "
-        "requests. Their tokens are part of the output, and shown as wasted while no request runs or waits. "
-        "Effective tokens are absent after the first request that did not succeed.",
+        "vLLM does not count most aborted requests. perwatt derives these from first tokens, ended and "
+        "running requests. Their tokens are part of the output, and shown as wasted while no request runs or "
+        "waits. Effective tokens are absent after the first request that did not succeed.",
+        "The frontend in Rust (`vllm-rs serve`) counts aborts. Such a request is among the ended ones, so "
+        "wasted tokens of aborts are absent from the first abort on that vLLM counts.",
         "With `--disable-log-stats` the page has no tokens. `--api-key` does not protect the page.",
         "Tokens computed again after a preemption cost joules, but are not counted.",
+        "The frontend in Rust shows tokens and requests from the first request on. Until then they are 0.",
         "With several API servers there is no process start, and gauges appear with the first request.",
         "FLOPs need `--enable-mfu-metrics`. Without it their counter is 0, and perwatt does not show them.",
         "`vllm:iteration_tokens_total` is a histogram, and is not read.",
         "Counts continue after a restart if the user set `PROMETHEUS_MULTIPROC_DIR` and did not empty it.",
     ),
     launch=Launch(
-        serves=re.compile(r"vllm serve\b|vllm\.entrypoints\.\S*api_server\b|\S+::APIServer"),
+        serves=re.compile(
+            r"vllm serve\b|vllm-rs (serve|frontend)\b|vllm\.entrypoints\.\S*api_server\b|\S+::APIServer"
+        ),
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
     ),
+    prefix="vllm:",
     recognised_by=frozenset({"vllm:generation_tokens_total", "vllm:prompt_tokens_total"}),
+    # The frontend in Rust: until then it has only the metrics of its scheduler.
+    appear_with_requests=frozenset(
+        {
+            "vllm:generation_tokens_total",
+            "vllm:prompt_tokens_total",
+            "vllm:prompt_tokens_by_source_total",
+            "vllm:request_generation_tokens_sum",
+            "vllm:request_success_total",
+            "vllm:time_to_first_token_seconds_count",
+            "vllm:e2e_request_latency_seconds_count",
+        }
+    ),
     output_tokens=(Pick("vllm:generation_tokens_total"),),
     finished_output_tokens=(Pick("vllm:request_generation_tokens_sum"),),
     prompt_tokens=(Pick("vllm:prompt_tokens_total"),),
