@@ -47,6 +47,7 @@ def _identity(gpu: int) -> dict[str, Any]:
     return {
         "uuid": f"GPU-{gpu:08x}-fa4e-4000-8000-0000000000{gpu:02x}",
         "serial": f"16529240{gpu:05d}",
+        "minor_number": gpu,
         "pci_bus": bus & 0xFF,
         "pci_bus_id": f"{bus >> 8:08X}:{bus & 0xFF:02X}:00.0",
     }

@@ -92,6 +92,9 @@ typedef struct {
     uint32_t process_sm_percent[FAKE_MAX_PROCESSES]; /* 0 gives no sample */
     uint64_t process_bytes[FAKE_MAX_PROCESSES];
     uint32_t process_slot[FAKE_MAX_PROCESSES]; /* of the MIG instance, from 1; 0 is none */
+    uint32_t process_draws[FAKE_MAX_PROCESSES]; /* 1: in the list of graphics processes too */
+    uint64_t process_protected_bytes[FAKE_MAX_PROCESSES]; /* only long entries have it */
+    int32_t minor_number; /* of its device node; -1 is "not supported" */
     /* The energy counter: zero at energy_zero_seconds, plus an offset, plus a glitch for some reads. */
     double energy_zero_seconds;
     double energy_offset_joules;
@@ -177,6 +180,7 @@ typedef struct {
     int64_t gpm_samples;       /* made and not freed */
     int64_t dead_samples_freed; /* freed after the library was shut down, which may crash a real driver */
     int64_t mixed_samples;     /* metrics asked of two samples that are not of one instance's life */
+    uint32_t process_entry_bytes; /* 24 or 32; 0 is what this version of the driver fills */
 } fake_control_t;
 
 /* control.c */

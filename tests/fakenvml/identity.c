@@ -41,7 +41,8 @@ nvmlReturn_t nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index) {
 
 nvmlReturn_t nvmlDeviceGetMinorNumber(nvmlDevice_t device, unsigned int *minor) {
     DEVICE_CALL(device);
-    *minor = (unsigned int)(gpu - fake_control()->gpus);
+    if (gpu->minor_number < 0) return NVML_ERROR_NOT_SUPPORTED;
+    *minor = (unsigned int)gpu->minor_number;
     return NVML_SUCCESS;
 }
 

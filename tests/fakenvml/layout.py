@@ -82,6 +82,9 @@ class Gpu(Structure):
         ("process_sm_percent", c_uint32 * MAX_PROCESSES),
         ("process_bytes", c_uint64 * MAX_PROCESSES),
         ("process_slot", c_uint32 * MAX_PROCESSES),
+        ("process_draws", c_uint32 * MAX_PROCESSES),
+        ("process_protected_bytes", c_uint64 * MAX_PROCESSES),
+        ("minor_number", c_int32),
         ("energy_zero_seconds", c_double),
         ("energy_offset_joules", c_double),
         ("energy_glitch_joules", c_double),
@@ -165,6 +168,7 @@ class Control(Structure):
         ("gpm_samples", c_int64),
         ("dead_samples_freed", c_int64),
         ("mixed_samples", c_int64),
+        ("process_entry_bytes", c_uint32),
     ]
 
 

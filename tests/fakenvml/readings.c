@@ -1,4 +1,4 @@
-/* Entry points for what a GPU does now: power, energy, memory, load, clocks, temperature, processes. */
+/* Entry points for what a GPU does now: power, energy, memory, load, clocks, temperature, load of processes. */
 #include "control.h"
 
 #include <string.h>
@@ -100,22 +100,6 @@ nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type
     return NVML_SUCCESS;
 }
 
-nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
-                                                     nvmlProcessInfo_t *processes) {
-    ANY_DEVICE_CALL(device);
-    unsigned int room = *count, found = 0;
-    for (unsigned int i = 0; i < gpu->process_count; i++) {
-        const fake_mig_t *at = gpu->process_slot[i] ? &gpu->mig[gpu->process_slot[i] - 1] : NULL;
-        if (mig && at != mig) continue;
-        if (found++ < room)
-            processes[found - 1] =
-                (nvmlProcessInfo_t){gpu->process_pid[i], gpu->process_bytes[i], at ? at->gpu_instance : 0xffffffff,
-                                    at ? at->compute_instance : 0xffffffff};
-    }
-    *count = found;
-    return found > room ? NVML_ERROR_INSUFFICIENT_SIZE : NVML_SUCCESS;
-}
-
 /* One sample for each process that computes, taken at every full second; the room asked for is for more. */
 nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples,
                                              unsigned int *count, unsigned long long last_seen) {
@@ -130,12 +114,4 @@ nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUti
             samples[found++] = (nvmlProcessUtilizationSample_t){
                 .pid = gpu->process_pid[i], .timeStamp = sampled, .smUtil = gpu->process_sm_percent[i]};
     return found ? NVML_SUCCESS : NVML_ERROR_NOT_FOUND;
-}
-
-nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t device, unsigned int *count,
-                                                      nvmlProcessInfo_t *processes) {
-    DEVICE_CALL(device);
-    (void)processes;
-    *count = 0;
-    return NVML_SUCCESS;
 }

@@ -19,7 +19,7 @@ from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.device import NvmlDevice
 from perwatt_agent.gpu.nvml.driver.fields import FieldBatch
 from perwatt_agent.gpu.nvml.driver.traits import Traits, version_numbers
-from perwatt_agent.gpu.nvml.readers import details, fast, slow
+from perwatt_agent.gpu.nvml.readers import details, fast, processes, slow
 from perwatt_agent.gpu.nvml.readers.tables import Table, fast_fields, slow_fields
 
 pytestmark = pytest.mark.gpu
@@ -111,7 +111,8 @@ def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table])
         rows = (*fast.single_calls(), *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
         calls = [fast.utilization(), *(call for alternatives in rows for call in alternatives[:1])]
         calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
-        for call in [*calls, fast.power_usage, slow.limit_enforced, slow.compute_processes]:
+        listing = processes.ComputeProcesses(device._traits.driver).compute_processes
+        for call in [*calls, fast.power_usage, slow.limit_enforced, listing]:
             try:
                 latencies(call.__name__, partial(call, handle))
             except Exception as error:  # noqa: BLE001 - printed: what a board refuses is a finding

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -17,6 +17,13 @@ from perwatt_agent.gpu.backend import Backend, BackendUnavailable, Device, Gener
 
 DRIVER_SECONDS = 20.0
 NO_DRIVER_FIX = "without an NVIDIA GPU, try `perwatt up`: it simulates some"
+NO_PROCESSES = (
+    "the driver does not list the processes that compute: engines are not discovered, and the energy of a "
+    "GPU with several workloads is split equally"
+)
+PROCESSES_FIX = (
+    "update the driver to 510 or later; on a guest with a virtual GPU, configure engines.endpoints"
+)
 SEE_XIDS = "look for lines with Xid in `dmesg`"
 
 READINGS = (
@@ -94,19 +101,30 @@ def _read_driver(nvml: Backend) -> Gpus:
     findings = (*_describe_driver(generation), *map(_describe_gpu, generation.devices))
     slow = {device.info.uuid: _read_slow(device) for device in generation.devices}
     return Gpus(
-        findings,
+        (*findings, *_check_processes(generation, slow)),
         tuple(device.info for device in generation.devices),
-        {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items()},
-        {one.uuid: gpu for gpu, read in slow.items() for one in read.mig or ()},
+        {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items() if read},
+        {one.uuid: gpu for gpu, read in slow.items() if read for one in read.mig or ()},
         generation.unidentified,
     )
 
 
-def _read_slow(device: Device) -> GpuSlowReading:
+def _check_processes(generation: Generation, slow: Mapping[str, GpuSlowReading | None]) -> Iterator[Finding]:
+    """GPUs whose driver does not list the processes that compute, together."""
+    silent = [
+        str(device.info.index)
+        for device in generation.devices
+        if (read := slow[device.info.uuid]) is not None and read.processes is None
+    ]
+    if silent:
+        yield Finding("missing", f"GPU {'+'.join(silent)}", NO_PROCESSES, PROCESSES_FIX)
+
+
+def _read_slow(device: Device) -> GpuSlowReading | None:
     try:
         return device.read_slow()
     except Exception:  # noqa: BLE001 - _describe_gpu reports the GPU's failure
-        return GpuSlowReading(0.0)
+        return None
 
 
 def _describe_driver(generation: Generation) -> Iterator[Finding]:

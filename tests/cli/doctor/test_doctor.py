@@ -13,13 +13,14 @@ from support.servers.canned import Canned, canned_server
 from perwatt.doctor import doctor
 from perwatt.doctor.endpoints import check_endpoint
 from perwatt.doctor.finding import Finding
-from perwatt.doctor.gpus import SEE_XIDS, check_gpus
+from perwatt.doctor.gpus import NO_PROCESSES, PROCESSES_FIX, SEE_XIDS, check_gpus
 from perwatt.doctor.host import check_address, check_folder
 from perwatt.doctor.meters import check_meters
 from perwatt.run.meters import build_meters
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.config import AgentConfig, AgentWebConfig, EndpointConfig, EnginesConfig
 from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.mig import MigReading
 from perwatt_agent.facts.readings import MeterSample
@@ -33,6 +34,8 @@ FREE_ADDRESS = AgentWebConfig("127.0.0.1:0")
 class FakeGpu:
     """A GPU that gives one reading, or fails."""
 
+    processes: tuple[GpuProcess, ...] | None = ()
+
     def __init__(self, index: int, reading: GpuReading | None, *migs: MigReading) -> None:
         self.info = GpuInfo(f"GPU-{index}", index, "H200")
         self._reading = reading
@@ -44,7 +47,7 @@ class FakeGpu:
         return self._reading
 
     def read_slow(self) -> GpuSlowReading:
-        return GpuSlowReading(0.0, mig=self._migs)
+        return GpuSlowReading(0.0, mig=self._migs, processes=self.processes)
 
 
 class FakeBackend:
@@ -63,6 +66,17 @@ class FakeBackend:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+def test_a_driver_that_lists_no_processes() -> None:
+    """Not known is not nobody: it is a finding for these GPUs, with what to do."""
+    whole = GpuReading(1.0, energy_joules=1.0)
+    gpus = [FakeGpu(index, whole) for index in range(3)]
+    gpus[0].processes = gpus[2].processes = None
+
+    assert (
+        Finding("missing", "GPU 0+2", NO_PROCESSES, PROCESSES_FIX) in check_gpus(FakeBackend(*gpus)).findings
+    )
 
 
 def test_what_each_gpu_gives() -> None:

@@ -15,7 +15,7 @@ import mmap
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,13 +167,26 @@ class FakeDriver:
     def set_driver_version(self, version: str) -> None:
         self._control.driver_version = version.encode()
 
+    def set_process_entry_bytes(self, size: int) -> None:
+        """Fill entries of 24 or 32 bytes in lists of processes, whatever the driver's version."""
+        self._control.process_entry_bytes = size
+
     def uuid(self, gpu: int) -> str:
         return str(self.get(gpu, "uuid"))
 
     def set_processes(
-        self, gpu: int, processes: list[tuple[int, int]], sm_percent: Sequence[int] = ()
+        self,
+        gpu: int,
+        processes: list[tuple[int, int]],
+        sm_percent: Sequence[int] = (),
+        *,
+        drawing: Container[int] = (),
     ) -> None:
-        """The compute processes of a GPU as (pid, bytes), and the SM utilisation of each, by default none."""
+        """
+        The compute processes of a GPU as (pid, bytes), and the SM utilisation of each, by default none.
+
+        Those in *drawing* draw to a screen too.
+        """
         pids, sizes = [pid for pid, _ in processes], [size for _, size in processes]
         load = [*sm_percent, *[0] * (len(processes) - len(sm_percent))]
         self.set(
@@ -182,6 +195,7 @@ class FakeDriver:
             process_bytes=sizes,
             process_sm_percent=load,
             process_slot=[0] * len(processes),
+            process_draws=[int(pid in drawing) for pid in pids],
             process_count=len(processes),
         )
 

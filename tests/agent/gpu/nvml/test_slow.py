@@ -157,7 +157,8 @@ class TestProcessLoad:
 @pytest.mark.parametrize("code", [3, 4, 13, 999, 777])
 def test_processes_may_be_absent(driver: FakeDriver, devices, code: int):
     """Unsupported, forbidden or failed: the count is absent, not 0, and the limits stay."""
-    driver.fail("nvmlDeviceGetComputeRunningProcesses_v3", 0, code)
+    for version in ("_v3", "_v2", ""):
+        driver.fail(f"nvmlDeviceGetComputeRunningProcesses{version}", 0, code)
     reading = devices[0].read_slow()
 
     assert None is reading.processes

@@ -32,8 +32,10 @@ SUCCESS = 0
 INVALID_ARGUMENT = 2
 NO_PERMISSION = 4
 NOT_FOUND = 6
+INSUFFICIENT_SIZE = 7
 DRIVER_NOT_LOADED = 9
 LIBRARY_NOT_FOUND = 12
+FUNCTION_NOT_FOUND = 13
 LIB_RM_VERSION_MISMATCH = 18
 GPU_NOT_FOUND = 28
 UNKNOWN = 999
@@ -48,7 +50,7 @@ CODES: dict[int, Code] = {
     10: Code("timeout", Meaning.TRANSIENT),
     11: Code("irq_issue", Meaning.TRANSIENT),
     LIBRARY_NOT_FOUND: Code("library_not_found", Meaning.TRANSIENT),
-    13: Code("function_not_found", Meaning.ABSENT),
+    FUNCTION_NOT_FOUND: Code("function_not_found", Meaning.ABSENT),
     14: Code("corrupted_inforom", Meaning.TRANSIENT),
     15: Code("gpu_is_lost", Meaning.LOST),
     16: Code("reset_required", Meaning.LOST),

@@ -20,7 +20,7 @@ from perwatt_agent.gpu.nvml.driver.calls import ConstantFacts, Facts, GpuCalls
 from perwatt_agent.gpu.nvml.driver.context import Context
 from perwatt_agent.gpu.nvml.driver.errors import INVALID_ARGUMENT, NOT_FOUND, Meaning, describe, raise_failure
 from perwatt_agent.gpu.nvml.readers.gpm import GpmPair, GpmRequest, metrics
-from perwatt_agent.gpu.nvml.readers.processes import Place, running
+from perwatt_agent.gpu.nvml.readers.processes import ComputeProcesses, Place
 
 # An empty slot, and an instance that was destroyed while it was read.
 _GONE = (INVALID_ARGUMENT, NOT_FOUND)
@@ -50,6 +50,7 @@ class MigReader:
         self._set_result = partial(_set_result, calls)
         self._context = context
         self._driver = driver
+        self._listing = ComputeProcesses(driver)
         self._mode = mode
         self._slots = ConstantFacts(calls, (slots,))
         self._request: GpmRequest | None = None
@@ -76,12 +77,12 @@ class MigReader:
 
     def processes_of_all(self, handle: Any) -> Facts:
         migs = {instance.place: uuid for uuid, instance in self._instances.items()}
-        return {"processes": running(handle, migs)}
+        return {"processes": self._listing.running(handle, migs)}
 
     def processes_of_each(self, handle: Any) -> Facts:
         """Of the instances of the last `read`. Raises NVMLError where the driver supports it for none."""
         self._calls.set_result(_PROCESSES, None)
-        lists = [each.processes() for each in self._instances.values()]
+        lists = [each.processes(self._listing) for each in self._instances.values()]
         known = [processes for processes in lists if processes is not None]
         return {"processes": tuple(chain.from_iterable(known))} if known or not lists else {}
 
@@ -133,10 +134,10 @@ class _Instance:
     def place(self) -> Place:
         return self._gpu_instance, self._compute_instance
 
-    def processes(self) -> tuple[GpuProcess, ...] | None:
+    def processes(self, listing: ComputeProcesses) -> tuple[GpuProcess, ...] | None:
         """None when it was destroyed. Raises NVMLError where the driver supports it for no instance."""
         try:
-            return tuple(replace(one, mig=self._uuid) for one in running(self._handle, {}))
+            return tuple(replace(one, mig=self._uuid) for one in listing.running(self._handle, {}))
         except pynvml.NVMLError as error:
             code = int(error.value)
             if code != INVALID_ARGUMENT and describe(code).meaning in _REFUSED:

@@ -9,6 +9,7 @@ from perwatt_agent.facts.gpu_process import GpuProcess, ProcessUse
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Facts
 from perwatt_agent.gpu.nvml.driver.errors import NOT_FOUND, SUCCESS
+from perwatt_agent.gpu.nvml.driver.process_list import COMPUTE, processes_of
 
 N = TypeVar("N", int, float)
 
@@ -17,22 +18,25 @@ Place = tuple[int, int]
 """A MIG instance by the numbers of its GPU instance and its compute instance."""
 
 
-def compute_processes(handle: Any) -> Facts:
-    return {"processes": running(handle, {})}
+class ComputeProcesses:
+    """The processes that compute on GPUs of one *driver*, by its version in numbers."""
 
+    def __init__(self, driver: tuple[int, ...]) -> None:
+        self._driver = driver
 
-def running(handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
-    """The compute processes, each with its instance out of *migs*. Raises NVMLError."""
-    # By its version: the unversioned name raises another exception where the driver lacks it.
-    found = pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
-    return tuple(
-        GpuProcess(
-            int(process.pid),
-            process.usedGpuMemory,
-            mig=migs.get((int(process.gpuInstanceId), int(process.computeInstanceId)), ""),
+    def compute_processes(self, handle: Any) -> Facts:
+        return {"processes": self.running(handle, {})}
+
+    def running(self, handle: Any, migs: Mapping[Place, str]) -> tuple[GpuProcess, ...]:
+        """The compute processes, each with its instance out of *migs*. Raises NVMLError."""
+        return tuple(
+            GpuProcess(
+                one.pid,
+                one.memory_bytes,
+                mig=migs.get((one.gpu_instance, one.compute_instance), ""),
+            )
+            for one in processes_of(handle, COMPUTE, self._driver)
         )
-        for process in found
-    )
 
 
 class ProcessLoad:

@@ -25,9 +25,17 @@ from perwatt_agent.gpu.nvml.readers.details import (
 )
 from perwatt_agent.gpu.nvml.readers.mig import MigMode, MigReader
 from perwatt_agent.gpu.nvml.readers.os_memory import node_memory
-from perwatt_agent.gpu.nvml.readers.processes import ProcessLoad, compute_processes, heaviest, with_load
+from perwatt_agent.gpu.nvml.readers.processes import ComputeProcesses, ProcessLoad, heaviest, with_load
 from perwatt_agent.gpu.nvml.readers.tables import ECC_PLACES, slow_fields
 from perwatt_agent.gpu.nvml.readers.vgpu import Virtualization
+
+# The calls that list processes, and the same for a single MIG instance.
+_LISTING = {"compute_processes", "processes_of_all", "processes_of_each", "mig_processes"}
+NO_PROCESSES = (
+    "the NVIDIA driver does not list the processes that compute (on a guest with a virtual GPU it never "
+    "does): engines are not discovered, and the energy of a GPU with several workloads is split equally; "
+    "update the driver to 510 or later, and configure engines.endpoints"
+)
 
 
 class SlowReader:
@@ -46,6 +54,7 @@ class SlowReader:
         self._thresholds = ConstantFacts(calls, THRESHOLD_CALLS)
         self._fans = Fans(calls)
         self._virtualization = Virtualization(calls)
+        self._list_processes = ComputeProcesses(traits.driver).compute_processes
         self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
@@ -79,7 +88,9 @@ class SlowReader:
         if self._mode.enabled:
             found = self._mig.processes(handle)
         else:
-            found = self._calls.first(handle, compute_processes)
+            found = self._calls.first(handle, self._list_processes)
+        if "processes" not in found and not self._calls.failed.keys() & _LISTING:
+            self._context.warn_once(NO_PROCESSES)
         if found.get("processes") and not self._mode.enabled:
             load = self._calls.first(handle, self._read_load)
             found = {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
