@@ -24,8 +24,15 @@ counts as restarted if its process changed, or if no rank continues from its pre
 
 **Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
 is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker
-are neither computed nor cached; if the page does not separate them, all its prompt tokens are absent. A
-`router`, and any endpoint without a GPU, shows only running and waiting requests.
+are neither computed nor cached; if the page does not separate them, all its prompt tokens are absent. On a
+`mixed` or `prefill` worker, tokens from a further cache of the engine (KV offload, LMCache) are cached
+tokens. A `router`, and any endpoint without a GPU, shows only running and waiting requests.
+
+The role comes from the configuration, from the launch of a process or of a pod's container, from a label of
+the pod (`role`, `component`), or from a label on the page (SGLang's `engine_type`). If a launch joins workers
+without a role (vLLM's `kv_both` with a connector such as `NixlConnector`), a router decides what each of them
+does. Such a worker counts as a prefill worker until a request of more than one token has ended, which is
+reported as `role_unknown`, and as a decode worker afterwards. Configure its `role` to count from the start.
 
 **Bad values.** If a token count is negative, infinite or NaN, the whole page is rejected, and the joules wait
 for the next valid page. Any other bad value is absent. A repeated series counts once. If a page has several
@@ -57,6 +64,8 @@ _FACTS: dict[str, tuple[str, ...]] = {
     "prompt": ("prompt_tokens",),
     "computed prompt": ("prompt_computed",),
     "cached prompt": ("prompt_cached",),
+    "prompt from outside the GPU": ("prompt_external",),
+    "of these from own memory or disk, unnamed": ("prompt_own_tiers", "prompt_unnamed_tier"),
     "requests ok": ("requests_ok", "requests_ended"),
     "requests aborted": ("requests_aborted",),
     "requests in error": ("requests_failed", "requests_cut_short", "http_rejected", "http_failed"),

@@ -6,6 +6,7 @@ from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.histograms import BadHistogram
 from perwatt_agent.engine.kind import EngineKind, Role
 from perwatt_agent.engine.metrics_page import EngineMetricsPage
+from perwatt_agent.engine.prompt_tokens import prompt_tokens
 from perwatt_agent.engine.rank_counters import RankCounters
 from perwatt_agent.engine.wasted_tokens import wasted_tokens
 from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
@@ -34,15 +35,22 @@ class _EngineRun:
 
 class EngineCounter:
     """
-    Counts one endpoint's engine, page by page, for a workload of that *role*.
+    Counts one endpoint's engine, page by page, for a workload of that *role*. Where the page names the role
+    of a "mixed" workload, `role` is that role afterwards.
+
+    With *shares_kv*, the launch of a "mixed" workload exchanges KV caches with other workers, and a router
+    decides what it does. Until a request of more than one token has ended, it may be a prefill worker, and
+    its output is left out. Afterwards it counts as a decode worker.
 
     A prefill worker generates one token a request, and the decode worker delivers it: the prefill worker
     has no output and no requests. A router has neither, as its engines count them. A decode worker's prompt
     tokens count only if the engine leaves out tokens whose KV cache came from another worker.
     """
 
-    def __init__(self, role: WorkloadRole = "mixed") -> None:
-        self._role = role
+    def __init__(self, role: WorkloadRole = "mixed", *, shares_kv: bool = False) -> None:
+        self.role = role
+        self._configured_role = role
+        self._shares_kv = shares_kv
         self._run: _EngineRun | None = None
         self.faults: tuple[EngineFailure, ...] = ()
 
@@ -57,10 +65,36 @@ class EngineCounter:
         process_start = page.count(kind.process_start)
         run = self._run_of(kind, page, process_start)
         page.replace(run.ranks.complete(page.samples(kind.counters())))
+        self.role = self._role_on(kind, page)
         reading = _Reading(kind, page, run)
-        counts = reading.counts(process_start)
+        part = self._part(reading)
+        counts = reading.counts(process_start, has_peers=part == "decode" or self._is_unknown)
         self.faults = tuple(reading.faults)
-        return _in_role(counts, self._role, kind, page)
+        return _in_role(counts, part, kind, page)
+
+    def _role_on(self, kind: EngineKind, page: EngineMetricsPage) -> WorkloadRole:
+        named = page.role(kind.role_label) if self._configured_role == "mixed" else None
+        return named or self._configured_role
+
+    @property
+    def _is_unknown(self) -> bool:
+        return self._shares_kv and self.role == "mixed"
+
+    def _part(self, reading: "_Reading") -> WorkloadRole:
+        """Return what the workload does, as far as the page shows it."""
+        if not self._is_unknown:
+            return self.role
+        if reading.delivers():
+            return "decode"
+        reading.faults.append(
+            EngineFailure(
+                "role_unknown",
+                "its launch exchanges KV caches with other workers, and does not say whether it prefills or "
+                "decodes; its output counts after its first request of more than one token, or set the "
+                "endpoint's `role`",
+            )
+        )
+        return "prefill"
 
     def _run_of(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> _EngineRun:
         """Return the run that the page belongs to: the current one, unless the engine restarted."""
@@ -86,9 +120,17 @@ class _Reading:
         self._run = run
         self.faults: list[EngineFailure] = []
 
-    def counts(self, process_start: float | None) -> EngineCounts:
+    def delivers(self) -> bool:
+        """Return whether a request of more than one token has ended; a prefill worker makes one of each."""
+        tokens = self._page.count(self._kind.finished_output_tokens)
+        ended = self._page.count(self._kind.finished)
+        if tokens is None or ended is None:
+            return False
+        return self._run.maximum("beyond_first_tokens", tokens - ended) > 0.0
+
+    def counts(self, process_start: float | None, *, has_peers: bool) -> EngineCounts:
         kind, page = self._kind, self._page
-        computed, cached = self._prompt_tokens()
+        computed, cached = prompt_tokens(kind, page, self._run.maximum, has_peers=has_peers)
         aborted = self._requests_aborted()
         ok = self._requests_ok(aborted)
         return EngineCounts(
@@ -123,22 +165,6 @@ class _Reading:
         except BadHistogram as fault:
             self.faults.append(fault)
             return None
-
-    def _prompt_tokens(self) -> tuple[float | None, float | None]:
-        """Return computed and cached prompt tokens, which never decrease. A sum on the page is exact."""
-        kind, page = self._kind, self._page
-        prompt = page.tokens(kind.prompt_tokens)
-        computed, cached = page.tokens(kind.prompt_computed), page.tokens(kind.prompt_cached)
-        if prompt is None:
-            return computed, cached
-        if computed is not None:
-            if cached is None:
-                cached = min(prompt, self._run.maximum("cached", prompt - computed))
-            return computed, cached
-        # Cache hits are counted when a request is admitted, its prompt after the prefill. In between, the
-        # hits are ahead of the prompts that they belong to.
-        computed = self._run.maximum("computed", prompt - (cached or 0.0))
-        return computed, prompt - computed
 
     def _requests_ok(self, aborted: float | None) -> float | None:
         ended = self._page.count(self._kind.requests_ended)
@@ -205,7 +231,8 @@ def _in_role(
         )
     if role == "decode":
         counts = replace(counts, time_to_first_token=None)  # the prefill worker generated it
-        if page.count(kind.prompt_computed) is None:
+        origins = kind.prompt_external or kind.prompt_computed
+        if page.count(origins) is None:
             return replace(counts, prompt_computed_tokens=None, prompt_cached_tokens=None)
     return counts
 

@@ -21,6 +21,7 @@ ENGINE_REASONS = reasons(
     "draining",
     "token_file",
     "no_family",
+    "role_unknown",
     "several_models",
     "no_model",
     "bad_value",
@@ -37,8 +38,11 @@ class EnginePageReader:
 
     *model* selects one of several models on the page, and names the model of a page without names. If other
     endpoints read other models of a *shared* page, nothing but *model* counts. *role* is the role of the
-    workload. *bearer_token_file* is read again for each page, as tokens are rotated. Raises ValueError for a
-    bad URL, for an unknown engine, and for a page whose reading would change the engine.
+    workload; *shares_kv* says that its launch exchanges KV caches with peers. *bearer_token_file* is read
+    again for each page, as tokens are rotated.
+
+    Raises ValueError for a bad URL, for an unknown engine, and for a page whose reading would change the
+    engine.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class EnginePageReader:
         model: str | None = None,
         shared: bool = False,
         role: Role = "mixed",
+        shares_kv: bool = False,
         kinds: Sequence[EngineKind] = ENGINES,
         bearer_token_file: Path | None = None,
         timeout_seconds: float = 2.0,
@@ -62,7 +67,7 @@ class EnginePageReader:
         self._timeout_seconds = timeout_seconds
         wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
         self._parser = PageParser(wanted, max_lines=_MAX_LINES)
-        self._counter = EngineCounter(role)
+        self._counter = EngineCounter(role, shares_kv=shares_kv)
         self._drains = False
         self.engine = self._kinds[0].name if len(self._kinds) == 1 else ""
 
@@ -77,6 +82,11 @@ class EnginePageReader:
         self.engine = kind.name
         page = EngineMetricsPage(kind, samples, self._model, shared=self._shared)
         return self._counter.counts(kind, page)
+
+    @property
+    def role(self) -> Role:
+        """The role of the workload: that of the latest page, if only the page names it."""
+        return self._counter.role
 
     @property
     def faults(self) -> tuple[EngineFailure, ...]:

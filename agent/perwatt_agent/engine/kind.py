@@ -43,8 +43,12 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     A counter is summed over all its series. `rank_labels` identify the engine's replicas. `mirror_labels`
     identify ranks that do the same work together; only the lowest of these ranks counts.
 
+    - `role_label` has the value `prefill` or `decode` on the page of such a worker.
     - `prompt_computed`, `prompt_cached`: read directly if the page has both. If it has one, the other is
       the rest of `prompt_tokens`. A row has neither if its engine does not separate them.
+    - `prompt_external`: prompt tokens whose KV cache came from outside the GPU. Then `prompt_cached` are
+      those from the GPU's own cache. Of the external ones, `prompt_own_tiers` came from memory or disk of
+      this engine, `prompt_unnamed_tier` from a place that the page does not name, the rest from a peer.
     - `first_tokens`, `finished`: requests that got their first token, and that ended. With `running` they
       give the aborted requests of an engine that does not count these.
     - `requests_ended`: all ends, aborts included, for an engine that does not count successes alone.
@@ -78,6 +82,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     aborts_leave_output: bool = False
     caveats: tuple[str, ...] = ()
     model_label: str = "model_name"
+    role_label: str = ""
     rank_labels: tuple[str, ...] = ("engine",)
     mirror_labels: tuple[str, ...] = ()
     recognised_by: frozenset[str]
@@ -88,6 +93,9 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     prompt_tokens: Role = ()
     prompt_computed: Role = ()
     prompt_cached: Role = ()
+    prompt_external: Role = ()
+    prompt_own_tiers: Role = ()
+    prompt_unnamed_tier: Role = ()
     requests_ok: Role = ()
     requests_ended: Role = ()
     requests_aborted: Role = ()

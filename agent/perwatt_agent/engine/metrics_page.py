@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
+from typing import Literal
 
 from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.histograms import histogram_of
@@ -62,6 +63,13 @@ class EngineMetricsPage:
     def names(self) -> Collection[str]:
         """Return the metric names on the page."""
         return self._samples.keys()
+
+    def role(self, label: str) -> Literal["prefill", "decode"] | None:
+        """Return the one role that *label* gives the engine; None if it gives none, or several."""
+        values = {series.label(label) for named in self._samples.values() for series, _ in named} - {""}
+        if values == {"prefill"}:
+            return "prefill"
+        return "decode" if values == {"decode"} else None
 
     def samples(self, names: Iterable[str]) -> dict[Series, float]:
         """Return the samples of the metrics *names*."""

@@ -43,6 +43,10 @@ TABLE: tuple[Failure, ...] = (
     Failure("draining", "Reading this page empties a queue of the engine, so it is not read."),
     Failure("token_file", "The file of the bearer token cannot be read."),
     Failure("no_family", "The page has no counter of a known engine."),
+    Failure(
+        "role_unknown",
+        "The engine exchanges KV caches, and may prefill for others: its output is left out until it shows.",
+    ),
     Failure("several_models", "The page has several models: configure one."),
     Failure("no_model", "Several endpoints read the page, and it does not show the model of this one."),
     Failure("bad_value", "A value is not a number that a counter can have."),

@@ -4,6 +4,7 @@ import pytest
 from support.engines.engine_pages import Engine, changed, engine_page, kind_named, like_vllm_0_9
 
 from perwatt_agent.engine.deduplication import FrontendDeduplicator
+from perwatt_agent.engine.kinds.sglang import SGLANG
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.readings import EngineSample
@@ -44,6 +45,31 @@ class TestRoles:
 
         assert 4585 == counts.output_tokens
         assert (None, None) == (counts.prompt_computed_tokens, counts.prompt_cached_tokens)
+
+    def test_named_by_its_page(self) -> None:
+        """A prefill worker of 20 requests made 20 first tokens, and no output, whoever configured it."""
+        label, mixed = b'engine_type="unified"', engine_page("sglang-0.5.23-3-after")
+        engine = Engine(SGLANG)
+        counts = engine.read(mixed.replace(label, b'engine_type="prefill"'))
+
+        assert ("prefill", None, None) == (engine.role, counts.output_tokens, counts.requests_ok)
+        assert Engine(SGLANG).read(mixed).prompt_computed_tokens == counts.prompt_computed_tokens
+
+    @pytest.mark.parametrize("named", ["decode", "unified", "undefined"])
+    def test_others_named_by_their_page(self, named: str) -> None:
+        """A decode worker delivers; a label that is no role leaves the workload mixed."""
+        page = engine_page("sglang-0.5.23-3-after")
+        engine = Engine(SGLANG)
+        counts = engine.read(page.replace(b'engine_type="unified"', b'engine_type="%s"' % named.encode()))
+
+        assert Engine(SGLANG).read(page).output_tokens == counts.output_tokens
+        assert ("decode" if named == "decode" else "mixed") == engine.role
+
+    def test_configured_role_first(self) -> None:
+        """A role that was configured holds, whatever the page says."""
+        page = engine_page("sglang-0.5.23-3-after").replace(b'"unified"', b'"prefill"')
+
+        assert Engine(SGLANG, role="decode").read(page).output_tokens is not None
 
     def test_router(self) -> None:
         """What a router passes on is counted where it was made."""

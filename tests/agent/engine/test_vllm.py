@@ -108,7 +108,7 @@ class TestPromptTokens:
         assert (12686, 0) == (counts.prompt_computed_tokens, counts.prompt_cached_tokens)
 
     def test_transferred(self) -> None:
-        """Prompt tokens whose KV came from elsewhere were counted elsewhere: neither computed nor cached."""
+        """Prompt tokens that the page does not ascribe to an own tier came from a peer, which counts them."""
         source = 'vllm:prompt_tokens_by_source_total{engine="0",model_name="tiny-llama",source="%s"}'
         page = changed(AFTER, source % "external_kv_transfer", "3000.0")
         page = changed(page, source % "local_compute", "854.0")

@@ -44,14 +44,16 @@ def changed(page: bytes, series: str, value: str) -> bytes:
 
 def like_vllm_0_9(page: bytes) -> bytes:
     """
-    Return *page* with the names that vLLM 0.9.2 had: no prompt tokens by source, prefix cache hits under
-    their older name, three reasons to finish.
+    Return *page* with the names that vLLM 0.9.2 had: no prompt tokens by source or from outside, prefix cache
+    hits under their older name, three reasons to finish.
     """
     page = without(
         page,
         "vllm:prompt_tokens_by_source_total",
         "vllm:prompt_tokens_cached_total",
         "vllm:prompt_tokens_cached_by_source_total",
+        "vllm:external_prefix_cache_hits_total",
+        "vllm:external_prefix_cache_queries_total",
     )
     page = re.sub(
         rb'^vllm:request_success_total\{.*"(?:error|repetition)".*\n', b"", page, flags=re.MULTILINE
@@ -97,11 +99,17 @@ async def page_server(page: bytes = b"") -> AsyncIterator[PageServer]:
 class Engine:
     """One engine of a *kind*, read page by page without a network."""
 
-    def __init__(self, kind: EngineKind, model: str | None = None, role: Role = "mixed") -> None:
+    def __init__(
+        self, kind: EngineKind, model: str | None = None, role: Role = "mixed", *, shares_kv: bool = False
+    ) -> None:
         self._kind = kind
         self._model = model
         self._parser = PageParser(kind.families())
-        self._counter = EngineCounter(role)
+        self._counter = EngineCounter(role, shares_kv=shares_kv)
+
+    @property
+    def role(self) -> Role:
+        return self._counter.role
 
     @property
     def faults(self) -> list[str]:

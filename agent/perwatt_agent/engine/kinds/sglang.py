@@ -52,6 +52,7 @@ SGLANG = EngineKind(
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
         flat_with="--enable-dp-attention",
     ),
+    role_label="engine_type",
     rank_labels=("dp_rank",),
     mirror_labels=("tp_rank", "pp_rank", "moe_ep_rank"),
     prefix="sglang:",

@@ -15,6 +15,10 @@ def _prompt(source: str) -> Pick:
     return Pick("vllm:prompt_tokens_by_source_total", where(source=source))
 
 
+def _tier(*names: str) -> Pick:
+    return Pick("vllm:prompt_tokens_cached_by_source_total", where(source=frozenset(names)))
+
+
 def _http(status: str) -> Role:
     return (Pick("http_requests_total", where(status=status, method="POST", handler=WORK_PATHS)),)
 
@@ -63,15 +67,20 @@ VLLM = EngineKind(
     output_tokens=(Pick("vllm:generation_tokens_total"),),
     finished_output_tokens=(Pick("vllm:request_generation_tokens_sum"),),
     prompt_tokens=(Pick("vllm:prompt_tokens_total"),),
-    # The third source, external_kv_transfer, is left out on purpose: another member of the group computed
-    # or cached those tokens, and counts them.
     prompt_computed=(_prompt("local_compute"),),
     prompt_cached=(
         _prompt("local_cache_hit"),
-        Pick("vllm:prompt_tokens_cached_total"),
-        Pick("vllm:prefix_cache_hits_total"),
-        Pick("vllm:gpu_prefix_cache_hits_total"),  # 0.9
+        # Ray shows no counter that is 0; the queries of a prompt never are.
+        Pick("vllm:prefix_cache_hits_total", zero_beside="vllm:prefix_cache_queries_total"),
+        Pick("vllm:gpu_prefix_cache_hits_total", zero_beside="vllm:gpu_prefix_cache_queries_total"),  # 0.9
     ),
+    prompt_external=(
+        _prompt("external_kv_transfer"),
+        # Before 0.20. It exists since 0.11.1, and without a connector it stays 0.
+        Pick("vllm:external_prefix_cache_hits_total", zero_beside="vllm:external_prefix_cache_queries_total"),
+    ),
+    prompt_own_tiers=(_tier("host", "disk"),),  # 0.32
+    prompt_unnamed_tier=(_tier("external_unspecified"),),
     requests_ok=_finished("stop", "length"),
     requests_aborted=_finished("abort"),
     requests_failed=_finished("error"),
