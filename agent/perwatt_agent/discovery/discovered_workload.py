@@ -80,4 +80,4 @@ class DiscoveredWorkload:
         return max(0, found.gpus_requested - len(found.gpus))
 
     def _named(self) -> WorkloadInfo:
-        return replace(self.info, engine=self._reader.engine)
+        return replace(self.info, engine=self._reader.engine, role=self._reader.role or self.info.role)

@@ -15,7 +15,12 @@ _ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
     (re.compile(r"--disaggregation[-_]mode[ =]decode\b|--is-decode-worker\b"), "decode"),
     (re.compile(r"\bkv_role\W+kv_producer\b"), "prefill"),
     (re.compile(r"\bkv_role\W+kv_consumer\b"), "decode"),
+    (re.compile(r"--(server[-_])?role[ =](context|prefill)\b", re.IGNORECASE), "prefill"),
+    (re.compile(r"--(server[-_])?role[ =](generation|decode)\b", re.IGNORECASE), "decode"),
 )
+_CONNECTOR = re.compile(r"\bkv_connector\W+(\w+)")
+# Connectors to a further cache of the engine, or to several connectors. All others join it to other workers.
+_OWN_CACHE = re.compile(r"Multi|\w*(Offload|Cache|Storage|Store|KV)\w*Connector")
 
 
 def kind_of(program: str, kinds: Sequence[EngineKind] = ENGINES) -> EngineKind | None:
@@ -48,6 +53,12 @@ def gpus_requested(launch: Launch, command: Sequence[str]) -> int | None:
 def leads_to(launch: Launch, programs: Sequence[str]) -> bool:
     """Return whether *programs*, from a process on a GPU up to this launch, belong to this engine."""
     return launch.through is None or any(launch.through.match(program) for program in programs)
+
+
+def shares_kv(command: Sequence[str]) -> bool:
+    """Return whether a launch without a role exchanges KV caches with other workers."""
+    connectors = _CONNECTOR.findall(" ".join(command))
+    return role_of(command) == "mixed" and any(not _OWN_CACHE.match(name) for name in connectors)
 
 
 def role_of(command: Sequence[str]) -> Role:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
+from perwatt_agent.discovery.launches import role_of, shares_kv
 from perwatt_agent.discovery.pod_list import Pod, PodListFailure
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller, EngineFailure
@@ -165,7 +166,7 @@ class PodCollector:
             return
         try:
             url = pod.page_url()
-            reader = EnginePageReader(url, kinds=self._kinds)
+            reader = self._reader(url, holding, pod)
             parts = self._gpu_claims.held(holding.gpus, self._known)
             claim = self._configured.claim_on(parts.gpus, self._known, holding.gpus)
             if reason := claim or self._configured.page_at(url):
@@ -177,11 +178,21 @@ class PodCollector:
         else:
             self._start(uid, holding, url, reader)
 
+    def _reader(self, url: str, holding: PodGpus, pod: Pod) -> EnginePageReader:
+        command = pod.command(holding.container)
+        role = role_of(command)
+        if role == "mixed":
+            role = pod.role or role
+        is_shared = role == "mixed" and shares_kv(command)
+        return EnginePageReader(url, role=role, shares_kv=is_shared, kinds=self._kinds)
+
     def _start(self, uid: str, holding: PodGpus, url: str, reader: EnginePageReader) -> None:
         namespace, pod, container, gpus = holding.namespace, holding.pod, holding.container, holding.gpus
         port = Target.of(url).port
         name = self._names.claim(uid, f"{namespace}/{pod}/{container}", port)
-        info = WorkloadInfo(name, k8s_namespace=namespace, k8s_pod=pod, k8s_container=container)
+        info = WorkloadInfo(
+            name, role=reader.role, k8s_namespace=namespace, k8s_pod=pod, k8s_container=container
+        )
         endpoint = Endpoint(info, port, gpus, reader)
         poller = EndpointPoller(endpoint, self._clock, self._interval_seconds, gpu_claims=self._gpu_claims)
         self._engines[uid] = _Engine(info, holding, url, poller, asyncio.create_task(poller.run()))

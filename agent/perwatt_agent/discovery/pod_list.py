@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -23,16 +24,27 @@ _MARKS = (
     ),
 )
 
+# Labels by which platforms tell prefill from decode pods, without their prefixes.
+_ROLE_LABELS = ("role", "component", "dynamo-sub-component-type")
+
 
 class _Metadata(Struct, frozen=True):
     name: str = ""
     namespace: str = ""
     uid: str = ""
     annotations: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+class _Container(Struct, frozen=True):
+    name: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
 
 
 class _Spec(Struct, frozen=True, rename="camel"):
     host_network: bool = False
+    containers: tuple[_Container, ...] = ()
 
 
 class _Status(Struct, frozen=True):
@@ -50,6 +62,21 @@ class Pod(Struct, frozen=True):
     def name(self) -> tuple[str, str]:
         """Its namespace and name."""
         return self.metadata.namespace, self.metadata.name
+
+    def command(self, container: str) -> tuple[str, ...]:
+        """Return command and arguments that the pod gives to a container of this name."""
+        given = (one for one in self.spec.containers if one.name == container)
+        return next(((*one.command, *one.args) for one in given), ())
+
+    @property
+    def role(self) -> Literal["prefill", "decode"] | None:
+        """The role that its labels give it; None if they give none, or both."""
+        labels = self.metadata.labels.items()
+        roles = {value.lower() for key, value in labels if key.rpartition("/")[2] in _ROLE_LABELS}
+        roles &= {"prefill", "decode"}
+        if len(roles) != 1:
+            return None
+        return "prefill" if "prefill" in roles else "decode"
 
     def page_url(self) -> str:
         """Return the page URL in its annotations. Raises ValueError with the reason if there is none."""

@@ -12,6 +12,7 @@ from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.workload import Role
 
 # After these failures, no other path of the same socket would answer either.
 _NO_HTTP = ("refused", "timeout", "tls", "protocol", "resolve")
@@ -42,7 +43,7 @@ async def probe(
             if not is_alive(candidate.owner):
                 break
             url = f"{candidate.listener.loopback_url}{path}"
-            reader = EnginePageReader(url, role=found.role, kinds=kinds)
+            reader = EnginePageReader(url, role=found.role, shares_kv=found.shares_kv, kinds=kinds)
             try:
                 await reader.read()
             except EngineFailure as error:
@@ -71,6 +72,11 @@ class DiscoveredReader:
     @property
     def engine(self) -> str:
         return self.page.reader.engine if self.page else self._engine
+
+    @property
+    def role(self) -> Role | None:
+        """The role that its page gives the workload; None without a page."""
+        return self.page.reader.role if self.page else None
 
     @property
     def faults(self) -> tuple[EngineFailure, ...]:

@@ -10,7 +10,14 @@ from typing import NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perwatt_agent.discovery.launches import gpus_requested, kind_of, launch_port, leads_to, role_of
+from perwatt_agent.discovery.launches import (
+    gpus_requested,
+    kind_of,
+    launch_port,
+    leads_to,
+    role_of,
+    shares_kv,
+)
 from perwatt_agent.discovery.process_table import Process, ProcessTable, ancestors, children_of, descendants
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
 from perwatt_agent.engine.catalog import ENGINES
@@ -37,8 +44,8 @@ class DiscoveredEngine(Struct, frozen=True):
     """
     An engine: its launched process, that and all descendants as `members`, and the GPUs they compute on.
 
-    `role` and `port` come from its launch. Without `candidates`, `absence` is the reason, and `is_starting`
-    whether there may soon be one.
+    `role`, `shares_kv` and `port` come from its launch. Without `candidates`, `absence` is the reason, and
+    `is_starting` whether there may soon be one.
     """
 
     kind: EngineKind
@@ -50,6 +57,7 @@ class DiscoveredEngine(Struct, frozen=True):
     port: int | None
     default_port: int | None = None
     role: Role = "mixed"
+    shares_kv: bool = False
     candidates: tuple[Candidate, ...] = ()
     absence: str = ""
     is_starting: bool = False
@@ -150,6 +158,7 @@ class _Sockets:
             port=next((port for port in ports if port is not None), None),
             default_port=launch.default_port,
             role=role_of(command),
+            shares_kv=shares_kv(command),
         )
         if self._are_hidden(servers):
             return replace(found, absence=HIDDEN_SOCKETS)

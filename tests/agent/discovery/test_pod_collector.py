@@ -98,6 +98,43 @@ class House:
         return told
 
 
+class TestRole:
+    """A pod's role: from the launch in its spec, else from its labels."""
+
+    LAUNCH = 'exec vllm serve m --kv-transfer-config \'{"kv_connector":"NixlConnector","kv_role":"%s"}\''
+
+    @pytest.mark.parametrize(
+        ("kv_role", "labels", "role"),
+        [
+            ("kv_producer", {}, "prefill"),
+            ("kv_consumer", {"llm-d.ai/role": "prefill"}, "decode"),
+            ("kv_both", {"llm-d.ai/role": "prefill"}, "prefill"),
+            ("kv_both", {"llm-d.ai/role": "both"}, "mixed"),
+            ("", {"app.kubernetes.io/component": "Decode"}, "decode"),
+            ("", {"app": "decode"}, "mixed"),
+        ],
+    )
+    async def test_role(
+        self,
+        kubelet: FakePodList,
+        engine: Tree,
+        tmp_path: Path,
+        clock: ManualClock,
+        kv_role: str,
+        labels: dict[str, str],
+        role: str,
+    ) -> None:
+        launch = {"command": ["sh", "-c"], "args": [self.LAUNCH % kv_role]} if kv_role else {}
+        chat = pod("prod", "chat-0", engine.port("api"), containers=[{"name": "vllm", **launch}])
+        chat["metadata"]["labels"] = labels
+        kubelet.answer(chat)
+        sample = (await House(kubelet, tmp_path, clock).listen())[-1]
+
+        assert role == sample.info.role
+        assert sample.counts is not None
+        assert (role == "prefill") == (sample.counts.output_tokens is None)
+
+
 class TestFound:
     async def test_tokens_and_gpus(
         self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock

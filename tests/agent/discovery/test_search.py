@@ -11,7 +11,7 @@ from support.engines import engine_trees
 from support.processes.process_trees import Actor, Tree, running, write_process
 
 from perwatt_agent.discovery.command_line import program
-from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of
+from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of, shares_kv
 from perwatt_agent.discovery.process_table import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
 from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, search
@@ -292,11 +292,33 @@ class TestSignatures:
             ("python -m sglang.launch_server --disaggregation-mode prefill", "prefill"),
             ("python -m dynamo.trtllm --disaggregation-mode=decode", "decode"),
             ("python -m dynamo.vllm --is-prefill-worker", "prefill"),
+            ("trtllm-serve m --server_role CONTEXT", "prefill"),
+            ("trtllm-serve m --server_role generation", "decode"),
+            ("trtllm-serve m", "mixed"),
+            ("lmdeploy serve api_server m --role Prefill", "prefill"),
+            ("lmdeploy serve api_server m --role=Decode", "decode"),
+            ("lmdeploy serve api_server m --role Hybrid", "mixed"),
         ],
     )
     def test_role(self, command: str, role: str) -> None:
         """A launch for one half of the work has that role: what a prefill worker makes is no output."""
         assert role == role_of(command.split())
+
+    @pytest.mark.parametrize(
+        ("config", "shared"),
+        [
+            ('{"kv_connector":"NixlConnector","kv_role":"kv_both"}', True),
+            ('{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}', False),
+            ('{"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}', False),
+            ('{"kv_connector":"OffloadingConnector","kv_role":"kv_both"}', False),
+            ('{"kv_connector":"MultiConnector","x":[{"kv_connector":"OffloadingConnector"}]}', False),
+            ('{"kv_connector":"MultiConnector","x":[{"kv_connector":"MooncakeConnector"}]}', True),
+            ("--no-such-thing", False),
+        ],
+    )
+    def test_shares_kv(self, config: str, shared: bool) -> None:
+        """A launch that joins workers, and does not say which half this one is, is told from an own cache."""
+        assert shared == shares_kv(["vllm", "serve", "m", "--kv-transfer-config", config])
 
 
 class TestProcesses:
