@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import pytest
 from support.meters.sysfs_trees import acpi_meter, lay, nobody, open_folder, rapl_zone
@@ -10,7 +11,7 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.kinds.grace import GraceMeter
 from perwatt_agent.meters.kinds.hwmon import HwmonMeter
-from perwatt_agent.meters.kinds.rapl import RaplMeter
+from perwatt_agent.meters.kinds.rapl import RaplMeter, Zone, is_repeat
 from perwatt_agent.meters.meter import MeterFailure
 
 Tree = Mapping[str, str | int]
@@ -48,6 +49,42 @@ RAPL: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
         | rapl_zone("intel-rapl:1", "package-0-die-1", 6.0)
         | rapl_zone("intel-rapl:1:0", "dram", 1.0),
         {("package", "0-die-0"): 5.0, ("package", "0-die-1"): 6.0, ("dram", "0-die-1"): 1.0},
+    ),
+    "an EPYC whose dies repeat one counter": (
+        rapl_zone("intel-rapl:0", "package-0-die-0", 68.0, 65_532.61)
+        | rapl_zone("intel-rapl:0:0", "core", 2.0, 65_532.61)
+        | rapl_zone("intel-rapl:1", "package-0-die-1", 68.0, 65_532.61)
+        | rapl_zone("intel-rapl:1:0", "core", 3.0, 65_532.61),
+        {("package", "0-die-0"): 68.0, ("core", "0-die-0"): 2.0, ("core", "0-die-1"): 3.0},
+    ),
+    "one counter under two names that look like two processors": (
+        rapl_zone("intel-rapl:0", "package-0", 68.0) | rapl_zone("intel-rapl:1", "package-1", 68.0),
+        {("package", "0"): 68.0},
+    ),
+    "two processors with zones of one name": (
+        rapl_zone("intel-rapl:0", "package-0", 5.0)
+        | rapl_zone("intel-rapl:0:0", "dram", 1.0)
+        | rapl_zone("intel-rapl:1", "package-0", 7.0)
+        | rapl_zone("intel-rapl:1:0", "dram", 2.0)
+        | rapl_zone("intel-rapl-mmio:0", "package-0", 5.1)
+        | rapl_zone("intel-rapl-mmio:1", "package-0", 7.1),
+        {("package", "0"): 5.0, ("package", "0 2"): 7.0, ("dram", "0"): 1.0, ("dram", "0 2"): 2.0},
+    ),
+    "two platforms with one name": (
+        rapl_zone("intel-rapl:0", "psys", 30.0) | rapl_zone("intel-rapl:1", "psys", 31.0),
+        {("psys", ""): 30.0, ("psys", "2"): 31.0},
+    ),
+    "a machine of eleven processors": (
+        {
+            path: value
+            for number in range(11)
+            for path, value in rapl_zone(f"intel-rapl:{number}", "package-0", 1.0 + number).items()
+        },
+        {("package", f"0 {number + 1}" if number else "0"): 1.0 + number for number in range(11)},
+    ),
+    "counters that do not count": (
+        rapl_zone("intel-rapl:0", "package-0", 0.0) | rapl_zone("intel-rapl:1", "package-1", 0.0),
+        {("package", "0"): 0.0, ("package", "1"): 0.0},
     ),
 }
 
@@ -129,6 +166,51 @@ def test_rapl(machine: str, root: Path, clock: ManualClock) -> None:
     assert {("rapl", clock.monotonic(), 1.0)} == {
         (sample.source, sample.monotonic_seconds, sample.period_seconds) for sample in samples
     }
+
+
+def test_repeated_counter() -> None:
+    """A live counter is recognised between two readings of the first zone, also while it wraps."""
+
+    class Moving:
+        """Path of a counter whose next values are given."""
+
+        def __init__(self, *joules: float) -> None:
+            self._words = [str(round(one * 1e6)) for one in joules]
+
+        def __truediv__(self, name: str) -> "Moving":
+            return self
+
+        def read_text(self) -> str:
+            return self._words.pop(0)
+
+    def repeats(before: float, between: float, after: float) -> bool:
+        first = Zone(cast("Path", Moving(before, after)), "package", "0-die-0", 100.0)
+        return is_repeat(first, Zone(cast("Path", Moving(between)), "package", "0-die-1", 100.0))
+
+    assert repeats(50.0, 50.0, 50.0)
+    assert repeats(50.0, 50.1, 50.2)
+    assert repeats(99.9, 0.1, 0.2)
+    assert repeats(99.8, 99.9, 0.1)
+    assert not repeats(50.0, 49.9, 50.2)
+    assert not repeats(50.0, 50.3, 50.2)
+    assert not repeats(99.9, 50.0, 0.2)
+    assert not repeats(0.0, 0.0, 0.0)
+
+
+def test_repeated_counter_is_logged_once(
+    root: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says which zone repeats which, and says it once though the zones are found again."""
+    lay(root, rapl_zone("intel-rapl:0", "package-0-die-0", 68.0))
+    lay(root, rapl_zone("intel-rapl:1", "package-0-die-1", 68.0) | rapl_zone("intel-rapl:2", "psys", 90.0))
+    meter = RaplMeter(clock, root)
+    with caplog.at_level("INFO"):
+        meter.read()
+        (root / "intel-rapl:2" / "energy_uj").unlink()
+        meter.read()
+        meter.read()
+
+    assert ["rapl: intel-rapl:1 shows the counter of intel-rapl:0: it is counted once"] == caplog.messages
 
 
 @pytest.mark.parametrize("machine", GRACE)

@@ -4,13 +4,19 @@ RAPL: energy counters of processors and of their memory, through the kernel's po
 Both Intel and AMD have zones `intel-rapl:N` named `package-N`, with `core` and `dram` inside
 (`intel-rapl:N:M`), and some machines have `psys` beside them. Some show the packages a second time, under
 `intel-rapl-mmio`; each is read once. `uncore` is part of its package and is not read.
+
+A name does not say whether two zones are two counters. Processors of several dies may show one counter as a
+zone of each die, and two processors may have zones of one name. So zones are compared by their counters.
 """
 
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.host_meter import MeterScope
@@ -19,6 +25,8 @@ from perwatt_agent.meters.blocking import ThreadedMeter
 from perwatt_agent.meters.kind import MeterKind
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.sysfs import read_word_or_none, try_micro, with_fix
+
+logger = logging.getLogger(__name__)
 
 POWERCAP = Path("/sys/class/powercap")
 # In the order of preference: the registers, then their mirror in memory.
@@ -45,7 +53,7 @@ class Zone(Struct, frozen=True):
 
 
 class RaplMeter:
-    """BlockingMeter of all zones. *root* is the folder of powercap."""
+    """BlockingMeter of every counter, whichever zones repeat it. *root* is the folder of powercap."""
 
     name = "rapl"
     # The counters of a busy machine wrap after a minute or more.
@@ -55,10 +63,11 @@ class RaplMeter:
         self._clock = clock
         self._root = root
         self._zones: list[Zone] = []
+        self._repeats: list[tuple[str, str]] = []
 
     def read(self) -> Sequence[MeterSample]:
         """Return a sample of each zone, empty if it fails. Raises MeterFailure if all of them fail."""
-        self._zones = self._zones or find_zones(self._root)
+        self._zones = self._zones or self._distinct(find_zones(self._root))
         if not self._zones:
             raise MeterFailure(
                 "absent",
@@ -71,6 +80,15 @@ class RaplMeter:
         if len(failures) == len(read):
             raise with_fix(failures[0], NOT_PERMITTED_FIX)
         return [self._sample(zone, joules, instant) for zone, joules, _, instant in read]
+
+    def _distinct(self, zones: Sequence[Zone]) -> list[Zone]:
+        """Return the first zone of each counter. Zones that repeat it are logged once."""
+        distinct, repeats = without_repeats(zones)
+        if repeats != self._repeats:
+            for repeat, first in repeats:
+                logger.info("rapl: %s shows the counter of %s: it is counted once", repeat, first)
+        self._repeats = repeats
+        return distinct
 
     def _sample(self, zone: Zone, joules: float | None, monotonic_seconds: float) -> MeterSample:
         return MeterSample(
@@ -85,13 +103,61 @@ class RaplMeter:
 
 
 def find_zones(root: Path) -> list[Zone]:
-    """Return every zone with a counter, without duplicates."""
+    """
+    Return every zone with a counter, under a scope and a zone of its own.
+
+    Of two control types with the same zone, the second is left out: it mirrors the first. Zones of one
+    control type with the same name are different zones, and the later ones are numbered.
+    """
     found: dict[tuple[MeterScope, str], Zone] = {}
     for control_type in CONTROL_TYPES:
-        for folder in sorted(root.glob(f"{control_type}:*")):
-            for zone in _zone(folder):
-                found.setdefault((zone.scope, zone.zone), zone)
+        for zone in _numbered(zone for folder in _folders(root, control_type) for zone in _zone(folder)):
+            found.setdefault((zone.scope, zone.zone), zone)
     return list(found.values())
+
+
+def without_repeats(zones: Iterable[Zone]) -> tuple[list[Zone], list[tuple[str, str]]]:
+    """Return the first zone of each counter, and the name of each zone left out with that of the first."""
+    distinct: list[Zone] = []
+    repeats: list[tuple[str, str]] = []
+    for zone in zones:
+        first = next((one for one in distinct if one.scope == zone.scope and is_repeat(one, zone)), None)
+        if first is None:
+            distinct.append(zone)
+        else:
+            repeats.append((zone.path.name, first.path.name))
+    return distinct, repeats
+
+
+def is_repeat(first: Zone, zone: Zone) -> bool:
+    """
+    Whether two zones show one counter: the second then lies between two readings of the first.
+
+    A counter has tens of billions of values and moves by thousands between the readings, so that another
+    counter does not lie there by chance. Zero is the value of a counter that does not count, not a sign.
+    """
+    before, between, after = (try_micro(one.path / "energy_uj")[0] for one in (first, zone, first))
+    if not before or not between or not after or first.range_joules != zone.range_joules:
+        return False
+    if after < before:  # it wrapped between the readings
+        return between >= before or between <= after
+    return before <= between <= after
+
+
+def _folders(root: Path, control_type: str) -> list[Path]:
+    """Return the folders of a control type's zones, in the order of the kernel's numbers."""
+    return sorted(
+        root.glob(f"{control_type}:*"), key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)]
+    )
+
+
+def _numbered(zones: Iterable[Zone]) -> Iterator[Zone]:
+    """Yield each zone; the second of a name becomes `0 2`, as sensors of hwmon do."""
+    earlier: Counter[tuple[MeterScope, str]] = Counter()
+    for zone in zones:
+        earlier[zone.scope, zone.zone] += 1
+        number = earlier[zone.scope, zone.zone]
+        yield zone if number == 1 else replace(zone, zone=f"{zone.zone} {number}".strip())
 
 
 def _zone(folder: Path) -> Iterator[Zone]:
