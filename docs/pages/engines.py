@@ -18,9 +18,12 @@ does not report is absent, never 0.
 of requests that began long before it, and miss tokens of requests that end after it. Such figures carry
 `counts_at_request_end`, and are valid only if the window is long enough: see `docs/validity.md`.
 
-**Ranks.** Data-parallel ranks and replicas add up. Ranks that do the same work together count once. A rank
-that disappears keeps its counts until the engine restarts, and a rank that resets adds to them. An engine
-counts as restarted if its process changed, or if no rank continues from its previous counts.
+**Ranks.** Data-parallel ranks and replicas add up, whatever label tells them apart: a stage, a version, the
+`instance` of a federated page. A page must show each replica once. What follows from several metrics, such as
+aborted requests that the engine does not count, is absent unless each replica shows all of them. Ranks that
+do the same work together count once. A rank that disappears keeps its counts until the engine restarts, and
+a rank that resets adds to them. An engine counts as restarted if its process changed, or if no rank continues
+from its previous counts.
 
 **Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
 is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker

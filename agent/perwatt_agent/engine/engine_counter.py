@@ -62,7 +62,7 @@ class EngineCounter:
         """
         if not kind.recognises(page.names()):
             raise EngineFailure("no_family", f"the page has no metrics of {kind.name}")
-        process_start = page.count(kind.process_start)
+        process_start = page.common(kind.process_start)
         run = self._run_of(kind, page, process_start)
         page.replace(run.ranks.complete(page.samples(kind.counters())))
         self.role = self._role_on(kind, page)
@@ -185,9 +185,12 @@ class _Reading:
         first_tokens, finished = page.count(kind.first_tokens), page.count(kind.finished)
         if first_tokens is None or finished is None:
             return counted
-        waiting = page.gauge(kind.waiting) or 0.0
+        running, waiting = page.gauge(kind.running), page.gauge(kind.waiting) or 0.0
+        is_known = running is not None and page.covers(kind.running, kind.first_tokens)
+        if not is_known and first_tokens != finished:
+            return None
         preempted = min(waiting, page.count(kind.preemptions) or 0.0)
-        aborted = first_tokens - finished - (page.gauge(kind.running) or 0.0) - preempted
+        aborted = first_tokens - finished - (running or 0.0) - preempted
         return self._run.maximum("aborted", max(aborted, 0.0) + (counted or 0.0))
 
     def _effective_output_tokens(self, ok: float | None) -> float | None:

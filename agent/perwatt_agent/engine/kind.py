@@ -33,6 +33,8 @@ Role = tuple[Pick, ...]
 HISTOGRAMS = frozenset(("time_to_first_token", "time_per_output_token", "inter_token_latency"))
 """Roles that select histograms, by the name without `_bucket`, `_sum` or `_count`."""
 
+# Buckets of a histogram, and processes of one server that each show the same gauge.
+_BREAKDOWN = frozenset(("le", "pid"))
 _GAUGES = frozenset(("running", "waiting", "kv_cache_usage", "process_start"))
 
 
@@ -40,8 +42,9 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     """
     One engine: how its page and its processes are recognised, what is read, and its caveats.
 
-    A counter is summed over all its series. `rank_labels` identify the engine's replicas. `mirror_labels`
-    identify ranks that do the same work together; only the lowest of these ranks counts.
+    Counters and gauges are summed over all their series: a label that the row does not name tells replicas
+    apart. `rank_labels` identify the data-parallel ranks. `mirror_labels` identify ranks that do the same
+    work together; only the lowest of these ranks counts.
 
     - `role_label` has the value `prefill` or `decode` on the page of such a worker.
     - `prompt_computed`, `prompt_cached`: read directly if the page has both. If it has one, the other is
@@ -127,6 +130,11 @@ class EngineKind(Struct, frozen=True, kw_only=True):
             for name, value in asdict(self).items()
             if isinstance(value, tuple) and value and isinstance(value[0], Pick)
         }
+
+    def breakdown_labels(self) -> frozenset[str]:
+        """Return the labels that divide one replica's counter; all others tell replicas apart."""
+        picks = [pick for role in self.roles().values() for one in role for pick in (one, *one.plus)]
+        return _BREAKDOWN.union(label for pick in picks for label, _ in pick.where)
 
     def families(self) -> frozenset[str]:
         """Return the names of all metrics that are read from this engine's page."""

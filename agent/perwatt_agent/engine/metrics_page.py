@@ -10,6 +10,10 @@ from perwatt_agent.engine.kind import EngineKind, Pick, Role, histogram_series
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.net.prometheus_text import Series
 
+Labels = tuple[tuple[str, str], ...]
+
+# Labels by which a page may name its models if it lacks that of the engine, as in Triton's vLLM backend.
+_MODEL_LABELS = ("model_name", "model")
 # Model labels of engines that do not know their model.
 _NO_MODEL = frozenset({"", "undefined"})
 
@@ -47,16 +51,17 @@ class EngineMetricsPage:
                 f"{', '.join(sorted(found)[:8])}",
             )
         self.model = model or next(iter(found), "")
-        self._rank_labels = kind.rank_labels
+        self._breakdown_labels = kind.breakdown_labels()
         if shared or len(found) > 1:
             # A counter without a model, such as that of the HTTP server, belongs to all of them.
             counters = kind.counters()
             own = {
                 series: value
                 for series, value in own.items()
-                if series.label(kind.model_label) == model
-                or (series.label(kind.model_label) in _NO_MODEL and series.name not in counters)
+                if _model_of(kind, series) == model
+                or (_model_of(kind, series) in _NO_MODEL and series.name not in counters)
             }
+        self._shown = own.keys()
         self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
         self._zero = self._unused(kind.appear_with_requests)
 
@@ -92,19 +97,33 @@ class EngineMetricsPage:
         return value if value is not None and is_count(value) else None
 
     def mean_count(self, role: Role) -> float | None:
-        """Return the mean of a counter over its ranks, or None if the page lacks it or has a bad value."""
+        """Return the mean of a counter over its replicas, or None if the page lacks it or has a bad value."""
         value = self.count(role)
-        ranks = {rank_of(series, self._rank_labels) for series, _ in self._matching(role) or ()}
-        return value / len(ranks) if value is not None and ranks else None
+        replicas = {replica_of(series, self._breakdown_labels) for series, _ in self._matching(role) or ()}
+        return value / len(replicas) if value is not None and replicas else None
+
+    def common(self, role: Role) -> float | None:
+        """Return the value that all replicas show, or None if the page lacks it or they differ."""
+        values = {value for _, value in self._matching(role) or ()}
+        return values.pop() if len(values) == 1 and all(map(is_count, values)) else None
+
+    def covers(self, gauge: Role, counter: Role) -> bool:
+        """Return whether each replica on the page that has counted something shows the gauge too."""
+        shown = {replica_of(series, self._breakdown_labels) for series, _ in self._matching(gauge) or ()}
+        return all(
+            replica_of(series, self._breakdown_labels) in shown
+            for series, value in self._matching(counter) or ()
+            if value and series in self._shown
+        )
 
     def gauge(self, role: Role) -> float | None:
-        """Return the sum of a gauge over its ranks, or None if the page lacks it or has a bad value."""
-        values = self._by_rank(role)
+        """Return the sum of a gauge over its replicas, or None if the page lacks it or has a bad value."""
+        values = self._by_replica(role)
         return sum(values) if values and all(map(is_count, values)) else None
 
     def ratio(self, role: Role) -> float | None:
-        """Return the mean of a ratio over its ranks, or None if the page lacks it or has a bad value."""
-        values = self._by_rank(role)
+        """Return the mean of a ratio over its replicas, or None if the page lacks it or has a bad value."""
+        values = self._by_replica(role)
         return sum(values) / len(values) if values and all(0.0 <= value <= 1.0 for value in values) else None
 
     def histogram(self, role: Role) -> Histogram | None:
@@ -125,19 +144,18 @@ class EngineMetricsPage:
             return frozenset()
         return frozenset(name for name in appear_with_requests if name not in self._samples)
 
-    def _by_rank(self, role: Role) -> list[float]:
+    def _by_replica(self, role: Role) -> list[float]:
         """
-        Return a gauge, one value for each rank.
+        Return a gauge, one value for each replica.
 
-        Further labels, such as the `pid` of a server with many processes, mark repeated views of the same
-        gauge, so these are not added.
+        The processes of one server repeat the same gauge, so these are not added.
         """
-        by_rank: dict[tuple[str, ...], float] = {}
+        by_replica: dict[Labels, float] = {}
         for series, value in self._matching(role) or ():
-            rank = rank_of(series, self._rank_labels)
+            replica = replica_of(series, self._breakdown_labels)
             # A NaN must not hide behind a number.
-            by_rank[rank] = value if math.isnan(value) else max(value, by_rank.get(rank, value))
-        return list(by_rank.values())
+            by_replica[replica] = value if math.isnan(value) else max(value, by_replica.get(replica, value))
+        return list(by_replica.values())
 
     def _sum(self, role: Role) -> float | None:
         matching = self._matching(role)
@@ -159,9 +177,9 @@ class EngineMetricsPage:
         return None
 
 
-def rank_of(series: Series, rank_labels: tuple[str, ...]) -> tuple[str, ...]:
+def replica_of(series: Series, breakdown_labels: Collection[str]) -> Labels:
     """Return the labels that identify the replica of a series."""
-    return tuple(series.label(label) for label in rank_labels)
+    return tuple(pair for pair in series.labels if pair[0] not in breakdown_labels)
 
 
 def is_count(value: float) -> bool:
@@ -170,8 +188,15 @@ def is_count(value: float) -> bool:
 
 
 def _models(kind: EngineKind, samples: Iterable[Series]) -> set[str]:
-    own = (series for series in samples if kind.is_own(series.name))
-    return {series.label(kind.model_label) for series in own} - _NO_MODEL
+    return {_model_of(kind, series) for series in samples if kind.is_own(series.name)} - _NO_MODEL
+
+
+def _model_of(kind: EngineKind, series: Series) -> str:
+    """Return the model that a series is labelled with, empty if none; some engines have one model only."""
+    if not kind.model_label:
+        return ""
+    labels = (kind.model_label, *_MODEL_LABELS)
+    return next((model for label in labels if (model := series.label(label))), "")
 
 
 def _by_name(samples: Mapping[Series, float]) -> dict[str, list[tuple[Series, float]]]:
@@ -188,7 +213,7 @@ def _without_mirrors(samples: dict[Series, float], mirror_labels: tuple[str, ...
     lowest: dict[Series, tuple[tuple[int, ...], Series]] = {}
     for series in samples:
         work = Series(series.name, tuple(pair for pair in series.labels if pair[0] not in mirror_labels))
-        ranked = (tuple(map(_rank_number, rank_of(series, mirror_labels))), series)
+        ranked = (tuple(_rank_number(series.label(label)) for label in mirror_labels), series)
         if work not in lowest or ranked[0] < lowest[work][0]:
             lowest[work] = ranked
     return {series: samples[series] for _, series in lowest.values()}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.engine.metrics_page import is_count, rank_of
+from perwatt_agent.engine.metrics_page import Labels, is_count, replica_of
 from perwatt_agent.net.prometheus_text import Series
 
 MAX_GONE = 4096
@@ -19,6 +19,7 @@ class RankCounters:
 
     def __init__(self, kind: EngineKind, max_gone: int = MAX_GONE) -> None:
         self._kind = kind
+        self._breakdown_labels = kind.breakdown_labels()
         self._max_gone = max_gone
         self._shown: dict[Series, float] = {}
         self._gone: dict[Series, float] = {}
@@ -30,8 +31,8 @@ class RankCounters:
 
         They are if some rank had counted, and no rank continues from its previous value.
         """
-        counted: set[tuple[str, ...]] = set()
-        fell: set[tuple[str, ...]] = set()
+        counted: set[Labels] = set()
+        fell: set[Labels] = set()
         present = {self._rank(series) for series in shown if self._is_engine_counter(series)}
         for series, before in (self._gone | self._shown).items():
             if before > 0.0 and self._is_engine_counter(series):
@@ -59,15 +60,15 @@ class RankCounters:
         # Other counters are not evidence: an HTTP server beside the engine has counters of its own.
         return series.name in self._kind.recognised_by
 
-    def _rank(self, series: Series) -> tuple[str, ...]:
-        return rank_of(series, self._kind.rank_labels)
+    def _rank(self, series: Series) -> Labels:
+        return replica_of(series, self._breakdown_labels)
 
     def _fold(self) -> None:
         """Limit what is kept: the oldest disappeared series lose their rank labels and merge into one sum."""
         while len(self._gone) > self._max_gone:
             series = next(iter(self._gone))
             rest = Series(
-                series.name, tuple(pair for pair in series.labels if pair[0] not in self._kind.rank_labels)
+                series.name, tuple(pair for pair in series.labels if pair[0] in self._breakdown_labels)
             )
             counted = self._gone.pop(series) + self._lost.pop(series, 0.0)
             self._lost[rest] = self._lost.get(rest, 0.0) + counted

@@ -45,7 +45,8 @@ def _unaccounted_output(kind: EngineKind, page: EngineMetricsPage, maximum: Runn
     """
     if page.count(kind.requests_aborted):
         return None
-    if page.gauge(kind.running) != 0.0 or page.gauge(kind.waiting) != 0.0:
+    in_flight = (kind.running, kind.waiting)
+    if any(page.gauge(role) != 0.0 or not page.covers(role, kind.output_tokens) for role in in_flight):
         return None
     output, finished = page.count(kind.output_tokens), page.count(kind.finished_output_tokens)
     return None if output is None or finished is None else maximum("aborted_tokens", output - finished)

@@ -80,8 +80,9 @@ SGLANG = EngineKind(
     time_to_first_token=(Pick("sglang:time_to_first_token_seconds"),),
     time_per_output_token=(Pick("sglang:request_time_per_output_token_seconds"),),
     inter_token_latency=(Pick("sglang:inter_token_latency_seconds"),),
-    running=(Pick("sglang:num_running_reqs"),),
-    waiting=(Pick("sglang:num_queue_reqs"),),
+    # With priorities, each has a series of its own beside the total, whose label is empty.
+    running=(Pick("sglang:num_running_reqs", where(priority="")),),
+    waiting=(Pick("sglang:num_queue_reqs", where(priority="")),),
     kv_cache_usage=(Pick("sglang:token_usage"),),
     process_start=(),
 )

@@ -38,6 +38,7 @@ VLLM = EngineKind(
         "With `--disable-log-stats` the page has no tokens. `--api-key` does not protect the page.",
         "Tokens computed again after a preemption cost joules, but are not counted.",
         "The frontend in Rust shows tokens and requests from the first request on. Until then they are 0.",
+        "vLLM-Omni shows each stage of a model as a replica: a request counts once in each stage.",
         "With several API servers there is no process start, and gauges appear with the first request.",
         "FLOPs need `--enable-mfu-metrics`. Without it their counter is 0, and perwatt does not show them.",
         "`vllm:iteration_tokens_total` is a histogram, and is not read.",
