@@ -17,7 +17,8 @@ class GpuInfo(Struct, frozen=True):
 
     `numa_node` is set if the operating system manages the GPU's memory, as a NUMA node of its own.
     `claim_index` is the index by which the configuration means this GPU, if it differs from the driver's
-    `index`: indices change when a GPU before this one is missing.
+    `index`: indices change when a GPU before this one is missing. `minor_number` is N of its device node
+    `/dev/nvidiaN`; it may differ from both. None where the driver does not give it, and in older recordings.
     """
 
     uuid: str
@@ -29,6 +30,12 @@ class GpuInfo(Struct, frozen=True):
     vbios_version: str = ""
     numa_node: int | None = None
     claim_index: int | None = None
+    minor_number: int | None = None
+
+    @property
+    def device_number(self) -> int:
+        """The number by which Slurm and device plugins mean this GPU: that of its device node."""
+        return self.index if self.minor_number is None else self.minor_number
 
     @property
     def claimed_as(self) -> int:

@@ -86,5 +86,5 @@ class Identifier:
     def _with_job(self, own: Identity, gpus: Sequence[GpuInfo]) -> Identity:
         if self._jobs is None:
             return own
-        jobs = {job for gpu in gpus for job in self._jobs.jobs(gpu.index)}
+        jobs = {job for gpu in gpus for job in self._jobs.jobs(gpu.device_number)}
         return msgspec.structs.replace(own, slurm_job=jobs.pop()) if len(jobs) == 1 else own

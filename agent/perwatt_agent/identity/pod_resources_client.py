@@ -72,7 +72,7 @@ class PodResourcesClient:
         """
         if self._clock.monotonic() - self._received_at > SILENCE_SECONDS:
             return ()
-        names = dict.fromkeys((gpu.uuid, f"nvidia{gpu.index}", *migs))
+        names = dict.fromkeys((gpu.uuid, f"nvidia{gpu.device_number}", *migs))
         return tuple(dict.fromkeys(one for name in names for one in self._holders.get(name, ())))
 
     async def run(self) -> None:
@@ -86,6 +86,18 @@ class PodResourcesClient:
                 wait_seconds = FIRST_WAIT_SECONDS
             await self._clock.sleep_until(self._clock.monotonic() + wait_seconds)
             wait_seconds = min(2.0 * wait_seconds, MAX_WAIT_SECONDS)
+
+    def receive(self, answer: PodsLine) -> None:
+        """Keep an answer of the helper, or log why there is none."""
+        self._has_answered = True
+        if isinstance(answer, PodsRead):
+            self._store(answer.containers)
+        else:
+            self._health.failed(answer.reason)
+            if answer.reason != self._failure:
+                logger.warning("cannot identify pods (%s): %s", answer.reason, answer.message)
+            self._failure = answer.reason
+        self._health.attempted(self._clock.unix(), answer.seconds)
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
         return []
@@ -104,7 +116,7 @@ class PodResourcesClient:
                 start_new_session=True,  # Ctrl-C at a terminal stops the agent, which then stops its helper
             )
         except OSError as error:
-            self._receive(PodsFailed("ended", f"cannot start the helper process: {error}"))
+            self.receive(PodsFailed("ended", f"cannot start the helper process: {error}"))
             return
         try:
             assert process.stdout is not None
@@ -116,7 +128,7 @@ class PodResourcesClient:
         """Receive one line after another, until a final failure."""
         while True:
             answer = await self._next_answer(lines)
-            self._receive(answer)
+            self.receive(answer)
             if isinstance(answer, PodsFailed) and answer.reason in _FINAL_REASONS:
                 return
 
@@ -135,17 +147,6 @@ class PodResourcesClient:
             return PodsFailed("garbled", f"the helper process wrote an invalid answer: {error}")
         finally:
             reading.cancel()
-
-    def _receive(self, answer: PodsLine) -> None:
-        self._has_answered = True
-        if isinstance(answer, PodsRead):
-            self._store(answer.containers)
-        else:
-            self._health.failed(answer.reason)
-            if answer.reason != self._failure:
-                logger.warning("cannot identify pods (%s): %s", answer.reason, answer.message)
-            self._failure = answer.reason
-        self._health.attempted(self._clock.unix(), answer.seconds)
 
     def _store(self, containers: Sequence[Container]) -> None:
         if self._failure:

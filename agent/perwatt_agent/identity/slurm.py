@@ -1,8 +1,8 @@
 """
 Slurm job map: which job holds which GPU, from a folder that a prolog writes and an epilog cleans.
 
-There is one file for each GPU, named by its index (`0`), or for each MIG slice (`0.7`: GPU and GPU instance).
-Each line of a file is a job id.
+There is one file for each GPU, named by the number of its device node (`0` is /dev/nvidia0), or for each MIG
+slice (`0.7`: GPU and GPU instance). Each line of a file is a job id.
 """
 
 import logging
@@ -34,10 +34,12 @@ class SlurmJobMap:
         self._files: dict[str, _File] = {}
         self._failure = ""
 
-    def jobs(self, gpu_index: int) -> frozenset[str]:
+    def jobs(self, device_number: int) -> frozenset[str]:
         """Return the jobs that hold the GPU or a slice of it; none if unknown."""
         self._refresh()
-        found = [file.jobs for name, file in self._files.items() if int(name.partition(".")[0]) == gpu_index]
+        found = [
+            file.jobs for name, file in self._files.items() if int(name.partition(".")[0]) == device_number
+        ]
         return frozenset[str]().union(*found)
 
     def _refresh(self) -> None:

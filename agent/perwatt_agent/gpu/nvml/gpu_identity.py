@@ -65,6 +65,7 @@ def _describe(handle: Any, uuid: str, index: int, driver: tuple[int, ...]) -> tu
         serial=_optional(pynvml.nvmlDeviceGetSerial, handle, ""),
         vbios_version=_optional(pynvml.nvmlDeviceGetVbiosVersion, handle, ""),
         numa_node=numa_node if numa_node >= 0 else None,
+        minor_number=_optional(pynvml.nvmlDeviceGetMinorNumber, handle, None),
     )
     traits = Traits(
         driver,
