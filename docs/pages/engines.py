@@ -96,14 +96,17 @@ def _overview(kinds: Sequence[EngineKind]) -> Iterator[str]:
     yield "| engine | `engine` | page | counts move | useful unit | known from |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for kind in kinds:
-        page = " or ".join(f"`:{kind.port}{path}`" for path in kind.paths)
-        cells = (kind.title, f"`{kind.also or kind.name}`", page, _MOVES[kind.counts_at], _unit(kind))
+        page = " or ".join(f"`:{kind.port}{path}`" for path in kind.paths) or "none"
+        name = f"`{kind.also or kind.name}`" if kind.recognised_by else ""
+        cells = (kind.title, name, page, _MOVES[kind.counts_at], _unit(kind))
         yield f"| {' | '.join((*cells, kind.known_from))} |"
 
 
 def _unit(kind: EngineKind) -> str:
     if kind.output_tokens:
         return "output tokens"
+    if not kind.recognised_by:
+        return "none"
     return "prompt tokens" if kind.prompt_computed else "requests"
 
 
@@ -113,8 +116,9 @@ def _chapter(kind: EngineKind) -> str:
     }
     rows = [f"| {title} | {_cell(roles)} |" for title, roles in facts.items() if roles]
     caveats = [f"- {caveat}" for caveat in kind.caveats]
-    table = ["| what | series |", "| --- | --- |", *rows]
-    return "\n\n".join([f"## {kind.title}", "\n".join(caveats), "\n".join(table)])
+    table = ["| what | series |", "| --- | --- |", *rows] if rows else []
+    parts = ([f"## {kind.title}"], caveats, table)
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
 def _cell(roles: list[Role]) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_PYTHON = re.compile(r"python[\d.]*")
+_PYTHON = re.compile(r"python[\d.]*t?")
 _PYTHON_OPTIONS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 

@@ -39,8 +39,9 @@ def launch_port(launch: Launch, command: Sequence[str], variable: str = "") -> i
 
 
 def gpus_requested(launch: Launch, command: Sequence[str]) -> int | None:
-    """Return how many GPUs a launch requests on all its nodes; None if its command line gives none."""
-    if not launch.degrees or "--config" in command:
+    """Return how many GPUs a launch requests on all its nodes; None if its command line hides it."""
+    is_title = len(command) == 1 and "::" in command[0]
+    if not launch.degrees or is_title or "--config" in command:
         return None
     is_flat = bool(launch.flat_with) and launch.flat_with in command
     degrees = launch.degrees[:-1] if is_flat else launch.degrees

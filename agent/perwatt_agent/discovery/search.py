@@ -160,6 +160,8 @@ class _Sockets:
             role=role_of(command),
             shares_kv=shares_kv(command),
         )
+        if launch.absence:
+            return replace(found, absence=launch.absence)
         if self._are_hidden(servers):
             return replace(found, absence=HIDDEN_SOCKETS)
         if not found.expected_port:

@@ -35,8 +35,8 @@ def counts_at(engine: str) -> CountsAt:
 
 
 def engine_names() -> tuple[str, ...]:
-    """Return the engine names that the configuration accepts."""
-    return tuple(kind.name for kind in ENGINES if not kind.also)
+    """Return the engine names that the configuration accepts: those with a page."""
+    return tuple(kind.name for kind in ENGINES if not kind.also and kind.recognised_by)
 
 
 def is_frontend(engine: str) -> bool:

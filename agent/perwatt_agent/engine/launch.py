@@ -23,7 +23,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     requests; with the option `flat_with`, the last group does not multiply. `each_alone` means that a
     process below another of the same engine is an engine of its own, not a worker. `through` is for a
     launch that other software shares: only processes that run as, or below, a program it matches belong
-    to the engine.
+    to the engine. An engine without a page has `absence`, which says why and what to do.
     """
 
     serves: re.Pattern[str]
@@ -35,3 +35,4 @@ class Launch(Struct, frozen=True, kw_only=True):
     flat_with: str = ""
     each_alone: bool = False
     through: re.Pattern[str] | None = None
+    absence: str = ""

@@ -25,7 +25,7 @@ DYNAMO = EngineKind(
     ),
     launch=Launch(
         # A worker; the frontend is on no GPU. Its page is off unless its environment names a port.
-        serves=re.compile(r"dynamo\.(vllm|sglang|trtllm)\b"),
+        serves=re.compile(r"dynamo\.(vllm|sglang|trtllm|triton|tokenspeed)\b"),
         port_options=(),
         port_variable="DYN_SYSTEM_PORT",
     ),

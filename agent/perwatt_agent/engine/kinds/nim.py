@@ -3,6 +3,7 @@
 import re
 
 from perwatt_agent.engine.kind import EngineKind, Pick
+from perwatt_agent.engine.kinds.vllm import VLLM_PROGRAMS
 from perwatt_agent.engine.launch import Launch
 
 NIM = EngineKind(
@@ -21,8 +22,7 @@ NIM = EngineKind(
     launch=Launch(
         # Release 2 launches vLLM, which then serves.
         serves=re.compile(
-            r"(nim_llm_sdk|vllm_nvext)\.entrypoints\.\S*(launch|api_server)\b|nim-serve\b"
-            r"|vllm serve\b|vllm\.entrypoints\.\S*api_server\b"
+            r"(nim_llm_sdk|vllm_nvext)\.entrypoints\.\S*(launch|api_server)\b|nim-serve\b|" + VLLM_PROGRAMS
         ),
         default_port=8000,
         port_variable="NIM_SERVER_PORT",

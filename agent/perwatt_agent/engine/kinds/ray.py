@@ -22,10 +22,11 @@ RAY = replace(
         "Needs `log_engine_metrics`. Its port, that of the metrics agent, depends on the installation.",
     ),
     launch=Launch(
-        # Ray starts all replicas and executors of a node; its agent serves one page for all of them.
+        # Ray starts all replicas and executors of a node; its agent serves one page for all of them. The
+        # executors are RayWorkerProc since vLLM 0.29.
         serves=re.compile(r"raylet --|ray::DashboardAgent\b|agent\.py .*--metrics-export-port"),
         port_options=("--metrics-export-port",),
-        through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper)\b"),
+        through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper|RayWorkerProc)\b"),
     ),
     **renamed(VLLM, "vllm:", "ray_vllm_")
     | {"http_rejected": (), "http_failed": (), "requests_failed": (), "process_start": ()},

@@ -45,7 +45,10 @@ SGLANG = EngineKind(
         "It never shows a process start.",
     ),
     launch=Launch(
-        serves=re.compile(r"sglang\.launch_server\b|sglang serve\b"),
+        # Its router launches servers that have nothing but a title, each at a port of its own.
+        serves=re.compile(
+            r"sglang\.launch_server\b|sglang serve\b|sglang\.cli\.main serve\b|sglang::server\b"
+        ),
         # Its server in Rust runs inside the process that computes.
         serves_at_port=re.compile(r"sglang::scheduler"),
         default_port=30000,

@@ -23,7 +23,7 @@ TRTLLM = EngineKind(
         "Effective tokens are absent. If the page gives the model as `undefined`, configure the model.",
     ),
     launch=Launch(
-        serves=re.compile(r"trtllm-serve\b"),
+        serves=re.compile(r"trtllm-serve\b|tensorrt_llm\.commands\.serve\b"),
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL),
     ),

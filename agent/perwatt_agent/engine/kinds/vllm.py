@@ -23,6 +23,12 @@ def _http(status: str) -> Role:
     return (Pick("http_requests_total", where(status=status, method="POST", handler=WORK_PATHS)),)
 
 
+VLLM_PROGRAMS = (
+    r"vllm(-omni)? serve\b|vllm(_omni)?\.entrypoints\.cli\.main serve\b|vllm-rs (serve|frontend)\b"
+    r"|vllm(_omni)?\.entrypoints\.\S*api_server\b|\S+::APIServer"
+)
+"""How the programs begin that serve its page, as a regular expression."""
+
 VLLM = EngineKind(
     name="vllm",
     title="vLLM 0.9 to 0.32",
@@ -45,9 +51,7 @@ VLLM = EngineKind(
         "Counts continue after a restart if the user set `PROMETHEUS_MULTIPROC_DIR` and did not empty it.",
     ),
     launch=Launch(
-        serves=re.compile(
-            r"vllm serve\b|vllm-rs (serve|frontend)\b|vllm\.entrypoints\.\S*api_server\b|\S+::APIServer"
-        ),
+        serves=re.compile(VLLM_PROGRAMS),
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
     ),
