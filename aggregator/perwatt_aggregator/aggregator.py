@@ -1,7 +1,10 @@
 """Aggregator: scrapes the nodes, polls the meters, and answers from the readings that it has."""
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections import Counter as Tally
+from collections.abc import Iterator, Sequence
+from urllib.parse import urlsplit
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter
@@ -15,6 +18,7 @@ from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.fleet.duplicates import duplicates
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
@@ -30,6 +34,8 @@ from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.scraping.event_log import EventLog
 from perwatt_aggregator.scraping.scraper import Scraper
+
+logger = logging.getLogger(__name__)
 
 HISTORY_SECONDS = 900.0
 """The history of each node, which is the longest window that can be requested."""
@@ -56,7 +62,7 @@ class Aggregator:
                 objectives,
                 self._memory,
             )
-            for target in map(target_of, config.sources.agents)
+            for target in targets(config.sources.agents)
         )
         self.shared_meters = tuple(
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
@@ -68,6 +74,7 @@ class Aggregator:
         self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
         self._scraper = Scraper(self.nodes, config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
+        self._duplicates: dict[str, str] = {}
 
     def _facility(self, config: FacilityConfig, clock: Clock) -> Facility:
         nodes = [node for node in self.nodes if node.facility is config]
@@ -142,8 +149,11 @@ class Aggregator:
     def _views(self, seconds: float, states: Sequence[FacilityState]) -> tuple[NodeView, ...]:
         now = self._clock.monotonic()
         by_name = {state.name: state for state in states}
+        doubles = self.duplicates()
         views = {
-            node.target.node: node.view(seconds, now, by_name[node.facility.name]) for node in self.nodes
+            node.target.node: node.view(seconds, now, by_name[node.facility.name])
+            for node in self.nodes
+            if node.target.node not in doubles
         }
         for meter in self.shared_meters:
             under = [view for view in views.values() if meter.covers_node(view.node)]
@@ -151,9 +161,23 @@ class Aggregator:
             views |= {view.node: view for view in allocate(under, reading, seconds, self._uncertainty)}
         return tuple(views.values())
 
+    def duplicates(self) -> dict[str, str]:
+        """The nodes that are left out of all sums, each with the node that shows the same; logged once."""
+        found = duplicates(self.nodes, self._clock.monotonic())
+        for node, original in found.items():
+            if self._duplicates.get(node) != original:
+                logger.warning(
+                    "%s shows an agent or a GPU of %s, and is left out of all sums; remove one of them from "
+                    "`sources.agents`",
+                    node,
+                    original,
+                )
+        self._duplicates = found
+        return found
+
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
         """Every configured agent, and its scrape health."""
-        return Nodes(items=node_items(self.nodes, seconds, self._clock.monotonic()))
+        return Nodes(items=node_items(self.nodes, seconds, self._clock.monotonic(), self.duplicates()))
 
     def gpu_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Gpus:
         """Every GPU."""
@@ -164,6 +188,9 @@ class Aggregator:
         return Workloads(items=workload_items(self.nodes, seconds, self._clock.monotonic()))
 
 
-def target_of(url: str) -> Target:
-    """The target of an agent's URL."""
-    return Target(node_name(url), url)
+def targets(urls: Sequence[str]) -> Iterator[Target]:
+    """The target of each URL. Agents at one host and port have their paths in their names."""
+    names = Tally(map(node_name, urls))
+    for url in urls:
+        name = node_name(url)
+        yield Target(name if names[name] == 1 else name + urlsplit(url).path, url)

@@ -26,7 +26,7 @@ def agent(folder: Path, stack: ExitStack, watts: float, *engine: str) -> Perwatt
     """An agent on a node of its own, with one GPU."""
     folder.mkdir()
     driver = stack.enter_context(FakeDriver.create(folder, gpus=1, real_time=True))
-    driver.set(0, utilization_percent=80)
+    driver.set(0, utilization_percent=80, uuid=f"GPU-of-{folder.name}")
     driver.set_waveform(0, Constant(watts))
     intervals = ("--sample-interval", "500ms", "--engines.interval", "1s")
     process = perwatt(

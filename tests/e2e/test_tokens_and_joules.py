@@ -39,6 +39,7 @@ class Node:
         self._stack = stack
         self.port = free_port()
         self.driver: FakeDriver = stack.enter_context(FakeDriver.create(folder, gpus=1, real_time=True))
+        self.driver.set(0, uuid=f"GPU-of-{folder.name.replace(' ', '-')}")
         self.driver.set_waveform(0, Constant(WATTS))
         self.engine: SteadyEngine = stack.enter_context(steady_engine(TOKENS_PER_SECOND))
         self.start_agent()

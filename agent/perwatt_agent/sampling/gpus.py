@@ -1,6 +1,7 @@
 """Collector of GPU readings: reads all GPUs in each cycle, through every generation of the driver."""
 
 import logging
+from collections import Counter as Tally
 from functools import partial
 
 from msgspec import Struct
@@ -205,13 +206,12 @@ class GpuCollector:
         """Use the devices of the current generation. A GPU that it does not list is lost."""
         assert self._driver.generation is not None
         generation = self._driver.generation
-        listed = {
-            device.info.uuid: device
-            for device in generation.devices
-            if not self._inventory.is_excluded(device.info)
-        }
+        devices = [one for one in generation.devices if not self._inventory.is_excluded(one.info)]
+        # A UUID that two GPUs have is the identity of neither.
+        times = Tally(device.info.uuid for device in devices)
+        listed = {one.info.uuid: one for one in devices if times[one.info.uuid] == 1}
         infos = [device.info for device in listed.values()]
-        gone = self._inventory.update(infos, generation.unidentified)
+        gone = self._inventory.update(infos, generation.unidentified + len(devices) - len(listed))
         self.known = self._inventory.known
         for device in listed.values():
             self._gpu(device.info).use(device)

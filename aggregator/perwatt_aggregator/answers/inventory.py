@@ -1,6 +1,7 @@
 """Inventory answers: nodes, GPUs, workloads."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from perwatt_agent.facts.gpu import GPU_STATES
@@ -15,10 +16,16 @@ from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, WorkloadItem
 from perwatt_aggregator.validity.all import ordered
 from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkloadWindow
 
+NO_DUPLICATES: Mapping[str, str] = MappingProxyType({})
 
-def node_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[NodeItem, ...]:
-    """One item for each configured agent, up or down."""
-    return tuple(_node(node, node.window(seconds, now), now) for node in nodes)
+
+def node_items(
+    nodes: Iterable[Node], seconds: float, now: float, duplicates: Mapping[str, str] = NO_DUPLICATES
+) -> tuple[NodeItem, ...]:
+    """One item for each configured agent, up or down; *duplicates* are left out of all sums."""
+    return tuple(
+        _node(node, node.window(seconds, now), now, duplicates.get(node.target.node)) for node in nodes
+    )
 
 
 def gpu_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[GpuItem, ...]:
@@ -31,7 +38,7 @@ def workload_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[W
     return tuple(item for node in nodes for item in _workloads(node, node.window(seconds, now), now))
 
 
-def _node(node: Node, node_window: NodeWindow | None, now: float) -> NodeItem:
+def _node(node: Node, node_window: NodeWindow | None, now: float, duplicate_of: str | None) -> NodeItem:
     sample = node.sample
     last_success = node.last_success_unix
     power = (
@@ -43,6 +50,7 @@ def _node(node: Node, node_window: NodeWindow | None, now: float) -> NodeItem:
         url=node.target.url,
         up=node.up,
         failure=node.failure,
+        duplicate_of=duplicate_of,
         simulated=sample is not None and sample.backend == "simulated",
         backend=sample.backend if sample else None,
         backend_up=sample.backend_up if sample else None,

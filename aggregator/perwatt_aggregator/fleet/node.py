@@ -58,8 +58,11 @@ class Node(Agent):
     def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
         """The view of the node over the last *seconds*, with the state of its facility."""
         age = self.age_seconds(now)
+        reasons = ("several_agents",) if self.ring.has_several_agents(now) else ()
         if age is None or age >= seconds:
-            return NodeView(self.target.node, age_seconds=age, gpus=self.gpus, facility=facility)
+            return NodeView(
+                self.target.node, age_seconds=age, gpus=self.gpus, facility=facility, reasons=reasons
+            )
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
@@ -69,6 +72,7 @@ class Node(Agent):
             stale=self.is_stale(now),
             gpus=self.gpus,
             facility=facility,
+            reasons=reasons,
         )
 
     def _cached(self, seconds: float) -> _CachedWindow:

@@ -130,6 +130,8 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
     """The reasons of a group that do not depend on a boundary."""
     for part in group.parts:
         yield from part.reasons
+    for view in views:
+        yield from view.reasons
     if any(part.counts and part.counts.is_known for part in without_joules(group.parts)):
         yield "tokens_uncovered"
     if any(view.stale for view in views):

@@ -25,6 +25,7 @@ class NodeView(Struct, frozen=True):
     stale: bool = False
     gpus: int | None = None
     facility: FacilityState = UNKNOWN
+    reasons: tuple[str, ...] = ()
 
     @property
     def factor_ratio(self) -> float | None:

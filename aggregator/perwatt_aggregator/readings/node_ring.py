@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from perwatt_aggregator.readings.gauges import RUNNING, SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge, Gauges
+from perwatt_aggregator.readings.page_owner import PageOwner
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
@@ -100,6 +101,7 @@ class NodeRing:
         self.interval_seconds = interval_seconds
         # One more row for both ends of the longest window, and one for readings that come early.
         self._capacity = math.ceil(history_seconds / interval_seconds) + 2
+        self._owner = PageOwner()
         self._clear()
 
     def _clear(self) -> None:
@@ -133,18 +135,23 @@ class NodeRing:
         """
         Add a reading; return False if it is the newest one again. Raises TooManySeries.
 
-        If the node's clock was set, older readings cannot be compared any more: they are dropped.
+        If the node's clock was set, or if another agent is behind the address, older readings cannot be
+        compared any more: they are dropped.
         """
         if len(sample.counters) > MAX_SERIES:
             raise TooManySeries(f"{len(sample.counters)} series, more than {MAX_SERIES}")
         last = self.sample
-        if last is not None:
-            if sample.unix_seconds == last.unix_seconds:
-                return False
-            if _clock_was_set(last, sample):
-                self._clear()
+        if last is not None and sample.unix_seconds == last.unix_seconds:
+            return False
+        is_other_agent = self._owner.update(sample)
+        if last is not None and (is_other_agent or _clock_was_set(last, sample)):
+            self._clear()
         self._append(sample)
         return True
+
+    def has_several_agents(self, now: float) -> bool:
+        """Whether several agents have served the page in turn lately, at monotonic time *now*."""
+        return self._owner.has_several(now)
 
     def increase(self, counter: Counter, first: int, last: int) -> float | None:
         """

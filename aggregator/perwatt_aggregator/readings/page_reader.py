@@ -29,12 +29,13 @@ from perwatt_exporter.page.render import format_value
 
 SPARE_SERIES = 256
 _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
+_AGENT_INFO = "perwatt_agent_info"
 _BACKEND_INFO = "perwatt_backend_info"
 _BACKEND_UP = "perwatt_backend_up"
 _GPUS = "perwatt_gpus"
 _EVENTS = "perwatt_events_total"
 _METER_PERIOD = "perwatt_node_meter_period_seconds"
-_NODE_FACTS = (_TIMESTAMP, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PERIOD)
+_NODE_FACTS = (_TIMESTAMP, _AGENT_INFO, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PERIOD)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
 
 
@@ -113,6 +114,7 @@ def _assemble(
         raise NotAnAgent(
             f"no {_TIMESTAMP} on the page; check that `sources.agents` names the page of a perwatt agent"
         )
+    agent = next((one for one, _ in facts.get(_AGENT_INFO, ())), None)
     return NodeSample(
         unix_seconds=facts[_TIMESTAMP][-1][1],
         monotonic_seconds=monotonic_seconds,
@@ -127,6 +129,8 @@ def _assemble(
             one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
         },
         events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
+        agent=agent.label("agent") if agent else "",
+        agent_start=agent.label("start") if agent else "",
     )
 
 

@@ -82,7 +82,8 @@ class NodeSample(Struct, frozen=True):
 
     `monotonic_seconds` is when the page was fetched, by the aggregator's clock. `meter_periods` are the
     seconds between two readings of the node's meters, by source, if the agent reports them. `events` is how
-    many events there were since the agent started; None if the agent does not count them.
+    many events there were since the agent started; None if the agent does not count them. `agent` is the
+    agent's random id and `agent_start` its start; both are empty if the agent has none.
     """
 
     unix_seconds: float
@@ -95,6 +96,8 @@ class NodeSample(Struct, frozen=True):
     counters: dict[Counter, float]
     meter_periods: dict[str, float] = {}
     events: float | None = None
+    agent: str = ""
+    agent_start: str = ""
 
     @property
     def listed_gpus(self) -> int:

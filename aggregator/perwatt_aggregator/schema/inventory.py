@@ -24,6 +24,12 @@ class NodeItem(Struct, frozen=True):
     url: str
     up: bool
     failure: Annotated[str | None, Meta(description="Why the latest scrape failed.")]
+    duplicate_of: Annotated[
+        str | None,
+        Meta(
+            description="A node before it with the same agent or GPU; then this one is left out of all sums."
+        ),
+    ]
     simulated: bool
     backend: str | None
     backend_up: bool | None

@@ -44,6 +44,13 @@ TABLE: tuple[Reason, ...] = (
         "otherwise add a meter for the node, and read figures at the boundary `node`.",
     ),
     Reason(
+        "several_agents",
+        True,
+        "Several agents serve one address in turn, so that their counters mix.",
+        "Give each agent its own address in `sources.agents`; do not scrape through a load balancer. It is "
+        "valid again 15 minutes later.",
+    ),
+    Reason(
         "energy_meters_disagree",
         True,
         "A GPU's energy counter differs from its integrated power by more than 20 %, for more than 5 % of "

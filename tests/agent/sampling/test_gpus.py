@@ -286,3 +286,13 @@ async def test_no_thread_can_start(clock: ManualClock) -> None:
 def test_timing(interval: float, wait: float) -> None:
     """A cycle waits for most of its interval at most, and never longer than 2 s."""
     assert pytest.approx(wait) == Timing.for_interval(interval).wait_seconds
+
+
+async def test_two_gpus_with_one_uuid(clock: ManualClock) -> None:
+    """A UUID that two GPUs have is the identity of neither: none is charged with the joules of the other."""
+    machine = Machine(clock, gpus=3)
+    machine.devices[2].info = machine.devices[0].info
+    samples = await machine.collect()
+
+    assert [("GPU-1", "ok")] == [(sample.uuid, sample.state) for sample in samples]
+    assert 2 == machine.collector.unidentified

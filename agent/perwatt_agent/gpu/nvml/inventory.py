@@ -1,6 +1,7 @@
 """Inventory of one generation: the GPUs that are added, removed and moved while the driver runs."""
 
 import logging
+from collections import Counter as Tally
 
 import pynvml
 
@@ -53,10 +54,13 @@ class NvmlInventory:
         """The generation as it is now: the same object while nothing has changed."""
         count = checked("nvmlDeviceGetCount", pynvml.nvmlDeviceGetCount)
         identities = self._scan.run(self._identify, count, IDENTIFY_SECONDS)
-        found: dict[str, Identity] = {}
-        for _, one in sorted(identities.items()):
-            if one.code == SUCCESS:
-                found.setdefault(one.uuid, one)
+        # A UUID that two GPUs have is the identity of neither.
+        times = Tally(one.uuid for one in identities.values() if one.code == SUCCESS)
+        found = {
+            one.uuid: one
+            for _, one in sorted(identities.items())
+            if one.code == SUCCESS and times[one.uuid] == 1
+        }
         if not found:
             _raise_if_ended(identities)
         self._log_unidentified(count, identities)
@@ -126,10 +130,11 @@ class NvmlInventory:
     def _log_unidentified(self, count: int, identities: dict[int, Identity]) -> None:
         """Log the GPUs without identity, each once for each reason."""
         unidentified = {index: reason for index in range(count) if (reason := _reason(identities.get(index)))}
-        first: dict[str, int] = {}
-        for index, one in sorted(identities.items()):
-            if one.code == SUCCESS and first.setdefault(one.uuid, index) != index:
-                unidentified[index] = f"it has the UUID of GPU {first[one.uuid]}"
+        uuids = {index: one.uuid for index, one in identities.items() if one.code == SUCCESS}
+        times = Tally(uuids.values())
+        unidentified |= {
+            index: f"another GPU has its UUID {uuid} too" for index, uuid in uuids.items() if times[uuid] > 1
+        }
         for index, reason in unidentified.items():
             if self._unidentified.get(index) != reason:
                 logger.warning("GPU %d does not identify itself (%s): it may need a reset", index, reason)
