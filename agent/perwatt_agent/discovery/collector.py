@@ -18,6 +18,7 @@ from perwatt_agent.discovery.process_table import ProcessTable
 from perwatt_agent.discovery.scanner import Scan, Scanner
 from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, UnknownProcess
 from perwatt_agent.discovery.tracked_engine import TrackedEngine
+from perwatt_agent.discovery.visibility import VisibilityLog, is_unlisted
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.gpu import GpuInfo
@@ -78,7 +79,9 @@ class DiscoveryCollector:
         self._known: tuple[GpuInfo, ...] = ()
         self._gpu_processes: dict[str, tuple[int, ...]] = {}
         self._migs: dict[str, dict[int, str]] = {}
-        self._has_processes = asyncio.Event()
+        self._unlisted: set[str] = set()
+        self._visibility = VisibilityLog(table.root)
+        self._is_used = asyncio.Event()
         self._engines: dict[tuple[int, int], TrackedEngine] = {}
         self._ending: list[tuple[DiscoveredWorkload, DiscoveredEngine]] = []
         self._unknown: frozenset[UnknownProcess] = frozenset()
@@ -87,10 +90,10 @@ class DiscoveryCollector:
         self._failure = ""
 
     async def run(self) -> None:
-        """Search until cancelled, from the first process on a GPU on."""
+        """Search until cancelled, from the first use of a GPU on."""
         try:
             await self.round()
-            await self._has_processes.wait()
+            await self._is_used.wait()
             while True:
                 started = self._clock.monotonic()
                 await self.round()
@@ -113,13 +116,21 @@ class DiscoveryCollector:
                 self._gpu_processes[sample.uuid] = pids
                 self._migs[sample.uuid] = {one.pid: one.mig for one in sample.slow.processes if one.mig}
                 if pids:
-                    self._has_processes.set()
+                    self._is_used.set()
+                self._set_unlisted(sample)
         # Ends come first, as another engine may have taken over a name.
         samples_of_engines = list(self._final_samples(known))
         for engine in self._engines.values():
             if engine.workload is not None:
                 samples_of_engines += engine.workload.drain(engine.found, known)
         return samples_of_engines
+
+    def _set_unlisted(self, sample: GpuSample) -> None:
+        if is_unlisted(sample.reading, sample.slow):
+            self._unlisted.add(sample.uuid)
+            self._is_used.set()
+        else:
+            self._unlisted.discard(sample.uuid)
 
     def health(self) -> CollectorHealth:
         """Return the health of the search, with the failed fetches of the engines' pages."""
@@ -136,7 +147,7 @@ class DiscoveryCollector:
         """Search once for new engines, for pages of engines without one, and for ended engines."""
         started = self._clock.monotonic()
         try:
-            if any(self._gpu_processes.values()) or self._engines:
+            if any(self._gpu_processes.values()) or self._engines or self._unlisted:
                 await self._update()
         except Exception as error:  # noqa: BLE001 - an unexpected error must not end the search
             self._health.failed("unexpected")
@@ -157,6 +168,7 @@ class DiscoveryCollector:
             engine = self._engines.pop(process.key)
             logger.info("%s (process %d) has ended", engine.found.program, process.pid)
             self._stop(engine)
+        self._visibility.update(scan.unseen, self._unlisted)
         self._merge(scan.search)
         await asyncio.gather(*(self._advance(engine) for engine in self._engines.values()))
 

@@ -1,6 +1,7 @@
 """Owner of a local port: the process that listens there, and whether it is still the same one."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -14,6 +15,8 @@ from perwatt_agent.discovery.sockets import descriptor_of, listeners
 from perwatt_agent.engine.endpoint_poller import CountsReader, EngineFailure
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.threads.worker import WorkerThread
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK_HOSTS = {"127.0.0.1": ("127.0.0.1",), "::1": ("::1",), "localhost": ("127.0.0.1", "::1")}
 """URL hosts that mean this machine's loopback, and their addresses."""
@@ -110,6 +113,7 @@ class LocalPort:
         self._port = port
         self._holder: PortOwner | None = None
         self._unowned = frozenset[int]()
+        self._has_logged = False
 
     def pid(self) -> int | None:
         """Return the process that listened at the last lookup; None if unknown."""
@@ -119,6 +123,13 @@ class LocalPort:
         """Return the process that listens now; None if there is none, or if it is unknown."""
         if self._holder is None or not self._holder.is_current:
             sockets, holder = await self._lookout.find(self._host, self._port, self._unowned)
+            if holder is None and sockets and not self._has_logged:
+                self._has_logged = True
+                logger.info(
+                    "cannot see which process listens at port %d, so its unit, job or pod is known by its "
+                    "GPUs only: run perwatt as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE",
+                    self._port,
+                )
             is_engine = holder is not None and holder.process.comm not in _FORWARDERS
             self._holder = holder if is_engine else None
             self._unowned = frozenset() if is_engine else sockets

@@ -57,6 +57,10 @@ class ProcessTable:
             return None
         return Process(pid, int(fields[1]), int(fields[19]), name.decode(errors="replace"))
 
+    def is_visible(self, pid: int) -> bool:
+        """Return whether this id is there, if only as a zombie. Hidden processes are not."""
+        return bool(_read(f"{self.root}/{pid}/stat", 1))
+
     def all(self) -> dict[int, Process]:
         """Return every process, by id."""
         names = os.listdir(self.root)  # noqa: PTH208 - a Path for each costs more than reading it

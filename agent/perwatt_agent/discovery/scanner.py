@@ -11,10 +11,14 @@ from perwatt_agent.engine.kind import EngineKind
 
 
 class Scan(Struct, frozen=True):
-    """Result of one scan: the current search result, and the watched processes that have ended."""
+    """
+    Result of one scan: the current search result, the watched processes that have ended, and the ids on GPUs
+    that have no visible process.
+    """
 
     search: SearchResult
     ended: frozenset[Process]
+    unseen: frozenset[int] = frozenset()
 
 
 class Scanner:
@@ -31,7 +35,12 @@ class Scanner:
         if force or gpu_processes != self._gpu_processes or not self._is_unchanged():
             self._search = search(self._table, gpu_processes, self._kinds)
             self._gpu_processes = gpu_processes
-        return Scan(self._search, frozenset(one for one in watched if not self._table.is_alive(one)))
+        listed = {pid for pids in gpu_processes.values() for pid in pids}
+        return Scan(
+            self._search,
+            frozenset(one for one in watched if not self._table.is_alive(one)),
+            frozenset(pid for pid in listed if not self._table.is_visible(pid)),
+        )
 
     def _is_unchanged(self) -> bool:
         return all(self._table.process(one.pid) == one for one in self._search.relatives)

@@ -41,9 +41,13 @@ LAYOUTS = (
     _layout("systemd_unit", "systemd", r"/([^/:]+\.(?:service|scope))(?=/|$)"),
 )
 
-# Units that say how a process was started, not what it belongs to.
+# Units that say how a process was started, not what it belongs to. The second and third line are those of
+# terminals, desktops, `systemd-run` without a name, logins and timed commands.
 _CARRIERS = re.compile(
     r"init\.scope|session-[^/]+\.scope|user@\d+\.service"
+    r"|(?:tmux|vte|screen)-spawn-[^/]+\.scope|app-[^/]+\.scope|app-[^/]+@(?:autostart|[0-9a-f]{32})\.service"
+    r"|run-(?:u\d+|r[0-9a-f]+|p\d+-i\d+|\d+)\.(?:service|scope)"
+    r"|(?:sshd?|dropbear|crond?|cronie|atd)(?:@[^/]*)?\.service|(?:serial-|console-|container-)?getty@[^/]+\.service"
     r"|(?:docker|cri-containerd|nerdctl|crio|crio-conmon|libpod|libpod-conmon)-[0-9a-f]{64}\.scope"
     r"|(?:docker|containerd|crio|podman|kubelet|k3s|k3s-agent|rke2-server|rke2-agent)\.service"
     r"|(?:[^/]+_)?slurmstepd\.scope|slurmd\.service"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from perwatt.doctor.endpoints import check_endpoint
-from perwatt.doctor.engines import check_discovery_access, check_engines
+from perwatt.doctor.engines import check_discovery_access, check_engines, check_visibility
 from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import Gpus, check_claims, check_gpus, check_memory
 from perwatt.doctor.host import check_address, check_folder, check_host, check_python
@@ -41,8 +41,11 @@ def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iter
 def _check_discovered(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
     """Engines that discovery finds, and a hint where there is no engine at all."""
     found: list[Finding] = []
+    is_blind = False
     if config.engines.discover:
         yield check_discovery_access()
+        found += check_visibility(gpus.known, gpus.processes, gpus.unlisted)
+        is_blind = bool(found)
         found += check_engines(
             gpus.known,
             gpus.processes,
@@ -51,7 +54,8 @@ def _check_discovered(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
         )
     yield from found
     if not config.engines.endpoints and all(finding.status != "ok" for finding in found):
-        detail = "no engine is configured and none was found: energy is measured, tokens are not"
+        none = "none can be found" if is_blind else "none was found"
+        detail = f"no engine is configured and {none}: energy is measured, tokens are not"
         yield Finding("hint", "engines", detail, NAME_ONE)
 
 

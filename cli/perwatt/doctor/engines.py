@@ -16,6 +16,7 @@ from perwatt_agent.discovery.search import (
     search,
 )
 from perwatt_agent.discovery.sockets import socket_inodes
+from perwatt_agent.discovery.visibility import obstacle
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.gpu import GpuInfo
@@ -38,6 +39,24 @@ def check_discovery_access(proc: Path = PROC) -> Finding:
         )
         return Finding("hint", "discovery", detail, SEE_ALL)
     return Finding("ok", "discovery", "the owners of listening sockets are visible")
+
+
+def check_visibility(
+    known: Sequence[GpuInfo],
+    gpu_processes: GpuProcesses,
+    unlisted: Sequence[str] = (),
+    proc: Path = PROC,
+) -> Iterator[Finding]:
+    """Whether something hides the processes on GPUs; nothing where all that are in use show theirs."""
+    found = obstacle(proc)
+    if found is None:
+        return
+    table = ProcessTable(proc)
+    hidden = [gpu for gpu, pids in gpu_processes.items() if not all(map(table.is_visible, pids))]
+    hidden += unlisted if found.hides_lists else ()
+    if hidden:
+        detail = f"its processes are hidden, so its engine is not found: {found.detail}"
+        yield Finding("missing", _gpus(hidden, known), detail, found.fix)
 
 
 def check_engines(

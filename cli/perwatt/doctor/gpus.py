@@ -10,6 +10,7 @@ from msgspec import Struct
 from perwatt.doctor.finding import Finding
 from perwatt.run.discovery import claims
 from perwatt_agent.config import AgentConfig
+from perwatt_agent.discovery.visibility import is_unlisted
 from perwatt_agent.engine.gpu_claims import claim_conflicts, describe_conflict, missing_instances, unmatched
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
@@ -39,8 +40,8 @@ READINGS = (
 
 class Gpus(Struct, frozen=True):
     """
-    The driver's answers: findings, its GPUs, the processes that compute on each GPU, and the GPU of each
-    MIG instance.
+    The driver's answers: findings, its GPUs, the processes that compute on each GPU, the GPU of each MIG
+    instance, and the GPUs that are in use without any process in the driver's list.
     """
 
     findings: tuple[Finding, ...]
@@ -48,6 +49,7 @@ class Gpus(Struct, frozen=True):
     processes: dict[str, tuple[int, ...]] = {}
     gpu_of: dict[str, str] = {}
     unidentified: int = 0
+    unlisted: tuple[str, ...] = ()
 
 
 def check_gpus(nvml: Backend, deadline_seconds: float = DRIVER_SECONDS) -> Gpus:
@@ -106,6 +108,11 @@ def _read_driver(nvml: Backend) -> Gpus:
         {gpu: tuple(one.pid for one in read.processes or ()) for gpu, read in slow.items() if read},
         {one.uuid: gpu for gpu, read in slow.items() if read for one in read.mig or ()},
         generation.unidentified,
+        tuple(
+            device.info.uuid
+            for device in generation.devices
+            if is_unlisted(_read_fast(device), slow[device.info.uuid])
+        ),
     )
 
 
@@ -123,6 +130,13 @@ def _check_processes(generation: Generation, slow: Mapping[str, GpuSlowReading |
 def _read_slow(device: Device) -> GpuSlowReading | None:
     try:
         return device.read_slow()
+    except Exception:  # noqa: BLE001 - _describe_gpu reports the GPU's failure
+        return None
+
+
+def _read_fast(device: Device) -> GpuReading | None:
+    try:
+        return device.read()
     except Exception:  # noqa: BLE001 - _describe_gpu reports the GPU's failure
         return None
 

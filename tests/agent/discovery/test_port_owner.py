@@ -1,5 +1,6 @@
 """A local page is identified by the process that listens there, which also shows restarts."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,22 @@ class TestHolder:
             assert holder is not None
 
             assert (sockets, None) == await port_owners().find("127.0.0.1", number, sockets)
+
+
+async def test_hidden_owner(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A socket whose owner may not be seen is said once, with the grant that shows it."""
+    caplog.set_level(logging.INFO)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1\n"
+    )
+    lookup = PortOwnerLookup(ProcessTable(tmp_path), SystemClock())
+    port = LocalPort(lookup, "127.0.0.1", 8000)
+    for _ in range(3):
+        assert None is await port.holder()
+
+    assert 1 == caplog.text.count("CAP_SYS_PTRACE")
 
 
 class TestRestart:

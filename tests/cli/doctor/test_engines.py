@@ -8,7 +8,7 @@ from support.accounts.readings import info
 from support.engines import engine_trees
 from support.processes.process_trees import NOTHING, Actor, Tree, running, write_process
 
-from perwatt.doctor.engines import check_discovery_access, check_engines
+from perwatt.doctor.engines import check_discovery_access, check_engines, check_visibility
 from perwatt.doctor.finding import Finding
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 
@@ -85,3 +85,29 @@ def test_sockets_of_others(tmp_path: Path) -> None:
     assert ("missing", "GPU 0") == (engine.status, engine.subject)
     assert "not read, perwatt may not see its sockets" in engine.detail
     assert access.fix in engine.fix
+
+
+@pytest.mark.parametrize(
+    ("namespace", "processes", "unlisted", "subjects"),
+    [
+        pytest.param("pid:[4026531836]", {"GPU-0": (1,), "GPU-1": (9,)}, (), ["GPU 1"], id="hidepid"),
+        pytest.param("pid:[4026531836]", {"GPU-0": (1,), "GPU-1": ()}, ("GPU-1",), [], id="all visible"),
+        pytest.param("pid:[4026532448]", {"GPU-0": (), "GPU-1": ()}, ("GPU-0",), ["GPU 0"], id="namespace"),
+    ],
+)
+def test_hidden_processes(
+    tmp_path: Path,
+    namespace: str,
+    processes: dict[str, tuple[int, ...]],
+    unlisted: tuple[str, ...],
+    subjects: list[str],
+) -> None:
+    """A GPU whose processes are hidden is a finding of its own, with what to change."""
+    write_process(tmp_path, 1, 0, 1)
+    (tmp_path / "self/ns").mkdir(parents=True)
+    (tmp_path / "self/ns/pid").symlink_to(namespace)
+    (tmp_path / "self/mountinfo").write_text("23 28 0:22 / /proc rw - proc proc rw,hidepid=invisible\n")
+
+    findings = list(check_visibility(GPUS, processes, unlisted, tmp_path))
+    assert [("missing", subject) for subject in subjects] == [(one.status, one.subject) for one in findings]
+    assert all(one.fix for one in findings)

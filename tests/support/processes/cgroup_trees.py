@@ -25,6 +25,28 @@ V1_DOCKER = f"""\
 0::/system.slice/containerd.service
 """
 
+_OF_USER = "/user.slice/user-1000.slice/user@1000.service"
+TRANSIENT = {
+    "systemd-run scope": "0::/system.slice/run-r81f3c0de.scope",
+    "systemd-run service": "0::/system.slice/run-u5.service",
+    "systemd-run service, from version 256": "0::/system.slice/run-p4711-i12.service",
+    "systemd-run scope, older": "0::/system.slice/run-4711.scope",
+    "systemd-run of a user": f"0::{_OF_USER}/app.slice/run-u118.service",
+    "tmux": f"0::{_OF_USER}/tmux-spawn-8a1b2c3d-0011-2233-4455-66778899aabb.scope",
+    "terminal": f"0::{_OF_USER}/app.slice/app-org.gnome.Terminal.slice/vte-spawn-8a1b2c3d.scope",
+    "desktop": f"0::{_OF_USER}/app.slice/app-gnome-code-4711.scope",
+    "desktop, as a service": f"0::{_OF_USER}/app.slice/app-org.kde.konsole@{'0a1b2c3d' * 4}.service",
+    "desktop, at its start": f"0::{_OF_USER}/app.slice/app-picom@autostart.service",
+    "ssh without sessions": "0::/system.slice/sshd.service",
+    "ssh of Debian": "0::/system.slice/ssh.service",
+    "ssh by socket": "0::/system.slice/system-sshd.slice/sshd@3-10.0.0.1:22-10.0.0.9:51022.service",
+    "cron": "0::/system.slice/cron.service",
+    "cron of Red Hat": "0::/system.slice/crond.service",
+    "at": "0::/system.slice/atd.service",
+    "console": "0::/system.slice/system-getty.slice/getty@tty1.service",
+}
+"""Units that start what people type: they name no workload, and change with each start."""
+
 LINES: dict[str, tuple[str, Identity]] = {
     "systemd service": ("0::/system.slice/vllm.service", Identity("vllm.service")),
     "systemd template": (
@@ -32,7 +54,11 @@ LINES: dict[str, tuple[str, Identity]] = {
         Identity("vllm@chat.service"),
     ),
     "systemd service, delegated": ("0::/system.slice/vllm.service/workers/0", Identity("vllm.service")),
-    "systemd-run scope": ("0::/system.slice/run-r81f3c0de.scope", Identity("run-r81f3c0de.scope")),
+    "systemd-run scope, with a name": ("0::/system.slice/train.scope", Identity("train.scope")),
+    "a service that only sounds like a desktop's": (
+        "0::/system.slice/app-server.service",
+        Identity("app-server.service"),
+    ),
     "user's service": (
         "0::/user.slice/user-1000.slice/user@1000.service/app.slice/llama.service",
         Identity("llama.service"),
@@ -113,6 +139,7 @@ LINES: dict[str, tuple[str, Identity]] = {
         f"0::/../../kubepods-burstable.slice/kubepods-burstable-pod{POD_}.slice/cri-containerd-{CONTAINER}.scope",
         IN_POD,
     ),
+    **{name: (line, Identity()) for name, line in TRANSIENT.items()},
     "what only looks alike": (
         f"0::/users/job_5/slurm/job_6/pod7/{CONTAINER[:40]}/vllm.service.d/slurmstepd.scope",
         Identity(),
