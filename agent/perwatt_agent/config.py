@@ -27,7 +27,7 @@ from perwatt_agent.engine.custom_kind import ENGINE_NAME, CustomKind
 from perwatt_agent.facts.gpm import GpmMode
 from perwatt_agent.facts.gpu_reading import Detail
 from perwatt_agent.facts.workload import Role
-from perwatt_agent.meters.config import MetersConfig
+from perwatt_agent.meters.config import CREDENTIALS_FILE, MetersConfig
 from perwatt_agent.net.page_identity import page_identity
 
 REPLAY_PREFIX = "replay:"
@@ -111,6 +111,13 @@ class EndpointConfig(Struct, frozen=True):
     group: Annotated[str | None, Key("multi-node engine of which this is a member", TEXT)] = None
     role: Annotated[Role, Key("role: mixed, prefill, decode, router or trainer", ROLE)] = "mixed"
     bearer_token_file: Annotated[Path | None, Key("file with the page's bearer token", READABLE_FILE)] = None
+    credentials_file: Annotated[
+        Path | None,
+        Key("file with `username:` and `password:`, or one line `USER:PASSWORD`", CREDENTIALS_FILE),
+    ] = None
+    ca_file: Annotated[
+        Path | None, Key("file with the CA of its certificate; default: the system's", READABLE_FILE)
+    ] = None
 
 
 class EnginesConfig(Struct, frozen=True):
@@ -258,6 +265,7 @@ def check_agent(config: AgentConfig, is_valid: IsValid) -> Iterator[tuple[str, s
     for path, endpoint in endpoints.items():
         if endpoint.url is None and endpoint.group is None:
             yield f"{path}.url", "expected a URL; only an endpoint with a `group` may have none"
+        yield from _check_access(path, endpoint)
         earlier = {other: endpoints[other] for other in list(endpoints)[: list(endpoints).index(path)]}
         yield from _check_against_earlier(path, endpoint, earlier)
 
@@ -276,6 +284,14 @@ def _check_kinds(engines: EnginesConfig, is_valid: IsValid) -> Iterator[tuple[st
         if endpoint.engine not in names:
             path = f"engines.endpoints[{index}].engine"
             yield path, f"expected one of {', '.join(names)}, not {endpoint.engine!r}"
+
+
+def _check_access(path: str, endpoint: EndpointConfig) -> Iterator[tuple[str, str]]:
+    """Certificates need TLS, and a request has one identity only."""
+    if endpoint.ca_file and not (endpoint.url or "").startswith("https://"):
+        yield f"{path}.ca_file", "expected nothing: the URL is not an https:// URL"
+    if endpoint.credentials_file and endpoint.bearer_token_file:
+        yield f"{path}.bearer_token_file", "expected nothing beside credentials_file"
 
 
 def _check_against_earlier(

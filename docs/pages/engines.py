@@ -97,7 +97,7 @@ def _overview(kinds: Sequence[EngineKind]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for kind in kinds:
         page = " or ".join(f"`:{kind.port}{path}`" for path in kind.paths) or "none"
-        name = f"`{kind.also or kind.name}`" if kind.recognised_by else ""
+        name = f"`{kind.also or kind.name}`" if kind.recognised_by or kind.shows else ""
         cells = (kind.title, name, page, _MOVES[kind.counts_at], _unit(kind))
         yield f"| {' | '.join((*cells, kind.known_from))} |"
 
@@ -105,6 +105,8 @@ def _overview(kinds: Sequence[EngineKind]) -> Iterator[str]:
 def _unit(kind: EngineKind) -> str:
     if kind.output_tokens:
         return "output tokens"
+    if kind.shows:
+        return f"as `{kind.shows}`"
     if not kind.recognised_by:
         return "none"
     return "prompt tokens" if kind.prompt_computed else "requests"

@@ -37,6 +37,8 @@ engines:
       group: null      # members of one multi-node engine; `url` may then be absent on followers
       role: mixed
       bearer_token_file: null
+      credentials_file: null
+      ca_file: null
 """  # noqa: E501 - the example as it is documented
 
 Write = Callable[[str], Path]
@@ -229,6 +231,15 @@ WRONG = [
     (
         "engines:\n  endpoints:\n  - url: http://a\n    bearer_token_file: absent",
         "4: engines.endpoints[0].bearer_token_file: expected a file that can be read "
+        "(No such file or directory), not 'absent'",
+    ),
+    (
+        "engines:\n  endpoints:\n  - url: http://a\n    ca_file: /dev/null",
+        "4: engines.endpoints[0].ca_file: expected nothing: the URL is not an https:// URL",
+    ),
+    (
+        "engines:\n  endpoints:\n  - url: https://a\n    credentials_file: absent",
+        "4: engines.endpoints[0].credentials_file: expected a file that can be read "
         "(No such file or directory), not 'absent'",
     ),
     (

@@ -27,6 +27,7 @@ from perwatt_agent.identity.identifier import PodHolders
 from perwatt_agent.identity.pod_resources import gpu_of as device_name
 from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.net.http_client import Target
+from perwatt_agent.net.tls import unchecked
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +185,9 @@ class PodCollector:
         if role == "mixed":
             role = pod.role or role
         is_shared = role == "mixed" and shares_kv(command)
-        return EnginePageReader(url, role=role, shares_kv=is_shared, kinds=self._kinds)
+        return EnginePageReader(
+            url, role=role, shares_kv=is_shared, kinds=self._kinds, tls_context=unchecked()
+        )
 
     def _start(self, uid: str, holding: PodGpus, url: str, reader: EnginePageReader) -> None:
         namespace, pod, container, gpus = holding.namespace, holding.pod, holding.container, holding.gpus

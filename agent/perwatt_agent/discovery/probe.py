@@ -6,13 +6,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.discovery.process_table import Process
-from perwatt_agent.discovery.search import DiscoveredEngine
+from perwatt_agent.discovery.search import Candidate, DiscoveredEngine
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import Role
+from perwatt_agent.net.tls import unchecked
 
 # After these failures, no other path of the same socket would answer either.
 _NO_HTTP = ("refused", "timeout", "tls", "protocol", "resolve")
@@ -35,24 +36,49 @@ async def probe(
     """
     Return the first page among the candidates of *found* that one of *kinds* recognises, else the reason.
 
-    Requests are GETs on loopback, limited in time and size, and only to processes that still run.
+    Requests are GETs on loopback, limited in time and size, and only to processes that still run. Where plain
+    HTTP gets no answer, HTTPS is tried.
     """
     refusal = ""
     for candidate in found.candidates:
+        page, error = await _page_at(candidate, found, is_alive, kinds)
+        if page is not None:
+            return page
+        refusal = refusal or error
+    return refusal or "the process that listens has ended"
+
+
+async def _page_at(
+    candidate: Candidate, found: DiscoveredEngine, is_alive: IsAlive, kinds: Sequence[EngineKind]
+) -> tuple[ProbedPage | None, str]:
+    """Return the page at one socket, else the first reason why there is none."""
+    refusal = ""
+    bases = [candidate.listener.loopback_url or ""]
+    for base in bases:
         for path in found.kind.paths:
             if not is_alive(candidate.owner):
-                break
-            url = f"{candidate.listener.loopback_url}{path}"
-            reader = EnginePageReader(url, role=found.role, shares_kv=found.shares_kv, kinds=kinds)
+                return None, refusal
+            url = f"{base}{path}"
+            reader = EnginePageReader(
+                url, role=found.role, shares_kv=found.shares_kv, kinds=kinds, tls_context=unchecked()
+            )
             try:
                 await reader.read()
             except EngineFailure as error:
+                if _expects_tls(error) and base.startswith("http:"):
+                    bases.append(f"https:{base.removeprefix('http:')}")
+                    break
                 refusal = refusal or f"{url}: {error}"
                 if error.reason in _NO_HTTP:
                     break
             else:
-                return ProbedPage(url, candidate.listener.port, candidate.owner, reader)
-    return refusal or "the process that listens has ended"
+                return ProbedPage(url, candidate.listener.port, candidate.owner, reader), ""
+    return None, refusal
+
+
+def _expects_tls(error: EngineFailure) -> bool:
+    """Return whether an answer to plain HTTP may be that of a server with TLS: none, or an error 400."""
+    return error.reason == "protocol" or (error.reason == "status" and str(error) == "HTTP 400")
 
 
 class DiscoveredReader:

@@ -36,7 +36,7 @@ def counts_at(engine: str) -> CountsAt:
 
 def engine_names() -> tuple[str, ...]:
     """Return the engine names that the configuration accepts: those with a page."""
-    return tuple(kind.name for kind in ENGINES if not kind.also and kind.recognised_by)
+    return tuple(kind.name for kind in ENGINES if not kind.also and (kind.recognised_by or kind.shows))
 
 
 def is_frontend(engine: str) -> bool:

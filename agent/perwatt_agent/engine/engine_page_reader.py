@@ -1,5 +1,6 @@
 """Reader of one engine's metrics page over HTTP."""
 
+import ssl
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -11,6 +12,7 @@ from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.metrics_page import EngineMetricsPage
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.workload import Role
+from perwatt_agent.meters.reading.credentials import basic
 from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.http_client import FETCH_REASONS, FetchError, Target, fetch
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError, PageParser, Series
@@ -38,8 +40,9 @@ class EnginePageReader:
 
     *model* selects one of several models on the page, and names the model of a page without names. If other
     endpoints read other models of a *shared* page, nothing but *model* counts. *role* is the role of the
-    workload; *shares_kv* says that its launch exchanges KV caches with peers. *bearer_token_file* is read
-    again for each page, as tokens are rotated.
+    workload; *shares_kv* says that its launch exchanges KV caches with peers. *bearer_token_file* and
+    *credentials_file* are read again for each page, as secrets are rotated. By default *tls_context* trusts
+    the system's certificates.
 
     Raises ValueError for a bad URL, for an unknown engine, and for a page whose reading would change the
     engine.
@@ -56,6 +59,8 @@ class EnginePageReader:
         shares_kv: bool = False,
         kinds: Sequence[EngineKind] = ENGINES,
         bearer_token_file: Path | None = None,
+        credentials_file: Path | None = None,
+        tls_context: ssl.SSLContext | None = None,
         timeout_seconds: float = 2.0,
     ) -> None:
         self._target = Target.of(_without_autoload(url))
@@ -64,6 +69,8 @@ class EnginePageReader:
         self._model = model
         self._shared = shared
         self._bearer_token_file = bearer_token_file
+        self._credentials_file = credentials_file
+        self._tls_context = tls_context
         self._timeout_seconds = timeout_seconds
         wanted = frozenset[str]().union(*(kind.families() for kind in self._kinds))
         self._parser = PageParser(wanted, max_lines=_MAX_LINES)
@@ -102,7 +109,11 @@ class EnginePageReader:
             )
         try:
             return await fetch(
-                self._target, timeout_seconds=self._timeout_seconds, bearer_token=self._bearer_token()
+                self._target,
+                timeout_seconds=self._timeout_seconds,
+                bearer_token=self._bearer_token(),
+                headers=self._credentials(),
+                tls_context=self._tls_context,
             )
         except FetchError as error:
             raise EngineFailure(error.reason, str(error)) from error
@@ -130,6 +141,14 @@ class EnginePageReader:
             f"no metrics of {known}; enable them in the engine, or check the endpoint's `url` and `engine`",
         )
 
+    def _credentials(self) -> dict[str, str]:
+        if self._credentials_file is None:
+            return {}
+        try:
+            return {"Authorization": basic(self._credentials_file)}
+        except ValueError as error:
+            raise EngineFailure("token_file", f"{self._credentials_file}: expected {error}") from None
+
     def _bearer_token(self) -> str | None:
         if self._bearer_token_file is None:
             return None
@@ -143,7 +162,8 @@ class EnginePageReader:
 
 
 def _kinds_named(engine: str, kinds: Sequence[EngineKind]) -> tuple[EngineKind, ...]:
-    named = tuple(kind for kind in kinds if engine in ("auto", kind.name, kind.also))
+    names = {engine, *(kind.shows for kind in kinds if kind.name == engine)} - {""}
+    named = tuple(kind for kind in kinds if engine == "auto" or not names.isdisjoint((kind.name, kind.also)))
     if not named:
         known = ", ".join(kind.name for kind in kinds)
         raise ValueError(f"unknown engine {engine!r}: expected auto, {known}")

@@ -68,11 +68,12 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     with another engine, which then has the page. `launch` describes the processes; without it, the engine is
     not discovered. `port` is the usual port of the page, for the documentation. An older version of an engine
     has a row of its own, and in `also` the name that the configuration uses. Readers of the figures need the
-    `caveats`.
+    `caveats`. An engine whose page is that of another one names it in `shows`.
     """
 
     name: str
     also: str = ""
+    shows: str = ""
     title: str
     known_from: str
     counts_at: CountsAt

@@ -41,7 +41,7 @@ TABLE: tuple[Failure, ...] = (
     Failure("too_many_series", "The page has more series than the aggregator keeps for a node."),
     # An engine.
     Failure("draining", "Reading this page empties a queue of the engine, so it is not read."),
-    Failure("token_file", "The file of the bearer token cannot be read."),
+    Failure("token_file", "The file of the bearer token or of the credentials cannot be read."),
     Failure("no_family", "The page has no counter of a known engine."),
     Failure(
         "role_unknown",

@@ -35,6 +35,7 @@ from perwatt_agent.identity.slurm import SlurmJobMap
 from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.meters.collector import MeterCollector
 from perwatt_agent.meters.host_load import HostReader
+from perwatt_agent.net.tls import trusting
 from perwatt_agent.recording.recording import Recording, RecordingError
 from perwatt_agent.recording.replay import ReplaySource
 from perwatt_agent.sampling.driver import Driver
@@ -238,6 +239,8 @@ def _endpoint(
             role="router" if config.gpus == () else config.role,
             kinds=kinds,
             bearer_token_file=config.bearer_token_file,
+            credentials_file=config.credentials_file,
+            tls_context=trusting(config.ca_file) if config.ca_file else None,
         )
     except ValueError as error:
         raise CommandError(f"endpoint {url}: {error}") from None

@@ -1,12 +1,15 @@
 """An engine's page over HTTP, from the socket to the counts."""
 
+import ssl
 from pathlib import Path
 
 import pytest
 from support.engines.engine_pages import engine_page, page_server
+from support.processes.kubelet_pods import CERTIFICATE
 
 from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.engine_page_reader import ENGINE_REASONS, EnginePageReader
+from perwatt_agent.net.tls import trusting
 
 AFTER = engine_page("vllm-0.32.0-4-after")
 
@@ -81,6 +84,30 @@ class TestEngineReader:
         assert [b"Authorization: Bearer one", b"Authorization: Bearer two"] == [
             line for request in server.requests for line in request.split(b"\r\n") if b"Bearer" in line
         ]
+
+    async def test_credentials(self, tmp_path: Path) -> None:
+        """User and password go with every page, from a file that not everybody may read."""
+        file = tmp_path / "credentials"
+        file.write_text("monitor:secret\n")
+        file.chmod(0o644)
+        async with page_server(AFTER) as server:
+            reader = EnginePageReader(server.url, credentials_file=file)
+            open_to_all = await failure_of(reader)
+            file.chmod(0o600)
+            await reader.read()
+
+        assert "token_file" == open_to_all
+        assert b"Authorization: Basic bW9uaXRvcjpzZWNyZXQ=" in server.requests[-1].split(b"\r\n")
+
+    async def test_ca_file(self) -> None:
+        """A page over HTTPS is read if its certificate is trusted, and only then."""
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain(CERTIFICATE)
+        async with page_server(AFTER, served) as server:
+            unknown = await failure_of(EnginePageReader(server.url))
+            trusted = EnginePageReader(server.url, tls_context=trusting(CERTIFICATE))
+
+            assert ("tls", 4585) == (unknown, (await trusted.read()).output_tokens)
 
     @pytest.mark.parametrize(
         ("query", "asked"),

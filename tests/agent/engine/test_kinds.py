@@ -1,7 +1,14 @@
 """Rows of engines: each page is recognised by its own row, and each row reads its series."""
 
 import pytest
-from support.engines.engine_pages import Engine, all_engine_pages, engine_page, kind_named, page_server
+from support.engines.engine_pages import (
+    Engine,
+    all_engine_pages,
+    engine_page,
+    kind_named,
+    page_server,
+    without,
+)
 
 from perwatt_agent.engine.catalog import ENGINES, counts_at, engine_names, is_frontend
 from perwatt_agent.engine.engine_page_reader import EnginePageReader
@@ -143,18 +150,45 @@ class TestRows:
 
         assert expected == Engine(kind_named(name), model="chosen").read(page)
 
-    @pytest.mark.parametrize("prefix", ["kserve_vllm:", "ray_vllm_"])
-    def test_vllm_by_another_name(self, prefix: str) -> None:
-        """KServe and Ray show vLLM's families under their own prefix: the counts are the same."""
-        kind = kind_named(prefix.partition("_")[0])
-        counts = Engine(kind).read(VLLM_LIKE.replace(b"vllm:", prefix.encode()))
+    @pytest.mark.parametrize("prefix", ["ray_vllm_", "ray_vllm:", "aphrodite:"])
+    async def test_vllm_by_another_name(self, prefix: str) -> None:
+        """Ray and Aphrodite show vLLM's families under their own prefixes: the counts are the same."""
+        async with page_server(VLLM_LIKE.replace(b"vllm:", prefix.encode())) as server:
+            reader = EnginePageReader(server.url, engine=prefix.rstrip(":_").partition("_")[0])
+            counts = await reader.read()
+            same = EnginePageReader(server.url)
+            await same.read()
 
+        assert reader.engine == same.engine
         assert (4585, 3854, 8832) == (
             counts.output_tokens,
             counts.prompt_computed_tokens,
             counts.prompt_cached_tokens,
         )
         assert (64, 6, 4503) == (counts.requests_ok, counts.requests_aborted, counts.effective_output_tokens)
+
+    @pytest.mark.parametrize("live", [True, False])
+    @pytest.mark.parametrize("prefix", ["sglang_", "ray_sglang_"])
+    async def test_sglang_by_another_name(self, prefix: str, live: bool) -> None:
+        """SGLang behind Ray or a collector has other names, in both of its versions, and the same counts."""
+        page = engine_page("sglang-0.5.23-3-after")
+        page = page if live else without(page, "sglang:realtime_tokens_total")
+        async with page_server(page) as server:
+            expected = await EnginePageReader(server.url).read()
+            server.page = page.replace(b"sglang:", prefix.encode())
+            reader = EnginePageReader(server.url)
+
+            counts = await reader.read()
+            assert expected.output_tokens == counts.output_tokens
+            assert expected.prompt_cached_tokens == counts.prompt_cached_tokens
+            assert ("before" in reader.engine) != live
+
+    async def test_shown_by_another(self) -> None:
+        """KServe's page is vLLM's, also where the configuration says `kserve`."""
+        async with page_server(VLLM_LIKE) as server:
+            reader = EnginePageReader(server.url, engine="kserve")
+
+            assert (4585, "vllm") == ((await reader.read()).output_tokens, reader.engine)
 
     def test_ray_both_names(self) -> None:
         """Where Ray shows a counter with and without `_total`, it counts once."""

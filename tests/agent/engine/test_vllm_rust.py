@@ -103,10 +103,10 @@ class TestIdle:
         """After the first request, what the page lacks is absent: a later version may have renamed it."""
         assert None is Engine(VLLM).read(without(AFTER, "vllm:generation_tokens_total")).output_tokens
 
-    @pytest.mark.parametrize("name", ["kserve", "ray"])
+    @pytest.mark.parametrize("name", ["aphrodite", "ray"])
     def test_other_prefixes(self, name: str) -> None:
         """The same holds where the metrics have another prefix."""
-        prefix = {"kserve": "kserve_vllm:", "ray": "ray_vllm_"}[name]
+        prefix = {"aphrodite": "aphrodite:", "ray": "ray_vllm_"}[name]
 
         assert 0 == Engine(kind_named(name)).read(IDLE.replace("vllm:", prefix)).output_tokens
 

@@ -44,7 +44,7 @@ class TestDrafts:
         assert [6, 6, 15] == told
 
     @pytest.mark.parametrize(
-        ("name", "prefix"), [("llamacpp", "llamacpp:"), ("trtllm", "trtllm_"), ("kserve", "kserve_vllm:")]
+        ("name", "prefix"), [("llamacpp", "llamacpp:"), ("trtllm", "trtllm_"), ("aphrodite", "aphrodite:")]
     )
     def test_other_engines(self, name: str, prefix: str) -> None:
         """Others show the same under names of their own."""

@@ -157,6 +157,17 @@ class TestEndpoint:
         assert Finding("ok", "chat", f"{endpoint.url} answers 200") == finding
         assert "Bearer secret" == server.headers[0]["authorization"]
 
+    def test_credentials(self, tmp_path: Path) -> None:
+        """The request carries user and password as the agent's does."""
+        file = tmp_path / "credentials"
+        file.write_text("monitor:secret\n")
+        file.chmod(0o600)
+        with canned_server({"/metrics": Canned(b"")}) as server:
+            finding = check_endpoint(EndpointConfig(f"{server.url}/metrics", credentials_file=file))
+
+        assert "ok" == finding.status
+        assert "Basic bW9uaXRvcjpzZWNyZXQ=" == server.headers[0]["authorization"]
+
     @pytest.mark.parametrize(("status", "fix"), [(401, "bearer_token_file"), (404, "correct the path")])
     def test_refuses(self, status: int, fix: str) -> None:
         """A page that refuses is missing, with the key to change."""

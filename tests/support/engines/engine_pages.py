@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,11 +87,12 @@ class PageServer:
 
 
 @asynccontextmanager
-async def page_server(page: bytes = b"") -> AsyncIterator[PageServer]:
+async def page_server(page: bytes = b"", tls: ssl.SSLContext | None = None) -> AsyncIterator[PageServer]:
     server = PageServer()
     server.page = page
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/metrics"
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=tls)
+    scheme = "http" if tls is None else "https"
+    server.url = f"{scheme}://127.0.0.1:{listener.sockets[0].getsockname()[1]}/metrics"
     yield server
     listener.close()
     await listener.wait_closed()

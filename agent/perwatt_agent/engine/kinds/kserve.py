@@ -1,26 +1,29 @@
-"""KServe, which shows vLLM's metrics under a prefix of its own."""
+"""KServe's runtime for Hugging Face models, which shows vLLM's page."""
 
 import re
 
-from msgspec.structs import replace
-
-from perwatt_agent.engine.kind import renamed
-from perwatt_agent.engine.kinds.vllm import VLLM
+from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 
-KSERVE = replace(
-    VLLM,
+KSERVE = EngineKind(
     name="kserve",
-    title="KServe, with its prefix `kserve_vllm:`",
+    shows="vllm",
+    title="KServe's runtime for Hugging Face models",
     known_from="documentation",
+    counts_at="live",
     port=8080,
-    caveats=("Its runtime without the prefix is read as vLLM.",),
+    caveats=(
+        "Its page is vLLM's, and is read as vLLM. The prefix `kserve_vllm:` exists only in a Prometheus that "
+        "relabels, and on no page.",
+        "KServe can start vLLM with a certificate: discovery then reads the page over HTTPS.",
+    ),
     launch=Launch(
         serves=re.compile(r"huggingfaceserver\b"),
         default_port=8080,
         port_options=("--http-port",),
     ),
-    **renamed(VLLM, "vllm:", "kserve_vllm:"),
+    recognised_by=frozenset(),
+    process_start=(),
 )
 
 ROWS = (KSERVE,)

@@ -4,7 +4,7 @@ import re
 
 from msgspec.structs import replace
 
-from perwatt_agent.engine.kind import EngineKind, Pick, Role, where
+from perwatt_agent.engine.kind import EngineKind, Pick, Role, renamed, where
 from perwatt_agent.engine.launch import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
 from perwatt_agent.engine.work_paths import WORK_PATHS
 
@@ -116,7 +116,30 @@ SGLANG_BEFORE_0_5_8 = replace(
     preemptions=(),
 )
 
+SGLANG_WITH_UNDERSCORE = replace(
+    SGLANG,
+    name="sglang-with-underscore",
+    also="sglang",
+    title="SGLang 0.5.8 and later, names with an underscore",
+    launch=None,
+    known_from="names in its dashboards",
+    caveats=("Where a collector stands between, the colon of a name may be an underscore: `sglang_`.",),
+    **renamed(SGLANG, "sglang:", "sglang_"),
+)
+
+SGLANG_BEFORE_0_5_8_WITH_UNDERSCORE = replace(
+    SGLANG_BEFORE_0_5_8,
+    name="sglang-with-underscore-before-0.5.8",
+    also="sglang",
+    title="SGLang before 0.5.8, names with an underscore",
+    known_from="names in its dashboards",
+    caveats=("As above, for older versions.",),
+    **renamed(SGLANG_BEFORE_0_5_8, "sglang:", "sglang_"),
+)
+
 ROWS = (
     SGLANG,
     SGLANG_BEFORE_0_5_8,
+    SGLANG_WITH_UNDERSCORE,
+    SGLANG_BEFORE_0_5_8_WITH_UNDERSCORE,
 )

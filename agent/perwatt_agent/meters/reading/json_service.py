@@ -11,6 +11,7 @@ from perwatt_agent.meters.config import PlaceConfig
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.credentials import basic, bearer
 from perwatt_agent.net.http_client import FetchError, Target, fetch
+from perwatt_agent.net.tls import trusting
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 10.0
@@ -78,12 +79,7 @@ class Service:
 
 
 def _trust(config: PlaceConfig) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=config.ca_file)
-    except OSError as error:
-        raise ValueError(
-            f"{config.ca_file} has no certificates in PEM format ({error}): check `ca_file`"
-        ) from None
+    return ssl.create_default_context() if config.ca_file is None else trusting(config.ca_file)
 
 
 def _failure(error: FetchError, target: Target) -> MeterFailure:
