@@ -39,13 +39,15 @@ class FetchError(Exception):
     """
     The page could not be fetched; `reason` is one of FETCH_REASONS.
 
-    `status` is the HTTP status if it is not 200, else 0.
+    `status` is the HTTP status if it is not 200, else 0. `location` is where a redirect leads, as the server
+    wrote it.
     """
 
-    def __init__(self, reason: str, message: str, status: int = 0) -> None:
+    def __init__(self, reason: str, message: str, status: int = 0, location: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.status = status
+        self.location = location
 
 
 class Target(Struct, frozen=True):
@@ -164,6 +166,7 @@ class _Response:
         self._complete = False
         self._has_length = False
         self._encoding = b""
+        self._location = b""
 
     async def read_from(self, reader: asyncio.StreamReader) -> bytes:
         try:
@@ -197,6 +200,8 @@ class _Response:
             return  # a trailer, or the head of a second answer
         if name == b"content-encoding":
             self._encoding = value.strip().lower()
+        elif name == b"location":
+            self._location = value.strip()
         elif name in (b"content-length", b"transfer-encoding"):
             self._has_length = True
 
@@ -213,7 +218,7 @@ class _Response:
     def _check_status(self) -> None:
         if 300 <= self._status < 400:
             message = f"HTTP {self._status} is not followed: configure the final URL"
-            raise FetchError("redirect", message, self._status)
+            raise FetchError("redirect", message, self._status, self._location.decode("latin-1"))
         if self._status != 200:
             raise FetchError("status", f"HTTP {self._status}", self._status)
 

@@ -1,43 +1,17 @@
 """A node's power is read over HTTPS from every generation of Redfish, or a failure has a reason."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.servers.documents import CERTIFICATE, Content, dripping, flooding, showing
+from support.meters.redfish import CHASSIS, NODE, POWER, config, control, documents, failure, read
+from support.servers.documents import Content, dripping, flooding, showing
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.build import build_meter
-from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.kinds.redfish import RedfishMeter
 from perwatt_agent.meters.meter import MeterFailure
 
-DATA = Path(__file__).parents[2] / "data" / "redfish"
-NODE = "/redfish/v1/Chassis/Node"
 PDU = "/redfish/v1/PowerEquipment/RackPDUs/1"
-
-
-def documents(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((DATA / f"{name}.json").read_text())
-    return found
-
-
-def config(url: str, **more: Any) -> MeterConfig:
-    return MeterConfig(**{"kind": "redfish", "url": url, "ca_file": CERTIFICATE, **more})
-
-
-async def read(content: dict[str, Content], clock: ManualClock, **more: Any) -> MeterSample:
-    async with showing(content, tls=True) as server:
-        [sample] = await build_meter(config(server.url, **more), clock).read()
-    return sample
-
-
-async def failure(content: dict[str, Content], clock: ManualClock, **more: Any) -> MeterFailure:
-    with pytest.raises(MeterFailure) as caught:
-        await read(content, clock, **more)
-    return caught.value
 
 
 class TestReadings:
@@ -144,14 +118,6 @@ def changed(name: str, path: str, content: Content) -> dict[str, Content]:
     return {**documents(name), path: content}
 
 
-POWER = "/redfish/v1/Chassis/System.Embedded.1/Power"
-CHASSIS = "/redfish/v1/Chassis"
-
-
-def control(**members: Any) -> dict[str, Any]:
-    return {"@odata.type": "#Power.v1_5_0.Power", "PowerControl": [members]}
-
-
 class TestFailures:
     @pytest.mark.parametrize(
         ("content", "reason", "message"),
@@ -202,7 +168,7 @@ class TestFailures:
             pytest.param(
                 changed("power", CHASSIS, {"Members": [{"@odata.id": f"{CHASSIS}/1"}] * 1000}),
                 "malformed",
-                "at most 32",
+                "at most 256 members; set `path`",
                 id="too-many-links",
             ),
             pytest.param(

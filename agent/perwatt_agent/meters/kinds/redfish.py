@@ -1,9 +1,8 @@
 """Redfish meter: the power that a BMC or a PDU reports, and the route of documents to it."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-
-from msgspec import Struct
+from collections.abc import Sequence
+from contextlib import suppress
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.readings import MeterSample
@@ -12,40 +11,23 @@ from perwatt_agent.meters.kind import MeterKind
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.json_service import Service
 from perwatt_agent.meters.reading.quantity import plausible_joules, plausible_watts
-from perwatt_agent.meters.reading.redfish_documents import (
-    READERS,
-    Document,
-    Reading,
-    is_present,
-    is_whole_machine,
-    kind_of,
-    link,
-    members,
-    path_and_member,
-    supplies_input,
-)
+from perwatt_agent.meters.reading.redfish_documents import Document, Reading, path_and_member
+from perwatt_agent.meters.reading.redfish_search import RedfishSearch, Route
 
 DEADLINE_SECONDS = 15.0
 ROUTE_VALID_SECONDS = 300.0
 """Power supplies can change: after this time the route is searched again."""
 
-_CHASSIS = "/redfish/v1/Chassis"
-_ROUTES = ("EnvironmentMetrics", "PowerSubsystem", "Power")
-_TRY_NEXT_ROUTE = ("absent", "malformed", "permission_denied", "refused")
-
-
-class _Route(Struct, frozen=True):
-    """Documents to read, and the function that makes one reading from them."""
-
-    paths: tuple[str, ...]
-    read: Callable[[Sequence[Document]], Reading | None]
+_KEEP_ROUTE = ("timeout", "unreachable")
+_CURE = "`path` names the resource of the power, which needs no search"
 
 
 class RedfishMeter:
     """
     Meter of the chassis, the resource or the member of PowerControl that *config* names.
 
-    Without a path it is the one chassis that is a whole machine. Raises ValueError for a bad URL or path.
+    Without a path it is the one chassis that is a whole machine. A search that takes longer than one read
+    goes on in the next. Raises ValueError for a bad URL or path.
     """
 
     def __init__(
@@ -62,9 +44,11 @@ class RedfishMeter:
         self._deadline_seconds = deadline_seconds
         self._mean_seconds = 0.0
         self._service = Service(config)
-        self._path, self._member = path_and_member(config.path) if config.path else ("", None)
-        self._route: _Route | None = None
+        path, member = path_and_member(config.path) if config.path else ("", None)
+        self._search = RedfishSearch(self._get, self._check, path, member)
+        self._route: Route | None = None
         self._found_at = 0.0
+        self._is_renewing = False
 
     @property
     def interval_seconds(self) -> float:
@@ -72,106 +56,82 @@ class RedfishMeter:
         return max(self._configured_seconds, self._mean_seconds)
 
     async def read(self) -> Sequence[MeterSample]:
+        loop = asyncio.get_running_loop()
+        is_searching = self._route is None
+        ends_at = loop.time() + self._deadline_seconds
         try:
             reading = await asyncio.wait_for(self._reading(), self._deadline_seconds)
+            self._check(reading)
         except asyncio.TimeoutError:
-            self._route = None
-            message = f"no complete answer within {self._deadline_seconds:g} s"
-            raise MeterFailure("timeout", message) from None
-        except MeterFailure:
-            self._route = None
-            raise
-        return (self._sample(reading),)
+            raise MeterFailure("timeout", self._too_slow()) from None
+        except MeterFailure as failure:
+            if failure.reason not in _KEEP_ROUTE:
+                self._route = None
+            raise (self._with_cure(failure) if is_searching else failure) from None
+        sample = self._sample(reading)
+        if self._is_renewing or self._clock.monotonic() - self._found_at > ROUTE_VALID_SECONDS:
+            await self._renew(reading, ends_at - loop.time())
+        return (sample,)
+
+    async def _reading(self) -> Reading:
+        if self._route is None:
+            self._route, reading = await self._search.find()
+            self._found_at = self._clock.monotonic()
+            return reading
+        known = await self._search.follow(self._route)
+        if known is None:
+            raise MeterFailure("absent", "the service no longer reports its power")
+        return known
+
+    async def _renew(self, reading: Reading, seconds: float) -> None:
+        """Search for the best route again, in the time that is left: the known one serves until then."""
+        assert self._route is not None, "it gave the reading"
+        if not self._is_renewing:
+            self._search.restart()
+            self._is_renewing = True
+        with suppress(asyncio.TimeoutError, MeterFailure):
+            self._route, _ = await asyncio.wait_for(self._search.find((self._route, reading)), seconds)
+            self._is_renewing = False
+            self._found_at = self._clock.monotonic()
 
     def _sample(self, reading: Reading) -> MeterSample:
+        factor = self._config.factor
+        self._mean_seconds = reading.mean_seconds
+        return MeterSample(
+            source=self._config.source or "redfish",
+            monotonic_seconds=self._clock.monotonic(),
+            power_watts=None if reading.watts is None else reading.watts * factor,
+            energy_joules=None if reading.joules is None else reading.joules * factor,
+            power_is_mean=reading.mean_seconds > 0.0,
+            scope=self._config.scope,
+            period_seconds=self.interval_seconds,
+        )
+
+    def _check(self, reading: Reading) -> None:
+        """Raise MeterFailure for a reading that is not plausible."""
         if reading.watts == 0.0:
             # A BMC that does not measure reports 0, and a running node draws more.
             raise MeterFailure(
                 "implausible",
                 "the service reports 0 W, so it does not measure power; name another resource by `path`",
             )
-        factor = self._config.factor
-        self._mean_seconds = reading.mean_seconds
-        return MeterSample(
-            source=self._config.source or "redfish",
-            monotonic_seconds=self._clock.monotonic(),
-            power_watts=None if reading.watts is None else plausible_watts(reading.watts * factor),
-            energy_joules=None if reading.joules is None else plausible_joules(reading.joules * factor),
-            power_is_mean=reading.mean_seconds > 0.0,
-            scope=self._config.scope,
-            period_seconds=self.interval_seconds,
-        )
+        if reading.watts is not None:
+            plausible_watts(reading.watts * self._config.factor)
+        if reading.joules is not None:
+            plausible_joules(reading.joules * self._config.factor)
 
-    async def _reading(self) -> Reading:
-        now = self._clock.monotonic()
-        if self._route is None or now - self._found_at > ROUTE_VALID_SECONDS:
-            self._route, reading = await self._find()
-            self._found_at = now
-            return reading
-        known = await self._follow(self._route)
-        if known is None:
-            raise MeterFailure("absent", "the service no longer reports its power")
-        return known
+    def _too_slow(self) -> str:
+        message = f"no complete answer within {self._deadline_seconds:g} s"
+        if self._route is not None:
+            return message
+        return f"{message}; the next read goes on after {self._search.documents} documents; {_CURE}"
 
-    async def _follow(self, route: _Route) -> Reading | None:
-        # One request at a time: a BMC is a small computer.
-        return route.read([await self._get(path) for path in route.paths])
-
-    async def _find(self) -> tuple[_Route, Reading]:
-        """Return the first route to a number, and its reading. Raises the first failure if there is none."""
-        failures = []
-        for kind, path in await self._starts():
-            try:
-                route = await self._route_from(kind, path)
-                reading = await self._follow(route)
-            except MeterFailure as failure:
-                if failure.reason not in _TRY_NEXT_ROUTE:
-                    raise
-                failures.append(failure)
-            else:
-                if reading is not None:
-                    return route, reading
-        raise failures[0] if failures else MeterFailure("absent", "no power found; name a resource by `path`")
-
-    async def _starts(self) -> list[tuple[str, str]]:
-        """Return where routes can begin: kinds and paths of documents, the best first."""
-        path = self._path or await self._only_machine()
-        document = await self._get(path)
-        kind = kind_of(document)
-        if kind != "Chassis":
-            return [(kind, path)]
-        return [(name, there) for name in _ROUTES if (there := link(document, name)) is not None]
-
-    async def _only_machine(self) -> str:
-        paths = members(await self._get(_CHASSIS))
-        if len(paths) > 1:
-            paths = [path for path in paths if is_whole_machine(await self._get(path))] or paths
-        if len(paths) != 1:
-            some = ", ".join(paths[:8]) or "none"
-            raise MeterFailure(
-                "refused", f"cannot choose the chassis of the node from: {some}; set `path` to it"
-            )
-        return paths[0]
-
-    async def _route_from(self, kind: str, path: str) -> _Route:
-        if kind == "PowerSubsystem":
-            return _Route(await self._supplies_metrics(path), supplies_input)
-        if kind not in READERS:
-            raise MeterFailure(
-                "refused",
-                f"{path} is a {kind or 'document without a type'}, without power; check `path`",
-            )
-        return _Route((path,), lambda documents: READERS[kind](documents[0], self._member))
-
-    async def _supplies_metrics(self, path: str) -> tuple[str, ...]:
-        """Return the metrics of every present power supply. Raises MeterFailure if one has none."""
-        supplies = link(await self._get(path), "PowerSupplies")
-        paths = [] if supplies is None else members(await self._get(supplies))
-        present = [supply for one in paths if is_present(supply := await self._get(one))]
-        metrics = [there for supply in present if (there := link(supply, "Metrics")) is not None]
-        if not metrics or len(metrics) < len(present):
-            raise MeterFailure("absent", f"not every power supply of {path} reports its input power")
-        return tuple(metrics)
+    def _with_cure(self, failure: MeterFailure) -> MeterFailure:
+        """Return the failure of a search with what spares the search."""
+        text = str(failure)
+        if self._config.path or "`path`" in text or failure.reason in ("permission_denied", "unreachable"):
+            return failure
+        return MeterFailure(failure.reason, f"{text}; {_CURE}")
 
     async def _get(self, path: str) -> Document:
         document = await self._service.document(path)

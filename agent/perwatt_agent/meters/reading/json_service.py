@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +16,8 @@ from perwatt_agent.net.tls import trusting
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 TIMEOUT_SECONDS = 10.0
+MAX_MOVED = 1024
+"""Paths whose redirect is remembered; others cost a second request each time."""
 
 _REASONS: Mapping[str, str] = {
     "resolve": "unreachable",
@@ -46,6 +49,7 @@ class Service:
         self._config = config
         self._timeout_seconds = timeout_seconds
         self._trust = _trust(config) if self._target.tls else None
+        self._moved: dict[str, Target] = {}
 
     @property
     def path(self) -> str:
@@ -53,19 +57,41 @@ class Service:
         return self._target.path
 
     async def document(self, path: str | None = None) -> Any:
-        """Return the document at *path* of the same host, by default its own. Raises MeterFailure."""
-        target = self._target if path is None else replace(self._target, path=path)
+        """
+        Return the document at *path* of the same host, by default its own. Raises MeterFailure.
+
+        One redirect is followed: to the same path of the same host, with or without a final `/`. The service
+        is then asked at that path from the start.
+        """
+        asked = self._target if path is None else replace(self._target, path=path)
+        target = self._moved.get(asked.path, asked)
         try:
-            body = await fetch(
-                target,
-                timeout_seconds=self._timeout_seconds,
-                max_bytes=MAX_DOCUMENT_BYTES,
-                headers={"Accept": "application/json", **self._authorization()},
-                tls_context=self._trust,
-            )
+            body = await self._fetch(target)
         except FetchError as error:
-            raise _failure(error, target) from None
+            self._moved.pop(asked.path, None)
+            moved = _with_other_end(target, error.location)
+            if moved is None:
+                raise _failure(error, target) from None
+            body = await self._fetch_moved(asked, moved)
         return _decoded(body)
+
+    async def _fetch_moved(self, asked: Target, moved: Target) -> bytes:
+        try:
+            body = await self._fetch(moved)
+        except FetchError as error:
+            raise _failure(error, moved) from None
+        if "?" not in asked.path and len(self._moved) < MAX_MOVED:  # a query has a new path each time
+            self._moved[asked.path] = moved
+        return body
+
+    async def _fetch(self, target: Target) -> bytes:
+        return await fetch(
+            target,
+            timeout_seconds=self._timeout_seconds,
+            max_bytes=MAX_DOCUMENT_BYTES,
+            headers={"Accept": "application/json", **self._authorization()},
+            tls_context=self._trust,
+        )
 
     def _authorization(self) -> dict[str, str]:
         try:
@@ -80,6 +106,19 @@ class Service:
 
 def _trust(config: PlaceConfig) -> ssl.SSLContext:
     return ssl.create_default_context() if config.ca_file is None else trusting(config.ca_file)
+
+
+def _with_other_end(target: Target, location: str) -> Target | None:
+    """Return the target of a redirect that only adds or removes a final `/`, on the same host, or None."""
+    try:
+        scheme = "https" if target.tls else "http"
+        moved = Target.of(urljoin(f"{scheme}://{target.authority}{target.path}", location))
+    except ValueError:
+        return None
+    (path, _, query), (other_path, _, other_query) = target.path.partition("?"), moved.path.partition("?")
+    ends_differ = other_path in (f"{path}/", path.removesuffix("/")) and other_path != path
+    same_place = replace(moved, path=target.path) == target and query == other_query
+    return moved if location and ends_differ and same_place else None
 
 
 def _failure(error: FetchError, target: Target) -> MeterFailure:

@@ -14,6 +14,14 @@ MeterUnit = Literal["watts", "kilowatts", "joules", "watt_hours", "kilowatt_hour
 MAX_WATTS = 1e9
 """More than any data center draws: above it, a unit or a factor is wrong."""
 
+SENTINELS = frozenset({2.0**31 - 1, 2.0**32 - 1, 2.0**63 - 1, 2.0**64 - 1})
+POWER_SENTINELS = SENTINELS | {2.0**15 - 1, 2.0**16 - 1}
+"""
+Values with all bits set: what a device shows in place of a value that it does not have.
+
+A counter may stand at one of the small ones for an hour, so they stand for nothing in a power only.
+"""
+
 _MAX_SHOWN = 40  # characters of a foreign text in a log
 
 
@@ -66,6 +74,15 @@ def shown(value: object) -> str:
     """Return a short printable form of a foreign value."""
     text = repr(value) if isinstance(value, (str, int, float, type(None))) else type(value).__name__
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+
+
+def measured(value: float, *, is_counter: bool = False) -> float:
+    """Return the *value* that a device shows. Raises MeterFailure if it stands for "no value"."""
+    if value in (SENTINELS if is_counter else POWER_SENTINELS):
+        raise MeterFailure(
+            "implausible", f"{value:.0f} stands for a value that the device does not have, not for a reading"
+        )
+    return value
 
 
 def plausible_watts(watts: float) -> float:

@@ -7,15 +7,28 @@ from typing import Any
 from msgspec import Struct
 
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.reading.quantity import number, shown
+from perwatt_agent.meters.reading.quantity import measured, number, plausible_watts, shown
 
 Document = Mapping[str, Any]
 
-MAX_MEMBERS = 32
+MAX_MEMBERS = 256
+"""Of a collection: a machine of many boards has a hundred chassis."""
 MAX_LINK_CHARACTERS = 512
 MAX_MEAN_SECONDS = 3600.0
 """A mean over a longer time is useless for any window."""
 
+_OUTLINE = (
+    "@odata.type",
+    "ChassisType",
+    "Status",
+    "Members",
+    "Members@odata.nextLink",
+    "EnvironmentMetrics",
+    "PowerSubsystem",
+    "Power",
+    "PowerSupplies",
+    "Metrics",
+)
 _MEMBER = re.compile(r"/PowerControl/(\d{1,3})")
 _WHOLE_MACHINES = ("RackMount", "StandAlone", "Tower", "Desktop", "Sled", "Blade", "Module")
 
@@ -56,12 +69,32 @@ def link(document: Document, name: str) -> str | None:
     return _path(document.get(name))
 
 
-def members(document: Document) -> list[str]:
-    """Return the paths of a collection's members. Raises MeterFailure if there are too many."""
+def members(document: Document) -> tuple[list[str], str | None]:
+    """
+    Return the paths of a collection's members on this page, and the path of its next page, or None.
+
+    Raises MeterFailure if there are too many.
+    """
     given = document.get("Members")
     if not isinstance(given, list) or len(given) > MAX_MEMBERS:
-        raise MeterFailure("malformed", f"expected a collection of at most {MAX_MEMBERS} members")
-    return [path for path in map(_path, given) if path is not None]
+        raise too_many_members()
+    next_page = document.get("Members@odata.nextLink")
+    return (
+        [path for path in map(_path, given) if path is not None],
+        None if next_page is None else _path({"@odata.id": next_page}),
+    )
+
+
+def too_many_members() -> MeterFailure:
+    return MeterFailure(
+        "malformed",
+        f"expected a collection of at most {MAX_MEMBERS} members; set `path` to the resource of the power",
+    )
+
+
+def outline(document: Document) -> Document:
+    """Return the parts of a document that lead to others, with a bound on their size."""
+    return {name: _bounded(document[name]) for name in _OUTLINE if name in document}
 
 
 def is_whole_machine(chassis: Document) -> bool:
@@ -76,15 +109,19 @@ def is_present(supply: Document) -> bool:
 
 
 def metered(document: Document, member: int | None = None) -> Reading | None:
-    """Return the power in EnvironmentMetrics or in the metrics of a PDU, or else its energy counter."""
-    watts = _excerpt(document, "PowerWatts")
-    if watts is not None:
-        return Reading(watts=watts)
-    joules = _excerpt(document, "EnergyJoules")
-    if joules is not None:
-        return Reading(joules=joules)
-    kilowatt_hours = _excerpt(document, "EnergykWh")
-    return None if kilowatt_hours is None else Reading(joules=kilowatt_hours * 3.6e6)
+    """
+    Return the power in EnvironmentMetrics or in the metrics of a PDU, or else its energy counter.
+
+    A zero stands for a quantity that is not measured, as long as another one is.
+    """
+    watts, joules, kilowatt_hours = (
+        _excerpt(document, name) for name in ("PowerWatts", "EnergyJoules", "EnergykWh")
+    )
+    return _first_measured(
+        None if watts is None else Reading(watts=watts),
+        None if joules is None else Reading(joules=joules),
+        None if kilowatt_hours is None else Reading(joules=kilowatt_hours * 3.6e6),
+    )
 
 
 def power_control(document: Document, member: int | None = None) -> Reading | None:
@@ -96,22 +133,20 @@ def power_control(document: Document, member: int | None = None) -> Reading | No
     control = _member(document.get("PowerControl"), member)
     if control is None:
         return None
-    if control.get("PowerConsumedWatts") is not None:
-        return Reading(watts=number(control["PowerConsumedWatts"]))
-    mean = control.get("PowerMetrics")
-    if not isinstance(mean, dict) or None in (mean.get("AverageConsumedWatts"), mean.get("IntervalInMin")):
-        return None
-    seconds = 60.0 * number(mean["IntervalInMin"])
-    if not 0.0 < seconds <= MAX_MEAN_SECONDS:
-        return None
-    return Reading(number(mean["AverageConsumedWatts"]), mean_seconds=seconds)
+    watts = control.get("PowerConsumedWatts")
+    return _first_measured(None if watts is None else Reading(watts=measured(number(watts))), _mean(control))
 
 
 def supplies_input(metrics: Sequence[Document]) -> Reading | None:
     """Return the sum of the input power of all power supplies; None unless each of them reports it."""
     watts = [_excerpt(one, "InputPowerWatts") for one in metrics]
-    known = [one for one in watts if one is not None]
+    known = [plausible_watts(one) for one in watts if one is not None]
     return Reading(watts=sum(known)) if known and len(known) == len(watts) else None
+
+
+def is_zero(reading: Reading) -> bool:
+    """Whether a reading is what a device shows that does not measure: a running node draws power."""
+    return not reading.watts and not reading.joules
 
 
 READERS: Mapping[str, Callable[[Document, int | None], Reading | None]] = {
@@ -122,6 +157,23 @@ READERS: Mapping[str, Callable[[Document, int | None], Reading | None]] = {
     "Power": power_control,
 }
 """Kinds of documents that contain a number, and the function that reads it."""
+
+
+def _first_measured(*readings: Reading | None) -> Reading | None:
+    """Return the first reading that is not zero, or else the first one."""
+    given = [reading for reading in readings if reading is not None]
+    return next((reading for reading in given if not is_zero(reading)), given[0] if given else None)
+
+
+def _mean(control: Document) -> Reading | None:
+    """Return the mean power of a control, if its time is useful."""
+    mean = control.get("PowerMetrics")
+    if not isinstance(mean, dict) or None in (mean.get("AverageConsumedWatts"), mean.get("IntervalInMin")):
+        return None
+    seconds = 60.0 * number(mean["IntervalInMin"])
+    if not 0.0 < seconds <= MAX_MEAN_SECONDS:
+        return None
+    return Reading(measured(number(mean["AverageConsumedWatts"])), mean_seconds=seconds)
 
 
 def _member(controls: Any, member: int | None) -> Document | None:
@@ -142,7 +194,15 @@ def _excerpt(document: Document, name: str) -> float | None:
     """Return the reading of a sensor excerpt, which is an object."""
     sensor = document.get(name)
     reading = sensor.get("Reading") if isinstance(sensor, dict) else None
-    return None if reading is None else number(reading)
+    return None if reading is None else measured(number(reading), is_counter=name.startswith("Energy"))
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bounded(one) if isinstance(one, dict) else None for one in value[: MAX_MEMBERS + 1]]
+    if isinstance(value, dict):
+        return {name: _bounded(value[name]) for name in ("@odata.id", "State") if name in value}
+    return value[: MAX_LINK_CHARACTERS + 1] if isinstance(value, str) else None
 
 
 def _path(reference: Any) -> str | None:
