@@ -1,5 +1,6 @@
 """A number in a JSON document or at the end of a CSV file is a reading, or a failure with a reason."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,8 @@ class TestJson:
             pytest.param({"p": "NaN"}, "implausible", id="nan"),
             pytest.param({"p": -0.5}, "implausible", id="negative"),
             pytest.param({"p": 1.1e9}, "implausible", id="leap"),
+            pytest.param({"p": 65535}, "implausible", id="16-bits-set"),
+            pytest.param({"p": "4294967295"}, "implausible", id="32-bits-set"),
             pytest.param(404, "absent", id="404"),
             pytest.param(401, "permission_denied", id="401"),
             pytest.param(302, "refused", id="redirect"),
@@ -107,6 +110,27 @@ class TestJson:
         """Anything but a plausible number is one reason, and never a reading."""
         async with showing({"/": content}) as server:
             assert reason == (await failure(build_meter(self.config(server.url), clock))).reason
+
+    @pytest.mark.parametrize(("value", "is_reading"), [(65_535, True), (4_294_967_295, False)])
+    async def test_counter_at_a_sentinel(self, clock: ManualClock, value: int, is_reading: bool) -> None:
+        """A counter of kilowatt-hours may stand at 65,535 for an hour; it never gets to 2^32 - 1."""
+        async with showing({"/": {"p": value}}) as server:
+            meter = build_meter(self.config(server.url, unit="kilowatt_hours"), clock)
+            if is_reading:
+                assert [value * 3.6e6] == [sample.energy_joules for sample in await meter.read()]
+            else:
+                assert "implausible" == (await failure(meter)).reason
+
+    async def test_final_slash(self, clock: ManualClock) -> None:
+        """A redirect to the same path with a final `/` is followed, its query included."""
+
+        async def moved(writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 301 Moved\r\nLocation: /status/?all=1\r\nContent-Length: 0\r\n\r\n")
+
+        async with showing({"/status?all=1": moved, "/status/?all=1": {"p": 7}}) as server:
+            [sample] = await build_meter(self.config(f"{server.url}/status?all=1"), clock).read()
+
+        assert 7.0 == sample.power_watts
 
     @pytest.mark.parametrize("content", [silence, dripping])
     async def test_late(self, content: Content) -> None:

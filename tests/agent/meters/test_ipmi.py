@@ -96,6 +96,7 @@ async def test_reading(tool: Ipmitool, clock: ManualClock, text: str, watts: flo
         ),
         pytest.param(Ipmitool.reading(0, state="deactivated"), 0, "absent", "deactivated", id="deactivated"),
         pytest.param(Ipmitool.reading(0), 0, "implausible", "0 W", id="does-not-measure"),
+        pytest.param(Ipmitool.reading(65535), 0, "implausible", "does not have", id="all-bits-set"),
         pytest.param(Ipmitool.reading(-7), 0, "implausible", "-7 W", id="negative"),
         pytest.param(Ipmitool.reading("N/A"), 0, "malformed", "no power reading", id="not-available"),
         pytest.param("", 0, "malformed", "begins with 'nothing'", id="nothing"),

@@ -13,7 +13,7 @@ from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.kind import MeterKind
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.reading.quantity import plausible_watts, shown
+from perwatt_agent.meters.reading.quantity import measured, plausible_watts, shown
 
 PROGRAM = "ipmitool"
 INTERVAL_SECONDS = 5.0
@@ -148,7 +148,7 @@ def _watts(text: str) -> float:
     match = _WATTS.search(text)
     if match is None:
         raise _failure_of(text, "no power reading in the answer")
-    watts = plausible_watts(float(match[1]))
+    watts = plausible_watts(measured(float(match[1])))
     if watts == 0.0:
         # The node runs, so it draws power: a BMC that does not measure reports 0.
         raise MeterFailure(

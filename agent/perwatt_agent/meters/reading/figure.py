@@ -9,7 +9,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_agent.meters.meter import MeterFailure
-from perwatt_agent.meters.reading.quantity import UNITS, plausible_joules, plausible_watts
+from perwatt_agent.meters.reading.quantity import UNITS, measured, plausible_joules, plausible_watts
 
 VALID_PERIODS = 3.0
 """A number that is older than this many periods of its meter is stale."""
@@ -55,8 +55,9 @@ class FigureMeter:
                 "stale",
                 f"the newest reading is {figure.age_seconds:.0f} s old; check its writer and `interval`",
             )
-        value = figure.value * self._config.factor * self._unit.base_units
         is_energy = self._unit.is_energy
+        shown = measured(figure.value, is_counter=is_energy)
+        value = shown * self._config.factor * self._unit.base_units
         return (
             MeterSample(
                 source=self._config.source or self._config.kind,
