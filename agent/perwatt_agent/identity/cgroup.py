@@ -8,10 +8,11 @@ from msgspec import Struct
 
 from perwatt_agent.identity.identity import UNKNOWN, Identity
 
-Fact = Literal["systemd_unit", "slurm_job", "container_id", "pod_uid"]
+Fact = Literal["systemd_unit", "slurm_job", "slurm_sluid", "container_id", "pod_uid"]
 
 _HEX64 = r"([0-9a-f]{64})"
 _UUID = r"([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})"
+_SLUID = r"(s[0-9A-Za-z]{8,32})"
 _ENDS = r"(?=[/.:]|$)"
 
 
@@ -30,6 +31,9 @@ def _layout(fact: Fact, written_by: str, pattern: str) -> Layout:
 LAYOUTS = (
     _layout("slurm_job", "Slurm, v1, a hierarchy a node", rf"/slurm(?:_[^/]+)?/uid_\d+/job_(\d+){_ENDS}"),
     _layout("slurm_job", "Slurm, v2", rf"/(?:[^/]+_)?slurmstepd\.scope/job_(\d+){_ENDS}"),
+    # A job's name since Slurm 26.05. In the same place stands `system`, of Slurm itself.
+    _layout("slurm_sluid", "Slurm 26.05, v2", rf"/(?:[^/]+_)?slurmstepd\.scope/{_SLUID}/step_"),
+    _layout("slurm_sluid", "Slurm 26.05, v1", rf"/slurm(?:_[^/]+)?/uid_\d+/{_SLUID}/step_"),
     _layout("pod_uid", "the kubelet, with systemd and without", rf"[/-]pod{_UUID}{_ENDS}"),
     _layout("pod_uid", "the kubelet, for a static pod", rf"[/-]pod([0-9a-f]{{32}}){_ENDS}"),
     _layout("container_id", "drivers without systemd", rf"/{_HEX64}{_ENDS}"),

@@ -1,5 +1,6 @@
 """Identifier of processes and GPUs: from cgroups, Slurm's files and the kubelet."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,8 @@ from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.slurm import SlurmJobMap
 
 _MAX_BYTES = 64 * 1024
+_MAX_ENVIRONMENT_BYTES = 256 * 1024
+_JOB_VARIABLE = re.compile(rb"\0SLURM_JOB_ID=([0-9]{1,10})(?=\0|\Z)")
 
 
 class PodHolders(Protocol):
@@ -55,6 +58,8 @@ class Identifier:
         Its cgroup takes precedence over its GPUs. Without a *pid*, only the GPUs count.
         """
         own = UNKNOWN if pid is None else self._by_cgroup(pid)
+        if pid is not None and own.slurm_sluid:
+            return msgspec.structs.replace(own, slurm_job=self._job_number(pid, own, gpus))
         if own.slurm_job:
             return own
         # A process outside a pod is not the pod's, even on its GPU; a systemd service belongs to no job.
@@ -65,12 +70,21 @@ class Identifier:
         return own
 
     def _by_cgroup(self, pid: int) -> Identity:
+        return identity_in(self._read(pid, "cgroup", _MAX_BYTES).decode("utf-8", "replace"))
+
+    def _read(self, pid: int, name: str, max_bytes: int) -> bytes:
+        """Return the start of a file of a process; empty if it ended, or may not be read."""
         try:
-            with (self._proc / str(pid) / "cgroup").open("rb") as file:
-                content = file.read(_MAX_BYTES)
-        except OSError:  # it ended, or may not be read
-            return UNKNOWN
-        return identity_in(content.decode("utf-8", "replace"))
+            with (self._proc / str(pid) / name).open("rb") as file:
+                return file.read(max_bytes)
+        except OSError:
+            return b""
+
+    def _job_number(self, pid: int, own: Identity, gpus: Sequence[GpuInfo]) -> str:
+        """Return the number of a job whose cgroup has its SLUID; the SLUID if the number is not known."""
+        found = _JOB_VARIABLE.search(b"\0" + self._read(pid, "environ", _MAX_ENVIRONMENT_BYTES))
+        number = found[1].decode() if found else ""
+        return number or self._with_job(own, gpus).slurm_job or own.slurm_sluid
 
     def _with_pod(self, own: Identity, gpus: Sequence[GpuInfo]) -> Identity:
         if self._pods is None:

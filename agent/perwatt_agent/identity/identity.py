@@ -10,7 +10,11 @@ LOOKUP_SECONDS = 15.0
 
 
 class Identity(Struct, frozen=True):
-    """Unit, job, pod and container of a process or a GPU. Unknown fields are empty."""
+    """
+    Unit, job, pod and container of a process or a GPU. Unknown fields are empty.
+
+    `slurm_sluid` is the job's name in cgroups of Slurm 26.05 or later, which is not its number.
+    """
 
     systemd_unit: str = ""
     slurm_job: str = ""
@@ -19,6 +23,7 @@ class Identity(Struct, frozen=True):
     k8s_container: str = ""
     container_id: str = ""
     pod_uid: str = ""
+    slurm_sluid: str = ""
 
 
 UNKNOWN = Identity()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.accounts.readings import info
-from support.processes.cgroup_trees import CONTAINER, POD, add_process
+from support.processes.cgroup_trees import CONTAINER, POD, SLUID, add_process
 from support.processes.pods import FixedPods
 
 from perwatt_agent.facts.gpu import GpuInfo
@@ -111,6 +111,49 @@ class TestJobs:
     def test_of_gpus(self, jobs_only: Identifier, gpus: tuple[GpuInfo, ...], job: str) -> None:
         """One job on all GPUs is their job; of several jobs, the owner is unknown."""
         assert Identity(slurm_job=job) == jobs_only.identify(None, gpus)
+
+
+class TestSluid:
+    """Slurm 26.05 names a job's cgroup by its SLUID, which is not the job's number."""
+
+    CGROUP = f"0::/system.slice/slurmstepd.scope/{SLUID}/step_0/user/task_0"
+
+    @pytest.mark.parametrize(
+        ("environment", "gpus", "job"),
+        [
+            pytest.param(
+                b"A=1\0SLURM_JOB_ID=4711\0SLURM_JOB_IDS=5\0", GPUS[:1], "4711", id="its environment"
+            ),
+            pytest.param(b"SLURM_JOB_ID=4711", (), "4711", id="the only variable"),
+            pytest.param(b"OLD_SLURM_JOB_ID=4711\0", GPUS[:1], "7", id="another variable"),
+            pytest.param(b"SLURM_JOB_ID=47; x\0", GPUS[:1], "7", id="no number"),
+            pytest.param(None, GPUS[:1], "7", id="the map"),
+            pytest.param(None, GPUS[3:], SLUID, id="two jobs on the GPU"),
+            pytest.param(None, (), SLUID, id="nothing else"),
+        ],
+    )
+    def test_job(
+        self,
+        tmp_path: Path,
+        jobs_only: Identifier,
+        environment: bytes | None,
+        gpus: tuple[GpuInfo, ...],
+        job: str,
+    ) -> None:
+        """Its number is in the process's environment, else in the prolog's map; else it has its SLUID."""
+        add_process(tmp_path / "proc", 1, self.CGROUP)
+        if environment is not None:
+            (tmp_path / "proc/1/environ").write_bytes(environment)
+
+        found = jobs_only.identify(1, gpus)
+        assert job == found.slurm_job
+        assert f"slurm-{job}" == workload_name(found, "vllm", 8000)
+
+    def test_without_a_map(self, tmp_path: Path) -> None:
+        """A job is a job: two of them are never one workload."""
+        add_process(tmp_path / "proc", 1, self.CGROUP)
+
+        assert SLUID == Identifier(tmp_path / "proc").identify(1, GPUS[:1]).slurm_job
 
 
 class TestNames:

@@ -6,6 +6,7 @@ from perwatt_agent.identity.identity import Identity
 
 CONTAINER = "b2a102854b4969b2ce98dc329c86b4fb2b06e4ad2cc8da9d8a7578c9cd2004a2"
 OUTER = "9d0f4a2c" * 8
+SLUID = "s5KDQM3XW8Z01R"
 POD = "72f7f152-440c-66ac-9084-e0fc1d8a910c"
 POD_ = POD.replace("-", "_")
 STATIC_POD = "0d1a3b5c7e9f0d1a3b5c7e9f0d1a3b5c"
@@ -83,6 +84,19 @@ LINES: dict[str, tuple[str, Identity]] = {
         "0::/system.slice/node3_slurmstepd.scope/job_41/step_0/user/task_3",
         Identity(slurm_job="41"),
     ),
+    "Slurm 26.05": (
+        f"0::/system.slice/slurmstepd.scope/{SLUID}/step_0/user/task_0",
+        Identity(slurm_sluid=SLUID),
+    ),
+    "Slurm 26.05, several a host": (
+        f"0::/system.slice/node3_slurmstepd.scope/{SLUID}/step_batch/user/task_0",
+        Identity(slurm_sluid=SLUID),
+    ),
+    "Slurm 26.05, v1": (
+        f"9:memory:/slurm_node3/uid_1000/{SLUID}/step_0/task_0",
+        Identity(slurm_sluid=SLUID),
+    ),
+    "Slurm itself": ("0::/system.slice/slurmstepd.scope/system", Identity()),
     "Slurm v1": ("9:memory:/slurm/uid_1000/job_211/step_0/task_0", Identity(slurm_job="211")),
     "Slurm v1, of a node": (V1_SLURM, Identity(slurm_job="2")),
     "Docker with systemd": (f"0::/system.slice/docker-{CONTAINER}.scope", Identity(container_id=CONTAINER)),
