@@ -1,13 +1,22 @@
 """Agent: one configured target, its recent readings, and its scrape health."""
 
+import logging
 from collections import Counter as Tally
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.readings.sample import NodeSample
+
+logger = logging.getLogger(__name__)
+
+MAX_CLOCK_OFFSET_SECONDS = 5.0
+"""A smaller difference of two clocks moves a window by less than its readings are apart."""
+REPLAY = "replay"
+"""The backend of a recording, which has a clock of its own."""
 
 
 class Target(Struct, frozen=True):
@@ -36,6 +45,7 @@ class Agent:
         self.failures: Tally[str] = Tally()
         self.last_success_unix: float | None = None
         self.scrape_seconds: float | None = None
+        self._clock_offset_seconds = 0.0
 
     @property
     def sample(self) -> NodeSample | None:
@@ -49,6 +59,7 @@ class Agent:
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
         """Add a reading that was fetched now; return whether it was new. Raises TooManySeries."""
+        sample = self._aligned(sample, unix_seconds)
         is_new = self.ring.add(sample)
         gpus = known_gpus(sample, self.gpus)
         if gpus is not None:
@@ -57,6 +68,22 @@ class Agent:
         self.failure = None
         self.last_success_unix = unix_seconds
         return is_new
+
+    def _aligned(self, sample: NodeSample, unix_seconds: float) -> NodeSample:
+        """The sample at the aggregator's time, if the node's clock is wrong; windows of nodes then agree."""
+        if sample.backend == REPLAY:
+            return sample
+        offset = sample.unix_seconds - unix_seconds
+        if abs(offset - self._clock_offset_seconds) > MAX_CLOCK_OFFSET_SECONDS:
+            self._clock_offset_seconds = offset if abs(offset) > MAX_CLOCK_OFFSET_SECONDS else 0.0
+            if self._clock_offset_seconds:
+                logger.warning(
+                    "the clock of %s differs by %.0f s from that of the aggregator, whose time is used; "
+                    "synchronise both with NTP",
+                    self.target.node,
+                    offset,
+                )
+        return replace(sample, unix_seconds=sample.unix_seconds - self._clock_offset_seconds)
 
     def fail(self, reason: str) -> None:
         """Count a scrape that failed."""

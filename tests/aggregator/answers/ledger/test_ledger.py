@@ -260,7 +260,9 @@ class TestLeaves:
             counters = {
                 Counter(GPU_THROTTLED, gpu="GPU-0", part=reason): value for reason, value in told.items()
             }
-            fleet.aggregator.nodes[0].add(replace(sample, counters=sample.counters | counters), 0.0)
+            fleet.aggregator.nodes[0].add(
+                replace(sample, counters=sample.counters | counters), sample.unix_seconds
+            )
             machine.run(60.0)
         item = fleet.tree()
 
