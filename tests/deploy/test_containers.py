@@ -149,6 +149,8 @@ def test_daemons_read_the_mounted_configuration(daemon: str) -> None:
 def test_agent_state_survives_a_restart() -> None:
     """The folder that the agent remembers in is a volume."""
     assert ("agent-state", "/run/perwatt") in mounts("agent")
+    assert ("agent-data", "/var/lib/perwatt") in mounts("agent")
+    assert ("aggregator-data", "/var/lib/perwatt") in mounts("aggregator")
 
 
 def test_grafana_finds_its_data_source_and_dashboard() -> None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from oracle.fleet import TrueFleet
 from oracle.machine import TrueGpu, TrueNode
+from oracle.truth import Steps
 from perwatt_agent.gpu.backend import GpuFailure
 
 Heal = Callable[[], None]
@@ -51,6 +52,30 @@ def _claimed_as_all(fleet: TrueFleet, random: Random) -> None:
     engine.gpus = tuple(node.gpus)
     node.claims[engine.name] = "all"
     gpu.failure = lambda: GpuFailure("lost", "lost", "it fell off the bus")
+
+
+def _nameless(fleet: TrueFleet, random: Random) -> None:
+    """A GPU that the driver counts, and that never gives its UUID."""
+    _, gpu = _gpu(fleet, random)
+    gpu.has_identity = False
+
+
+def _display_card(fleet: TrueFleet, random: Random) -> None:
+    """A card without a sensor that nobody uses, beside an engine for all GPUs of the machine."""
+    node, gpu = _gpu(fleet, random)
+    engine = node.engines[0]
+    del node.engines[1:]
+    card = TrueGpu(f"{gpu.uuid}-card", len(node.gpus), Steps(fleet.clock.monotonic() - 10.0, 30.0))
+    card.has_sensor = False
+    node.gpus.append(card)
+    engine.gpus = tuple(node.gpus)
+    node.claims[engine.name] = "all"
+
+
+def _without_sensors(fleet: TrueFleet, random: Random) -> None:
+    """A machine none of whose GPUs has a power sensor."""
+    for gpu in random.choice(fleet.nodes).gpus:
+        gpu.has_sensor = False
 
 
 def _failing(state: str) -> Callable[[TrueFleet, Random], Heal]:
@@ -164,6 +189,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("a claimed GPU is not listed", _unlisted, from_start=True),
     Fault("a GPU claimed by index is not listed", _claimed_by_index, from_start=True),
     Fault("a GPU of all is lost from the start", _claimed_as_all, from_start=True),
+    Fault("a GPU has no identity", _nameless, from_start=True),
     Fault("a GPU is lost", _failing("lost")),
     Fault("a GPU fails", _failing("error")),
     Fault("the driver is reloaded", _reload),
@@ -178,6 +204,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault("an energy counter stands still", _stopped_counter),
     Fault("a node has no energy counters", _no_counter, from_start=True),
     Fault("a GPU has no power sensor", _no_sensor, from_start=True),
+    Fault("a display card has no power sensor", _display_card, from_start=True),
+    Fault("no GPU of a node has a power sensor", _without_sensors, from_start=True),
     Fault("two GPUs have one UUID", _one_uuid, from_start=True),
     Fault("an engine is restarted", _restarted_engine),
     Fault("an engine cannot be reached", _unreachable_engine),

@@ -74,13 +74,13 @@ class TrueFleet:
             if not (node.is_alive and node.answers):
                 followed.fail("timeout")
                 continue
-            page = Pages(lambda node=node: node.snapshot, ALL).body("text", "identity")
+            page = Pages(lambda node=node: node.snapshot_with_meter, ALL).body("text", "identity")
             followed.add(reader.read(page, self.clock.monotonic()), self.clock.unix())
 
     def items(self, seconds: float = 60.0) -> Iterable[EfficiencyItem]:
         """All figures that are held against the truth."""
         for by in ((), ("model",), ("node",), ("workload",)):
-            yield from self._aggregator.efficiency(seconds, by, ("gpu_board",)).items
+            yield from self._aggregator.efficiency(seconds, by, ("gpu_board", "node")).items
 
     def true_tokens_per_joule(self, item: EfficiencyItem) -> float | None:
         """What the item should be; None where it has no such figure."""
@@ -96,13 +96,13 @@ class TrueFleet:
             and item.group.get("workload") in (None, engine.name)
         ]
         by_owner = "model" in item.group or "workload" in item.group
-        gpus = (
-            {id(gpu): gpu for engine in engines for gpu in engine.gpus}
-            if by_owner
-            else {id(gpu): gpu for node in nodes for gpu in node.gpus}
-        )
         tokens = sum(engine.rate.between(start, end) for engine in engines)
-        joules = sum(gpu.watts.between(start, end) for gpu in gpus.values())
+        joules = 0.0
+        for node in nodes:
+            held = {gpu.uuid: gpu for engine in engines if engine in node.engines for gpu in engine.gpus}
+            boards = held.values() if by_owner else node.gpus
+            own = sum(gpu.watts.between(start, end) for gpu in boards)
+            joules += own * (node.factor(start, end) if item.boundary == "node" else 1.0)
         return tokens / joules if joules else None
 
     def _monotonic(self, instant: str) -> float:

@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from oracle.truth import DrivenClock, Steps
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoint_poller import Endpoint, EngineFailure
 from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
 from perwatt_agent.gpu.backend import Generation, GenerationEnded
@@ -22,9 +25,9 @@ class TrueGpu:
     """
     A GPU of known power. What its driver shows is spoilt by the fields below.
 
-    `is_listed` is whether the driver lists it; `failure` what every read of it raises; `counter_scale`
-    multiplies its energy counter, which stands still while `counter_stops_at` is set; without `has_sensor`
-    it gives neither power nor energy.
+    `is_listed` is whether the driver lists it, with its UUID if it `has_identity`; `failure` is what each
+    read of it raises; `counter_scale` multiplies its energy counter, which stands still while
+    `counter_stops_at` is set; without `has_sensor` it gives neither power nor energy.
     """
 
     def __init__(self, uuid: str, index: int, watts: Steps) -> None:
@@ -32,6 +35,7 @@ class TrueGpu:
         self.index = index
         self.watts = watts
         self.is_listed = True
+        self.has_identity = True
         self.has_sensor = True
         self.has_counter = True
         self.failure: Callable[[], Exception] | None = None
@@ -96,8 +100,9 @@ class TrueBackend:
     def open(self) -> Generation:
         self.generation += 1
         listed = [gpu for gpu in self._gpus if gpu.is_listed]
-        devices = tuple(TrueDevice(gpu, self._clock, self, self.generation) for gpu in listed)
-        return Generation("570.00", "12.570.00", devices)
+        named = [gpu for gpu in listed if gpu.has_identity]
+        devices = tuple(TrueDevice(gpu, self._clock, self, self.generation) for gpu in named)
+        return Generation("570.00", "12.570.00", devices, unidentified=len(listed) - len(named))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -151,7 +156,8 @@ class TrueNode:
     """
     One machine and its agent. `claims` is what the configuration says of each engine's GPUs, by engine.
 
-    While not `is_alive` the agent does not run; the machine goes on. `answers` is whether scrapes succeed.
+    While not `is_alive` the agent does not run; the machine goes on. `answers` is whether scrapes succeed. A
+    meter of the node has all joules of its boards, and `rest_watts` beside them.
     """
 
     def __init__(
@@ -165,8 +171,10 @@ class TrueNode:
             engine.name: tuple(gpu.uuid for gpu in engine.gpus) for engine in engines
         }
         self.answers = True
+        self.rest_watts = 40.0 * len(gpus)
         self._folder = folder
         self._clock = clock
+        self._born = clock.monotonic()
         self._sampler: Sampler | None = None
 
     def _start(self) -> Sampler:
@@ -203,3 +211,17 @@ class TrueNode:
     def snapshot(self) -> Snapshot:
         assert self._sampler is not None
         return self._sampler.latest
+
+    @property
+    def snapshot_with_meter(self) -> Snapshot:
+        """The snapshot with the node's meter, which is read together with the GPUs."""
+        snapshot = self.snapshot
+        now = snapshot.monotonic_seconds
+        seconds = now - self._born
+        joules = sum(gpu.watts.between(self._born, now) for gpu in self.gpus) + self.rest_watts * seconds
+        return replace(snapshot, node_meters=(NodeMeterSnapshot("ipmi", joules, seconds),))
+
+    def factor(self, start: float, end: float) -> float:
+        """Joules of the node per joule of its boards."""
+        boards = sum(gpu.watts.between(start, end) for gpu in self.gpus)
+        return 1.0 + self.rest_watts * (end - start) / boards if boards else 1.0

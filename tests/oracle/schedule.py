@@ -79,6 +79,7 @@ def _hold(fleet: TrueFleet, verdict: Verdict, second: int) -> None:
             verdict.errors.append(error)
         else:
             verdict.wrong.append(
-                f"seed {verdict.seed}, {second} s, {item.group}: {ratio:.3f}, true {true:.3f}, "
-                f"off by {error:.1%} where {bound:.1%} is allowed, {item.reasons}, faults {verdict.faults}"
+                f"seed {verdict.seed}, {second} s, {item.boundary} of {item.group}: {ratio:.3f}, "
+                f"true {true:.3f}, off by {error:.1%} where {bound:.1%} is allowed, {item.reasons}, "
+                f"faults {verdict.faults}"
             )

@@ -105,6 +105,8 @@ class Account:
         reading = sample.reading
         if sample.slow is not None:
             self._slow[info.uuid] = sample.slow, _max_watts(sample.slow)
+        has_no_sensor = reading is not None and reading.energy_joules is None and reading.power_watts is None
+        self._attribution.set_sensor(info.uuid, has_no_sensor=has_no_sensor and sample.state == "ok")
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
         slow, max_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)

@@ -79,6 +79,10 @@ class Attribution:
         utilization = reading.utilization_ratio
         account.is_working = is_used if utilization is None else utilization > 0.0
 
+    def set_sensor(self, gpu: str, *, has_no_sensor: bool) -> None:
+        """Set whether a GPU answers with neither energy nor power; a holder waits for no joules of it."""
+        self._accounts[gpu].has_no_sensor = has_no_sensor
+
     def is_held(self, gpu: str) -> bool:
         return bool(self._accounts[gpu].cursors)
 

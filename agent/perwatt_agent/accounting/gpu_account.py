@@ -45,6 +45,8 @@ class GpuAccount:
         """Whether the GPU was busy at its last reading."""
         self.resting: frozenset[str] = frozenset()
         """Holders whose part of the GPU was idle at that time."""
+        self.has_no_sensor = False
+        """Whether the GPU answers now, with neither energy nor power."""
         self.first_read_at: float | None = None
         """When the GPU was first read in this run of the agent."""
 
@@ -53,6 +55,11 @@ class GpuAccount:
         """Instant of the last reading; minus infinity before the first."""
         last = self.timeline.last
         return float("-inf") if last is None else last.monotonic_seconds
+
+    @property
+    def is_unmeasurable(self) -> bool:
+        """Whether the GPU answers, and never had joules: one that had some has failed."""
+        return self.has_no_sensor and self.timeline.last is None
 
     def read(
         self,

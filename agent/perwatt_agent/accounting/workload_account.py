@@ -197,7 +197,9 @@ class WorkloadAccount:
 
     def _can_attribute(self, page: Page, gpu_accounts: Mapping[str, GpuAccount], now: float) -> bool:
         return not any(
-            self._must_wait(page, gpu_account.read_at, now) for gpu_account in gpu_accounts.values()
+            self._must_wait(page, gpu_account.read_at, now)
+            for gpu_account in gpu_accounts.values()
+            if not gpu_account.is_unmeasurable
         )
 
     def _must_wait(self, page: Page, read_at: float, now: float) -> bool:
@@ -210,6 +212,8 @@ class WorkloadAccount:
         covered: list[float] = []
         for gpu, gpu_account in gpu_accounts.items():
             account.add(gpu, "idle", 0.0)
+            if gpu_account.is_unmeasurable:
+                continue
             # Joules of a missing GPU are attributed once it is read again.
             is_missing = gpu_account.read_at < page.monotonic_seconds
             covered.append(0.0 if is_missing else self._attribute_gpu(gpu, gpu_account, page, account))
@@ -238,6 +242,8 @@ class WorkloadAccount:
         covered: list[float] = []
         for gpu, gpu_account in gpu_accounts.items():
             account.add(gpu, "idle", 0.0)
+            if gpu_account.is_unmeasurable:
+                continue
             if gpu_account.first_read_at is None:
                 covered.append(0.0)
                 continue

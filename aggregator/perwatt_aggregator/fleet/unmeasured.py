@@ -19,8 +19,8 @@ def reasons_at_node(parts: Iterable[Part], views: Mapping[str, NodeView]) -> fro
     """
     The reasons of a group of *parts* at the node and at the facility.
 
-    A node's meter has the joules of all its boards, so that those of the whole node are right. But they are
-    divided by board joules: what a board used that was not measured goes to the other work on its node.
+    A node's meter has the joules of all its boards. But they are divided by board joules: what a board used
+    that was not measured goes to the other work on its node, or to another time.
     """
     by_node: dict[str, list[Part]] = {}
     for part in parts:
@@ -38,16 +38,12 @@ def _reasons(own: Sequence[Part], node: NodeParts | None) -> Iterator[str]:
     # Tokens without joules of their own are left out, while the node's joules have theirs.
     if holders and not (_has_all_joules(own, node) and all(part.energy.is_measured for part in holders)):
         yield "gpu_unmeasurable"
-    if not node.has_all_boards and not _has_all_parts(own, node):
+    if not node.has_all_boards:
         yield "gpus_missing"
 
 
 def _has_all_joules(own: Iterable[Part], node: NodeParts) -> bool:
     return _joules(own) >= (1.0 - _ROUNDING_ERROR) * _joules(node.by_workload)
-
-
-def _has_all_parts(own: Iterable[Part], node: NodeParts) -> bool:
-    return {part.owner for part in own} >= {part.owner for part in (*node.by_workload, *node.missing)}
 
 
 def _joules(parts: Iterable[Part]) -> float:

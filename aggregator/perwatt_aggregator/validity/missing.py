@@ -36,7 +36,7 @@ TABLE: tuple[Reason, ...] = (
     Reason(
         "node_never_seen",
         True,
-        "A configured node has never been read, so how many GPUs it has is not known.",
+        "A configured node has never been read with its GPUs, so how many it has is not known.",
         "See `failure` in /v1/nodes: start the agent of the node, or remove the node from `sources.agents`. "
         "`data_dir` keeps the number of GPUs over restarts of the aggregator.",
     ),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
+from perwatt_aggregator.readings.gauges import UP, Gauge
 from perwatt_aggregator.readings.increases import Increases
 from perwatt_aggregator.readings.objectives import Objectives
 from perwatt_aggregator.readings.sample import (
@@ -152,7 +153,8 @@ class _WorkloadReader:
         if facts is None or not facts.up:
             yield "engine_unreachable"
         gpus = [self._sample.gpus.get(gpu, GpuFacts(gpu)) for gpu in joules]
-        if not all(gpu.up for gpu in gpus) or (facts is not None and facts.missing_gpus):
+        missing = facts is not None and facts.missing_gpus
+        if missing or not all(gpu.up for gpu in gpus) or self._was_down(joules):
             yield "gpus_missing"
         shared = [gpu for gpu in gpus if facts is not None and gpu.gpu in facts.shared_gpus]
         if any(gpu.idle_power_watts is None for gpu in shared):
@@ -166,6 +168,16 @@ class _WorkloadReader:
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)
         if any(increases.first < row <= increases.last for row in uncounted):
             yield "tokens_uncovered"
+
+    def _was_down(self, gpus: Iterable[str]) -> bool:
+        """
+        Whether one of *gpus* did not answer when the window began, or less than a gap before: what it used
+        until then is attributed once it answers again, which may be within the window.
+        """
+        ring, first = self._ring, self._increases.first
+        start = ring.attributed_row(self._clock, first)
+        earliest = ring.row_near(ring.unix(start) - ring.gap_seconds)
+        return any(0.0 in ring.gauges.values(Gauge(UP, gpu), earliest, first) for gpu in gpus)
 
     def _state_joules(self, energy: Iterable[Counter]) -> dict[str, StateJoules]:
         by_gpu: dict[str, dict[str, float]] = {}

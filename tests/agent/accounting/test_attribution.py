@@ -69,6 +69,37 @@ class TestTogether:
         assert books.joules() > 0.98 * (books.accepted(0) + books.accepted(1))
 
 
+class TestWithoutSensor:
+    def test_a_card_holds_nothing_up(self) -> None:
+        """A GPU that answers and has neither power nor energy: the others' joules and tokens are settled."""
+        books = books_of(Engine("a", gpus=(0, 1)), gpus=2)
+        books.node.has_sensor[1] = False
+        books.run(61)
+        shown = books.shown()
+
+        assert pytest.approx(shown.covered_seconds * 300.0) == books.joules()
+        assert 50.0 < shown.covered_seconds
+        assert {"GPU-0", "GPU-1"} == {one.gpu for one in shown.energy}
+
+    def test_a_gpu_that_had_energy_has_failed(self) -> None:
+        """A GPU whose energy ends is missing, and the time of its workload is no longer covered."""
+        books = books_of(Engine("a", gpus=(0, 1)), gpus=2)
+        books.run(31)
+        before = books.shown().covered_seconds
+        books.node.has_sensor[1] = False
+        books.run(120)
+
+        assert books.shown().covered_seconds < before + 15.0
+
+    def test_no_gpu_has_a_sensor(self) -> None:
+        """Without any joules, no time is covered."""
+        books = books_of(Engine("a"))
+        books.node.has_sensor[0] = False
+        books.run(61)
+
+        assert (0.0, 0.0) == (books.joules(), books.shown().covered_seconds)
+
+
 class TestOutage:
     def test_two_minutes(self) -> None:
         """After two minutes without a page all joules come to the workload."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from support.fleet.agents import Machine, serving_machine
+from support.fleet.agents import Gpu, Machine, serving_machine
 from support.fleet.fleets import BARE, FACILITY, Followed
 from support.meters.steady_meter import SteadyMeter
 from support.servers.asgi import ask
@@ -101,6 +101,24 @@ class TestSplit:
             await fleet.aggregator.shared_meters[0].poll()
 
         assert "shared_meter_incomplete" in fleet.items("node", boundary="node")[0].reasons
+
+    @pytest.mark.parametrize("state", ["lost", "hung", "error"])
+    async def test_a_board_that_is_not_measured(self, state: str) -> None:
+        """What a failed GPU of one node used would be given to the others: no share is valid."""
+        machines = [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=1)]
+        machines[1].gpus[1].state = state  # type: ignore[assignment]
+        fleet = await metered(1800.0, machines=machines)
+
+        for item in fleet.items("node", boundary="node"):
+            assert (False, True) == (item.valid, "shared_meter_incomplete" in item.reasons)
+
+    async def test_a_card_that_nobody_uses(self) -> None:
+        """A GPU that cannot be measured, and that no work holds, is part of the rest of its node."""
+        machines = [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=2)]
+        machines[1].gpus.append(Gpu("card", has_sensor=False))
+        fleet = await metered(1800.0, machines=machines)
+
+        assert [True, True] == [item.valid for item in fleet.items("node", boundary="node")]
 
     async def test_below_boards(self) -> None:
         """A meter that shows less than the boards does not feed them."""

@@ -142,3 +142,19 @@ class TestFailed:
         item = ran(machine).items("workload", boundary="node")[0]
 
         assert (False, ("gpus_missing",)) == (item.valid, item.reasons)
+
+    @pytest.mark.parametrize("state", ["lost", "hung", "error"])
+    def test_joules_that_come_late(self, state: str) -> None:
+        """What a GPU used while it did not answer comes at once: not into a window that began meanwhile."""
+        machine = serving_machine(2, workloads=2)
+        fleet = ran(machine)
+        machine.gpus[1].state = state  # type: ignore[assignment]
+        fleet.run(60.0, node_watts=NODE_WATTS)
+        machine.gpus[1].state = "ok"
+        fleet.run(40.0, node_watts=NODE_WATTS)
+        during = fleet.items("workload", seconds=60.0)
+        fleet.run(45.0, node_watts=NODE_WATTS)
+        after = fleet.items("workload", seconds=60.0)
+
+        assert [(True, ()), (False, ("gpus_missing",))] == [(item.valid, item.reasons) for item in during]
+        assert [(True, ())] * 2 == [(item.valid, item.reasons) for item in after]

@@ -79,6 +79,7 @@ class Node:
         self.t = 1_000.0
         self.watts = [watts] * gpus
         self.present = [True] * gpus
+        self.has_sensor = [True] * gpus
         self.processes: list[tuple[GpuProcess, ...] | None] = [None] * gpus
         self.migs: list[tuple[MigReading, ...] | None] = [None] * gpus
         self.slow_seconds = 10
@@ -118,6 +119,8 @@ class Node:
         # A divided GPU does not tell its utilization.
         utilization = None if self.migs[gpu] is not None else 1.0 if watts > 100.0 else 0.0
         at = At(self.joules(gpu, read_at), watts, utilization)
+        if not self.has_sensor[gpu]:
+            at = At(None, None, utilization)
         is_slow = self._sweeps % self.slow_seconds == 0
         return replace(at, processes=self.processes[gpu], migs=self.migs[gpu]) if is_slow else at
 
