@@ -169,8 +169,15 @@ class _Reading:
     def _requests_ok(self, aborted: float | None) -> float | None:
         ended = self._page.count(self._kind.requests_ended)
         if ended is None or aborted is None:
-            return self._page.count(self._kind.requests_ok)
+            ok = self._page.count(self._kind.requests_ok)
+            return None if self._has_lost_reasons(ok) else ok
         return self._run.maximum("ok", ended - aborted)
+
+    def _has_lost_reasons(self, ok: float | None) -> bool:
+        if not self._kind.ends_may_share_reason or ok != 0.0:
+            return False
+        others = self._page.count(self._kind.requests_aborted), self._page.count(self._kind.requests_failed)
+        return bool(self._page.count(self._kind.requests_cut_short)) and not any(others)
 
     def _requests_aborted(self) -> float | None:
         """

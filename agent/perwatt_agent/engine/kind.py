@@ -64,6 +64,9 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     of `recognised_by`. The latter are counters of its work: only they show a restart. While none of
     `appear_with_requests` counts anything, those that the page lacks are 0.
 
+    With `ends_may_share_reason`, versions of the engine count every end under the reason of
+    `requests_cut_short`.
+
     A `frontend` counts tokens that other engines generate. An engine that is `tried_last` may share a page
     with another engine, which then has the page. `launch` describes the processes; without it, the engine is
     not discovered. `port` is the usual port of the page, for the documentation. An older version of an engine
@@ -84,6 +87,7 @@ class EngineKind(Struct, frozen=True, kw_only=True):
     tried_last: bool = False
     launch: Launch | None = None
     aborts_leave_output: bool = False
+    ends_may_share_reason: bool = False
     caveats: tuple[str, ...] = ()
     model_label: str = "model_name"
     role_label: str = ""

@@ -29,6 +29,7 @@ _LINE = re.compile(
 _ESCAPE = re.compile(r"\\([\\n\"])")
 _COMMENT = ord("#")
 _TYPE_LINE = b"\n# TYPE "
+_SUFFIXES = ("_total", "_bucket", "_sum", "_count")
 _MAX_LINE_BYTES = 64 * 1024
 _KEY_OVERHEAD_BYTES = 128
 
@@ -60,7 +61,8 @@ class PageParser:
     Parses pages of one source, or of several similar ones, and keeps only the *wanted* metric names.
 
     If every sample of the source is below the TYPE line of its family, *families* may list the families to
-    read, named as in TYPE lines. All lines below other TYPE lines are skipped, valid or not.
+    read, named as in TYPE lines. All lines below other TYPE lines are skipped, valid or not. A page of more
+    than *max_lines* is read in this way too if *wanted* is a set of names, and the rest must be shorter.
 
     The cache has two generations of about *cache_bytes* of keys each. A key in use moves to the young
     generation, and unused keys are dropped: pages with changing labels cost time, but no memory.
@@ -74,8 +76,10 @@ class PageParser:
         cache_bytes: int = 1024 * 1024,
         max_lines: int = 200_000,
     ) -> None:
-        self._wants = wanted if callable(wanted) else frozenset(wanted).__contains__
+        names = frozenset[str]() if callable(wanted) else frozenset(wanted)
+        self._wants = wanted if callable(wanted) else names.__contains__
         self._families = None if families is None else frozenset(name.encode() for name in families)
+        self._wanted_families = frozenset(name.encode() for name in _families_of(names))
         self._cache_bytes = cache_bytes
         self._max_lines = max_lines
         # Keys to their series, or to None if not wanted.
@@ -94,7 +98,7 @@ class PageParser:
         self._refuse_other_kinds(page)
         samples: list[tuple[Series, float]] = []
         good = bad = 0
-        for line in self._lines(page):
+        for line in self._short_lines(page):
             if not line or line[0] == _COMMENT:
                 continue
             # A known key was matched in full before, so the rest of the line is the value.
@@ -116,13 +120,15 @@ class PageParser:
             raise PageError("not_metrics", f"{bad} of {bad + good} lines are not samples")
         return samples
 
-    def _lines(self, page: bytes) -> list[bytes]:
-        """Return the lines of *page* that may be wanted; a family has one TYPE line, above its samples."""
-        if self._families is None:
-            return page.split(b"\n")
-        untyped, *families = page.split(_TYPE_LINE)
-        wanted = [family for family in families if family[: family.find(b" ")] in self._families]
-        return b"\n# ".join((untyped, *wanted)).split(b"\n")
+    def _short_lines(self, page: bytes) -> list[bytes]:
+        """Return the lines of *page* that may be wanted. Raises PageError if they are too many."""
+        families = self._families
+        if page.count(b"\n") > self._max_lines:
+            if families is None and self._wanted_families:
+                page = _only(page, self._wanted_families)
+            if page.count(b"\n") > self._max_lines:
+                raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
+        return (page if families is None else _only(page, families)).split(b"\n")
 
     def _refuse_other_kinds(self, page: bytes) -> None:
         start = page[:64].lstrip()
@@ -132,8 +138,6 @@ class PageParser:
             raise PageError("json", "the page is JSON, not metrics; is this the right path?")
         if b"\0" in page:
             raise PageError("binary", "the page is binary, not text")
-        if page.count(b"\n") > self._max_lines:
-            raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
 
     def _read(self, line: bytes) -> tuple[Series | None, float]:
         """Parse a line whose series is new, or that has more than a series and a value."""
@@ -166,6 +170,19 @@ class PageParser:
         if len(dict(labels)) < len(labels):
             raise ValueError(key)
         return Series(sys.intern(name), tuple(labels))
+
+
+def _only(page: bytes, families: Collection[bytes]) -> bytes:
+    """Return the part of *page* that is above all TYPE lines, and below those of *families*."""
+    untyped, *typed = (b"\n" + page).split(_TYPE_LINE)
+    wanted = [family for family in typed if family[: family.find(b" ")] in families]
+    return b"\n# ".join((untyped, *wanted))
+
+
+def _families_of(names: Collection[str]) -> frozenset[str]:
+    """Return the names that TYPE lines may have above samples of these names."""
+    bare = (name.removesuffix(suffix) for name in names for suffix in _SUFFIXES)
+    return frozenset(names).union(bare)
 
 
 def _float(number: bytes) -> float:

@@ -61,6 +61,14 @@ class TestEngineReader:
 
         assert reason in ENGINE_REASONS
 
+    async def test_long_page(self) -> None:
+        """A page of more lines than are read at once keeps its tokens, if the rest is nobody's."""
+        other = b"# TYPE other gauge\n" + b"".join(b'other{x="%d"} 1\n' % n for n in range(60_000))
+        async with page_server(other + AFTER + other) as server:
+            counts = await EnginePageReader(server.url).read()
+
+        assert (4585, 64) == (counts.output_tokens, counts.requests_ok)
+
     async def test_recovery(self) -> None:
         """A page that failed once is read again as soon as it is one."""
         async with page_server(b"<html>") as server:

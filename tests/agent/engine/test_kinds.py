@@ -196,6 +196,44 @@ class TestRows:
 
         assert 5 == Engine(kind_named("ray")).read(text).output_tokens
 
+    @pytest.mark.parametrize("prefix", ["ray_vllm_", "ray_vllm:"])
+    def test_ray_labels_of_the_last(self, prefix: str) -> None:
+        """Before vLLM PR 40840 all counts of a family had its last labels: 20 ends are no 20 repetitions."""
+        text = (
+            f"{prefix}generation_tokens_total 200\n{prefix}prompt_tokens_total 10000\n"
+            f'{prefix}request_success_total{{finished_reason="repetition"}} 20\n'
+            f"{prefix}request_generation_tokens_sum 200\n"
+            f'{prefix}prompt_tokens_by_source_total{{source="external_kv_transfer"}} 10000\n'
+            f"{prefix}prefix_cache_queries_total 10000\n{prefix}prefix_cache_hits_total 3000\n"
+        )
+        counts = Engine(kind_named("ray" if prefix.endswith("_") else "ray-with-colon")).read(text)
+
+        assert (200, 7000, 3000) == (
+            counts.output_tokens,
+            counts.prompt_computed_tokens,
+            counts.prompt_cached_tokens,
+        )
+        assert (None, None, None) == (
+            counts.requests_ok,
+            counts.requests_error,
+            counts.effective_output_tokens,
+        )
+
+    def test_ray_with_reasons(self) -> None:
+        """Since then each end has its own reason, and those of repetition are not ok."""
+        ends = 'ray_vllm_request_success_total{finished_reason="%s"} %d\n'
+        text = "ray_vllm_generation_tokens_total 5\n" + ends % ("stop", 3) + ends % ("repetition", 20)
+
+        assert 3 == Engine(kind_named("ray")).read(text).requests_ok
+
+    @pytest.mark.parametrize("missing", ["trtllm_prompt_cached_tokens_total", "prefill_tokens_sum"])
+    def test_no_false_zero(self, missing: str) -> None:
+        """A page that has only the total of its prompts shows neither computed nor cached tokens."""
+        kind, page = ("trtllm", TRTLLM) if "trtllm" in missing else ("mlc", MLC)
+        counts = Engine(kind_named(kind), model="m").read(without(page.encode(), missing))
+
+        assert (None, None) == (counts.prompt_computed_tokens, counts.prompt_cached_tokens)
+
     def test_mlc_cached_lags(self) -> None:
         """MLC counts prefills at once and prompts at the end: what is cached never falls meanwhile."""
         engine = Engine(kind_named("mlc"))

@@ -197,6 +197,20 @@ class TestPages:
         assert reason == failure.value.reason
         assert reason in PAGE_REASONS
 
+    @pytest.mark.parametrize("name", ["up_total", "up_bucket", "up_sum", "up_count", "up"])
+    @pytest.mark.parametrize("typed", ["up", "up_total"])
+    def test_long(self, name: str, typed: str) -> None:
+        """Families that nobody wants do not count against the limit of lines; those that are wanted do."""
+        if typed == "up_total" and name != "up_total":
+            return
+        other = b"# TYPE other gauge\n" + b"other 1\n" * 200
+        wanted = f"# TYPE {typed} counter\n{name} 7\n".encode()
+        parser = PageParser([name], max_lines=100)
+
+        assert [(Series(name), 7.0)] == parser.parse(other + wanted + other)
+        with pytest.raises(PageError, match="more than 100 lines"):
+            parser.parse(other + wanted * 101)
+
     def test_empty(self) -> None:
         """A page without samples is a page."""
         assert [] == parse(b"")

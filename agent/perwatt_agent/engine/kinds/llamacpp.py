@@ -21,6 +21,8 @@ LLAMACPP = EngineKind(
         "always adds `autoload=false`.",
         "Gauges that are means between two scrapes are not read, as each reader changes them. By reading the "
         "page, perwatt shortens the means of other readers.",
+        "In builds of December 2025 to August 2026, each read of the page restarts the time to sleep. Set "
+        "`engines.interval` above the server's `--sleep-idle-seconds`, or it never sleeps.",
         "Requests are not counted. The output of an aborted request is counted up to its abort.",
     ),
     launch=Launch(

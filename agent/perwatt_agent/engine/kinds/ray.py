@@ -4,11 +4,18 @@ import re
 
 from msgspec.structs import replace
 
-from perwatt_agent.engine.kind import renamed
+from perwatt_agent.engine.kind import Pick, renamed
 from perwatt_agent.engine.kinds.sglang import SGLANG, SGLANG_BEFORE_0_5_8
 from perwatt_agent.engine.kinds.vllm import VLLM
 from perwatt_agent.engine.launch import Launch
 
+
+def _hits(cache: str) -> Pick:
+    return Pick(f"ray_vllm_{cache}_hits_total", zero_beside=f"ray_vllm_{cache}_queries_total")
+
+
+# Before vLLM's pull request 40840, all series of a counter had the labels of the last one. Prompt tokens by
+# source are therefore not read: the totals of the caches tell the same.
 # Ray's node agent serves the page, so the HTTP requests and the process start on it are not the engine's.
 RAY = replace(
     VLLM,
@@ -17,8 +24,11 @@ RAY = replace(
     known_from="source, documentation",
     port=8080,
     rank_labels=("engine", "WorkerId", "ReplicaId"),
+    ends_may_share_reason=True,
     caveats=(
         "A counter is absent while it is 0.",
+        "Before vLLM's pull request 40840, every end counts as `repetition`. If no end has another reason, "
+        "successful, failed and effective counts are absent.",
         "Some versions show both `X` and `X_total`: only `X_total` is read.",
         "Needs `log_engine_metrics`. Its port, that of the metrics agent, depends on the installation.",
     ),
@@ -30,7 +40,17 @@ RAY = replace(
         through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper|RayWorkerProc)\b"),
     ),
     **renamed(VLLM, "vllm:", "ray_vllm_")
-    | {"http_rejected": (), "http_failed": (), "requests_failed": (), "process_start": ()},
+    | {
+        "prompt_computed": (),
+        "prompt_cached": (_hits("prefix_cache"),),
+        "prompt_external": (_hits("external_prefix_cache"),),
+        "prompt_own_tiers": (),
+        "prompt_unnamed_tier": (),
+        "http_rejected": (),
+        "http_failed": (),
+        "requests_failed": (),
+        "process_start": (),
+    },
 )
 
 RAY_WITH_COLON = replace(

@@ -42,6 +42,7 @@ SGLANG = EngineKind(
         "FLOPs need `--enable-mfu-metrics`.",
         "With `--enable-metrics-for-all-schedulers`, each tensor- and pipeline-parallel rank shows the same "
         "work: the lowest rank of each replica counts.",
+        "Under speculative decoding, the output may exceed what clients received by some per cent.",
         "It never shows a process start.",
     ),
     launch=Launch(

@@ -17,6 +17,7 @@ TRTLLM = EngineKind(
     paths=("/prometheus/metrics",),
     draining_paths=("/metrics",),
     caveats=(
+        "Up to 1.2 it has no counters of tokens: there are requests only.",
         "Needs `return_perf_metrics: true`, and `enable_iter_perf_stats: true` for gauges.",
         "`/metrics` is a queue: reading it removes its content. perwatt rejects this path if the engine is "
         "configured as `trtllm`, and never reads a page again that turns out to be such a queue.",

@@ -43,6 +43,7 @@ VLLM = EngineKind(
         "wasted tokens of aborts are absent from the first abort on that vLLM counts.",
         "With `--disable-log-stats` the page has no tokens. `--api-key` does not protect the page.",
         "Tokens computed again after a preemption cost joules, but are not counted.",
+        "A request with `n` above 1 counts as `n` requests: the engine counts sequences.",
         "The frontend in Rust shows tokens and requests from the first request on. Until then they are 0.",
         "vLLM-Omni shows each stage of a model as a replica: a request counts once in each stage.",
         "With several API servers there is no process start, and gauges appear with the first request.",
