@@ -134,7 +134,8 @@ class PodCollector:
         started = self._clock.monotonic()
         holdings = pods_with_gpus(self._known, self._holders, self._gpu_claims.gpu_of)
         try:
-            listed = {pod.name: pod for pod in await self._pods.read()} if holdings or self._engines else {}
+            pods = await self._pods.read() if holdings or self._engines else []
+            listed = {pod.name: pod for pod in pods if not pod.is_finished}
         except PodListFailure as error:
             self._health.failed(error.reason)
             if error.reason != self._failure:

@@ -49,6 +49,7 @@ class _Spec(Struct, frozen=True, rename="camel"):
 
 class _Status(Struct, frozen=True):
     pod_ip: str = field(default="", name="podIP")
+    phase: str = ""
 
 
 class Pod(Struct, frozen=True):
@@ -77,6 +78,11 @@ class Pod(Struct, frozen=True):
         if len(roles) != 1:
             return None
         return "prefill" if "prefill" in roles else "decode"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of its containers have ended for good; it holds no GPU, whatever is listed."""
+        return self.status.phase in ("Succeeded", "Failed")
 
     def page_url(self) -> str:
         """Return the page URL in its annotations. Raises ValueError with the reason if there is none."""

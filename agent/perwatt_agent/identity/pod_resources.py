@@ -5,8 +5,12 @@ The fields that matter are strings and messages only, so a small decoder suffice
 
     ListPodResourcesResponse { repeated PodResources pod_resources = 1; }
     PodResources { string name = 1; string namespace = 2; repeated ContainerResources containers = 3; }
-    ContainerResources { string name = 1; repeated ContainerDevices devices = 2; }
+    ContainerResources { string name = 1; repeated ContainerDevices devices = 2;
+                         repeated DynamicResource dynamic_resources = 5; }
     ContainerDevices { string resource_name = 1; repeated string device_ids = 2; }
+    DynamicResource { string claim_name = 2; string claim_namespace = 3;
+                      repeated ClaimResource claim_resources = 4; }
+    ClaimResource { string driver_name = 2; string pool_name = 3; string device_name = 4; }
 """
 
 import re
@@ -16,13 +20,25 @@ from msgspec import Struct
 
 from perwatt_agent.net.failures import reasons
 
-# Plain, renamed for time-slicing, and MIG slices.
-_GPU_RESOURCE = re.compile(r"nvidia\.com/(?:gpu|gpu\.shared|mig-[^/]+)")
+# Plain, renamed for time-slicing or by the operator, and MIG slices. NVIDIA's other resources (network
+# devices, whole GPUs of virtual machines) have other ids.
+_NVIDIA = "nvidia.com/"
+_GPU_DEVICE = re.compile(r"(?:GPU|MIG)-.+|(?:/dev/)?nvidia\d+(?:/.*)?")
+# A GPU or slice by its whole UUID, after which plugins that share GPUs append a number: GPU-<uuid>-3, -_-3.
+_UUID = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+# NVIDIA's DRA driver names devices by the number of the device node: gpu-0, gpu-0-mig-1g10gb-19-0.
+_DRA_DRIVER = "gpu.nvidia.com"
+_DRA_DEVICE = re.compile(r"gpu-(\d+)(?:-mig-.*)?")
+_CLAIM = "/claim/"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 class Container(Struct, frozen=True):
-    """One container and its devices, by the ids of the device plugin."""
+    """
+    One container and its devices, by the ids of the device plugin.
+
+    A device of a resource claim (DRA) is `nvidiaN/claim/<namespace>/<name>`.
+    """
 
     namespace: str
     pod: str
@@ -76,26 +92,43 @@ def gpu_of(device: str) -> str:
     """
     Return the GPU, slice or index that a device plugin's *device* id names.
 
-    A UUID (`GPU-...`, `MIG-...`) as it is, without the replica that time-slicing appends; the parent's
+    A UUID (`GPU-...`, `MIG-...`) as it is, without the replica that plugins append for sharing; the parent's
     UUID of an old-style `MIG-GPU-<uuid>/gi/ci`; `nvidiaN` of a path such as GKE's `nvidia0/gi1`.
     """
     name = device.split("::", 1)[0].removeprefix("/dev/")
     if name.startswith("MIG-GPU-"):
         name = name.removeprefix("MIG-")
-    return name.split("/", 1)[0]
+    whole = _UUID.match(name)
+    return whole[0] if whole else name.split("/", 1)[0]
+
+
+def is_claimed(device: str) -> bool:
+    """Return whether a device is of a resource claim, which several containers may use together."""
+    return _CLAIM in device
 
 
 def _containers_of_pod(pod: bytes) -> Iterator[Container]:
     name, namespace = _text(pod, 1), _text(pod, 2)
     for container in _fields(pod, 3):
-        devices = tuple(
-            _decoded(device)
-            for given in _fields(container, 2)
-            if _GPU_RESOURCE.fullmatch(_text(given, 1))
-            for device in _fields(given, 2)
-        )
+        devices = (*_plugin_devices(container), *_claimed_devices(container))
         if devices:
             yield Container(namespace, name, _text(container, 1), devices)
+
+
+def _plugin_devices(container: bytes) -> Iterator[str]:
+    for given in _fields(container, 2):
+        is_of_nvidia = _text(given, 1).startswith(_NVIDIA)
+        known = _GPU_DEVICE.fullmatch if is_of_nvidia else _UUID.match
+        yield from filter(known, map(_decoded, _fields(given, 2)))
+
+
+def _claimed_devices(container: bytes) -> Iterator[str]:
+    for claim in _fields(container, 5):
+        name = f"{_text(claim, 3)}/{_text(claim, 2)}"
+        for given in _fields(claim, 4):
+            device = _DRA_DEVICE.fullmatch(_text(given, 4))
+            if device is not None and _text(given, 2) == _DRA_DRIVER:
+                yield f"nvidia{device[1]}{_CLAIM}{name}"
 
 
 def _text(message: bytes, number: int) -> str:

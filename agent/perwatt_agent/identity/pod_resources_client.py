@@ -13,8 +13,9 @@ from perwatt_agent.collector_health import Health
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
+from perwatt_agent.identity.device_holders import DeviceHolders
 from perwatt_agent.identity.identity import LOOKUP_SECONDS
-from perwatt_agent.identity.pod_resources import Container, PodsFailed, PodsLine, PodsRead, gpu_of
+from perwatt_agent.identity.pod_resources import Container, PodsFailed, PodsLine, PodsRead
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class PodResourcesClient:
         self._silence_seconds = silence_seconds
         self._started_at: float | None = None
         self._received_at = float("-inf")
-        self._holders: dict[str, tuple[Container, ...]] = {}
+        self._holders = DeviceHolders()
         self._has_answered = False
         self._failure = ""
         self._health = Health("kubernetes")
@@ -73,7 +74,7 @@ class PodResourcesClient:
         if self._clock.monotonic() - self._received_at > SILENCE_SECONDS:
             return ()
         names = dict.fromkeys((gpu.uuid, f"nvidia{gpu.device_number}", *migs))
-        return tuple(dict.fromkeys(one for name in names for one in self._holders.get(name, ())))
+        return tuple(dict.fromkeys(one for name in names for one in self._holders.of(name)))
 
     async def run(self) -> None:
         """Keep the helper running until cancelled. Return if it cannot run at all."""
@@ -153,11 +154,7 @@ class PodResourcesClient:
             logger.info("pods can be identified again")
         self._failure = ""
         self._received_at = self._clock.monotonic()
-        holders: dict[str, dict[Container, None]] = {}
-        for container in containers:
-            for device in container.devices:
-                holders.setdefault(gpu_of(device), {})[container] = None
-        self._holders = {gpu: tuple(found) for gpu, found in holders.items()}
+        self._holders.update(containers)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

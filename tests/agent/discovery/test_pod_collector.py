@@ -181,6 +181,25 @@ class TestFound:
         assert [(NAME, ())] == [(one.info.workload, one.gpus) for one in told if one.ended]
         assert told[-1].ended
 
+    @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+    async def test_finished(
+        self,
+        kubelet: FakePodList,
+        engine: Tree,
+        tmp_path: Path,
+        clock: ManualClock,
+        caplog: pytest.LogCaptureFixture,
+        phase: str,
+    ) -> None:
+        """A pod that has finished holds no GPU, whatever the kubelet still lists; it is not asked."""
+        over = pod("prod", "chat-0", engine.port("api"))
+        over["status"]["phase"] = phase
+        kubelet.answer(over)
+
+        assert [] == await House(kubelet, tmp_path, clock).look()
+        assert [] == engine.heard("api")
+        assert "" == caplog.text
+
     async def test_kubelet_is_away(
         self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
     ) -> None:

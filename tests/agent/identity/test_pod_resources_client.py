@@ -17,12 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.accounts.readings import info
-from support.processes.kubelet import FakeKubelet, list_response, pod
+from support.processes.kubelet import FakeKubelet, claiming_pod, list_response, pod
 
 from perwatt_agent.clock import ManualClock, SystemClock
 from perwatt_agent.identity.pod_resources import Container, containers_in, gpu_of
 from perwatt_agent.identity.pod_resources_client import PodResourcesClient
 
+UUID = "GPU-8f6d2a10-1c2b-4d3e-8a9b-0123456789ab"
 CHAT = pod("prod", "chat-0", "vllm", "GPU-0", "GPU-1")
 LOCALHOST_IN_HPACK = bytes.fromhex("a0e41d139d09")  # RFC 7541, appendix B
 
@@ -94,6 +95,38 @@ class TestAnswer:
             Container("dev", "café", "c", ("MIG-7",)),
         ) == containers_in(list_response([CHAT, nic, shared, slice_]))
 
+    @pytest.mark.parametrize(
+        ("resource", "device", "is_gpu"),
+        [
+            ("nvidia.com/a100", "GPU-0", True),
+            ("nvidia.com/a100.shared", "GPU-0::1", True),
+            ("nvidia.com/mig-1g.10gb", "MIG-7", True),
+            ("nvidia.com/gpu", "nvidia0/gi1", True),
+            ("nvidia.com/hostdev", "0000:3b:00.0", False),
+            ("nvidia.com/GA102GL_A10", "17", False),
+            ("aliyun.com/gpu-mem", f"{UUID}-_-3", True),
+            ("example.com/vgpu", f"{UUID}-3", True),
+            ("example.com/gpu", "GPU-0", False),
+            ("amd.com/gpu", "nvidia0", False),
+        ],
+    )
+    def test_resources(self, resource: str, device: str, is_gpu: bool) -> None:
+        """NVIDIA's resources under any name, and others whose devices are NVIDIA's UUIDs."""
+        found = containers_in(list_response([pod("n", "p", "c", device, resource=resource)]))
+
+        assert ((Container("n", "p", "c", (device,)),) if is_gpu else ()) == found
+
+    def test_claims(self) -> None:
+        """Devices of resource claims (DRA), by the number of the device node; other drivers have none."""
+        slices = claiming_pod("n", "p", "c", "gpu-0-mig-1g10gb-19-0", "gpu-11", claim="two")
+        others = claiming_pod("n", "q", "c", "gpu-0", driver="gpu.example.com")
+        machine = claiming_pod("n", "v", "c", "gpu-vfio-0")
+
+        assert (
+            Container("prod", "chat-0", "vllm", ("GPU-0", "GPU-1")),
+            Container("n", "p", "c", ("nvidia0/claim/n/two", "nvidia11/claim/n/two")),
+        ) == containers_in(list_response([CHAT]) + slices + others + machine)
+
     def test_no_pods(self) -> None:
         """A node without pods answers nothing at all."""
         assert () == containers_in(b"")
@@ -126,6 +159,11 @@ class TestAnswer:
             ("nvidia3/gi1", "nvidia3"),
             ("nvidia3/vgpu0", "nvidia3"),
             ("/dev/nvidia3", "nvidia3"),
+            (f"{UUID}::2", UUID),
+            (f"{UUID}-2", UUID),
+            (f"{UUID}-_-2", UUID),
+            (f"MIG-{UUID}/7/0", UUID),
+            ("nvidia3/claim/prod/c", "nvidia3"),
         ],
     )
     def test_devices(self, device: str, gpu: str) -> None:

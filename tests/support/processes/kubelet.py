@@ -32,6 +32,25 @@ def list_response(pods: Sequence[Sequence[Any]]) -> bytes:
     return b"".join(_field(1, _pod(*pod)) for pod in pods)
 
 
+def claiming_pod(
+    namespace: str, name: str, container: str, *devices: str, claim: str = "c", driver: str = "gpu.nvidia.com"
+) -> bytes:
+    """As `list_response`, for one pod whose devices come from a resource claim (DRA)."""
+    resources = b"".join(
+        _field(
+            4,
+            _field(1, _field(1, b"k8s.gpu.nvidia.com/claim=x"))
+            + _field(2, driver.encode())
+            + _field(3, b"node-1")
+            + _field(4, device.encode()),
+        )
+        for device in devices
+    )
+    given = _field(5, _field(2, claim.encode()) + _field(3, namespace.encode()) + resources)
+    held = _field(1, container.encode()) + given
+    return _field(1, _field(1, name.encode()) + _field(2, namespace.encode()) + _field(3, held))
+
+
 class FakeKubelet:
     """Where the service listens, and what it answers from now on."""
 
