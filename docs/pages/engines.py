@@ -25,6 +25,12 @@ do the same work together count once. A rank that disappears keeps its counts un
 a rank that resets adds to them. An engine counts as restarted if its process changed, or if no rank continues
 from its previous counts.
 
+**One page, one process.** If an address leads to several engines in turn, as with a load balancer, the start
+time of the process or the counts change back to earlier ones. The endpoint then fails with
+`several_processes` and shows no counts. It is read again after 60 pages in a row without a change of process:
+five minutes, if `engines.interval` is 5 s. Configure an endpoint for each process, each with an address of
+its own. A restart is one change, to a new start time and new counts, and does not fail.
+
 **Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
 is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker
 are neither computed nor cached; if the page does not separate them, all its prompt tokens are absent. On a

@@ -5,7 +5,8 @@ from msgspec.structs import replace
 from perwatt_agent.engine.endpoint_poller import EngineFailure
 from perwatt_agent.engine.histograms import BadHistogram
 from perwatt_agent.engine.kind import EngineKind, Role
-from perwatt_agent.engine.metrics_page import EngineMetricsPage
+from perwatt_agent.engine.metrics_page import EngineMetricsPage, is_count
+from perwatt_agent.engine.process_watch import CALM_PAGES, ProcessWatch
 from perwatt_agent.engine.prompt_tokens import prompt_tokens
 from perwatt_agent.engine.rank_counters import RankCounters
 from perwatt_agent.engine.wasted_tokens import wasted_tokens
@@ -52,17 +53,20 @@ class EngineCounter:
         self._configured_role = role
         self._shares_kv = shares_kv
         self._run: _EngineRun | None = None
+        self._watch: ProcessWatch | None = None
         self.faults: tuple[EngineFailure, ...] = ()
 
     def counts(self, kind: EngineKind, page: EngineMetricsPage) -> EngineCounts:
         """
         Return the counts on *page*. Afterwards, `faults` are the parts that were left out.
 
-        Raises EngineFailure: bad_value, or no_family if the page has no metric of this engine.
+        Raises EngineFailure: bad_value, no_family if the page has no metric of this engine, or
+        several_processes.
         """
         if not kind.recognises(page.names()):
             raise EngineFailure("no_family", f"the page has no metrics of {kind.name}")
         process_start = page.common(kind.process_start)
+        self._refuse_several(kind, page, process_start)
         run = self._run_of(kind, page, process_start)
         page.replace(run.ranks.complete(page.samples(kind.counters())))
         self.role = self._role_on(kind, page)
@@ -95,6 +99,19 @@ class EngineCounter:
             )
         )
         return "prefill"
+
+    def _refuse_several(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> None:
+        """Raise EngineFailure if several processes serve the page in turn: their counts do not add up."""
+        self._watch = self._watch or ProcessWatch(kind.breakdown_labels())
+        own = page.samples(kind.recognised_by & kind.counters())
+        counts = {series: value for series, value in own.items() if is_count(value)}
+        if self._watch.update(process_start, counts):
+            self._run = None
+            raise EngineFailure(
+                "several_processes",
+                "several processes serve this page in turn, each with counts of its own: give each process "
+                f"an endpoint with its own address; counts resume after {CALM_PAGES} pages from one process",
+            )
 
     def _run_of(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> _EngineRun:
         """Return the run that the page belongs to: the current one, unless the engine restarted."""

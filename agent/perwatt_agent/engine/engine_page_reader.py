@@ -26,6 +26,7 @@ ENGINE_REASONS = reasons(
     "role_unknown",
     "several_models",
     "no_model",
+    "several_processes",
     "bad_value",
     "bad_histogram",
     "loading",

@@ -48,6 +48,10 @@ TABLE: tuple[Failure, ...] = (
         "The engine exchanges KV caches, and may prefill for others: its output is left out until it shows.",
     ),
     Failure("several_models", "The page has several models: configure one."),
+    Failure(
+        "several_processes",
+        "Several processes serve the page in turn, as behind a load balancer: configure each of them.",
+    ),
     Failure("no_model", "Several endpoints read the page, and it does not show the model of this one."),
     Failure("bad_value", "A value is not a number that a counter can have."),
     Failure("bad_histogram", "The buckets of a histogram contradict each other."),
