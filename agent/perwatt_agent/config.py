@@ -188,6 +188,11 @@ class WorkConfig(Struct, frozen=True):
         Path | None, Key("folder with `*.prom` files in which jobs write `perwatt_work_total`", PATH)
     ] = None
     max_jobs: Annotated[int, Key("maximum number of jobs", COUNT)] = 1000
+    post: Annotated[bool, Key("whether jobs may report over HTTP (`POST /v1/work`)", BOOLEAN)] = True
+    trusted_jobs: Annotated[
+        tuple[str, ...],
+        Key("jobs that may claim any GPU, by name or pattern such as `train-*`", TEXT, "work-trusted-job"),
+    ] = ()
 
 
 class ReplayConfig(Struct, frozen=True):

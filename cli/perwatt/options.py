@@ -26,6 +26,7 @@ FORMS = {
     "agent": "URL",
     "facility-node": "PATTERN",
     "gpu-exclude": "UUID",
+    "work-trusted-job": "JOB",
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
     "uncertainty": "SOURCE=RATIO",

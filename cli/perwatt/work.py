@@ -140,7 +140,7 @@ class Meter:
 
     def _report(self, total: float, *, done: bool = False) -> bool:
         """Send one report; False when it was lost."""
-        body = self._facts | {"total": total} | ({"done": True} if done else {})
+        body = self._facts | {"total": total, "pid": os.getpid()} | ({"done": True} if done else {})
         try:
             status, answer = self._post(json.dumps(body, allow_nan=False).encode())
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the agent, the job goes on

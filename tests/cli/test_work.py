@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -103,7 +104,13 @@ class TestReports:
                 counting.add(3)
         first, last = agent.reports[0], agent.reports[-1]
 
-        facts = {"job": "train", "unit": "samples", "gpus": [0, "GPU-b"], "model": "llama"}
+        facts = {
+            "job": "train",
+            "unit": "samples",
+            "gpus": [0, "GPU-b"],
+            "model": "llama",
+            "pid": os.getpid(),
+        }
         assert {**facts, "total": 0.0} == first
         assert {**facts, "total": 15.0, "done": True} == last
         assert (15.0, 0) == (counting.total, counting.dropped)

@@ -58,6 +58,8 @@ class Node:
             perwatt(folder, "aggregator", "--scrape-interval", "1s", source)
         )
         self.ranks = [self._start_rank(rank, stack) for rank in range(RANKS)]
+        for gpu, process in enumerate(self.ranks):
+            driver.set_processes(gpu, [(process.pid, 2**30)])
 
     def _start_rank(self, rank: int, stack: ExitStack) -> "subprocess.Popen[str]":
         process = subprocess.Popen(

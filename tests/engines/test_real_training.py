@@ -30,7 +30,7 @@ def agent(tmp_path: Path) -> Iterator[PerwattProcess]:
     with FakeDriver.create(tmp_path, gpus=2, real_time=True) as driver:
         for gpu in (0, 1):
             driver.set_waveform(gpu, Constant(100.0))
-        with perwatt(tmp_path, "agent", environment=driver.environment()) as agent:
+        with perwatt(tmp_path, "agent", "--work-trusted-job", "*", environment=driver.environment()) as agent:
             agent.wait_for(lambda page: page.value("perwatt_gpus", state="ok") == 2)
             yield agent
 

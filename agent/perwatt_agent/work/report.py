@@ -25,8 +25,9 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
 
     `scope` is "global" for a count of the whole job on this node, or "rank" for the count of one `rank`,
     which adds to those of the other ranks. `gpus` are the driver's indices or UUIDs, or "all"; None leaves
-    them unchanged. `done` ends the job, or the part of this rank. Decoding checks the values. ValueError
-    names fields that contradict each other.
+    them unchanged. `pid` is the process that computes on them: the GPUs are claimed for nobody else.
+    `done` ends the job, or the part of this rank. Decoding checks the values. ValueError names fields that
+    contradict each other.
     """
 
     job: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._:@+-]{0,99}\Z")]
@@ -40,6 +41,7 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
     scope: Scope = "global"
     rank: Annotated[int, Meta(ge=0, le=2**31)] | None = None
     done: bool = False
+    pid: Annotated[int, Meta(ge=1, le=2**22)] | None = None
 
     def __post_init__(self) -> None:
         if (self.total is None) == (self.increment is None):
@@ -62,13 +64,18 @@ class WorkReport(Struct, frozen=True, forbid_unknown_fields=True):
         return f"{'totals' if self.total is not None else 'increments'} of scope {self.scope}"
 
 
-class WorkAccepted(Struct, frozen=True):
-    """Answer to a report: the job's count of this unit now, and the UUIDs of its GPUs."""
+class WorkAccepted(Struct, frozen=True, omit_defaults=True):
+    """
+    Answer to a report: the job's count of this unit now, and the UUIDs of its GPUs.
+
+    `unproven_gpus` are those that it claims and on which the driver does not list its process.
+    """
 
     job: str
     unit: str
     total: float
     gpus: tuple[str, ...]
+    unproven_gpus: tuple[str, ...] = ()
 
 
 class WorkRejected(Exception):

@@ -8,7 +8,7 @@ from functools import partial
 from perwatt_agent.clock import Clock
 from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.threads.worker import WorkerThread
-from perwatt_agent.work.job import Instant
+from perwatt_agent.work.job import Instant, Reporting
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkRejected
 from perwatt_agent.work.textfile import FileReport, FolderScan, Problem, TextfileReader
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 15.0
 SCAN_SECONDS = 10.0
-SOURCE = "a text file"
+SOURCE = Reporting("a text file")
 _HUNG = FolderScan((), (Problem("", "hung", f"the folder did not answer within {SCAN_SECONDS:g} s"),))
 
 

@@ -34,7 +34,7 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
         registry = build_registry(config, clock, endpoints)
         sampler = build_sampler(config, clock, backend=backend, endpoints=endpoints, registry=registry)
         # A recording already holds its work, so a replay refuses reports with 404.
-        work = None if config.replay_file else registry
+        work = registry if config.work.post and not config.replay_file else None
         app = exporter_app(
             lambda: sampler.latest, work=work, events=sampler.events, subscribe=sampler.subscribe
         )

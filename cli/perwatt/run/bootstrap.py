@@ -47,6 +47,7 @@ from perwatt_agent.sampling.workload_collector import WorkloadCollector
 from perwatt_agent.state.agent_id import load_agent_id
 from perwatt_agent.state.gpu_memory import GpuMemory
 from perwatt_agent.state.state_file import StateFile
+from perwatt_agent.work.claim_proof import ClaimProof
 from perwatt_agent.work.collector import WorkCollector
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.textfile import TextfileReader
@@ -141,7 +142,9 @@ def build_registry(config: AgentConfig, clock: Clock, endpoints: Sequence[Endpoi
     named = [endpoint.workload for endpoint in config.engines.endpoints if endpoint.workload]
     named += [follower.info.workload for follower in configured_followers(config)]
     named += [endpoint.info.workload for endpoint in endpoints if endpoint.info.workload]
-    return WorkRegistry(clock, names=WorkloadNames(named), max_jobs=config.work.max_jobs)
+    # Simulated GPUs have no processes, and every figure of theirs is marked.
+    proof = None if config.backend == "simulated" else ClaimProof(config.work.trusted_jobs)
+    return WorkRegistry(clock, names=WorkloadNames(named), max_jobs=config.work.max_jobs, proof=proof)
 
 
 def build_textfiles(config: AgentConfig, registry: WorkRegistry, clock: Clock) -> TextfilePoller | None:

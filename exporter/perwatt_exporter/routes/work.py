@@ -1,10 +1,14 @@
 """POST /v1/work: reports of work by jobs on this machine."""
 
 import ipaddress
+import re
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
+from perwatt_agent.work.job import Reporting
+from perwatt_agent.work.peer import Address, user_of
 from perwatt_agent.work.report import WorkAccepted, WorkRejected, WorkReport
 from perwatt_exporter.http.asgi import PostRoute, Response, Scope, header
 from perwatt_exporter.http.problem import problem
@@ -20,7 +24,7 @@ _CLOSE = (b"connection", b"close")
 class WorkTaker(Protocol):
     """Who keeps the book: `add` raises WorkRejected, `count_rejection` hears of every report not taken."""
 
-    def add(self, report: WorkReport, source: str) -> WorkAccepted: ...
+    def add(self, report: WorkReport, reporting: Reporting) -> WorkAccepted: ...
 
     def count_rejection(self, reason: str) -> None: ...
 
@@ -34,12 +38,21 @@ class _Refusal(Exception):
         self.reason = reason
 
 
-def work_route(taker: WorkTaker) -> PostRoute:
-    """The route of reports; what was taken is answered as JSON, all else as a problem."""
+UserOf = Callable[[Address | None, Address | None], int | None]
+
+
+def work_route(taker: WorkTaker, user_of: UserOf = user_of) -> PostRoute:
+    """
+    The route of reports; what was taken is answered as JSON, all else as a problem.
+
+    `user_of` finds the user at the other end of a connection.
+    """
 
     def handle(scope: Scope, body: bytes | None) -> Response:
         try:
-            taken = taker.add(_report(scope, body), SOURCE)
+            report = _report(scope, body)
+            user = user_of(scope.get("client"), scope.get("server"))
+            taken = taker.add(report, Reporting(SOURCE, _owner(report, user), user))
         except WorkRejected as error:
             return refuse(_Refusal(_STATUS[error.reason], error.reason, str(error)))
         except _Refusal as refusal:
@@ -53,6 +66,13 @@ def work_route(taker: WorkTaker) -> PostRoute:
         return problem(refusal.status, str(refusal), *headers)
 
     return PostRoute(handle, _only_post, MAX_BODY_BYTES)
+
+
+def _owner(report: WorkReport, user: int | None) -> str:
+    """Whose places a job takes: the user's, or where the user is unknown those of jobs named alike."""
+    if user is not None:
+        return f"user {user}"
+    return f"jobs {re.split('[^A-Za-z]', report.job, maxsplit=1)[0]}*"
 
 
 def _only_post(_: Scope) -> Response:

@@ -8,11 +8,13 @@ from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadSnapshot
+from perwatt_agent.work.job import GPU_SERIES, JOB_SERIES, MAX_UNITS, Reporting
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkReport
+from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 
 WATTS = 100.0
-SOURCE = "a test"
+SOURCE = Reporting("a test")
 SHOWN_SECONDS = 320
 
 
@@ -136,3 +138,16 @@ def test_restart(node: JobNode) -> None:
     assert pytest.approx(before, abs=WATTS) == between
     assert pytest.approx(WATTS * 10.0, abs=WATTS) == node.joules() - between
     assert 500.0 == tokens(node.shown())
+
+
+def test_series_of_a_job(node: JobNode) -> None:
+    """A job has at most the series that the registry counts for it."""
+    for number in range(MAX_UNITS):
+        node.book.add(WorkReport("train", f"unit_{number}", total=1.0, gpus=(0,)), SOURCE)
+    node.run(2)
+    for second in range(3):
+        node.book.add(WorkReport("train", "unit_0", total=2.0 + second, gpus=(0,)), SOURCE)
+        node.run(1)
+    kept = [one for one in sample_of_snapshot(node.snapshot).counters if one.workload == "train"]
+
+    assert MAX_UNITS < len(kept) <= JOB_SERIES + MAX_UNITS + GPU_SERIES

@@ -14,7 +14,7 @@ from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.work.counters import MAX_KEYS
-from perwatt_agent.work.job import MAX_UNITS
+from perwatt_agent.work.job import MAX_UNITS, Reporting
 from perwatt_agent.work.registry import (
     CYCLES_TO_ATTRIBUTE,
     ENDED_SECONDS,
@@ -26,7 +26,7 @@ from perwatt_agent.work.registry import (
 from perwatt_agent.work.report import WorkRejected, WorkReport
 
 GPUS = (info(0), info(1), info(2))
-SOURCE = "a test"
+SOURCE = Reporting("a test")
 
 
 def post(
@@ -193,7 +193,7 @@ class TestRefused:
         """Two sources of one job would look like restarts: the second is rejected."""
         taken(book, post(100))
         with pytest.raises(WorkRejected, match="already reported by a test"):
-            book.add(post(90), "another")
+            book.add(post(90), Reporting("another"))
 
     def test_names_of_engines(self, clock: ManualClock) -> None:
         """A job cannot take the name of an engine, nor an engine that of a job."""

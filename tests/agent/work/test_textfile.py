@@ -9,6 +9,7 @@ from support.accounts.readings import info
 
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.work.collector import WorkCollector
+from perwatt_agent.work.job import Reporting
 from perwatt_agent.work.registry import WorkRegistry
 from perwatt_agent.work.report import WorkReport
 from perwatt_agent.work.textfile import MAX_FILE_BYTES, MAX_FILES, STALE_SECONDS, TextfileReader
@@ -185,7 +186,7 @@ class TestPoller:
     async def test_refused(self, tmp_path: Path, clock: ManualClock) -> None:
         """What the book refuses is a problem of its file."""
         book = WorkRegistry(clock)
-        book.add(WorkReport("a", "t", total=1.0), "POST")
+        book.add(WorkReport("a", "t", total=1.0), Reporting("POST"))
         poller = TextfilePoller(TextfileReader(tmp_path), book, clock)
         write(tmp_path, 'perwatt_work_total{job="a",unit="t"} 1\n')
         await poller.poll()
