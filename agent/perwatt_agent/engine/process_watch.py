@@ -31,7 +31,7 @@ class ProcessWatch:
 
     def __init__(self, breakdown_labels: Collection[str]) -> None:
         self._breakdown_labels = breakdown_labels
-        self._reset()
+        self._reset(None, {})
 
     def update(self, process_start: float | None, counts: Counts) -> bool:
         """
@@ -51,14 +51,13 @@ class ProcessWatch:
         elif self._calm_pages_needed:
             self._calm_pages_needed -= 1
             if not self._calm_pages_needed:
-                self._reset()
-                self._start, self._last = process_start, dict(counts)
+                self._reset(process_start, dict(counts))
         return bool(self._calm_pages_needed)
 
-    def _reset(self) -> None:
-        self._start: float | None = None
+    def _reset(self, start: float | None, last: Counts) -> None:
+        self._start = start
         self._earlier_starts: deque[float] = deque(maxlen=_MAX_KNOWN)
-        self._last: Counts = {}
+        self._last = last
         self._left: deque[Counts] = deque(maxlen=_MAX_KNOWN)
         self._increases: list[float] = []  # the largest three
         self._falls: deque[bool] = deque(maxlen=_RECENT_PAGES)
