@@ -113,6 +113,18 @@ GRACE: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
 
 HWMON: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
     "a server whose ACPI knows its input": (acpi_meter(3, "", 812.0), {("node", ""): 812.0}),
+    "a server with Intel's Node Manager": (
+        acpi_meter(1, "Meter measures total domain", 640.0),
+        {("node", ""): 640.0},
+    ),
+    "a server whose firmware says something else": (
+        acpi_meter(1, "Riser 2", 75.0),
+        {("sensor", "power_meter Riser 2"): 75.0},
+    ),
+    "a server with a battery": (
+        acpi_meter(1, "", 75.0) | {"hwmon1/device/power1_is_battery": 1} | acpi_meter(2, "", 640.0),
+        {("sensor", "power_meter power1"): 75.0, ("node", ""): 640.0},
+    ),
     "a server with an input for each supply": (
         {**acpi_meter(0, "", 400.0), **acpi_meter(1, "", 412.0)},
         {("sensor", "power_meter power1"): 400.0, ("sensor", "power_meter power1 2"): 412.0},
@@ -139,6 +151,7 @@ HWMON: dict[str, tuple[Tree, dict[tuple[str, str], float]]] = {
             ("sensor", "corsairpsu power total"): 320.0,
             ("sensor", "corsairpsu power2"): 180.0,
             ("sensor", "corsairpsu power total 2"): 310.0,
+            ("sensor", "amdgpu power1"): 200.0,
         },
     ),
 }
@@ -229,6 +242,15 @@ def test_hwmon(machine: str, root: Path, clock: ManualClock) -> None:
     lay(root, tree)
 
     assert expected == watts(list(HwmonMeter(clock, root).read()))
+
+
+def test_acpi_without_a_value(root: Path, clock: ManualClock) -> None:
+    """An ACPI meter with all 32 bits set has no value, and is refused by itself."""
+    lay(root, acpi_meter(0, "", 4_294_967.295))
+    with pytest.raises(MeterFailure, match="does not have") as raised:
+        HwmonMeter(clock, root).read()
+
+    assert "implausible" == raised.value.reason
 
 
 def test_graces_meters_are_not_read_twice(root: Path, clock: ManualClock) -> None:

@@ -15,15 +15,9 @@ from perwatt_agent.facts.host_meter import MeterScope
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.blocking import ThreadedMeter
 from perwatt_agent.meters.kind import MeterKind
-from perwatt_agent.meters.kinds.hwmon import (
-    ACPI_METER,
-    HWMON,
-    Sensor,
-    find_sensors,
-    is_socket_label,
-    read_sensors,
-)
+from perwatt_agent.meters.kinds.hwmon import HWMON, is_socket_label, read_sensors
 from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.hwmon_sensors import ACPI_METER, Sensor, SensorReader, find_sensors
 
 SCOPES: tuple[tuple[str, MeterScope], ...] = (
     (r"Module Power Socket (\d+)", "module"),
@@ -41,6 +35,7 @@ class GraceMeter:
     def __init__(self, clock: Clock, root: Path = HWMON) -> None:
         self._clock = clock
         self._root = root
+        self._reader = SensorReader(clock)
 
     def read(self) -> Sequence[MeterSample]:
         """Return a sample of each sensor, empty if it fails. Raises MeterFailure if all of them fail."""
@@ -51,7 +46,7 @@ class GraceMeter:
         ]
         if not sensors:
             raise MeterFailure("absent", f"{self._root} has no power meters of an NVIDIA Grace")
-        return read_sensors(sensors, self.name, self.interval_seconds, self._clock)
+        return read_sensors(sensors, self.name, self.interval_seconds, self._reader, self._clock)
 
 
 def _meaning(sensor: Sensor) -> tuple[MeterScope, str]:
