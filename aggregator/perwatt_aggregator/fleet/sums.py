@@ -7,12 +7,12 @@ from msgspec import Struct
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
-from perwatt_aggregator.fleet.unmeasured import reasons_at_boards, reasons_at_node
+from perwatt_aggregator.fleet.unmeasured import is_disputed, reasons_at_boards, reasons_at_node
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
 from perwatt_aggregator.schema.instants import mean_window
-from perwatt_aggregator.validity.thresholds import MAX_DISPUTED_RATIO, MAX_FEW_READINGS_RATIO
+from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO
 from perwatt_aggregator.validity.uncertainty import of_sum
 
 
@@ -140,7 +140,7 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
         yield "window_not_filled"
     if _few_readings(group.parts):
         yield "too_few_readings"
-    if _is_disputed(group.parts):
+    if is_disputed(group.parts):
         yield "energy_meters_disagree"
     if not group.has_whole_groups:
         yield "shared_group"
@@ -195,12 +195,3 @@ def _few_readings(parts: Iterable[Part]) -> bool:
         total += part.gpus.weight
         few += part.gpus.weight if part.span.has_few_readings else 0.0
     return few > MAX_FEW_READINGS_RATIO * total
-
-
-def _is_disputed(parts: Iterable[Part]) -> bool:
-    """Whether a GPU's own power contradicts its counter in more than a small share of the joules."""
-    disputed = drawn = 0.0
-    for part in parts:
-        disputed += part.energy.disputed_joules
-        drawn += part.energy.drawn_joules
-    return disputed > MAX_DISPUTED_RATIO * drawn

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from perwatt_aggregator.attribution.node_parts import NodeParts
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.validity.thresholds import MAX_DISPUTED_RATIO
 
 # Rounding error of a sum of joules.
 _ROUNDING_ERROR = 1e-9
@@ -20,7 +21,7 @@ def reasons_at_node(parts: Iterable[Part], views: Mapping[str, NodeView]) -> fro
     The reasons of a group of *parts* at the node and at the facility.
 
     A node's meter has the joules of all its boards. But they are divided by board joules: what a board used
-    that was not measured goes to the other work on its node, or to another time.
+    that was not measured, or measured wrongly, goes to the other work on its node, or to another time.
     """
     by_node: dict[str, list[Part]] = {}
     for part in parts:
@@ -40,6 +41,8 @@ def _reasons(own: Sequence[Part], node: NodeParts | None) -> Iterator[str]:
         yield "gpu_unmeasurable"
     if not node.has_all_boards:
         yield "gpus_missing"
+    if is_disputed(node.by_workload):
+        yield "energy_meters_disagree"
 
 
 def _has_all_joules(own: Iterable[Part], node: NodeParts) -> bool:
@@ -48,3 +51,12 @@ def _has_all_joules(own: Iterable[Part], node: NodeParts) -> bool:
 
 def _joules(parts: Iterable[Part]) -> float:
     return sum(part.energy.joules or 0.0 for part in parts)
+
+
+def is_disputed(parts: Iterable[Part]) -> bool:
+    """Whether a GPU's own power contradicts its counter in more than a small share of the joules."""
+    disputed = drawn = 0.0
+    for part in parts:
+        disputed += part.energy.disputed_joules
+        drawn += part.energy.drawn_joules
+    return disputed > MAX_DISPUTED_RATIO * drawn

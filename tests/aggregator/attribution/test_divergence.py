@@ -61,3 +61,22 @@ def test_a_small_share() -> None:
 
     assert (True, pytest.approx(METER_UNCERTAINTY, abs=0.01)) == (one.valid, one.relative_uncertainty)
     assert REASON in item(0.5, 0.5, 0.5, *[0.0] * 27).reasons
+
+
+def test_beside_a_doubtful_board() -> None:
+    """A node meter is divided by board joules: one wrong counter makes all shares at the node wrong."""
+    machine = Doubtful([Gpu("GPU-0"), Gpu("GPU-1")], [Workload("chat"), Workload("code")])
+    for gpu, workload in zip(machine.gpus, machine.workloads, strict=True):
+        workload.take(gpu.uuid)
+    machine.divergences = (0.0, 0.5)
+    fleet = Followed([machine], BARE)
+    fleet.look()
+    for _ in range(18):
+        machine.run(5.0, node_watts=900.0)
+        fleet.clock.advance(5.0)
+        fleet.look()
+
+    for boundary, valid in (("gpu_board", [True, False]), ("node", [False, False])):
+        items = fleet.items("workload", boundary=boundary)  # type: ignore[arg-type]
+        assert valid == [one.valid for one in items]
+        assert REASON in items[1].reasons
