@@ -58,7 +58,7 @@ class EnergyAccount:
         """Account for one reading; return None if it contains no energy."""
         old = self._state
         integrated = self._integrate(reading)
-        self._drawn = _sum(self._drawn, integrated)
+        self._drawn = integrated if self._drawn is NOTHING else _sum(self._drawn, integrated)
         counter, counted = self._judge(reading, limit_watts, generation)
         self._compare(counted, self._drawn)
         if counter is not None and counter.monotonic_seconds == reading.monotonic_seconds:

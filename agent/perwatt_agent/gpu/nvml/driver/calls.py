@@ -49,7 +49,7 @@ class GpuCalls:
         facts: Facts = {}
         for alternatives in rows:
             for call in alternatives:
-                if self._not_before and self._clock.monotonic() < self._not_before.get(call, -math.inf):
+                if call in self._not_before and self._clock.monotonic() < self._not_before[call]:
                     continue
                 if self.failed:
                     self.failed.pop(call.__name__, None)

@@ -2,14 +2,18 @@
 
 import logging
 import math
+import os
 import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from perwatt_agent.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-_PROGRAMS = frozenset({"nv-hostengine", "dcgm-exporter"})
+_PROGRAMS = frozenset({b"nv-hostengine", b"dcgm-exporter"})
+_MAX_COMM_BYTES = 64
 CHECK_SECONDS = 60.0
 
 
@@ -31,7 +35,7 @@ class DcgmDetector:
         with self._lock:
             if self._clock.monotonic() - self._checked_at >= CHECK_SECONDS:
                 self._checked_at = self._clock.monotonic()
-                self._update(any(self._comm(entry) in _PROGRAMS for entry in self._proc.glob("[0-9]*")))
+                self._update(any(comm in _PROGRAMS for comm in self._comms()))
             return self._is_running
 
     def _update(self, is_running: bool) -> None:
@@ -41,9 +45,18 @@ class DcgmDetector:
             )
         self._is_running = is_running
 
-    @staticmethod
-    def _comm(process: Path) -> str:
-        try:
-            return (process / "comm").read_text(errors="replace").strip()
-        except OSError:
-            return ""  # it has ended
+    def _comms(self) -> Iterator[bytes]:
+        """The name of each process."""
+        # With a Path for each process a scan takes four times as long.
+        for pid in os.listdir(self._proc) if self._proc.is_dir() else ():  # noqa: PTH208
+            if pid.isdigit():
+                with suppress(OSError):  # it has ended
+                    yield _read(f"{self._proc}/{pid}/comm").strip()
+
+
+def _read(file: str) -> bytes:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, _MAX_COMM_BYTES)
+    finally:
+        os.close(descriptor)

@@ -8,6 +8,7 @@ in each call, which takes 12 times as long.
 import ctypes
 import struct
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from typing import Any, NamedTuple, TypeAlias
 
 import pynvml
@@ -36,20 +37,23 @@ class Field(Struct, frozen=True, cache_hash=True):
 
 
 # nvmlFieldValue_t: id, scope, timestamp, latency, then what counts: type of the value, code, value.
-_ENTRY = struct.Struct("=24xii8s")
+_ENTRY = "24xii"
 
-# nvmlValueType_t -> how to read the eight bytes of the value.
-_VALUES = {
-    kind: struct.Struct(layout).unpack
-    for kind, layout in enumerate(("=d", "=I4x", "=Q", "=Q", "=q", "=i4x", "=H6x"))
-}
+# nvmlValueType_t -> layout of the eight bytes of the value.
+_VALUES: dict[int, str] = dict(enumerate(("d", "I4x", "Q", "Q", "q", "i4x", "H6x")))
+_UNKNOWN_VALUE = "Q"
 
 Reply: TypeAlias = tuple[int, float]
 """One field's return code and its raw number."""
 
 
 class FieldBatch:
-    """One driver call for a fixed list of fields."""
+    """
+    One driver call for a fixed list of fields.
+
+    A value's type mostly is that of the call before, so one layout decodes all fields at once; it is renewed
+    when a type changes.
+    """
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
@@ -58,6 +62,7 @@ class FieldBatch:
         for entry, field in zip(self._array, self.fields, strict=True):
             entry.fieldId, entry.scopeId = field.id, field.scope
         self._count = ctypes.c_int(len(self.fields))
+        self._use_types((0,) * len(self.fields))
 
     def call(self, handle: Any) -> int:
         """Make the call, and return its code."""
@@ -68,27 +73,45 @@ class FieldBatch:
                 return int(error.value)
         return self._function(handle, self._count, self._array)
 
+    def numbers(self) -> tuple[float, ...] | None:
+        """Each field's raw number, as of the latest call; None unless every field has one."""
+        decoded = self._decode()
+        return None if any(decoded[1::3]) or not self._types_known else decoded[2::3]
+
     def replies(self) -> list[Reply]:
         """
         Each field's own code and raw number, as of the latest call.
 
         A field of a type that is not in the table counts as absent.
         """
+        decoded = self._decode()
         return [
-            (code, _VALUES[kind](raw)[0])
-            if code == SUCCESS and kind in _VALUES
-            else (code or INVALID_ARGUMENT, 0)
-            for kind, code, raw in _ENTRY.iter_unpack(self._array)
+            (code, number) if code == SUCCESS and kind in _VALUES else (code or INVALID_ARGUMENT, 0)
+            for kind, code, number in zip(decoded[::3], decoded[1::3], decoded[2::3], strict=True)
         ]
 
+    def _decode(self) -> tuple[Any, ...]:
+        """Type, code and number of each field, one after another."""
+        decoded = self._layout.unpack(self._array)
+        if decoded[::3] != self._types:
+            self._use_types(decoded[::3])
+            decoded = self._layout.unpack(self._array)
+        return decoded
 
-class _Place(NamedTuple):
-    """Where a fact is in a batch, and its name in a reading: `group.key` is an entry of a group."""
+    def _use_types(self, types: tuple[int, ...]) -> None:
+        self._types = types
+        self._types_known = all(kind in _VALUES for kind in types)
+        self._layout = struct.Struct(
+            "=" + "".join([_ENTRY + _VALUES.get(kind, _UNKNOWN_VALUE) for kind in types])
+        )
 
-    number: int
-    field: Field
+
+class _Run(NamedTuple):
+    """Fields in a row that give entries of one group; a fact on its own has no group."""
+
     group: str
-    key: str
+    keys: tuple[str, ...]
+    converts: tuple[Callable[[Any], Any], ...]
 
 
 class FieldReader:
@@ -119,12 +142,10 @@ class FieldReader:
         if code != SUCCESS:
             self._drop_all_or_raise(code)
             return {}
-        replies = self._batch.replies()
-        if not self._is_decided or [code for code, _ in replies if code != SUCCESS]:
-            by_field = dict(zip(self._batch.fields, replies, strict=True))
-            self._raise_if_dead(by_field)
-            replies = self._decide(by_field)
-        return self._facts(replies)
+        for name in self._names if self._failed else ():
+            self._failed.pop(name, None)
+        numbers = self._batch.numbers()
+        return self._facts(numbers if numbers is not None and self._is_decided else self._decide())
 
     def _drop_all_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:
@@ -139,42 +160,47 @@ class FieldReader:
         if transient and len(failed) == len(replies):
             raise_failure(transient[0], "nvmlDeviceGetFieldValues")
 
-    def _decide(self, replies: Mapping[Field, Reply]) -> list[Reply]:
-        """Drop candidates that are not needed, and return the replies of the others."""
+    def _decide(self) -> list[float | None]:
+        """Drop candidates that are not needed; return the number of each fact, None of one that failed."""
+        replies = dict(zip(self._batch.fields, self._batch.replies(), strict=True))
+        self._raise_if_dead(replies)
         left = {fact: _not_refused(fields, replies) for fact, fields in self._candidates.items()}
         decided = {fact: _best_alone(fields, replies) for fact, fields in left.items()}
         if energy := decided.get("energy_joules"):
             decided["power_watts"] = _same_scope(energy, left["power_watts"], replies)
         if decided != self._candidates:
             self._use(decided)
-        return [replies[field] for field in self._batch.fields]
+        best = [(field, *replies[field]) for field in self.best.values()]
+        self._failed.update(
+            {f"field {field.id}": describe(code).word for field, code, _ in best if code != SUCCESS}
+        )
+        return [number if code == SUCCESS else None for _, code, number in best]
 
-    def _facts(self, replies: list[Reply]) -> Facts:
-        for name in self._names if self._failed else ():
-            self._failed.pop(name, None)
+    def _facts(self, numbers: Iterable[float | None]) -> Facts:
         facts: Facts = {}
-        for place, field, group, key in self._places:
-            code, number = replies[place]
-            if code != SUCCESS:
-                self._failed[f"field {field.id}"] = describe(code).word
-            elif (value := field.convert(number)) is not None:
-                if group:
-                    facts.setdefault(group, {})[key] = value
-                else:
-                    facts[key] = value
+        left = iter(numbers)  # each run takes as many as it has keys
+        for group, keys, converts in self._runs:
+            values = {
+                key: value
+                for key, convert, number in zip(keys, converts, left, strict=False)
+                if number is not None and (value := convert(number)) is not None
+            }
+            if not group:
+                facts |= values
+            elif values:
+                facts[group] = facts.get(group, {}) | values
         return facts
 
     def _use(self, candidates: dict[str, tuple[Field, ...]]) -> None:
         self._candidates = candidates
         self._is_decided = all(len(fields) <= 1 for fields in candidates.values())
         self._batch = FieldBatch(field for fields in candidates.values() for field in fields)
-        numbers = {field: number for number, field in enumerate(self._batch.fields)}
         self.best = {fact: fields[0] for fact, fields in candidates.items() if fields}
-        self._places = [
-            _Place(numbers[field], field, group, key)
-            for fact, field in self.best.items()
-            for group, _, key in (fact.rpartition("."),)
-        ]
+        self._runs = []
+        for group, in_a_row in groupby(self.best, lambda fact: fact.rpartition(".")[0]):
+            facts = tuple(in_a_row)
+            keys = tuple(fact.rpartition(".")[2] for fact in facts)
+            self._runs.append(_Run(group, keys, tuple(self.best[fact].convert for fact in facts)))
 
 
 def nested(facts: Facts) -> Facts:

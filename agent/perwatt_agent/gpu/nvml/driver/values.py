@@ -66,7 +66,7 @@ def margin_celsius(celsius: float) -> float | None:
 
 
 def nanoseconds(amount: float) -> float | None:
-    return None if (whole := count(amount)) is None else whole / 1e9
+    return amount / 1e9 if 0 <= amount < _UNKNOWN_U64 and amount != _UNKNOWN_U32 else None
 
 
 def count(amount: float) -> int | None:

@@ -8,6 +8,8 @@ seconds.
 The graphics clock is not read: it equals the SM clock, and every call takes time in the driver.
 """
 
+import ctypes
+import struct
 from typing import Any
 
 import pynvml
@@ -22,6 +24,13 @@ from perwatt_agent.gpu.nvml.driver.traits import Traits
 from perwatt_agent.gpu.nvml.readers.gpm import GpmReader
 from perwatt_agent.gpu.nvml.readers.mig import MigMode
 from perwatt_agent.gpu.nvml.readers.tables import POWER_AVERAGE, fast_fields
+
+# The binding's structs are slow to fill and to read by name. nvmlUtilization_t; nvmlMemory_v2_t after its
+# version; nvmlTemperature_v1_t: version, sensor, degrees.
+_RATES = struct.Struct("=II")
+_MEMORY = struct.Struct("=8xQQQQ")
+_TEMPERATURE = struct.Struct("=IIi")
+_TEMPERATURE_REQUEST = _TEMPERATURE.pack(pynvml.nvmlTemperature_v1, pynvml.NVML_TEMPERATURE_GPU, 0)
 
 
 class FastReader:
@@ -73,20 +82,20 @@ def total_energy(handle: Any) -> Facts:
 
 
 def utilization(handle: Any) -> Facts:
-    rates = pynvml.nvmlDeviceGetUtilizationRates(handle)
+    gpu, memory = _RATES.unpack(pynvml.nvmlDeviceGetUtilizationRates(handle))
     return {
-        "utilization_ratio": values.ratio(rates.gpu),
-        "memory_utilization_ratio": values.ratio(rates.memory),
+        "utilization_ratio": values.ratio(gpu),
+        "memory_utilization_ratio": values.ratio(memory),
     }
 
 
 def memory(handle: Any) -> Facts:
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2)
-    total = memory.total  # the binding's structs are slow to read
+    total, reserved, _, used = _MEMORY.unpack(memory)
     return {
-        "memory_used_bytes": values.memory_bytes(memory.used, total),
+        "memory_used_bytes": values.memory_bytes(used, total),
         "memory_total_bytes": values.memory_bytes(total, total),
-        "memory_reserved_bytes": values.memory_bytes(memory.reserved, total),
+        "memory_reserved_bytes": values.memory_bytes(reserved, total),
     }
 
 
@@ -104,7 +113,10 @@ def clock_sm(handle: Any) -> Facts:
 
 
 def temperature(handle: Any) -> Facts:
-    celsius = pynvml.nvmlDeviceGetTemperatureV(handle, pynvml.NVML_TEMPERATURE_GPU)
+    answer = pynvml.c_nvmlTemperature_v1_t.from_buffer_copy(_TEMPERATURE_REQUEST)
+    call = pynvml._nvmlGetFunctionPointer("nvmlDeviceGetTemperatureV")
+    pynvml._nvmlCheckReturn(call(handle, ctypes.byref(answer)))
+    _, _, celsius = _TEMPERATURE.unpack(answer)
     return {"temperature_core_celsius": values.core_celsius(celsius)}
 
 
