@@ -14,6 +14,7 @@ from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.launches import role_of, shares_kv
 from perwatt_agent.discovery.pod_list import Pod, PodListFailure
+from perwatt_agent.discovery.probe import may_expect_tls, over_tls
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.engine_page_reader import EnginePageReader
@@ -173,12 +174,25 @@ class PodCollector:
             claim = self._configured.claim_on(parts.gpus, self._known, holding.gpus)
             if reason := claim or self._configured.page_at(url):
                 raise ValueError(reason)
-            await reader.read()
+            reader = await self._answering(reader, url, holding, pod)
         except (EngineFailure, ValueError) as error:
             self._probe_at[uid] = now + (PROBE_AGAIN_SECONDS if isinstance(error, EngineFailure) else 0.0)
             self._reject(uid, holding, str(error))
         else:
             self._start(uid, holding, url, reader)
+
+    async def _answering(
+        self, reader: EnginePageReader, url: str, holding: PodGpus, pod: Pod
+    ) -> EnginePageReader:
+        """Return a reader that has read the page, over HTTPS where plain HTTP gets no answer."""
+        try:
+            await reader.read()
+        except EngineFailure as error:
+            if not may_expect_tls(error, url):
+                raise
+            reader = self._reader(over_tls(url), holding, pod)
+            await reader.read()
+        return reader
 
     def _reader(self, url: str, holding: PodGpus, pod: Pod) -> EnginePageReader:
         command = pod.command(holding.container)

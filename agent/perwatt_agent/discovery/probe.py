@@ -65,8 +65,8 @@ async def _page_at(
             try:
                 await reader.read()
             except EngineFailure as error:
-                if _expects_tls(error) and base.startswith("http:"):
-                    bases.append(f"https:{base.removeprefix('http:')}")
+                if may_expect_tls(error, url):
+                    bases.append(over_tls(base))
                     break
                 refusal = refusal or f"{url}: {error}"
                 if error.reason in _NO_HTTP:
@@ -76,9 +76,16 @@ async def _page_at(
     return None, refusal
 
 
-def _expects_tls(error: EngineFailure) -> bool:
-    """Return whether an answer to plain HTTP may be that of a server with TLS: none, or an error 400."""
+def may_expect_tls(error: EngineFailure, url: str) -> bool:
+    """Return whether *error*, at an http URL, may be that of a server with TLS: no answer, or status 400."""
+    if not url.startswith("http:"):
+        return False
     return error.reason == "protocol" or (error.reason == "status" and str(error) == "HTTP 400")
+
+
+def over_tls(url: str) -> str:
+    """Return the https URL for an http URL with a port."""
+    return f"https:{url.removeprefix('http:')}"
 
 
 class DiscoveredReader:

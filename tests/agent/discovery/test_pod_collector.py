@@ -1,15 +1,18 @@
 """Engines in pods are found without their processes: GPU -> pod -> page, over real sockets."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from support.accounts.readings import info, mig
 from support.agent.process import perwatt
 from support.engines import engine_trees
+from support.engines.engine_pages import engine_page, page_server
 from support.gpus.fakenvml import FakeDriver
 from support.processes.kubelet import FakeKubelet
 from support.processes.kubelet import pod as given
@@ -96,6 +99,27 @@ class House:
         told = await self.look()
         await asyncio.wait_for(until_tokens(), PATIENCE_SECONDS)
         return told
+
+
+class TestHttps:
+    @pytest.mark.parametrize("annotated", [True, False])
+    async def test_certificate(
+        self, kubelet: FakePodList, tmp_path: Path, clock: ManualClock, annotated: bool
+    ) -> None:
+        """An engine with a certificate is read over HTTPS, whether its pod says so or not."""
+        served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        served.load_cert_chain(CERTIFICATE)
+        async with page_server(engine_page("vllm-0.32.0-4-after"), served) as server:
+            chat = pod("prod", "chat-0", urlsplit(server.url).port)
+            if annotated:
+                chat["metadata"]["annotations"]["prometheus.io/scheme"] = "https"
+            kubelet.answer(chat)
+            house = House(kubelet, tmp_path, clock)
+            sample = (await house.listen())[-1]
+            await house.look()
+
+        assert (NAME, "vllm") == (sample.info.workload, sample.info.engine)
+        assert [] == [one for one in house.collector.health().failures if one[0] == "tls"]
 
 
 class TestRole:
