@@ -44,6 +44,7 @@ class TestOpen:
             architecture="hopper",
             serial="1652924000001",
             vbios_version="96.00.89.00.01",
+            minor_number=1,
         )
 
     @pytest.mark.parametrize(
