@@ -67,7 +67,9 @@ class Attribution:
         """
         account = self._accounts[gpu]
         processes = slow.processes if slow else None
-        is_used = bool(processes or any(map(activity, (slow.mig if slow else None) or ())))
+        is_used = any(one.is_work for one in processes or ()) or any(
+            map(activity, (slow.mig if slow else None) or ())
+        )
         account.read(
             reading.monotonic_seconds,
             accepted_joules,

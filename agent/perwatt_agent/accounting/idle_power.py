@@ -18,8 +18,9 @@ class IdlePower:
     """
     Idle power of one GPU: the median over the newest period in which no process used it.
 
-    `watts` is None until it is learnt. A reading counts only if the list of processes was empty before and
-    after it, because a new process draws power before it is listed.
+    `watts` is None until it is learnt. A reading counts only if the list had no process that works before and
+    after it, because a new process draws power before it is listed. The compositor of a desktop is listed for
+    as long as the desktop runs, and is no work while it does nothing.
     """
 
     def __init__(self, watts: float | None = None) -> None:
@@ -30,7 +31,7 @@ class IdlePower:
 
     def add(self, reading: GpuReading, slow: GpuSlowReading | None, *, held: bool) -> None:
         """Add a reading, the newest slow one, and whether any workload holds the GPU."""
-        if held or slow is None or slow.processes != () or not _is_quiet(reading, slow):
+        if held or slow is None or _has_work(slow) or not _is_quiet(reading, slow):
             self._watts.clear()
             self._unconfirmed.clear()
             self._free_since = None
@@ -47,9 +48,15 @@ class IdlePower:
                 self.watts = median(self._watts)
 
 
+def _has_work(slow: GpuSlowReading) -> bool:
+    """Whether a process uses the GPU; so it may where the list is not known."""
+    return slow.processes is None or any(process.is_work for process in slow.processes)
+
+
 def _is_quiet(reading: GpuReading, slow: GpuSlowReading) -> bool:
     used, total = reading.memory_used_bytes, reading.memory_total_bytes
-    is_empty = used is None or total is None or used <= _MAX_MEMORY_RATIO * total
+    drawing = sum(process.memory_bytes or 0 for process in slow.processes or () if process.draws)
+    is_empty = used is None or total is None or used - drawing <= _MAX_MEMORY_RATIO * total
     # The driver has no utilization of a GPU with MIG; its instances may have SM activity.
     does_nothing = reading.utilization_ratio == 0.0 if slow.mig is None else not any(map(activity, slow.mig))
     return does_nothing and is_empty

@@ -7,6 +7,7 @@ from support.accounts.readings import At, info, limit, reading, sweep
 
 from perwatt_agent.accounting.account import SLOW_VALID_SECONDS, Account
 from perwatt_agent.facts.gpu import GpuSnapshot
+from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.readings import GpuSample, MeterSample, Readings
@@ -18,6 +19,18 @@ def swept(t: float, joules: float, slow: GpuSlowReading | None = None) -> Readin
 
 
 class TestGpu:
+    @pytest.mark.parametrize(
+        ("sm_ratio", "rest"), [(0.0, (300.0, 0.0)), (None, (300.0, 0.0)), (0.1, (0.0, 300.0))]
+    )
+    def test_a_desktop(self, sm_ratio: float | None, rest: tuple[float, float]) -> None:
+        """The joules of an idle desktop are nobody's; what its compositor draws by work is unknown."""
+        compositor = (GpuProcess(2, sm_ratio=sm_ratio, draws=True),)
+        account = Account(1.0)
+        account.advance(sweep(100.0, {0: At(5_000.0, 300.0, 0.0, compositor)}))
+        (gpu,) = account.advance(sweep(101.0, {0: At(5_300.0, 300.0, 0.0, compositor)})).gpus
+
+        assert rest == (gpu.unallocated_joules, gpu.unknown_joules)
+
     def test_shown(self) -> None:
         """A GPU that was read shows its reading, its energy, its rest, and its calibration apart."""
         account = Account(1.0, calibration={"GPU-0": 0.95})

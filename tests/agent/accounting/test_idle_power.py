@@ -12,6 +12,7 @@ from perwatt_agent.facts.readings import GpuSample, Readings
 
 FREE = ()
 TAKEN = (GpuProcess(1),)
+COMPOSITOR = GpuProcess(2, 80, 0.0, draws=True)
 
 
 class Bench:
@@ -72,6 +73,22 @@ def test_learnt() -> None:
 def test_not_while_it_may_be_used(used: dict) -> None:  # type: ignore[type-arg]
     """A process, load, memory in use, a holder, or not knowing: nothing is learnt, however low the power."""
     assert None is Bench().run(300, **({"watts": 20.0} | used))
+
+
+@pytest.mark.parametrize(
+    ("processes", "memory_ratio", "expected"),
+    [
+        pytest.param((COMPOSITOR,), 0.08, 70.0, id="its memory is its own"),
+        pytest.param((GpuProcess(2, 80, None, draws=True),), 0.08, 70.0, id="no SM utilization"),
+        pytest.param((COMPOSITOR,), 0.3, None, id="more memory than it has"),
+        pytest.param((GpuProcess(2, 80, 0.1, draws=True),), 0.08, None, id="it draws now"),
+        pytest.param((COMPOSITOR, *TAKEN), 0.08, None, id="beside a process that computes"),
+        pytest.param((GpuProcess(2, None, 0.0, draws=True),), 0.08, None, id="its memory is not known"),
+    ],
+)
+def test_a_desktop(processes: tuple[GpuProcess, ...], memory_ratio: float, expected: float | None) -> None:
+    """A compositor in the list of compute processes is no use of the GPU while it does nothing."""
+    assert expected == Bench().run(100, processes=processes, memory_ratio=memory_ratio)
 
 
 def test_what_was_learnt_stays() -> None:

@@ -154,6 +154,44 @@ class TestProcessLoad:
         assert 0 == driver.calls("nvmlDeviceGetProcessUtilization", 0)
 
 
+class TestDrawing:
+    """Compute processes that are in the list of graphics processes too, as a compositor is."""
+
+    @staticmethod
+    def drawing(reading: GpuSlowReading) -> set[int]:
+        return {process.pid for process in reading.processes or () if process.draws}
+
+    @pytest.mark.parametrize("version", ["470.256.02", "535.54.03", "580.95.05"])
+    def test_of_each(self, driver: FakeDriver, devices, version: str):
+        """Each process is marked, in every version of the call, with and without SM utilization."""
+        driver.set_driver_version(version)
+        driver.set_processes(0, [(1, 10), (2, 20), (3, 30)], [0, 5, 0], drawing=(1, 2))
+        assert {1, 2} == self.drawing(devices[0].read_slow())
+
+        driver.fail("nvmlDeviceGetProcessUtilization", 0, code=3)
+        assert {1, 2} == self.drawing(devices[0].read_slow())
+
+    def test_asked_for_new_ones_only(self, driver: FakeDriver, devices):
+        """The list is read when a process is new, as the call takes milliseconds; an id may come again."""
+        calls = []
+        for pids, drawing in (((1,), (1,)), ((1,), ()), ((1, 2), (1, 2)), ((2,), ()), ((), ()), ((2,), ())):
+            before = driver.calls("nvmlDeviceGetGraphicsRunningProcesses_v3", 0)
+            driver.set_processes(0, [(pid, 10) for pid in pids], drawing=drawing)
+            found = self.drawing(devices[0].read_slow())
+            calls.append((found, driver.calls("nvmlDeviceGetGraphicsRunningProcesses_v3", 0) > before))
+
+        expected = [({1}, True), ({1}, False), ({1, 2}, True), ({2}, False), (set(), False), (set(), True)]
+        assert expected == calls
+
+    @pytest.mark.parametrize("code", [3, 4, 999])
+    def test_not_known(self, driver: FakeDriver, devices, code: int):
+        """Where the list is not given, a process counts as one that computes."""
+        driver.set_processes(0, [(1, 10)], drawing=(1,))
+        driver.fail("nvmlDeviceGetGraphicsRunningProcesses_v3", 0, code)
+
+        assert (GpuProcess(1, 10, 0.0),) == devices[0].read_slow().processes
+
+
 @pytest.mark.parametrize("code", [3, 4, 13, 999, 777])
 def test_processes_may_be_absent(driver: FakeDriver, devices, code: int):
     """Unsupported, forbidden or failed: the count is absent, not 0, and the limits stay."""

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import pynvml
+from msgspec.structs import replace
 
 from perwatt_agent.facts.gpu_process import GpuProcess, ProcessUse
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Facts
 from perwatt_agent.gpu.nvml.driver.errors import NOT_FOUND, SUCCESS
-from perwatt_agent.gpu.nvml.driver.process_list import COMPUTE, processes_of
+from perwatt_agent.gpu.nvml.driver.process_list import COMPUTE, GRAPHICS, processes_of
 
 N = TypeVar("N", int, float)
 
@@ -37,6 +38,33 @@ class ComputeProcesses:
             )
             for one in processes_of(handle, COMPUTE, self._driver)
         )
+
+
+class GraphicsProcesses:
+    """
+    Which of the compute processes on one GPU draw too.
+
+    The list of graphics processes takes the driver milliseconds, so it is read only for a new process.
+    """
+
+    def __init__(self, driver: tuple[int, ...]) -> None:
+        self._driver = driver
+        self._draws: dict[int, bool] = {}
+
+    def is_needed(self, processes: Sequence[GpuProcess]) -> bool:
+        """Forget the processes that have gone, and return whether there is a new one."""
+        self._draws = {one.pid: self._draws[one.pid] for one in processes if one.pid in self._draws}
+        return len(self._draws) < len({one.pid for one in processes})
+
+    def graphics_processes(self, handle: Any) -> Facts:
+        """`graphics`: the ids in the list of graphics processes. Raises NVMLError."""
+        return {"graphics": frozenset(one.pid for one in processes_of(handle, GRAPHICS, self._driver))}
+
+    def marked(self, processes: Sequence[GpuProcess], found: Facts) -> tuple[GpuProcess, ...]:
+        """Mark the processes that draw; *found* has the list if it was read now."""
+        if "graphics" in found:
+            self._draws = {one.pid: one.pid in found["graphics"] for one in processes}
+        return tuple(replace(one, draws=self._draws.get(one.pid, False)) for one in processes)
 
 
 class ProcessLoad:
@@ -74,10 +102,7 @@ class ProcessLoad:
 
 def with_load(processes: Sequence[GpuProcess], sm_ratios: dict[int, float | None]) -> tuple[GpuProcess, ...]:
     """Give each process its SM utilization; a process without a sample computed nothing."""
-    return tuple(
-        GpuProcess(process.pid, process.memory_bytes, sm_ratios.get(process.pid, 0.0))
-        for process in processes
-    )
+    return tuple(replace(process, sm_ratio=sm_ratios.get(process.pid, 0.0)) for process in processes)
 
 
 def heaviest(processes: Sequence[GpuProcess], count: int) -> tuple[ProcessUse, ...]:

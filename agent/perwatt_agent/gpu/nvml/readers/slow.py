@@ -9,6 +9,7 @@ from typing import Any
 import pynvml
 
 from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.gpu.nvml.driver import values
 from perwatt_agent.gpu.nvml.driver.calls import Call, ConstantFacts, Facts, GpuCalls
@@ -25,7 +26,13 @@ from perwatt_agent.gpu.nvml.readers.details import (
 )
 from perwatt_agent.gpu.nvml.readers.mig import MigMode, MigReader
 from perwatt_agent.gpu.nvml.readers.os_memory import node_memory
-from perwatt_agent.gpu.nvml.readers.processes import ComputeProcesses, ProcessLoad, heaviest, with_load
+from perwatt_agent.gpu.nvml.readers.processes import (
+    ComputeProcesses,
+    GraphicsProcesses,
+    ProcessLoad,
+    heaviest,
+    with_load,
+)
 from perwatt_agent.gpu.nvml.readers.tables import ECC_PLACES, slow_fields
 from perwatt_agent.gpu.nvml.readers.vgpu import Virtualization
 
@@ -55,6 +62,8 @@ class SlowReader:
         self._fans = Fans(calls)
         self._virtualization = Virtualization(calls)
         self._list_processes = ComputeProcesses(traits.driver).compute_processes
+        self._graphics = GraphicsProcesses(traits.driver)
+        self._list_graphics = self._graphics.graphics_processes
         self._read_load = ProcessLoad().process_utilization
 
     def read(self, handle: Any) -> GpuSlowReading:
@@ -91,12 +100,21 @@ class SlowReader:
             found = self._calls.first(handle, self._list_processes)
         if "processes" not in found and not self._calls.failed.keys() & _LISTING:
             self._context.warn_once(NO_PROCESSES)
-        if found.get("processes") and not self._mode.enabled:
-            load = self._calls.first(handle, self._read_load)
-            found = {"processes": with_load(found["processes"], load["sm_ratios"])} if load else found
+        if "processes" in found and not self._mode.enabled:
+            found = {"processes": self._with_use(handle, found["processes"])}
         if found and (count := self._context.options.top_processes):
             found["top_processes"] = heaviest(found["processes"], count)
         return found
+
+    def _with_use(self, handle: Any, processes: tuple[GpuProcess, ...]) -> tuple[GpuProcess, ...]:
+        """Add what each process does: its SM utilization, and whether it draws."""
+        is_new = self._graphics.is_needed(processes)
+        if not processes:
+            return ()
+        graphics = self._calls.first(handle, self._list_graphics) if is_new else {}
+        processes = self._graphics.marked(processes, graphics)
+        load = self._calls.first(handle, self._read_load)
+        return with_load(processes, load["sm_ratios"]) if load else processes
 
 
 def limit_enforced(handle: Any) -> Facts:
