@@ -1,7 +1,7 @@
 """Sampling loop of the agent: reads, updates the accounts, publishes the newest Snapshot."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import Clock
@@ -18,7 +18,7 @@ class Sampler:
     Turns a source's readings into snapshots.
 
     `latest` is replaced by one assignment and never modified, so any task may read it at any time.
-    `observers` get each cycle's readings and snapshot before it is published: they save and record. An error
+    `observers` get each cycle's readings and snapshot before it is published, and `save` is awaited. An error
     event of a GPU is published at once, in the snapshot of the cycle before. `events` are the newest events.
     """
 
@@ -28,7 +28,9 @@ class Sampler:
         account: Account,
         clock: Clock,
         observers: tuple[Callable[[Readings, Snapshot], None], ...] = (),
+        save: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._save = save
         self.events: EventRing[Event] = EventRing(run=f"{int(clock.unix() * 1000):x}")
         self._diagnosis = Diagnosis(self.events)
         self._source = source
@@ -47,6 +49,8 @@ class Sampler:
         # Before publishing: what the metrics page has shown once must survive a crash of the agent.
         for observe in self._observers:
             observe(readings, snapshot)
+        if self._save is not None:
+            await self._save()
         self.latest = snapshot
         for published in self._subscribers:
             asyncio.get_running_loop().call_soon(published)  # what it raises must not end the loop

@@ -2,6 +2,7 @@
 
 import os
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -36,6 +37,11 @@ class Slots:
         self._files[number % 2].overwrite(_head(number, content) + content)
         self._number = number
 
+    def remove(self) -> None:
+        """Remove the content as far as possible: what is old must not be taken for what is new."""
+        for file in self._files:
+            file.remove()
+
 
 class _File:
     """A file that stays open. Bytes after the end of its content are left from older writes."""
@@ -49,6 +55,10 @@ class _File:
             return self._path.read_bytes()
         except FileNotFoundError:
             return None
+
+    def remove(self) -> None:
+        with suppress(OSError):
+            self._path.unlink()
 
     def overwrite(self, content: bytes) -> None:
         # It may have been deleted meanwhile.

@@ -54,10 +54,23 @@ class StateFile:
 
     def save(self, account: AccountState) -> None:
         """Save it; a crash leaves the old state or the new one, never a part."""
-        content = self._encoder.encode(_File(_VERSION, self._boot_id, account))
+        self.write(self.encode(account))
+
+    def encode(self, account: AccountState) -> bytes:
+        """The content of the file."""
+        return self._encoder.encode(_File(_VERSION, self._boot_id, account))
+
+    def write(self, content: bytes) -> None:
+        """
+        Write the content of the file.
+
+        If that fails, the state of before is removed: pages go on, so that after a restart its counters would
+        go back, and be counted again.
+        """
         try:
             self._slots.write(content)
         except OSError as error:
+            self._slots.remove()
             if self._saves:
                 logger.warning(
                     "workload energy will restart at 0 with the agent: cannot write %s (%s); "

@@ -1,6 +1,7 @@
 """Assembly of the agent: the one place that names concrete classes."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,8 +23,7 @@ from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.engine.followers import Follower, FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
 from perwatt_agent.engine.kind import EngineKind
-from perwatt_agent.facts.readings import Readings
-from perwatt_agent.facts.snapshot import AgentInfo, Snapshot
+from perwatt_agent.facts.snapshot import AgentInfo
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
@@ -46,6 +46,7 @@ from perwatt_agent.sampling.source import LiveSource, Source
 from perwatt_agent.sampling.workload_collector import WorkloadCollector
 from perwatt_agent.state.agent_id import load_agent_id
 from perwatt_agent.state.gpu_memory import GpuMemory
+from perwatt_agent.state.saver import Saver, is_in_memory
 from perwatt_agent.state.state_file import StateFile
 from perwatt_agent.work.claim_proof import ClaimProof
 from perwatt_agent.work.collector import WorkCollector
@@ -178,10 +179,8 @@ def build_sampler(
     if state_file is None:
         return Sampler(source, account, clock, (supervisor.sampled,))
 
-    def save(readings: Readings, snapshot: Snapshot) -> None:
-        state_file.save(account.state())
-
-    return Sampler(source, account, clock, (save, supervisor.sampled))
+    saver = Saver(state_file, clock, in_memory=is_in_memory(config.state_dir))
+    return Sampler(source, account, clock, (supervisor.sampled,), partial(saver.save, account.state))
 
 
 def build_agent_info(config: AgentConfig, clock: Clock) -> AgentInfo | None:
