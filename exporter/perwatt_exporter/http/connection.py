@@ -18,14 +18,19 @@ class Limits(Struct, frozen=True):
     """
     What clients may do to the server.
 
-    A request beyond `connections` gets 503, a connection beyond `connections + spare_connections` is
-    dropped. A client that owes us something, the rest of a request or reading its answer, is dropped
-    after `patience_seconds`, looked for every `sweep_seconds`. `idle_seconds` is how long a connection
-    is kept for the next request: above the usual scrape interval, so that scrapers need not reconnect.
+    A connection beyond `connections` ends those that are idle longest, if they are idle for
+    `spared_seconds`. Otherwise its requests get 503, except for HEALTH_PATHS. A connection beyond
+    `connections + spare_connections` ends the one that is idle longest in any case: however many clients
+    hold connections, a new one is answered.
+
+    A client that owes us something, the rest of a request or reading its answer, is dropped after
+    `patience_seconds`, looked for every `sweep_seconds`. `idle_seconds` is how long a connection is kept for
+    the next request: above the usual scrape interval, so that scrapers need not reconnect.
     """
 
     connections: int = 512
     spare_connections: int = 128
+    spared_seconds: float = 1.0
     head_bytes: int = 32_768
     patience_seconds: float = 30.0
     sweep_seconds: float = 10.0
@@ -34,6 +39,7 @@ class Limits(Struct, frozen=True):
 
 
 LIMITS = Limits()
+HEALTH_PATHS = frozenset((b"/-/healthy", b"/-/ready"))
 _FIRST_REQUEST = object()
 
 
@@ -60,11 +66,31 @@ class Connection(HttpToolsProtocol):
         self._begun = 0  # requests in what was received last
         self._known_debt: object = _FIRST_REQUEST
         self._known_since = self.loop.time()
+        self._idle_since = self._known_since  # the end of its last request, or its start
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections + self.limits.spare_connections:
-            self.drop()
+        if len(self.connections) > self.limits.connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """End the other connections that are idle longest, where there are too many."""
+        connections: set[Any] = self.connections
+        others = [one for one in connections if one is not self and not one.transport.is_closing()]
+        excess = len(others) + 1 - self.limits.connections
+        if excess <= 0:
+            return
+        others.sort(key=lambda one: one.idle_since)
+        idle_before = self.loop.time() - self.limits.spared_seconds
+        beyond_spare = excess - self.limits.spare_connections
+        for place, longest in enumerate(others[:excess]):
+            if place < beyond_spare or longest.idle_since <= idle_before:
+                longest.drop()
+
+    @property
+    def idle_since(self) -> float:
+        """The instant of its last whole request, or of its start."""
+        return self._idle_since
 
     def data_received(self, data: bytes) -> None:
         rests = self._rests()
@@ -101,6 +127,7 @@ class Connection(HttpToolsProtocol):
 
     def _repeat(self, response: Response) -> None:
         self._unset_keepalive_if_required()
+        self._idle_since = self.loop.time()
         self.transport.write(written(response))
         self.on_response_complete()
 
@@ -135,11 +162,15 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_body = True
         self._head_bytes = 0
+        if self.url.partition(b"?")[0] in HEALTH_PATHS:
+            self.limit_concurrency = None
         super().on_headers_complete()
+        self.limit_concurrency = self.config.limit_concurrency
 
     def on_message_complete(self) -> None:
         self._in_body = False
         self._between_requests = True
+        self._idle_since = self.loop.time()
         super().on_message_complete()
 
     def _refuse_head(self) -> None:

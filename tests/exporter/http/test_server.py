@@ -294,18 +294,62 @@ class TestHostileClients:
         assert (503, 200) == (refused.status, served.status)
 
     def test_far_too_many_connections(self, run: Run) -> None:
-        """Connections beyond what is spared for refusals are dropped at once."""
+        """Connections beyond what is spared for refusals end the one that is idle longest."""
 
-        async def scenario() -> bytes:
+        async def scenario() -> tuple[bytes, int]:
             async with serving(app(), Limits(connections=2, spare_connections=1)) as port:
                 idle = [await connect(port) for _ in range(3)]
-                reader, writer = await connect(port)
-                rest = await dropped(reader)
-                for _, idle_writer in [*idle, (reader, writer)]:
-                    idle_writer.close()
-                return rest
+                newest = await fetch(port, "/-/healthy")
+                rest = await dropped(idle[0][0])
+                for _, writer in idle:
+                    writer.close()
+                return rest, newest.status
 
-        assert b"" == run(scenario())
+        assert (b"", 200) == run(scenario())
+
+    @pytest.mark.parametrize("begun", [b"", b"GET /metr", request("/-/ready"), request("/metrics")])
+    @pytest.mark.parametrize("held", [4, 5, 6, 20])
+    def test_held_connections_silence_nobody(self, run: Run, held: int, begun: bytes) -> None:
+        """Whatever clients send and hold, health is answered at once, and all else after a short while."""
+        limits = Limits(connections=4, spare_connections=2, spared_seconds=0.2)
+
+        async def scenario() -> tuple[list[int], int]:
+            async with serving(app(), limits) as port:
+                writers = []
+                for _ in range(held):
+                    _, writer = await connect(port)
+                    writer.write(begun)
+                    writers.append(writer)
+                health = [(await fetch(port, path)).status for path in ("/-/healthy", "/-/ready?a=b")]
+                await asyncio.sleep(2 * limits.spared_seconds)
+                page = await fetch(port, "/metrics")
+                for writer in writers:
+                    writer.close()
+                return health, page.status
+
+        assert ([200, 200], 200) == run(scenario())
+
+    @pytest.mark.slow
+    def test_a_scraper_among_drippers(self, run: Run) -> None:
+        """Those who never finish a request lose their connections before a scraper that asks often."""
+        limits = Limits(connections=4, spare_connections=2, spared_seconds=0.1)
+
+        async def scenario() -> list[bytes]:
+            async with serving(app(), limits) as port:
+                reader, writer = await connect(port)
+                drips, heads = [], []
+                for _ in range(12):
+                    _, dripping = await connect(port)
+                    drips.append(asyncio.create_task(drip(dripping, b"G")))
+                    writer.write(request("/-/ready"))
+                    heads.append((await reader.readuntil(b"ready.\n"))[:12])
+                    await asyncio.sleep(limits.spared_seconds)
+                writer.close()
+                for task in drips:
+                    task.cancel()
+                return heads
+
+        assert [b"HTTP/1.1 200"] * 12 == run(scenario())
 
     def test_failing_application(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         """A mistake in the application is answered by 500, and logged."""
