@@ -23,8 +23,8 @@ class MeterCounter:
     Differences of a counter, from each change to the next.
 
     A counter with a range wraps: a single wrap is corrected, several wraps cannot be recognised and add
-    nothing. A fall without a range, and implausible growth, add nothing either. `point` survives a restart of
-    the agent.
+    nothing. A fall without a range, implausible growth, and a value beyond the range add nothing either.
+    `point` survives a restart of the agent.
     """
 
     def __init__(self, scope: MeterScope, point: CounterPoint | None = None) -> None:
@@ -39,6 +39,8 @@ class MeterCounter:
         self, monotonic_seconds: float, joules: float, range_joules: float | None, boards: BoardPower
     ) -> tuple[Increment, str]:
         """Return what a reading adds, and why it is rejected, or an empty text."""
+        if range_joules is not None and joules > range_joules:
+            return NOTHING, "implausible"
         last = self.point
         if last is not None and joules == last.joules:
             self._unchanged_reads += 1

@@ -139,6 +139,17 @@ class TestCounters:
 
         assert pytest.approx(3_500.0) == meter(snapshot, "rapl/package/0").energy_joules
 
+    def test_beyond_its_range(self) -> None:
+        """A value that the counter cannot have is refused, and no part of it is taken for a wrap."""
+        node = Node()
+        node.run(11, lambda t: [counter(t, 100.0 * t % 65_532.61)])
+        broken = node.run(1, lambda t: [counter(t, 65_532.61 * 7 + 100.0 * t)])
+        after = node.run(2, lambda t: [counter(t, 100.0 * t % 65_532.61)])
+
+        assert (("implausible", 1),) == meter(broken, "rapl/package/0").rejections
+        assert not meter(broken, "rapl/package/0").is_believed
+        assert pytest.approx(1_300.0) == meter(after, "rapl/package/0").energy_joules
+
     def test_many_rounds(self) -> None:
         """Over a pause in which it may have gone round more than once, nothing is claimed."""
         node = Node()

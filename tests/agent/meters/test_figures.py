@@ -219,6 +219,8 @@ class TestCsv:
             pytest.param("nan,5", "malformed", "not a time", id="nan-time"),
             pytest.param(f"{NOW},", "malformed", "not ''", id="empty"),
             pytest.param(f"{NOW},5,6", "malformed", "3 cells", id="cells"),
+            pytest.param(f"{NOW},65535", "implausible", "does not have", id="all-bits-set"),
+            pytest.param(f"{NOW},1e309", "implausible", "inf W", id="infinite"),
             pytest.param(f"{NOW},-5", "implausible", "-5 W", id="negative"),
             pytest.param("\0" * 40_000, "malformed", "cells", id="zeros"),
         ],
@@ -240,6 +242,28 @@ class TestCsv:
         file.write_text(f"{NOW},5\n{NOW},5\n")
 
         assert "no column 't_unix_s'" in str(await failure(self.meter(file, clock)))
+
+    async def test_two_columns_of_one_name(self, clock: ManualClock, tmp_path: Path) -> None:
+        """Of two columns with the name that is looked for, neither is chosen."""
+        file = tmp_path / "power.csv"
+        file.write_text(f"t_unix_s,watts,watts\n{NOW},5,6\n")
+
+        assert "several columns 'watts'" in str(await failure(self.meter(file, clock)))
+
+    async def test_back_in_time(self, clock: ManualClock, tmp_path: Path) -> None:
+        """A row older than the one before it, by an interval or more, is refused; the next one is read."""
+        file = tmp_path / "power.csv"
+        meter = self.meter(file, clock)
+        file.write_text(f"t_unix_s,watts\n{NOW},5\n")
+        await meter.read()
+        clock.advance(1.5)
+        file.write_text(f"t_unix_s,watts\n{NOW - 1},900\n")
+        back = await failure(meter)
+        file.write_text(f"t_unix_s,watts\n{NOW + 1},7\n")
+        [sample] = await meter.read()
+
+        assert ("implausible", True) == (back.reason, "1 s older than the one before" in str(back))
+        assert (7.0, 1001.0) == (sample.power_watts, sample.monotonic_seconds)
 
     async def test_permission(self, clock: ManualClock) -> None:
         """A file of somebody else's is told apart from none."""

@@ -159,6 +159,56 @@ class TestAnswers:
         async with showing({"/api/v1/query": content}) as server:
             assert "malformed" == (await failure(config(server.url, "a"), clock)).reason
 
+    async def test_part_of_the_data(self, clock: ManualClock) -> None:
+        """A sum over the stores that answered is too small, so that it is none; a remark is no warning."""
+        whole = {"data": {"resultType": "scalar", "result": [1e9, "5"]}}
+        for partial in ({"warnings": ["store x: no answer"]}, {"isPartial": True}):
+            async with showing({"/api/v1/query": {**whole, **partial}}) as server:
+                found = await failure(config(server.url, "a"), clock)
+            assert ("refused", True) == (found.reason, "a part of its data" in str(found))
+        remark = {"warnings": ["PromQL info: metric might not be a counter"], "isPartial": False}
+        async with showing({"/api/v1/query": {**whole, **remark}}) as server:
+            [sample] = await build_meter(config(server.url, "a"), clock).read()
+
+        assert 5.0 == sample.power_watts
+
+    async def test_answer_of_a_cache(self, clock: ManualClock) -> None:
+        """An answer that was evaluated once and is shown again is one reading, and at last a stale one."""
+        answer = {"data": {"resultType": "scalar", "result": [1e9, "5"]}}
+        async with showing({"/api/v1/query": answer}) as server:
+            meter = build_meter(config(server.url, "a"), clock)
+            [first] = await meter.read()
+            clock.advance(90.0)
+            [again] = await meter.read()
+            clock.advance(1.0)
+            with pytest.raises(MeterFailure, match="91 s old") as caught:
+                await meter.read()
+
+        assert ("stale", 1000.0, 1000.0) == (
+            caught.value.reason,
+            first.monotonic_seconds,
+            again.monotonic_seconds,
+        )
+
+    @pytest.mark.parametrize("measured", ["NaN", "+Inf", "-Inf"])
+    async def test_no_time(self, clock: ManualClock, measured: str) -> None:
+        """A time that is no number is no age of nought."""
+        async with showing({}) as server:
+            server.documents = _series(server.url, measured)
+            assert "malformed" == (await failure(config(server.url, "a"), clock)).reason
+
+    async def test_sample_of_the_future(self, clock: ManualClock) -> None:
+        """A sample stamped in the future stays one reading while the server's clock runs on."""
+        async with showing({}) as server:
+            meter = build_meter(config(server.url, "a"), clock)
+            instants = []
+            for evaluated in (1e9, 1e9 + 1):
+                server.documents = _series(server.url, "1000000005", evaluated)
+                instants.append((await meter.read())[0].monotonic_seconds)
+                clock.advance(1.0)
+
+        assert [1000.0, 1000.0] == instants
+
     async def test_bearer_token(self, clock: ManualClock, tmp_path: Path) -> None:
         """The token is sent with both questions."""
         path = tmp_path / "token"
@@ -171,8 +221,8 @@ class TestAnswers:
         assert 1e9 == sample.power_watts
 
 
-def _series(url: str, measured: str) -> dict[str, Content]:
+def _series(url: str, measured: str, evaluated: float = 1e9) -> dict[str, Content]:
     """A plain series of 5 W that was measured at an instant of the server's clock, and evaluated later."""
     value = "/api/v1/query?query=a&lookback_delta=90s"
-    age = "/api/v1/query?query=timestamp%28a%0A%29&lookback_delta=90s&time=1000000000.000"
-    return {value: vector([1e9, "5"]), age: vector([1e9, measured])}
+    age = f"/api/v1/query?query=timestamp%28a%0A%29&lookback_delta=90s&time={evaluated:.3f}"
+    return {value: vector([evaluated, "5"]), age: vector([evaluated, measured])}

@@ -285,8 +285,8 @@ def test_one_zone_fails(root: Path, clock: ManualClock) -> None:
     lay(root, rapl_zone("intel-rapl:0", "package-0", 5.0) | rapl_zone("intel-rapl:0:0", "dram", 1.0))
     meter = RaplMeter(clock, root)
     meter.read()
-    (root / "intel-rapl:0:0" / "energy_uj").write_text("garbage\n")
-
-    assert [5.0, None] == [sample.energy_joules for sample in meter.read()]
+    for word in ("garbage", "-", "", "9" * 400):
+        (root / "intel-rapl:0:0" / "energy_uj").write_text(f"{word}\n")
+        assert [5.0, None] == [sample.energy_joules for sample in meter.read()]
     lay(root, rapl_zone("intel-rapl:0:0", "dram", 2.0) | rapl_zone("intel-rapl:1", "package-1", 7.0))
     assert [5.0, 2.0, 7.0] == [sample.energy_joules for sample in meter.read()]

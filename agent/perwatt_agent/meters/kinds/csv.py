@@ -97,6 +97,11 @@ def _cells(head: str, last: str, columns: tuple[str, str]) -> tuple[str, str]:
             "malformed",
             f"no column {missing[0]!r} in the first line, {shown(head)}; check `path` and `time_column`",
         )
+    twice = [column for column in columns if names.count(column) > 1]
+    if twice:
+        raise MeterFailure(
+            "malformed", f"the first line names several columns {twice[0]!r}; give each a name of its own"
+        )
     if len(row) != len(names):
         raise MeterFailure(
             "malformed", f"a row has {len(row)} cells, but the first line names {len(names)} columns"

@@ -1,5 +1,6 @@
 """Result of a query to a Prometheus server, or to any server with its HTTP API."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +10,8 @@ from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.figure import VALID_PERIODS, Figure
 from perwatt_agent.meters.reading.json_service import Service
 from perwatt_agent.meters.reading.quantity import number, shown
+
+QUERY_REMARK = "PromQL info:"
 
 
 class PromQuery:
@@ -30,15 +33,17 @@ class PromQuery:
     async def read(self) -> Figure:
         kind, result = await self._ask(self._query)
         if kind == "scalar":
-            return Figure(number(_at(result, 1)))
+            # Its instant is that of evaluation: the same one again is an answer from a cache.
+            return Figure(number(_at(result, 1)), mark=number(_at(result, 0)))
         evaluated, text = _one_sample(kind, result)
         measured = await self._measured(evaluated)
-        return Figure(number(text), evaluated - measured, measured)
+        # A sample of the future has no age, and stays the same reading until it is replaced.
+        return Figure(number(text), evaluated - min(evaluated, measured), measured)
 
     async def _measured(self, evaluated: float) -> float:
         """Return when the sample evaluated at *evaluated* was measured, by the server's clock."""
         kind, result = await self._ask(f"timestamp({self._query}\n)", evaluated)
-        return min(evaluated, number(_one_sample(kind, result)[1]))
+        return number(_one_sample(kind, result)[1])
 
     async def _ask(self, query: str, at: float | None = None) -> tuple[str, Any]:
         parameters = {"query": query, "lookback_delta": self._lookback}
@@ -48,7 +53,21 @@ class PromQuery:
         data = answer.get("data") if isinstance(answer, dict) else None
         if not isinstance(data, dict) or not isinstance(kind := data.get("resultType"), str):
             raise MeterFailure("malformed", "the answer is not one of a Prometheus server; check `url`")
+        _refuse_partial(answer)
         return kind, data.get("result")
+
+
+def _refuse_partial(answer: Mapping[str, Any]) -> None:
+    """Raise MeterFailure if the server had only a part of the data: a sum over a part is too small."""
+    given = answer.get("warnings")
+    warnings = [str(one) for one in given] if isinstance(given, list) else []
+    # Some servers put remarks about the query among the warnings.
+    serious = [one for one in warnings if not one.startswith(QUERY_REMARK)]
+    if serious or answer.get("isPartial"):
+        what = shown(serious[0]) if serious else "isPartial"
+        raise MeterFailure(
+            "refused", f"the server answered from a part of its data ({what}); check its stores"
+        )
 
 
 def _one_sample(kind: str, result: Any) -> tuple[float, Any]:

@@ -14,6 +14,9 @@ MeterUnit = Literal["watts", "kilowatts", "joules", "watt_hours", "kilowatt_hour
 MAX_WATTS = 1e9
 """More than any data center draws: above it, a unit or a factor is wrong."""
 
+MAX_JOULES = MAX_WATTS * 100 * 365.25 * 86_400
+"""What that power would count in a century."""
+
 SENTINELS = frozenset({2.0**31 - 1, 2.0**32 - 1, 2.0**63 - 1, 2.0**64 - 1})
 POWER_SENTINELS = SENTINELS | {2.0**15 - 1, 2.0**16 - 1}
 """
@@ -94,7 +97,7 @@ def plausible_watts(watts: float) -> float:
 
 def plausible_joules(joules: float) -> float:
     """Return *joules*. Raises MeterFailure if no counter can have counted it."""
-    if not (joules >= 0.0 and math.isfinite(joules)):
+    if not 0.0 <= joules <= MAX_JOULES:
         raise MeterFailure(
             "implausible", f"a counter at {joules:g} J is not plausible; check `unit` and `factor`"
         )

@@ -35,7 +35,7 @@ def read_micro(path: Path) -> float:
     word = read_word(path)
     try:
         return int(word) / 1e6
-    except ValueError:
+    except (ValueError, OverflowError):
         raise MeterFailure("malformed", f"{path}: expected a whole number, not {word[:40]!r}") from None
 
 
