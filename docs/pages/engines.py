@@ -41,7 +41,8 @@ The role comes from the configuration, from the launch of a process or of a pod'
 the pod (`role`, `component`), or from a label on the page (SGLang's `engine_type`). If a launch joins workers
 without a role (vLLM's `kv_both` with a connector such as `NixlConnector`), a router decides what each of them
 does. Such a worker counts as a prefill worker until a request of more than one token has ended, which is
-reported as `role_unknown`, and as a decode worker afterwards. Configure its `role` to count from the start.
+reported as `role_unknown`. Afterwards its output counts, and prompt tokens that came from outside the GPU
+count only if they came from its own memory or disk. Configure its `role` to count from the start.
 
 **Bad values.** If a token count is negative, infinite or NaN, the whole page is rejected, and the joules wait
 for the next valid page. Any other bad value is absent. A repeated series counts once. If a page has several

@@ -56,10 +56,15 @@ def leads_to(launch: Launch, programs: Sequence[str]) -> bool:
     return launch.through is None or any(launch.through.match(program) for program in programs)
 
 
-def shares_kv(command: Sequence[str]) -> bool:
+def shares_kv(command: Sequence[str], kinds: Sequence[EngineKind] = ENGINES) -> bool:
     """Return whether a launch without a role exchanges KV caches with other workers."""
-    connectors = _CONNECTOR.findall(" ".join(command))
-    return role_of(command) == "mixed" and any(not _OWN_CACHE.match(name) for name in connectors)
+    text = " ".join(command)
+    if role_of(command) != "mixed":
+        return False
+    if any(not _OWN_CACHE.match(name) for name in _CONNECTOR.findall(text)):
+        return True
+    patterns = (kind.launch.shares_kv for kind in kinds if kind.launch is not None)
+    return any(pattern.search(text) for pattern in patterns if pattern is not None)
 
 
 def role_of(command: Sequence[str]) -> Role:

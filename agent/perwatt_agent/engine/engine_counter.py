@@ -41,7 +41,7 @@ class EngineCounter:
 
     With *shares_kv*, the launch of a "mixed" workload exchanges KV caches with other workers, and a router
     decides what it does. Until a request of more than one token has ended, it may be a prefill worker, and
-    its output is left out. Afterwards it counts as a decode worker.
+    its output is left out. Afterwards it counts as a decode worker once it has received KV caches.
 
     A prefill worker generates one token a request, and the decode worker delivers it: the prefill worker
     has no output and no requests. A router has neither, as its engines count them. A decode worker's prompt
@@ -89,7 +89,7 @@ class EngineCounter:
         if not self._is_unknown:
             return self.role
         if reading.delivers():
-            return "decode"
+            return "decode" if reading.receives_kv() else "mixed"
         reading.faults.append(
             EngineFailure(
                 "role_unknown",
@@ -144,6 +144,10 @@ class _Reading:
         if tokens is None or ended is None:
             return False
         return self._run.maximum("beyond_first_tokens", tokens - ended) > 0.0
+
+    def receives_kv(self) -> bool:
+        """Return whether prompt tokens came from outside the GPU."""
+        return bool(self._page.count(self._kind.prompt_external))
 
     def counts(self, process_start: float | None, *, has_peers: bool) -> EngineCounts:
         kind, page = self._kind, self._page

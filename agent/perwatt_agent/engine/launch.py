@@ -24,6 +24,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     process below another of the same engine is an engine of its own, not a worker. `through` is for a
     launch that other software shares: only processes that run as, or below, a program it matches belong
     to the engine. An engine without a page has `absence`, which says why and what to do.
+    `shares_kv` is found anywhere in a command line that joins workers although no option says so.
     """
 
     serves: re.Pattern[str]
@@ -36,3 +37,4 @@ class Launch(Struct, frozen=True, kw_only=True):
     each_alone: bool = False
     through: re.Pattern[str] | None = None
     absence: str = ""
+    shares_kv: re.Pattern[str] | None = None

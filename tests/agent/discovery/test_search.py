@@ -320,6 +320,21 @@ class TestSignatures:
         """A launch that joins workers, and does not say which half this one is, is told from an own cache."""
         assert shared == shares_kv(["vllm", "serve", "m", "--kv-transfer-config", config])
 
+    @pytest.mark.parametrize(
+        ("command", "shared"),
+        [
+            ("python -m dynamo.vllm --model m", True),
+            ("sh -c exec python3 -m dynamo.vllm --model m --connector kvbm nixl", True),
+            ("python -m dynamo.vllm --model m --connector kvbm", False),
+            ("python -m dynamo.vllm --model m --connector none", False),
+            ("python -m dynamo.vllm --model m --is-prefill-worker", False),
+            ("python -m dynamo.sglang --model m", False),
+        ],
+    )
+    def test_shares_kv_by_default(self, command: str, shared: bool) -> None:
+        """A launcher may join its workers without an option."""
+        assert shared == shares_kv(command.split())
+
 
 class TestProcesses:
     """Over a /proc of our own, where processes do what real ones do not at our will."""

@@ -159,6 +159,16 @@ class TestSharedKv:
         assert 10 == engine.read(page(version, Origins(peer=1000))).output_tokens
         assert [] == engine.faults
 
+    def test_serves_alone(self) -> None:
+        """A worker that received no KV cache serves alone: its latency is the clients'."""
+        bucket = 'vllm:time_to_first_token_seconds_bucket{le="%s"} 1\n'
+        latency = bucket % "1.0" + bucket % "+Inf" + "vllm:time_to_first_token_seconds_sum 0.5\n"
+        alone = Engine(VLLM, shares_kv=True).read(page("0.32", Origins(1000)) + latency)
+        joined = Engine(VLLM, shares_kv=True).read(page("0.32", Origins(peer=1000)) + latency)
+
+        assert alone.time_to_first_token is not None
+        assert joined.time_to_first_token is None
+
     def test_once_known(self) -> None:
         """What delivered once is never a prefill worker again while it runs."""
         engine = Engine(VLLM, shares_kv=True)

@@ -27,6 +27,8 @@ DYNAMO = EngineKind(
         # A worker; the frontend is on no GPU. Its page is off unless its environment names a port.
         serves=re.compile(r"dynamo\.(vllm|sglang|trtllm|triton|tokenspeed)\b"),
         port_options=(),
+        # A decode worker of older releases has no option of its own: NIXL joins all workers by default.
+        shares_kv=re.compile(r"\bdynamo\.vllm\b(?!.*--connector\b(?!.*\bnixl\b))"),
         port_variable="DYN_SYSTEM_PORT",
     ),
     prefix="dynamo_frontend_",
