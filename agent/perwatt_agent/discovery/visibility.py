@@ -1,7 +1,6 @@
 """Visibility of the processes on the GPUs: what hides them from this process, and what to change."""
 
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,7 +12,6 @@ logger = logging.getLogger(__name__)
 
 # PROC_PID_INIT_INO of Linux: the namespace in which the machine itself starts.
 _FIRST_NAMESPACE = "pid:[4026531836]"
-_HIDING = re.compile(r"\bhidepid=(?:1|2|4|noaccess|invisible|ptraceable)\b")
 # Less memory than this in use belongs to the driver itself.
 _MIN_MEMORY_RATIO = 0.05
 
@@ -45,13 +43,9 @@ def obstacle(proc: Path) -> Obstacle | None:
             return NAMESPACE
     except OSError:
         pass
-    try:
-        mounts = (proc / "self/mountinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        mounts = []
-    options = [line.partition(" - ")[2] for line in mounts if line.split()[4:5] == ["/proc"]]
-    # The last mount covers those before it.
-    return HIDEPID if options and _HIDING.search(options[-1]) else None
+    # Process 1 is always there, and nearly always root's: who sees it is exempt from hidepid.
+    is_hiding = (proc / "self").exists() and not _is_readable(proc / "1/stat")
+    return HIDEPID if is_hiding else None
 
 
 def is_unlisted(reading: GpuReading | None, slow: GpuSlowReading | None) -> bool:
@@ -61,6 +55,13 @@ def is_unlisted(reading: GpuReading | None, slow: GpuSlowReading | None) -> bool
     used, total = reading.memory_used_bytes, reading.memory_total_bytes
     is_filled = used is not None and total is not None and used > _MIN_MEMORY_RATIO * total
     return is_filled or bool(reading.utilization_ratio)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes())
+    except OSError:
+        return False
 
 
 class VisibilityLog:

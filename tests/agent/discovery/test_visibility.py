@@ -20,35 +20,35 @@ from perwatt_agent.facts.gpu_process import GpuProcess
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 
 FIRST, OTHER = "pid:[4026531836]", "pid:[4026532448]"
-PLAIN = "23 28 0:22 / /proc rw,nosuid shared:13 - proc proc rw"
-HIDING = [f"{PLAIN},hidepid={how}" for how in ("1", "2", "4", "noaccess", "invisible", "ptraceable")]
 
 
-def make_proc(folder: Path, namespace: str = FIRST, *mounts: str) -> Path:
+def make_proc(folder: Path, namespace: str = FIRST, *, hides: bool = False) -> Path:
     (folder / "self/ns").mkdir(parents=True)
     (folder / "self/ns/pid").symlink_to(namespace)
-    (folder / "self/mountinfo").write_text("".join(f"{mount}\n" for mount in mounts or (PLAIN,)))
+    if not hides:
+        write_process(folder, 1, 0, 1, "systemd")
     return folder
 
 
 @pytest.mark.parametrize(
-    ("namespace", "mounts", "expected"),
+    ("namespace", "hides", "expected"),
     [
-        (FIRST, (PLAIN,), None),
-        *((FIRST, (mount,), HIDEPID) for mount in HIDING),
-        (FIRST, (f"{PLAIN},hidepid=0",), None),
-        (FIRST, (f"{PLAIN},hidepid=off",), None),
-        (FIRST, (PLAIN, HIDING[1]), HIDEPID),
-        (FIRST, (HIDING[1], PLAIN), None),
-        (FIRST, (HIDING[1].replace(" /proc ", " /srv/proc "),), None),
-        (FIRST, ("",), None),
-        (OTHER, (PLAIN,), NAMESPACE),
-        (OTHER, (HIDING[1],), NAMESPACE),
+        (FIRST, False, None),
+        (FIRST, True, HIDEPID),
+        (OTHER, False, NAMESPACE),
+        (OTHER, True, NAMESPACE),
     ],
 )
-def test_obstacle(tmp_path: Path, namespace: str, mounts: tuple[str, ...], expected: Obstacle | None) -> None:
-    """Each option that hides, the mount that is on top, and a namespace that is not the machine's."""
-    assert expected == obstacle(make_proc(tmp_path, namespace, *mounts))
+def test_obstacle(tmp_path: Path, namespace: str, hides: bool, expected: Obstacle | None) -> None:
+    """A namespace that is not the machine's, and a /proc that does not show the first process."""
+    assert expected == obstacle(make_proc(tmp_path, namespace, hides=hides))
+
+
+def test_no_access(tmp_path: Path) -> None:
+    """With hidepid=1 the folder of a process is there, and nothing in it can be read."""
+    (make_proc(tmp_path, hides=True) / "1/stat").mkdir(parents=True)
+
+    assert HIDEPID is obstacle(tmp_path)
 
 
 def test_no_proc(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ class TestLog:
 
     def test_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """One line for the agent's life, with what to change."""
-        log = VisibilityLog(make_proc(tmp_path, FIRST, HIDING[1]))
+        log = VisibilityLog(make_proc(tmp_path, hides=True))
         for _ in range(5):
             log.update([7, 8], [])
 
@@ -107,7 +107,7 @@ class TestLog:
 
     def test_one_that_ended(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """A process that the driver lists for a moment after its end is not hidden."""
-        log = VisibilityLog(make_proc(tmp_path, FIRST, HIDING[1]))
+        log = VisibilityLog(make_proc(tmp_path, hides=True))
         for unseen in ([7], [], [8], []):
             log.update(unseen, [])
 
@@ -118,7 +118,7 @@ class TestLog:
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, namespace: str, lines: int
     ) -> None:
         """In another namespace the driver lists nobody on a GPU in use; hidepid does not do that."""
-        log = VisibilityLog(make_proc(tmp_path, namespace, HIDING[1]))
+        log = VisibilityLog(make_proc(tmp_path, namespace, hides=True))
         for _ in range(3):
             log.update([], ["GPU-0"])
 

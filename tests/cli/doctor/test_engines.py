@@ -13,6 +13,7 @@ from perwatt.doctor.finding import Finding
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 
 GPUS = (info(0), info(1))
+FIRST, OTHER = "pid:[4026531836]", "pid:[4026532448]"
 Configure = Callable[[Tree], ConfiguredEndpoints]
 
 
@@ -88,25 +89,27 @@ def test_sockets_of_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("namespace", "processes", "unlisted", "subjects"),
+    ("namespace", "sees_all", "processes", "unlisted", "subjects"),
     [
-        pytest.param("pid:[4026531836]", {"GPU-0": (1,), "GPU-1": (9,)}, (), ["GPU 1"], id="hidepid"),
-        pytest.param("pid:[4026531836]", {"GPU-0": (1,), "GPU-1": ()}, ("GPU-1",), [], id="all visible"),
-        pytest.param("pid:[4026532448]", {"GPU-0": (), "GPU-1": ()}, ("GPU-0",), ["GPU 0"], id="namespace"),
+        pytest.param(FIRST, False, {"GPU-0": (2,), "GPU-1": (9,)}, (), ["GPU 1"], id="hidepid"),
+        pytest.param(FIRST, False, {"GPU-0": (2,), "GPU-1": ()}, ("GPU-1",), [], id="all visible"),
+        pytest.param(FIRST, True, {"GPU-0": (2,), "GPU-1": (9,)}, (), [], id="one that has ended"),
+        pytest.param(OTHER, True, {"GPU-0": (), "GPU-1": ()}, ("GPU-0",), ["GPU 0"], id="namespace"),
     ],
 )
 def test_hidden_processes(
     tmp_path: Path,
     namespace: str,
+    sees_all: bool,
     processes: dict[str, tuple[int, ...]],
     unlisted: tuple[str, ...],
     subjects: list[str],
 ) -> None:
     """A GPU whose processes are hidden is a finding of its own, with what to change."""
-    write_process(tmp_path, 1, 0, 1)
+    for pid in (1, 2) if sees_all else (2,):
+        write_process(tmp_path, pid, 0, 1)
     (tmp_path / "self/ns").mkdir(parents=True)
     (tmp_path / "self/ns/pid").symlink_to(namespace)
-    (tmp_path / "self/mountinfo").write_text("23 28 0:22 / /proc rw - proc proc rw,hidepid=invisible\n")
 
     findings = list(check_visibility(GPUS, processes, unlisted, tmp_path))
     assert [("missing", subject) for subject in subjects] == [(one.status, one.subject) for one in findings]
