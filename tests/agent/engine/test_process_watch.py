@@ -90,11 +90,11 @@ class TestInTurn:
 
         assert SEVERAL == reasons(Engine(VLLM), pages)[-1]
 
-    @pytest.mark.parametrize("name", ["ray", "kserve"])
+    @pytest.mark.parametrize("name", ["ray", "aphrodite"])
     def test_other_engines(self, name: str) -> None:
         """The same of engines that never show a process start."""
         one, other = Process(1, 1000, 5), Process(2, 10, 5)
-        prefix = {"ray": "ray_vllm_", "kserve": "kserve_vllm:"}[name]
+        prefix = {"ray": "ray_vllm_", "aphrodite": "aphrodite:"}[name]
         pages = [(one, other)[turn % 2].page(shows_start=False, prefix=prefix) for turn in range(5)]
 
         assert SEVERAL == reasons(Engine(kind_named(name)), pages)[-1]
