@@ -33,6 +33,7 @@ ENGINE_REASONS = reasons(
     "ended",
 )
 _MAX_LINES = 50_000
+_MAX_BYTES = 16 * 1024 * 1024  # a page may be longer than what is read of it
 
 
 class EnginePageReader:
@@ -112,6 +113,7 @@ class EnginePageReader:
             return await fetch(
                 self._target,
                 timeout_seconds=self._timeout_seconds,
+                max_bytes=_MAX_BYTES,
                 bearer_token=self._bearer_token(),
                 headers=self._credentials(),
                 tls_context=self._tls_context,

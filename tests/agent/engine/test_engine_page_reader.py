@@ -50,7 +50,7 @@ class TestEngineReader:
             (b"<html>", "html"),
             (b"up 1\n", "no_family"),
             (b"vllm:generation_tokens_total NaN\n", "bad_value"),
-            (b"up 1\n" * 2_000_000, "too_large"),
+            (b"up 1\n" * 4_000_000, "too_large"),
             (b"\n" * 60_000, "too_many_lines"),
         ],
     )
@@ -63,7 +63,10 @@ class TestEngineReader:
 
     async def test_long_page(self) -> None:
         """A page of more lines than are read at once keeps its tokens, if the rest is nobody's."""
-        other = b"# TYPE other gauge\n" + b"".join(b'other{x="%d"} 1\n' % n for n in range(60_000))
+        labels = b'pod="a-name-as-long-as-those-of-pods-are",node="and-that-of-its-node-beside-it"'
+        lines = (b'other{x="%d",%s} 1\n' % (n, labels) for n in range(60_000))
+        other = b"# TYPE other gauge\n" + b"".join(lines)
+        assert len(other) > 5_000_000
         async with page_server(other + AFTER + other) as server:
             counts = await EnginePageReader(server.url).read()
 
