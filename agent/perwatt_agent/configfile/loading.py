@@ -10,6 +10,7 @@ from msgspec import Struct
 from perwatt_agent.configfile.layers import Layers, Origin, unknown_key
 from perwatt_agent.configfile.settings import Setting, flag_name, join, settings_of, variable_name, walk
 from perwatt_agent.configfile.value_kinds import Kind
+from perwatt_agent.printable import without_secrets
 
 Flags = Mapping[str, str | Sequence[str] | None]
 """Flags of the command line, by dotted path: one text for a scalar, several for a repeatable flag."""
@@ -136,7 +137,7 @@ def _read(kind: Kind, text: str, path: str, layers: Layers) -> Any:
     try:
         return kind.read(text)
     except ValueError as error:
-        layers.add_error(path, f"expected {error}, not {text!r}")
+        layers.add_error(path, f"expected {error}, not {without_secrets(text)!r}")
         return None
 
 

@@ -5,6 +5,7 @@ It reads the tables of processes and sockets, and opens no connection.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -116,7 +117,8 @@ def search(
     return SearchResult(
         tuple(_merged(engines)),
         tuple(
-            UnknownProcess(process, _shown(table, process), tuple(gpus)) for process, gpus in unknown.items()
+            UnknownProcess(process, describe(table, process, is_known=False), tuple(gpus))
+            for process, gpus in unknown.items()
         ),
         frozenset(relatives),
     )
@@ -152,7 +154,7 @@ class _Sockets:
             kind=root.kind,
             process=root.process,
             members=members,
-            program=_shown(self._table, root.process),
+            program=describe(self._table, root.process, is_known=True),
             gpus=gpus,
             gpus_requested=gpus_requested(launch, command),
             port=next((port for port in ports if port is not None), None),
@@ -233,6 +235,13 @@ def _merged(engines: Iterable[DiscoveredEngine]) -> list[DiscoveredEngine]:
     return merged
 
 
-def _shown(table: ProcessTable, process: Process) -> str:
-    text = table.program(process) or " ".join(table.command(process)) or process.comm
+def describe(table: ProcessTable, process: Process, *, is_known: bool) -> str:
+    """
+    The program, and of an engine also what stands before its first option, such as the model.
+
+    Other arguments may be anything, secrets included, and do not belong in a log.
+    """
+    text = table.program(process) or next(iter(table.command(process)), "") or process.comm
+    words = text.split(" ")
+    text = " ".join(takewhile(lambda word: not word.startswith("-"), words)) if is_known else words[0]
     return text if len(text) <= _MAX_PROGRAM_CHARACTERS else f"{text[:_MAX_PROGRAM_CHARACTERS]}..."

@@ -17,6 +17,7 @@ import httptools
 from msgspec import Struct
 
 from perwatt_agent.net.failures import reasons
+from perwatt_agent.printable import without_secrets
 
 FETCH_REASONS = reasons(
     "resolve",
@@ -68,7 +69,7 @@ class Target(Struct, frozen=True):
             raise ValueError("credentials do not belong in a URL; use a bearer token file")
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if not path.isascii() or " " in path:
-            raise ValueError(f"{url!r} has characters that must be percent-encoded")
+            raise ValueError(f"{without_secrets(url)!r} has characters that must be percent-encoded")
         return cls(parts.scheme == "https", parts.hostname, parts.port or _PORTS[parts.scheme], path)
 
     @property

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from perwatt_agent.facts.gpu import GPU_STATES
+from perwatt_agent.printable import without_secrets
 from perwatt_aggregator.answers.counts import requests, tokens
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.optional import quotient, rounded, total
@@ -47,7 +48,7 @@ def _node(node: Node, node_window: NodeWindow | None, now: float, duplicate_of: 
     meter = node_window.meter if node_window else None
     return NodeItem(
         node=node.target.node,
-        url=node.target.url,
+        url=without_secrets(node.target.url),
         up=node.up,
         failure=node.failure,
         duplicate_of=duplicate_of,

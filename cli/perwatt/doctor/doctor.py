@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from perwatt.doctor.endpoints import check_endpoint
+from perwatt.doctor.endpoints import check_endpoint, check_token
 from perwatt.doctor.engines import check_discovery_access, check_engines, check_visibility
 from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import Gpus, check_claims, check_gpus, check_memory
@@ -12,6 +12,7 @@ from perwatt.run.discovery import configured, engine_kinds
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.meters.meter import Meter
+from perwatt_agent.printable import escaped, without_secrets
 from perwatt_agent.state.gpu_memory import GpuMemory
 
 NAME_ONE = (
@@ -34,6 +35,7 @@ def examine(config: AgentConfig, nvml: Backend, meters: Sequence[Meter]) -> Iter
     yield check_address(config.web.listen_address)
     for endpoint in config.engines.endpoints:
         yield check_endpoint(endpoint)
+        yield from check_token(endpoint)
     yield from check_claims(config, gpus)
     yield from _check_discovered(config, gpus)
 
@@ -63,9 +65,14 @@ def report(findings: Iterable[Finding]) -> int:
     """Print each finding; 0 when the agent could start here, else 1."""
     blocked = False
     for finding in findings:
-        print(f"{finding.status:<8} {finding.subject:<10} {finding.detail}")
+        print(f"{finding.status:<8} {_shown(finding.subject):<10} {_shown(finding.detail)}")
         if finding.fix:
-            print(f"{'':<19} fix: {finding.fix}")
+            print(f"{'':<19} fix: {_shown(finding.fix)}")
         blocked = blocked or finding.blocks
     print("perwatt agent cannot start here" if blocked else "perwatt agent can start here")
     return 1 if blocked else 0
+
+
+def _shown(text: str) -> str:
+    """Text of engines, processes and devices, as it may be printed."""
+    return escaped(without_secrets(text))

@@ -2,14 +2,33 @@
 
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from http.client import HTTPException
+from urllib.parse import urlsplit
 
 from perwatt.doctor.finding import Finding
 from perwatt_agent.config import EndpointConfig
+from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS
 from perwatt_agent.meters.reading.credentials import basic
 from perwatt_agent.net.tls import trusting
 
 PAGE_SECONDS = 3.0
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect, as the agent: the other host would receive the token."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+def check_token(endpoint: EndpointConfig) -> Iterator[Finding]:
+    """Whether the engine's token or password travels unencrypted to another host."""
+    parts = urlsplit(endpoint.url or "")
+    has_secret = endpoint.bearer_token_file is not None or endpoint.credentials_file is not None
+    if has_secret and parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        detail = f"its token or password goes to {parts.hostname} over plain HTTP, where others can read it"
+        yield Finding("hint", endpoint.workload or "engine", detail, "use https:// in its `url`")
 
 
 def check_endpoint(endpoint: EndpointConfig) -> Finding:
@@ -20,7 +39,7 @@ def check_endpoint(endpoint: EndpointConfig) -> Finding:
     try:
         request = urllib.request.Request(endpoint.url, headers=_authorization(endpoint))
         trust = urllib.request.HTTPSHandler(context=trusting(endpoint.ca_file) if endpoint.ca_file else None)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trust, _NoRedirect())
         with opener.open(request, timeout=PAGE_SECONDS) as response:
             return Finding("ok", subject, f"{endpoint.url} answers {response.status}")
     except urllib.error.HTTPError as error:

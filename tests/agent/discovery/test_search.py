@@ -14,7 +14,7 @@ from perwatt_agent.discovery.command_line import program
 from perwatt_agent.discovery.launches import gpus_requested, kind_of, role_of, shares_kv
 from perwatt_agent.discovery.process_table import PROC, ProcessTable
 from perwatt_agent.discovery.scanner import Scanner
-from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, search
+from perwatt_agent.discovery.search import DiscoveredEngine, SearchResult, describe, search
 from perwatt_agent.discovery.sockets import Listener, listeners
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.custom_kind import CustomKind, custom_kind
@@ -133,7 +133,7 @@ def test_strangers(tmp_path: Path) -> None:
 
         assert () == found.engines
         strangers = {(one.program, one.gpus) for one in found.unknown}
-        assert {("train.py --port 8000", ("GPU-0",)), ("train.py --port 8000", ("GPU-1",))} == strangers
+        assert {("train.py", ("GPU-0",)), ("train.py", ("GPU-1",))} == strangers
 
 
 class TestScanner:
@@ -381,3 +381,23 @@ class TestProcesses:
 
         assert (False, ()) == (found.is_starting, found.candidates)
         assert "may not see its sockets" in found.absence
+
+
+@pytest.mark.parametrize(
+    ("command", "is_known", "shown"),
+    [
+        ("vllm serve meta/llama --api-key t0p --port 1", True, "vllm serve meta/llama"),
+        ("python /opt/train.py t0p --password t0p", False, "train.py"),
+        ("bash -c t0p", False, "bash"),
+        ("", False, "comm"),
+    ],
+)
+def test_shown_command(command: str, is_known: bool, shown: str, tmp_path: Path) -> None:
+    """Arguments of others may hold secrets: only the program, and the words before options of an engine."""
+    write_process(tmp_path, 7, 1, 100, comm="comm")
+    (tmp_path / "7" / "cmdline").write_text("\0".join(command.split()))
+    table = ProcessTable(tmp_path)
+    process = table.process(7)
+    assert process is not None
+
+    assert shown == describe(table, process, is_known=is_known)

@@ -1,9 +1,11 @@
 """`perwatt doctor`: each finding states what is there or missing, and the smallest fix."""
 
+import contextlib
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from support.accounts.readings import mig
 from support.servers.canned import Canned, canned_server
 
 from perwatt.doctor import doctor
-from perwatt.doctor.endpoints import check_endpoint
+from perwatt.doctor.endpoints import check_endpoint, check_token
 from perwatt.doctor.finding import Finding
 from perwatt.doctor.gpus import NO_PROCESSES, PROCESSES_FIX, SEE_XIDS, check_gpus
 from perwatt.doctor.host import check_address, check_folder
@@ -66,6 +68,39 @@ class FakeBackend:
 
     def close(self) -> None:
         """Nothing to close."""
+
+
+@contextlib.contextmanager
+def redirecting(target: str) -> Iterator[str]:
+    """A server that sends everybody elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", target)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_foreign_text_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """What processes and engines are called moves no cursor, adds no line, and tells no password."""
+    doctor.report([Finding("ok", "GPU\r0", "\x1b[2Jvllm\nok fake", "see http://u:t0p@a/?token=t0p")])
+
+    printed = capsys.readouterr().out
+    assert 3 == len(printed.splitlines())
+    assert printed.replace("\n", "").isprintable()
+    assert "t0p" not in printed
 
 
 def test_a_driver_that_lists_no_processes() -> None:
@@ -156,6 +191,31 @@ class TestEndpoint:
 
         assert Finding("ok", "chat", f"{endpoint.url} answers 200") == finding
         assert "Bearer secret" == server.headers[0]["authorization"]
+
+    def test_redirect(self, tmp_path: Path) -> None:
+        """A redirect is not followed: the token would go to a host that nobody configured."""
+        token = tmp_path / "token"
+        token.write_text("secret\n")
+        with canned_server({"/metrics": Canned(b"")}) as other, redirecting(f"{other.url}/metrics") as url:
+            finding = check_endpoint(EndpointConfig(url, bearer_token_file=token))
+
+        assert ("missing", []) == (finding.status, other.headers)
+        assert "302" in finding.detail
+
+    @pytest.mark.parametrize(
+        ("url", "found"),
+        [
+            ("http://gpu1:8000/metrics", 1),
+            ("https://gpu1:8000/metrics", 0),
+            ("http://127.0.0.1:8000/metrics", 0),
+            ("http://localhost:8000/metrics", 0),
+        ],
+    )
+    def test_token_over_plain_http(self, url: str, found: int, tmp_path: Path) -> None:
+        """A token that travels unencrypted to another host is a hint."""
+        assert found == len(list(check_token(EndpointConfig(url, bearer_token_file=tmp_path / "t"))))
+        assert found == len(list(check_token(EndpointConfig(url, credentials_file=tmp_path / "t"))))
+        assert [] == list(check_token(EndpointConfig(url)))
 
     def test_credentials(self, tmp_path: Path) -> None:
         """The request carries user and password as the agent's does."""

@@ -59,7 +59,7 @@ def test_strangers(tmp_path: Path) -> None:
         (finding,) = check_engines(GPUS, {"GPU-1": (tree.pid("rank-0"),)}, ConfiguredEndpoints())
 
         assert ("hint", "GPU 1") == (finding.status, finding.subject)
-        assert f"train.py --port 8000 (process {tree.pid('rank-0')}): not a known engine" in finding.detail
+        assert f"train.py (process {tree.pid('rank-0')}): not a known engine" in finding.detail
         assert "" == tree.log.read_text()
 
 
