@@ -1,6 +1,5 @@
 """Logging of the daemons: one line per event on standard error, as logfmt or JSON."""
 
-import json
 import logging
 import re
 import sys
@@ -11,6 +10,7 @@ from msgspec import Struct, field
 
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import one_of
+from perwatt_agent.printable import escaped_json, without_secrets
 
 LEVEL = one_of("debug", "info", "warning", "error")
 FORMAT = one_of("logfmt", "json")
@@ -50,7 +50,7 @@ class JsonFormatter(logging.Formatter):
     """Formatter for the same facts as one JSON object per line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps(_facts(self, record), ensure_ascii=False)
+        return escaped_json(_facts(self, record))
 
 
 def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, str]:
@@ -59,7 +59,7 @@ def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
         "ts": instant.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "logger": record.name,
-        "msg": record.getMessage(),
+        "msg": without_secrets(record.getMessage()),
     }
     if record.exc_info:
         facts["exception"] = formatter.formatException(record.exc_info)
@@ -67,5 +67,5 @@ def _facts(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str,
 
 
 def _quoted(value: str) -> str:
-    plain = re.fullmatch(r"[^\s\"=\x00-\x1f]+", value)
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    plain = value.isprintable() and re.fullmatch(r"[^\s\"=]+", value)
+    return value if plain else escaped_json(value)

@@ -12,6 +12,7 @@ from perwatt.helptext import COMMANDS as HELP
 from perwatt.helptext import PERWATT, PERWATT_EPILOG
 from perwatt_agent import __version__
 from perwatt_agent.configfile.layers import ConfigError
+from perwatt_agent.printable import escaped, without_secrets
 
 FAILED = 1
 USAGE = 2
@@ -38,14 +39,14 @@ def _run(arguments: argparse.Namespace) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     except ConfigError as error:
-        print("\n".join(error.lines), file=sys.stderr)
+        print("\n".join(map(_shown, error.lines)), file=sys.stderr)
         return USAGE if error.usage else FAILED
     except BrokenPipeError:
         # The reader of the pipe is gone: leave Python nothing to flush at exit, or it prints a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (CommandError, OSError) as error:
-        print(f"perwatt {arguments.command}: {error}", file=sys.stderr)
+        print(f"perwatt {arguments.command}: {_shown(str(error))}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -59,7 +60,12 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(prog, usage, description, epilog, formatter_class=_HELP, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message}; see `{self.prog} --help`\n")
+        self.exit(USAGE, f"{self.prog}: {_shown(message)}; see `{self.prog} --help`\n")
+
+
+def _shown(message: str) -> str:
+    """A message as it may be printed: it may repeat what others named, and what a user mistyped."""
+    return escaped(without_secrets(message))
 
 
 def build_parser(given: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from perwatt_agent.printable import escaped_items
 from perwatt_aggregator.validity.all import TABLE as REASONS
 
 Item = Mapping[str, Any]
@@ -22,6 +23,7 @@ def answer_text(topic: str, items: Sequence[Item]) -> str:
     """The answer of `/v1/<topic>` as a table, followed by the meaning of its reasons."""
     if not items:
         return "no data yet"
+    items = escaped_items(items)
     if topic == "ledger":
         entries = [entry for item in items for _, entry in _entries(item["tree"])]
         return "\n".join([*_banners(items), *map(tree_text, items), *_reason_lines([*items, *entries])])

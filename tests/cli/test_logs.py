@@ -4,6 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -59,3 +60,12 @@ def test_json() -> None:
 def test_level(expected: int, level: str) -> None:
     """Only events of the level and above are shown."""
     assert expected == len(logged(LogConfig(level=level), "message"))  # type: ignore[arg-type]  # parametrized
+
+
+@pytest.mark.parametrize("form", ["logfmt", "json"])
+def test_foreign_text(form: Literal["logfmt", "json"]) -> None:
+    """What others are called moves no cursor, and no token of a URL is logged."""
+    (line,) = logged(LogConfig(format=form), "\x1b[2J\x9b\x7f\u202e http://u:t0p@a/?token=t0p")
+
+    assert line.isprintable()
+    assert "t0p" not in line

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from perwatt.errors import CommandError
 from perwatt.tables import answer_text
 from perwatt_agent.configfile.value_kinds import show_duration
+from perwatt_agent.printable import escaped_json
 from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
 from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
 
@@ -23,7 +24,7 @@ def run_query(arguments: argparse.Namespace) -> int:
     """Print the answer. Figures that are not valid are an answer too: the exit code is 0."""
     answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
     if arguments.json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
+        print(escaped_json(answer, indent=2))
     else:
         print(answer_text(arguments.topic, answer["items"]))
     return 0

@@ -238,3 +238,17 @@ class TestNumbers:
     def test_close_to_the_value(self, value: float) -> None:
         """What is shown differs by less than half of the third digit."""
         assert value == pytest.approx(float(significant(value)), rel=0.0051)
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_foreign_names(flags: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """A model's name adds no row and moves no cursor, in a table and in JSON."""
+    name = "a\nfake-model  node  999\x1b[2J\x9b1m\x7f\u202e"
+    body = json.dumps({"schema_version": 1, "items": [{**ITEM, "group": {"model": name}}]}).encode()
+    with canned_server({"/v1/efficiency": Canned(body)}) as server:
+        assert 0 == main(["query", "efficiency", "--url", server.url, *flags])
+
+    printed = capsys.readouterr().out
+    assert printed.replace("\n", "").isprintable()
+    assert not any(line.startswith("fake-model") for line in printed.splitlines())
+    assert not flags or name == json.loads(printed)["items"][0]["group"]["model"]
