@@ -31,6 +31,11 @@ def number(command: Sequence[str], options: tuple[str, ...]) -> int | None:
     return found
 
 
+def has_option(command: Sequence[str], options: tuple[str, ...]) -> bool:
+    """Return whether one of *options* is given, with or without a value."""
+    return any(argument.partition("=")[0].replace("_", "-") in options for argument in command)
+
+
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
 

@@ -1,6 +1,7 @@
 """Workload of a discovered engine: polls its page, and reports its GPUs and processes."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -13,6 +14,8 @@ from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample
 from perwatt_agent.facts.snapshot import CollectorHealth
 from perwatt_agent.facts.workload import WorkloadInfo
+
+logger = logging.getLogger(__name__)
 
 
 class DiscoveredWorkload:
@@ -32,6 +35,7 @@ class DiscoveredWorkload:
         self._poller = EndpointPoller(Endpoint(info, port, (), reader), clock, interval_seconds)
         self._polling = asyncio.create_task(self._poller.run())
         self._reported: EngineSample | None = None
+        self._uncovered = 0
 
     def drain(self, found: DiscoveredEngine, known: Sequence[GpuInfo]) -> list[EngineSample]:
         """Return what was received since the last call, and the claim if it changed."""
@@ -74,10 +78,22 @@ class DiscoveredWorkload:
         )
 
     def _missing(self, found: DiscoveredEngine) -> int | None:
-        """Return how many of the GPUs that its launch requested it lacks; None until its page is up."""
-        if found.gpus_requested is None or self._reader.page is None:
+        """Return how many GPUs it lacks of those that its page counts; None until its page is up."""
+        if found.requested is None or self._reader.page is None:
             return None
-        return max(0, found.gpus_requested - len(found.gpus))
+        ranks = self._reader.page.reader.ranks
+        uncovered = found.requested.uncovered(len(found.gpus), ranks)
+        if uncovered and uncovered != self._uncovered:
+            logger.warning(
+                "%s: its page counts %d of %d data-parallel ranks, so %d of its GPUs have no tokens and its "
+                "figures are not valid; add the page of each rank to engines.endpoints, with its own `gpus`",
+                self.info.workload,
+                ranks,
+                found.requested.ranks,
+                uncovered,
+            )
+        self._uncovered = uncovered
+        return found.requested.missing(len(found.gpus), ranks)
 
     def _named(self) -> WorkloadInfo:
         return replace(self.info, engine=self._reader.engine, role=self._reader.role or self.info.role)

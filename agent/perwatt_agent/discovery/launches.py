@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 
-from perwatt_agent.discovery.command_line import number
+from perwatt_agent.discovery.command_line import has_option, number
+from perwatt_agent.discovery.rank_coverage import RequestedGpus
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
@@ -39,16 +40,51 @@ def launch_port(launch: Launch, command: Sequence[str], variable: str = "") -> i
 
 
 def gpus_requested(launch: Launch, command: Sequence[str]) -> int | None:
-    """Return how many GPUs a launch requests on all its nodes; None if its command line hides it."""
+    """Return how many GPUs a launch requests for the ranks that it starts; None if it hides its options."""
+    requested = requested_gpus(launch, command)
+    return None if requested is None else requested.gpus
+
+
+def requested_gpus(launch: Launch, command: Sequence[str]) -> RequestedGpus | None:
+    """Return the GPUs and ranks that a launch requests; None if its command line hides its options."""
+    per_rank = gpus_per_rank(launch, command)
+    if per_rank is None:
+        return None
+    return RequestedGpus(per_rank, ranks_requested(launch, command), has_ranks=launch.ranks is not None)
+
+
+def gpus_per_rank(launch: Launch, command: Sequence[str]) -> int | None:
+    """Return how many GPUs one data-parallel rank of a launch requests; None if its command line hides it."""
     is_title = len(command) == 1 and "::" in command[0]
     if not launch.degrees or is_title or "--config" in command:
         return None
     is_flat = bool(launch.flat_with) and launch.flat_with in command
-    degrees = launch.degrees[:-1] if is_flat else launch.degrees
     gpus = 1
-    for options in degrees:
-        gpus *= number(command, options) or 1
+    for options in launch.degrees[:-1] if is_flat else launch.degrees:
+        if launch.ranks is None or options != launch.ranks.degree:
+            gpus *= number(command, options) or 1
     return gpus
+
+
+def ranks_requested(launch: Launch, command: Sequence[str]) -> int:
+    """Return how many data-parallel ranks this launch starts itself; 1 for an engine without ranks."""
+    ranks = launch.ranks
+    if ranks is None or has_option(command, ranks.single):
+        return 1
+    return number(command, ranks.local) or number(command, ranks.degree) or 1
+
+
+def own_rank(launch: Launch, program: str) -> int | None:
+    """Return the number of the data-parallel rank that a program serves alone; None if it does not."""
+    pattern = launch.ranks.own_server if launch.ranks else None
+    match = pattern.match(program) if pattern else None
+    return int(match[1]) if match else None
+
+
+def rank_port(launch: Launch, command: Sequence[str], port: int, rank: int) -> int:
+    """Return the port of a rank's own page, for a launch at *port*."""
+    first = number(command, launch.ranks.first) if launch.ranks else None
+    return port + rank - (first or 0)
 
 
 def leads_to(launch: Launch, programs: Sequence[str]) -> bool:

@@ -12,9 +12,10 @@ from msgspec import Struct
 from perwatt_agent.clock import Clock
 from perwatt_agent.collector_health import Health
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
-from perwatt_agent.discovery.launches import role_of, shares_kv
+from perwatt_agent.discovery.launches import requested_gpus, role_of, shares_kv
 from perwatt_agent.discovery.pod_list import Pod, PodListFailure
 from perwatt_agent.discovery.probe import may_expect_tls, over_tls
+from perwatt_agent.discovery.rank_coverage import RequestedGpus
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.endpoint_poller import Endpoint, EndpointPoller, EngineFailure
 from perwatt_agent.engine.engine_page_reader import EnginePageReader
@@ -56,11 +57,13 @@ class PodGpus(Struct, frozen=True):
 
 
 class _Engine(Struct):
-    """An engine in a pod: its GPUs, and its poller with the task that runs it."""
+    """An engine in a pod: its GPUs, what its command requests, and its poller with the task that runs it."""
 
     info: WorkloadInfo
     holding: PodGpus
     url: str
+    reader: EnginePageReader
+    requested: RequestedGpus | None
     poller: EndpointPoller
     polling: "asyncio.Task[None]"
 
@@ -119,7 +122,7 @@ class PodCollector:
         # Ends come first, as another pod may have taken over a name.
         samples_of_pods = list(self._final_samples(known))
         for engine in self._engines.values():
-            samples_of_pods += engine.poller.drain(known)
+            samples_of_pods += [_with_missing(engine, sample) for sample in engine.poller.drain(known)]
         return samples_of_pods
 
     def health(self) -> CollectorHealth:
@@ -179,7 +182,7 @@ class PodCollector:
             self._probe_at[uid] = now + (PROBE_AGAIN_SECONDS if isinstance(error, EngineFailure) else 0.0)
             self._reject(uid, holding, str(error))
         else:
-            self._start(uid, holding, url, reader)
+            self._start(uid, holding, url, reader, pod)
 
     async def _answering(
         self, reader: EnginePageReader, url: str, holding: PodGpus, pod: Pod
@@ -204,18 +207,37 @@ class PodCollector:
             url, role=role, shares_kv=is_shared, kinds=self._kinds, tls_context=unchecked()
         )
 
-    def _start(self, uid: str, holding: PodGpus, url: str, reader: EnginePageReader) -> None:
-        namespace, pod, container, gpus = holding.namespace, holding.pod, holding.container, holding.gpus
+    def _start(self, uid: str, holding: PodGpus, url: str, reader: EnginePageReader, pod: Pod) -> None:
+        namespace, name, container, gpus = holding.namespace, holding.pod, holding.container, holding.gpus
         port = Target.of(url).port
-        name = self._names.claim(uid, f"{namespace}/{pod}/{container}", port)
         info = WorkloadInfo(
-            name, role=reader.role, k8s_namespace=namespace, k8s_pod=pod, k8s_container=container
+            self._names.claim(uid, f"{namespace}/{name}/{container}", port),
+            role=reader.role,
+            k8s_namespace=namespace,
+            k8s_pod=name,
+            k8s_container=container,
         )
         endpoint = Endpoint(info, port, gpus, reader)
         poller = EndpointPoller(endpoint, self._clock, self._interval_seconds, gpu_claims=self._gpu_claims)
-        self._engines[uid] = _Engine(info, holding, url, poller, asyncio.create_task(poller.run()))
+        # A shell's command is one argument.
+        requested = self._requested(reader.engine, " ".join(pod.command(container)).split())
+        if requested and requested.uncovered(len(gpus), reader.ranks):
+            logger.warning(
+                "pod %s/%s: its page counts %s of %d data-parallel ranks, so its figures are not valid; add "
+                "the page of each rank to engines.endpoints, with its own `gpus`",
+                namespace,
+                name,
+                reader.ranks,
+                requested.ranks,
+            )
+        polling = asyncio.create_task(poller.run())
+        self._engines[uid] = _Engine(info, holding, url, reader, requested, poller, polling)
         self._rejections.pop(uid, None)
-        logger.info("pod %s/%s is read at %s", namespace, pod, url)
+        logger.info("pod %s/%s is read at %s", namespace, name, url)
+
+    def _requested(self, engine: str, command: Sequence[str]) -> RequestedGpus | None:
+        launch = next((kind.launch for kind in self._kinds if kind.name == engine), None)
+        return requested_gpus(launch, command) if launch is not None else None
 
     def _end(self, uid: str) -> None:
         engine = self._engines.pop(uid)
@@ -241,6 +263,18 @@ class PodCollector:
         if self._rejections.get(uid) != why:
             logger.warning("pod %s/%s has no tokens: %s", holding.namespace, holding.pod, why)
         self._rejections[uid] = why
+
+
+def _with_missing(engine: _Engine, sample: EngineSample) -> EngineSample:
+    """Add the GPUs that the page counts and the pod lacks, and those of ranks that no page counts."""
+    if engine.requested is None or sample.ended:
+        return sample
+    missing = engine.requested.missing(len(engine.holding.gpus), engine.reader.ranks)
+    return (
+        msgspec.structs.replace(sample, missing_gpus=(sample.missing_gpus or 0) + missing)
+        if missing
+        else sample
+    )
 
 
 def _is_unchanged(engine: _Engine, holding: PodGpus | None = None, pod: Pod | None = None) -> bool:

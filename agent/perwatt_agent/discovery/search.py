@@ -12,14 +12,17 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_agent.discovery.launches import (
-    gpus_requested,
     kind_of,
     launch_port,
     leads_to,
+    own_rank,
+    rank_port,
+    requested_gpus,
     role_of,
     shares_kv,
 )
 from perwatt_agent.discovery.process_table import Process, ProcessTable, ancestors, children_of, descendants
+from perwatt_agent.discovery.rank_coverage import RequestedGpus
 from perwatt_agent.discovery.sockets import Listener, in_other_network, listeners, socket_inodes
 from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
@@ -54,7 +57,7 @@ class DiscoveredEngine(Struct, frozen=True):
     members: tuple[Process, ...]
     program: str
     gpus: tuple[str, ...]
-    gpus_requested: int | None
+    requested: RequestedGpus | None
     port: int | None
     default_port: int | None = None
     role: Role = "mixed"
@@ -62,6 +65,11 @@ class DiscoveredEngine(Struct, frozen=True):
     candidates: tuple[Candidate, ...] = ()
     absence: str = ""
     is_starting: bool = False
+
+    @property
+    def gpus_requested(self) -> int | None:
+        """How many GPUs its launch requests; None if its command line hides it."""
+        return None if self.requested is None else self.requested.gpus
 
     @property
     def expected_port(self) -> int:
@@ -86,9 +94,13 @@ class SearchResult(Struct, frozen=True):
 
 
 class _Root(NamedTuple):
+    """The process of an engine; that of one `rank` is below the process with the launch's command line."""
+
     process: Process
     kind: EngineKind
     launch: Launch
+    launcher: Process
+    rank: int | None = None
 
 
 def search(
@@ -125,17 +137,22 @@ def search(
 
 
 def _root_of(table: ProcessTable, line: Iterable[Process], kinds: Sequence[EngineKind]) -> _Root | None:
-    """Return the launched process of an engine in a line of ancestors: the highest, unless `each_alone`."""
-    root = None
+    """
+    Return the launched process of an engine in a line of ancestors: the highest, unless `each_alone`.
+
+    A data-parallel rank with a page of its own is an engine of its own.
+    """
+    root = rank_server = None
     programs: list[str] = []
     for process in line:
         programs.append(table.program(process))
         kind = kind_of(programs[-1], kinds)
         if kind is not None and kind.launch is not None and leads_to(kind.launch, programs):
-            root = _Root(process, kind, kind.launch)
+            root = _Root(process, kind, kind.launch, process, own_rank(kind.launch, programs[-1]))
+            rank_server = rank_server or (root if root.rank is not None else None)
             if kind.launch.each_alone:
                 break
-    return root
+    return rank_server._replace(launcher=root.process) if rank_server and root else root
 
 
 class _Sockets:
@@ -146,7 +163,7 @@ class _Sockets:
         self._listening = listening
 
     def engine(self, root: _Root, members: tuple[Process, ...], gpus: tuple[str, ...]) -> DiscoveredEngine:
-        command = self._table.command(root.process)
+        command = self._table.command(root.launcher)
         launch = root.launch
         servers = [process for process in members if self._is_server(launch, process)]
         ports = (self._launch_port(launch, process) for process in (root.process, *servers))
@@ -156,9 +173,9 @@ class _Sockets:
             members=members,
             program=describe(self._table, root.process, is_known=True),
             gpus=gpus,
-            gpus_requested=gpus_requested(launch, command),
+            requested=_requested(root, command),
             port=next((port for port in ports if port is not None), None),
-            default_port=launch.default_port,
+            default_port=self._default_port(root, command),
             role=role_of(command),
             shares_kv=shares_kv(command),
         )
@@ -178,6 +195,12 @@ class _Sockets:
         name = launch.port_variable
         variable = self._table.variable(process, name) if name else ""
         return launch_port(launch, self._table.command(process), variable)
+
+    def _default_port(self, root: _Root, command: Sequence[str]) -> int | None:
+        port = self._launch_port(root.launch, root.launcher) or root.launch.default_port
+        if root.rank is None or port is None:
+            return root.launch.default_port
+        return rank_port(root.launch, command, port, root.rank)
 
     def _is_server(self, launch: Launch, process: Process) -> bool:
         return launch.serves.match(self._table.program(process)) is not None
@@ -215,6 +238,11 @@ class _Sockets:
         if pattern is None:
             return []
         return [process for process in members if pattern.match(self._table.program(process))]
+
+
+def _requested(root: _Root, command: Sequence[str]) -> RequestedGpus | None:
+    requested = requested_gpus(root.launch, command)
+    return requested if requested is None or root.rank is None else replace(requested, ranks=1)
 
 
 def _merged(engines: Iterable[DiscoveredEngine]) -> list[DiscoveredEngine]:

@@ -78,11 +78,13 @@ class EnginePageReader:
         self._parser = PageParser(wanted, max_lines=_MAX_LINES)
         self._counter = EngineCounter(role, shares_kv=shares_kv)
         self._drains = False
+        self.ranks: int | None = None
         self.engine = self._kinds[0].name if len(self._kinds) == 1 else ""
 
     async def read(self) -> EngineCounts:
         """
-        Return the engine's counts now. Afterwards, `engine` is the engine that was recognised.
+        Return the engine's counts now. Afterwards, `engine` is the engine that was recognised, and `ranks`
+        how many data-parallel ranks its page shows, None if it shows no numbers of ranks.
 
         Raises EngineFailure with one of ENGINE_REASONS.
         """
@@ -90,6 +92,7 @@ class EnginePageReader:
         kind = self._recognised(samples)
         self.engine = kind.name
         page = EngineMetricsPage(kind, samples, self._model, shared=self._shared)
+        self.ranks = page.ranks
         return self._counter.counts(kind, page)
 
     @property

@@ -9,6 +9,23 @@ PIPELINE_PARALLEL = ("--pipeline-parallel-size", "--pp-size", "--pp", "-pp")
 DATA_PARALLEL = ("--data-parallel-size", "--dp-size", "--dp", "-dp")
 
 
+class RankLaunch(Struct, frozen=True, kw_only=True):
+    """
+    How a launch divides an engine into data-parallel ranks.
+
+    The options `degree` give the ranks of the whole engine, `local` those of this launch. With one of the
+    options `single`, this launch is one rank. `own_server` matches the program of a rank that has a page of
+    its own, and captures its number; the ranks of one launch have consecutive ports from the rank that
+    `first` gives on.
+    """
+
+    degree: tuple[str, ...]
+    local: tuple[str, ...] = ()
+    single: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    own_server: re.Pattern[str] | None = None
+
+
 class Launch(Struct, frozen=True, kw_only=True):
     """
     The command lines of one engine. Patterns match a program from its start, without folder and interpreter.
@@ -23,8 +40,9 @@ class Launch(Struct, frozen=True, kw_only=True):
     requests; with the option `flat_with`, the last group does not multiply. `each_alone` means that a
     process below another of the same engine is an engine of its own, not a worker. `through` is for a
     launch that other software shares: only processes that run as, or below, a program it matches belong
-    to the engine. An engine without a page has `absence`, which says why and what to do.
-    `shares_kv` is found anywhere in a command line that joins workers although no option says so.
+    to the engine. An engine without a page has `absence`, which says why and what to do. `ranks` is for an
+    engine whose page labels the data-parallel ranks that it counts. `shares_kv` is found anywhere in a
+    command line that joins workers although no option says so.
     """
 
     serves: re.Pattern[str]
@@ -33,6 +51,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     port_options: tuple[str, ...] = ("--port",)
     port_variable: str = ""
     degrees: tuple[tuple[str, ...], ...] = ()
+    ranks: RankLaunch | None = None
     flat_with: str = ""
     each_alone: bool = False
     through: re.Pattern[str] | None = None

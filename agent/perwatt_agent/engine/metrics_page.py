@@ -62,6 +62,7 @@ class EngineMetricsPage:
                 or (_model_of(kind, series) in _NO_MODEL and series.name not in counters)
             }
         self._shown = own.keys()
+        self.ranks = _count_ranks(kind, own)
         self._samples = _by_name(_without_mirrors(own, kind.mirror_labels))
         self._zero = self._unused(kind.appear_with_requests)
 
@@ -189,6 +190,12 @@ def is_count(value: float) -> bool:
 
 def _models(kind: EngineKind, samples: Iterable[Series]) -> set[str]:
     return {_model_of(kind, series) for series in samples if kind.is_own(series.name)} - _NO_MODEL
+
+
+def _count_ranks(kind: EngineKind, samples: Iterable[Series]) -> int | None:
+    """Return how many data-parallel ranks the engine's own metrics show; None if none has the labels."""
+    ranks = {tuple(map(series.label, kind.rank_labels)) for series in samples if kind.is_own(series.name)}
+    return len([rank for rank in ranks if any(rank)]) or None
 
 
 def _model_of(kind: EngineKind, series: Series) -> str:

@@ -176,6 +176,35 @@ class TestFound:
         assert sample.counts is not None
         assert 4585 == sample.counts.output_tokens
 
+    @pytest.mark.parametrize(
+        ("options", "missing"),
+        [
+            ("-dp 2 --data-parallel-size-local 2 --data-parallel-multi-port-external-lb", 1),
+            ("-dp 2 -tp 2 --data-parallel-rank 0", 0),
+            ("-tp 4", 2),
+            ("", 0),
+        ],
+    )
+    async def test_ranks(
+        self,
+        kubelet: FakePodList,
+        engine: Tree,
+        tmp_path: Path,
+        clock: ManualClock,
+        options: str,
+        missing: int,
+    ) -> None:
+        """The page of a pod must count the work of all its GPUs, and of no others."""
+        launch = {"command": ["sh", "-c"], "args": [f"exec vllm serve m {options}"]}
+        containers = [{"name": "vllm", **launch}]
+        kubelet.answer(pod("prod", "chat-0", engine.port("api"), containers=containers))
+        house = House(kubelet, tmp_path, clock)
+        both = msgspec.structs.replace(CHAT, devices=("GPU-0", "GPU-1"))
+        house.holders.by_gpu = {"GPU-0": (both,), "GPU-1": (both,)}
+        sample = (await house.listen())[-1]
+
+        assert (("GPU-0", "GPU-1"), missing) == (sample.gpus, sample.missing_gpus or 0)
+
     async def test_mig_instance(
         self, kubelet: FakePodList, engine: Tree, tmp_path: Path, clock: ManualClock
     ) -> None:

@@ -12,6 +12,10 @@ from support.processes.process_trees import NOTHING, Actor, Socket
 
 PYTHON = "/usr/bin/python"
 VLLM_PAGE = str(ENGINE_PAGES / "vllm-0.32.0-4-after.prom")
+RANK_PAGES = (
+    str(ENGINE_PAGES / "vllm-0.32.0-dp-multiport-rank0-1-idle.prom"),
+    str(ENGINE_PAGES / "vllm-0.32.0-dp-multiport-rank1-1-idle.prom"),
+)
 TRACKER = Actor("tracker", f"{PYTHON} -B -c from_multiprocessing.resource_tracker_import_main;main(32)")
 
 
@@ -50,6 +54,29 @@ def vllm_two_servers() -> Actor:
     servers = [Actor(f"server-{index}", f"VLLM::APIServer_{index}", holds=["api"]) for index in (0, 1)]
     command = f"{PYTHON} /usr/bin/vllm serve /models/tiny-llama --api-server-count=2 --port={{port:api}}"
     return Actor("root", command, [api()], children=[core, *servers], comm="vllm")
+
+
+def vllm_multi_port(options: str = "", *, titles: bool = True, pages: tuple[str, str] = RANK_PAGES) -> Actor:
+    """
+    --data-parallel-multi-port-external-lb with two ranks: each has a server, a port and a page of its own.
+
+    Without *titles*, what the launch started has the names of plain Python processes, and the first page is
+    the root's.
+    """
+    spawned = f"{PYTHON} -c from_multiprocessing.spawn_import_spawn_main;main(7)"
+    ranks = []
+    for rank, page in enumerate(pages):
+        worker = Actor(f"worker-{rank}", f"VLLM::Worker_DP{rank}", gloo(f"worker-{rank}"))
+        core = Actor(f"core-{rank}", f"VLLM::EngineCore_DP{rank}", gloo(f"core-{rank}"), children=[worker])
+        server = f"VLLM::APIServer_DP{rank}" if titles else spawned
+        sockets = [Socket(f"page-{rank}", page)] if titles or rank else []
+        ranks.append(Actor(f"server-{rank}", server, sockets, children=[core]))
+    command = (
+        f"{PYTHON} /usr/bin/vllm serve m --port {{port:page-0}} --data-parallel-size 2 "
+        f"--data-parallel-size-local 2 --data-parallel-multi-port-external-lb {options}"
+    )
+    sockets = [] if titles else [Socket("page-0", pages[0])]
+    return Actor("root", command, sockets, children=[TRACKER, *ranks], comm="vllm")
 
 
 def vllm_forked() -> Actor:

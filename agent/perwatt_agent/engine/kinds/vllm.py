@@ -3,7 +3,13 @@
 import re
 
 from perwatt_agent.engine.kind import EngineKind, Pick, Role, where
-from perwatt_agent.engine.launch import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
+from perwatt_agent.engine.launch import (
+    DATA_PARALLEL,
+    PIPELINE_PARALLEL,
+    TENSOR_PARALLEL,
+    Launch,
+    RankLaunch,
+)
 from perwatt_agent.engine.work_paths import WORK_PATHS
 
 
@@ -46,6 +52,9 @@ VLLM = EngineKind(
         "A request with `n` above 1 counts as `n` requests: the engine counts sequences.",
         "The frontend in Rust shows tokens and requests from the first request on. Until then they are 0.",
         "vLLM-Omni shows each stage of a model as a replica: a request counts once in each stage.",
+        "A page counts the data-parallel ranks whose `engine` it shows. If a launch has more, as with "
+        "`--data-parallel-multi-port-external-lb`, discovery reads each rank at its own port as an engine of "
+        "its own. GPUs of ranks that no page counts are missing GPUs.",
         "With several API servers there is no process start, and gauges appear with the first request.",
         "FLOPs need `--enable-mfu-metrics`. Without it their counter is 0, and perwatt does not show them.",
         "`vllm:iteration_tokens_total` is a histogram, and is not read.",
@@ -55,6 +64,13 @@ VLLM = EngineKind(
         serves=re.compile(VLLM_PROGRAMS),
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
+        ranks=RankLaunch(
+            degree=DATA_PARALLEL,
+            local=("--data-parallel-size-local", "-dpl"),
+            single=("--data-parallel-rank", "-dpn", "--data-parallel-external-lb", "-dpe"),
+            first=("--data-parallel-start-rank", "-dpr"),
+            own_server=re.compile(r"\S+::APIServer_DP(\d+)"),
+        ),
     ),
     prefix="vllm:",
     recognised_by=frozenset({"vllm:generation_tokens_total", "vllm:prompt_tokens_total"}),
