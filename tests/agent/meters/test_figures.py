@@ -132,6 +132,14 @@ class TestJson:
 
         assert 7.0 == sample.power_watts
 
+    async def test_a_token_in_the_url(self, clock: ManualClock) -> None:
+        """A message names the document, without the query, in which some devices want their secret."""
+        async with showing({"/status": 500}) as server:
+            found = await failure(build_meter(self.config(f"{server.url}/status?token=s3cret"), clock))
+
+        assert ("refused", True) == (found.reason, "/status: HTTP 500" in str(found))
+        assert "s3cret" not in str(found)
+
     @pytest.mark.parametrize("content", [silence, dripping])
     async def test_late(self, content: Content) -> None:
         """A service that takes too long is given up."""

@@ -188,6 +188,12 @@ class TestFailures:
         assert reason == found.reason
         assert message in str(found)
 
+    async def test_foreign_text(self, clock: ManualClock) -> None:
+        """What a service calls its documents reaches a terminal escaped."""
+        found = await failure({POWER: {"@odata.type": "#\x1b[2J\n.v1"}}, clock, path=POWER)
+
+        assert ("refused", True) == (found.reason, r"'\x1b[2J\n'" in str(found))
+
     async def test_drip(self, clock: ManualClock) -> None:
         """A service that answers byte by byte costs one deadline, however often a byte comes."""
         async with showing(changed("power", POWER, dripping), tls=True) as server:

@@ -123,7 +123,9 @@ def _with_other_end(target: Target, location: str) -> Target | None:
 
 def _failure(error: FetchError, target: Target) -> MeterFailure:
     reason = _STATUS_REASONS.get(error.status, _REASONS[error.reason])
-    return MeterFailure(reason, f"{target.authority}{target.path}: {error}{_FIXES.get(reason, '')}")
+    # The query of a URL may have a token.
+    where = f"{target.authority}{target.path.partition('?')[0]}"
+    return MeterFailure(reason, f"{where}: {error}{_FIXES.get(reason, '')}")
 
 
 def _decoded(body: bytes) -> Any:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Struct
 
 from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.quantity import shown
 from perwatt_agent.meters.reading.redfish_documents import (
     MAX_MEMBERS,
     READERS,
@@ -148,7 +149,7 @@ class RedfishSearch:
         if kind not in READERS:
             raise MeterFailure(
                 "refused",
-                f"{path} is a {kind or 'document without a type'}, without power; check `path`",
+                f"{path} is a document of type {shown(kind)}, without power; check `path`",
             )
         return Route((path,), lambda documents, member: READERS[kind](documents[0], member))
 
