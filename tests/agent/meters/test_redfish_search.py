@@ -121,11 +121,11 @@ class TestManyBoards:
 
     async def test_slow(self, clock: ManualClock) -> None:
         """A search longer than one read goes on in the next, and the message says what spares it."""
-        content = {path: late(document, 0.05) for path, document in many_boards(30).items()}
+        content = {path: late(document, 0.15) for path, document in many_boards(30).items()}
         failures: list[str] = []
         async with showing(content, tls=True) as server:
-            meter = RedfishMeter(config(server.url), clock, 10.0, deadline_seconds=0.8)
-            for _ in range(20):
+            meter = RedfishMeter(config(server.url), clock, 10.0, deadline_seconds=2.0)
+            for _ in range(60):
                 try:
                     [sample] = await meter.read()
                     break
@@ -142,15 +142,17 @@ class TestManyBoards:
         """While the route is searched again over several reads, each of them still gives the power."""
         content = many_boards(30)
         async with showing(content, tls=True) as server:
-            meter = RedfishMeter(config(server.url), clock, 10.0, deadline_seconds=0.8)
+            meter = RedfishMeter(config(server.url), clock, 10.0, deadline_seconds=2.0)
             await meter.read()
             clock.advance(301.0)
-            server.documents = {path: late(document, 0.05) for path, document in content.items()}
+            server.documents = {path: late(document, 0.15) for path, document in content.items()}
             server.asked.clear()
-            watts = [(await meter.read())[0].power_watts for _ in range(6)]
+            watts = []
+            while set(content) - set(server.asked):
+                watts.append((await meter.read())[0].power_watts)
 
-        assert [8_123.0] * 6 == watts
-        assert set(content) == set(server.asked)
+        assert {8_123.0} == set(watts)
+        assert 2 <= len(watts)
 
     async def test_every_message_names_the_cure(self, clock: ManualClock) -> None:
         """Whatever ends a search says that `path` spares it."""
