@@ -9,6 +9,8 @@ from perwatt_agent.facts.host_meter import MeterScope
 
 # Wall meters count in steps of up to a kilowatt-hour; a counter that stays constant for longer is frozen.
 COARSEST_STEP_JOULES = 3.6e6
+CHANGES_AFTER_A_FALL = 3
+"""After a fall or a jump, increments are held back for so many changes: counters in turn go on falling."""
 
 
 class CounterPoint(Struct, frozen=True):
@@ -24,6 +26,8 @@ class MeterCounter:
 
     A counter with a range wraps: a single wrap is corrected, several wraps cannot be recognised and add
     nothing. A fall without a range, implausible growth, and a value beyond the range add nothing either.
+    What follows a fall or a jump adds once the counter has grown three times, and nothing if it falls again
+    before; a single step back to the value before the fall is a jump, for then two counters answer in turn.
     `point` survives a restart of the agent.
     """
 
@@ -33,6 +37,9 @@ class MeterCounter:
         self._boards_joules: float | None = None
         # The first change after the start completes a step that began before the start.
         self._point_is_a_change = point is not None
+        self._fell_from: float | None = None
+        self._held = NOTHING
+        self._held_changes = 0
         self.point = point
 
     def add(
@@ -56,7 +63,25 @@ class MeterCounter:
         if last is None or not whole:
             return NOTHING, ""
         seconds = monotonic_seconds - last.monotonic_seconds
-        return self._judge(joules - last.joules, seconds, range_joules, boards, mean_watts)
+        increment, rejection = self._judge(joules - last.joules, seconds, range_joules, boards, mean_watts)
+        return self._after_a_fall(last.joules, joules, increment, rejection)
+
+    def _after_a_fall(
+        self, before: float, joules: float, increment: Increment, rejection: str
+    ) -> tuple[Increment, str]:
+        """Refuse the way back to a value that the counter fell from, and hold back what follows a fall."""
+        if rejection == "reset":
+            self._fell_from = before
+        elif self._fell_from is not None and before < self._fell_from <= joules:
+            self._fell_from, rejection = None, "jump"
+        if rejection in ("reset", "jump"):
+            self._held, self._held_changes = NOTHING, CHANGES_AFTER_A_FALL
+        if rejection or not self._held_changes:
+            return (NOTHING if rejection else increment), rejection
+        self._held_changes -= 1
+        held = Increment(self._held.joules + increment.joules, self._held.seconds + increment.seconds)
+        self._held = held if self._held_changes else NOTHING
+        return NOTHING if self._held_changes else held, ""
 
     def _judge(
         self,

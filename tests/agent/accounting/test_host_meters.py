@@ -139,6 +139,24 @@ class TestCounters:
 
         assert pytest.approx(3_500.0) == meter(snapshot, "rapl/package/0").energy_joules
 
+    @given(
+        apart=st.floats(500.0, 1_800.0) | st.floats(500.0, 2e5),
+        order=st.lists(st.booleans(), min_size=20, max_size=40),
+        range_joules=st.sampled_from([None, 65_532.61]),
+    )
+    def test_two_counters_in_turn(self, apart: float, order: list[bool], range_joules: float | None) -> None:
+        """Two counters behind one address, in any order: the way from one to the other is no energy."""
+        node, given_order = Node(), iter(order)
+
+        def read(t: float) -> list[MeterSample]:
+            joules = 150.0 * (t - 1_000.0) + (apart if next(given_order) else 0.0)
+            return [counter(t, joules, range_joules)]
+
+        shown = meter(node.run(len(order), read), "rapl/package/0")
+        first_way = 0.0 if order[0] else apart  # up, before any fall shows that they are two
+
+        assert (shown.energy_joules or 0.0) <= 150.0 * shown.covered_seconds + first_way + 1e-6
+
     def test_beyond_its_range(self) -> None:
         """A value that the counter cannot have is refused, and no part of it is taken for a wrap."""
         node = Node()
