@@ -13,6 +13,22 @@ CountsAt = Literal["live", "request_end"]
 Labels = tuple[tuple[str, frozenset[str]], ...]
 
 
+WORK_PATHS = frozenset(
+    {
+        "/v1/completions",
+        "/v1/chat/completions",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/embeddings",
+        "/generate",
+        "/pooling",
+        "/score",
+        "/rerank",
+    }
+)
+"""Paths at which an engine's HTTP server accepts work; not its health checks and lists of models."""
+
+
 class Pick(Struct, frozen=True):
     """
     Selector of the samples of metric *name* whose labels have one of the values in *where*.

@@ -4,9 +4,8 @@ import re
 
 from msgspec.structs import replace
 
-from perwatt_agent.engine.kind import EngineKind, Pick, Role, renamed, where
+from perwatt_agent.engine.kind import WORK_PATHS, EngineKind, Pick, Role, renamed, where
 from perwatt_agent.engine.launch import DATA_PARALLEL, PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
-from perwatt_agent.engine.work_paths import WORK_PATHS
 
 _LIVE = "sglang:realtime_tokens_total"
 _ABORTED = "sglang:num_aborted_requests_total"

@@ -2,7 +2,7 @@
 
 import re
 
-from perwatt_agent.engine.kind import EngineKind, Pick, Role, where
+from perwatt_agent.engine.kind import WORK_PATHS, EngineKind, Pick, Role, where
 from perwatt_agent.engine.launch import (
     DATA_PARALLEL,
     PIPELINE_PARALLEL,
@@ -10,7 +10,6 @@ from perwatt_agent.engine.launch import (
     Launch,
     RankLaunch,
 )
-from perwatt_agent.engine.work_paths import WORK_PATHS
 
 
 def _finished(*reasons: str) -> Role:
