@@ -100,6 +100,8 @@ COMMANDS = {
         "Records what the agent would measure, until Ctrl-C. Use the file with\n"
         "`query --recording FILE` or `--backend replay:FILE`; a file that was cut short is\n"
         "refused.\n\n" + _PRECEDENCE,
-        "  perwatt record --output run.jsonl\n  perwatt up --backend replay:run.jsonl --replay.speed max",
+        "  perwatt record --output run.jsonl\n"
+        "  perwatt query efficiency --recording run.jsonl\n"
+        "  perwatt up --backend replay:run.jsonl",
     ),
 }

@@ -147,8 +147,10 @@ class TestLanding:
     async def test_replay(self) -> None:
         """Replayed figures are called so too."""
         replay = node((), backend=BackendStatus("replay", up=True))
+        ended = node((), backend=BackendStatus("replay", up=False, reason="recording_ended"))
 
         assert b"These figures come from a recording" in (await ask(replay, "/")).body
+        assert b"replay, the recording has ended" in (await ask(ended, "/")).body
 
     async def test_facts(self) -> None:
         """The page tells driver and GPUs, or why there is none."""

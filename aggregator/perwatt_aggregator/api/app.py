@@ -14,6 +14,7 @@ from perwatt_agent import __version__
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api import openapi, problems
 from perwatt_aggregator.api.examples import EFFICIENCY
+from perwatt_aggregator.api.head import HeadAsGet
 from perwatt_aggregator.api.metrics import FAMILIES, WINDOW, state_of
 from perwatt_aggregator.api.page import page_response
 from perwatt_aggregator.api.parameters import (
@@ -100,6 +101,7 @@ def create_app(aggregator: Aggregator) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
+    app.add_middleware(HeadAsGet)
     _add_answers(app, aggregator)
     _add_events(app, aggregator)
     _add_service(app, aggregator)

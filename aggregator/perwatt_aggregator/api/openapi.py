@@ -32,7 +32,7 @@ _PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}
 Responses = dict[int | str, dict[str, Any]]
 
 PROBLEMS: Responses = {
-    405: {"description": "Only GET is supported.", "content": {MEDIA_TYPE: _PROBLEM}},
+    405: {"description": "Only GET and HEAD are supported.", "content": {MEDIA_TYPE: _PROBLEM}},
     422: {"description": "A parameter is not valid.", "content": {MEDIA_TYPE: _PROBLEM}},
     500: {"description": "Internal error of the aggregator.", "content": {MEDIA_TYPE: _PROBLEM}},
     "default": {"description": "Any other error.", "content": {MEDIA_TYPE: _PROBLEM}},

@@ -1,5 +1,6 @@
 """Errors of the API as RFC 9457 problem details (application/problem+json)."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 
 import msgspec
@@ -13,7 +14,7 @@ MEDIA_TYPE = "application/problem+json"
 
 _HINTS = {
     404: "Not found; /openapi.json lists the endpoints.",
-    405: "Only GET is supported.",
+    405: "Only GET and HEAD are supported.",
 }
 
 
@@ -34,17 +35,26 @@ async def _http(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     response = problem(error.status_code, _HINTS.get(error.status_code, str(error.detail)))
     for name, value in (error.headers or {}).items():
-        response.headers[name] = value
+        response.headers[name] = "GET, HEAD" if name.lower() == "allow" else value
     return response
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     errors = tuple(
         FieldProblem(".".join(map(str, one["loc"][1:])), str(one["msg"])) for one in error.errors()
     )
     named = ", ".join(sorted({one.parameter for one in errors}))
-    return problem(422, f"These parameters are not valid: {named}.", errors)
+    expected = " ".join(dict.fromkeys(_descriptions(request, {one.parameter for one in errors})))
+    return problem(422, f"These parameters are not valid: {named}. {expected}".rstrip(), errors)
+
+
+def _descriptions(request: Request, names: set[str]) -> Iterator[str]:
+    """What the parameters of the endpoint mean, with their bounds."""
+    dependant = getattr(request.scope.get("route"), "dependant", None)
+    for parameter in dependant.query_params if dependant else ():
+        if parameter.name in names and parameter.field_info.description:
+            yield parameter.field_info.description
 
 
 async def _internal(_: Request, __: Exception) -> Response:

@@ -62,14 +62,15 @@ def _check_discovered(config: AgentConfig, gpus: Gpus) -> Iterator[Finding]:
 
 
 def report(findings: Iterable[Finding]) -> int:
-    """Print each finding; 0 when the agent could start here, else 1."""
-    blocked = False
+    """Print each finding; 0 when the agent could start here or runs here, else 1."""
+    blocked = runs = False
     for finding in findings:
         print(f"{finding.status:<8} {_shown(finding.subject):<10} {_shown(finding.detail)}")
         if finding.fix:
             print(f"{'':<19} fix: {_shown(finding.fix)}")
-        blocked = blocked or finding.blocks
-    print("perwatt agent cannot start here" if blocked else "perwatt agent can start here")
+        blocked, runs = blocked or finding.blocks, runs or finding.runs
+    verdict = "runs here" if runs else "can start here"
+    print("perwatt agent cannot start here" if blocked else f"perwatt agent {verdict}")
     return 1 if blocked else 0
 
 

@@ -9,7 +9,7 @@ class Finding(Struct, frozen=True):
     """
     One fact about this machine, and the smallest fix where something is missing.
 
-    With `blocks`, `perwatt agent` cannot start here.
+    With `blocks`, `perwatt agent` cannot start here; with `runs`, one runs here already.
     """
 
     status: Literal["ok", "missing", "hint"]
@@ -17,3 +17,4 @@ class Finding(Struct, frozen=True):
     detail: str
     fix: str = ""
     blocks: bool = False
+    runs: bool = False

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,6 +18,10 @@ LIBRARIES = (
     "nvidia-ml-py", "msgspec", "PyYAML", "prometheus-client", "psutil",
     "isal", "uvicorn", "httptools", "uvloop", "fastapi", "aiohttp",
 )  # fmt: skip
+
+PAGE_SECONDS = 3.0
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+AGENT_FAMILY = b"\nperwatt_snapshot_timestamp_seconds "
 
 
 def check_python() -> Iterator[Finding]:
@@ -62,12 +67,28 @@ def check_address(address: str) -> Finding:
     try:
         bind(address).close()
     except ListenError as error:
+        if _is_agent(address):
+            return Finding("ok", "port", f"a perwatt agent serves {address} already", runs=True)
         detail, _, fix = str(error).partition("; ")
         detail += _port_owner(host_and_port(address)[1])
         return Finding(
             "missing", "port", detail, f"{fix or 'change the address'} (--web.listen-address)", blocks=True
         )
     return Finding("ok", "port", f"{address} is free")
+
+
+def _is_agent(address: str) -> bool:
+    """Whether the page there is that of an agent of ours."""
+    host, port = host_and_port(address)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = HTTPConnection(host, port, timeout=PAGE_SECONDS)
+    try:
+        connection.request("GET", "/metrics")
+        return AGENT_FAMILY in connection.getresponse().read(MAX_PAGE_BYTES)
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _port_owner(port: int) -> str:

@@ -39,4 +39,12 @@ async def serve_agent(config: AgentConfig, sock: socket.socket, stop: asyncio.Ev
             lambda: sampler.latest, work=work, events=sampler.events, subscribe=sampler.subscribe
         )
         logger.info("agent serves http://%s/metrics", address(sock))
-        await together(stop, cancelled_by(stop, sampler.run()), serve(app, sock, stop=stop))
+
+        async def sample() -> None:
+            await sampler.run()
+            if config.replay_file:
+                logger.warning(
+                    "the recording %s has ended: there is nothing more to show", config.replay_file
+                )
+
+        await together(stop, cancelled_by(stop, sample()), serve(app, sock, stop=stop))

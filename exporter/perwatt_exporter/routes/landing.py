@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from perwatt_agent import __version__
 from perwatt_agent.facts.snapshot import Snapshot
+from perwatt_agent.recording.replay import ENDED
 from perwatt_exporter.families.agent import gpus_by_state
 from perwatt_exporter.http.asgi import Response
 
@@ -69,6 +70,8 @@ def _facts(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
     versions = (("driver", backend.driver_version), ("NVML", backend.nvml_version))
     known = ", ".join(f"{name} {version}" for name, version in versions if version)
     answers = known or "answers" if backend.up else f"does not answer: {backend.reason or 'not asked yet'}"
+    if backend.reason == ENDED:
+        return ("Backend", "replay, the recording has ended"), ("GPUs", "none any more")
     return ("Backend", f"{backend.name}, {answers}"), ("GPUs", _gpus(snapshot))
 
 

@@ -175,7 +175,24 @@ class TestErrors:
 
     async def test_allow(self, app: Any) -> None:
         """A 405 answer lists the allowed methods."""
-        assert "GET" == (await ask(app, "/v1/nodes", "DELETE")).headers["allow"]
+        assert "GET, HEAD" == (await ask(app, "/v1/nodes", "DELETE")).headers["allow"]
+
+    @pytest.mark.parametrize("topic", ["efficiency", "ledger", "compute", "facility", "nodes", "gpus"])
+    async def test_range_of_windows(self, app: Any, topic: str) -> None:
+        """A window that is refused comes with those that are not."""
+        reply = await ask(app, f"/v1/{topic}?window=1h")
+
+        expected = "These parameters are not valid: window. Length of the window: 10s to 900s."
+        assert (422, expected) == (reply.status, reply.json()["detail"])
+
+    async def test_head(self, app: Any) -> None:
+        """HEAD is answered wherever GET is, with the same head and no body."""
+        described = (await ask(app, "/openapi.json")).json()["paths"]
+        paths = [path for path, methods in described.items() if "get" in methods]
+        for path in (*paths, "/openapi.json", "/nowhere", "/v1/nodes?window=1h"):
+            got, head = await ask(app, path), await ask(app, path, "HEAD")
+            assert (got.status, got.headers.keys(), b"") == (head.status, head.headers.keys(), head.body)
+        assert {"/", "/metrics", "/v1/efficiency"} <= set(paths)
 
     async def test_failure_of_our_own(self) -> None:
         """Even a defect is answered with a problem, and goes on to the server's log."""

@@ -179,6 +179,16 @@ class TestAddress:
         assert f"process {os.getpid()})" in finding.detail
         assert "choose another port (--web.listen-address)" in finding.fix
 
+    def test_an_agent_runs(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """An agent of ours on the port is no obstacle: it runs."""
+        page = Canned(b"# TYPE a gauge\nperwatt_snapshot_timestamp_seconds 1.0\n")
+        with canned_server({"/metrics": page}) as server:
+            finding = check_address(server.url.removeprefix("http://"))
+
+        assert ("ok", True, False) == (finding.status, finding.runs, finding.blocks)
+        assert 0 == doctor.report([finding])
+        assert capsys.readouterr().out.endswith("perwatt agent runs here\n")
+
 
 class TestEndpoint:
     def test_answers(self, tmp_path: Path) -> None:
