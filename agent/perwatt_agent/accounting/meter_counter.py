@@ -27,7 +27,7 @@ class MeterCounter:
     A counter with a range wraps: a single wrap is corrected, several wraps cannot be recognised and add
     nothing. A fall without a range, implausible growth, and a value beyond the range add nothing either.
     What follows a fall or a jump adds once the counter has grown three times, and nothing if it falls again
-    before; a single step back to the value before the fall is a jump, for then two counters answer in turn.
+    before; a single step of the size of the fall is a jump, for then two counters answer in turn.
     `point` survives a restart of the agent.
     """
 
@@ -37,7 +37,7 @@ class MeterCounter:
         self._boards_joules: float | None = None
         # The first change after the start completes a step that began before the start.
         self._point_is_a_change = point is not None
-        self._fell_from: float | None = None
+        self._fell_by: float | None = None
         self._held = NOTHING
         self._held_changes = 0
         self.point = point
@@ -69,11 +69,11 @@ class MeterCounter:
     def _after_a_fall(
         self, before: float, joules: float, increment: Increment, rejection: str
     ) -> tuple[Increment, str]:
-        """Refuse the way back to a value that the counter fell from, and hold back what follows a fall."""
+        """Refuse a step that makes up for a fall at once, and hold back what follows a fall."""
         if rejection == "reset":
-            self._fell_from = before
-        elif self._fell_from is not None and before < self._fell_from <= joules:
-            self._fell_from, rejection = None, "jump"
+            self._fell_by = before - joules
+        elif self._fell_by is not None and joules - before >= self._fell_by:
+            self._fell_by, rejection = None, "jump"
         if rejection in ("reset", "jump"):
             self._held, self._held_changes = NOTHING, CHANGES_AFTER_A_FALL
         if rejection or not self._held_changes:

@@ -140,7 +140,7 @@ class TestCounters:
         assert pytest.approx(3_500.0) == meter(snapshot, "rapl/package/0").energy_joules
 
     @given(
-        apart=st.floats(500.0, 1_800.0) | st.floats(500.0, 2e5),
+        apart=st.floats(500.0, 1_800.0) | st.floats(500.0, 6e4),  # below what looks like a wrap
         order=st.lists(st.booleans(), min_size=20, max_size=40),
         range_joules=st.sampled_from([None, 65_532.61]),
     )
