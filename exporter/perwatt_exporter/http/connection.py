@@ -61,12 +61,25 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0  # received since the last head was complete
         self._parsed_bytes = 0  # of this request's head and trailers, as they are understood
         self._in_body = False
+        self._running: Any = None  # the exchange that is being answered
         self._between_requests = True
         self._whole_request: bytes | None = None
         self._begun = 0  # requests in what was received last
         self._known_debt: object = _FIRST_REQUEST
         self._known_since = self.loop.time()
         self._idle_since = self._known_since  # the end of its last request, or its start
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # uvicorn marks only the newest of several pipelined requests: the one that is being answered would
+        # write on, to a connection that is gone, and fail.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+        self.pipeline.clear()
+        super().connection_lost(exc)
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)

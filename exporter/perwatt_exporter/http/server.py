@@ -9,6 +9,7 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from perwatt_exporter.http import fault_log
 from perwatt_exporter.http.connection import LIMITS, Connection, Limits
 from perwatt_exporter.http.request_cache import Repeats
 
@@ -25,7 +26,8 @@ async def serve(
     """
     server = _Server(_config(app, limits), limits, stop)
     try:
-        await server.serve(sockets=[sock])
+        with fault_log.filtered():
+            await server.serve(sockets=[sock])
     finally:
         server.drop_all()
         sock.close()

@@ -351,6 +351,48 @@ class TestHostileClients:
 
         assert [b"HTTP/1.1 200"] * 12 == run(scenario())
 
+    @pytest.mark.parametrize("pipelined", [1, 3])
+    def test_who_never_reads_is_not_logged(
+        self, run: Run, caplog: pytest.LogCaptureFixture, pipelined: int
+    ) -> None:
+        """Clients that ask and never read are dropped, and leave nothing in the log."""
+
+        async def scenario() -> None:
+            async with serving(BIG, IMPATIENT) as port:
+                for _ in range(3):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+                    writer.write(request("/big") * pipelined)
+                    await asyncio.sleep(0.1)
+                    if pipelined == 1:
+                        await asyncio.sleep(2 * IMPATIENT.patience_seconds)
+                    writer.transport.abort()
+                    assert not reader.at_eof()
+                await asyncio.sleep(0.3)
+
+        run(scenario())
+
+        assert [] == caplog.records
+
+    def test_each_fault_once(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+        """A fault that can be provoked for ever has one traceback, then a count."""
+
+        async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                raise (ValueError if scope["path"] == "/other" else RuntimeError)("a mistake")
+            await send_response(send, plain(200, ""))
+
+        async def scenario() -> None:
+            async with serving(broken) as port:
+                for path in ["/"] * 25 + ["/other"]:
+                    assert 500 == (await fetch(port, path)).status
+
+        run(scenario())
+
+        shown = [
+            (record.exc_info is not None, "10 times" in record.getMessage()) for record in caplog.records
+        ]
+        assert [(True, False), (False, True), (True, False)] == shown
+
     def test_failing_application(self, run: Run, caplog: pytest.LogCaptureFixture) -> None:
         """A mistake in the application is answered by 500, and logged."""
 

@@ -14,17 +14,18 @@ MINOR_VERSION = "0.54"
 # http/server.py overrides the methods of a server, and reads its state.
 METHODS = {
     HttpToolsProtocol: {
-        *("connection_made", "data_received", "send_400_response", "shutdown"),
+        *("connection_made", "connection_lost", "data_received", "send_400_response", "shutdown"),
         *("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_message_complete"),
-        *("on_response_complete", "_unset_keepalive_if_required"),
+        *("on_response_complete", "_unset_keepalive_if_required", "_start_asgi_task"),
     },
     Server: {"serve", "main_loop", "capture_signals", "shutdown"},
 }
 ATTRIBUTES = {
     HttpToolsProtocol: {
         *("loop", "parser", "transport", "connections", "scope", "cycle", "timeout_keep_alive_task"),
+        *("pipeline", "config", "limit_concurrency"),
     },
-    RequestResponseCycle: {"scope", "keep_alive", "response_complete", "more_body"},
+    RequestResponseCycle: {"scope", "keep_alive", "response_complete", "more_body", "disconnected"},
     Server: {"config", "server_state"},
     ServerState: {"connections", "tasks"},
 }
