@@ -108,8 +108,8 @@ def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table])
         for table in tables:
             batch = FieldBatch(field for fields in table.values() for field in fields)
             latencies(f"batch of {len(batch.fields)} fields", partial(batch.call, handle))
-        rows = (*fast.single_calls(), *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
-        calls = [fast.utilization(), *(call for alternatives in rows for call in alternatives[:1])]
+        rows = (*fast.ALWAYS_CALLS, *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
+        calls = [fast.utilization, *(call for alternatives in rows for call in alternatives[:1])]
         calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
         listing = processes.ComputeProcesses(device._traits.driver).compute_processes
         for call in [*calls, fast.power_usage, slow.limit_enforced, listing]:
