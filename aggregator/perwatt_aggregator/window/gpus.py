@@ -95,13 +95,17 @@ def _covered_seconds(increases: Increases, gpu: str, counters: Sequence[Counter]
     """
     The seconds that a GPU's joules cover.
 
-    Joules of a counter cover all the time between two readings, except across a reset. For other sources,
-    and while the source changes, the agent reports the seconds.
+    Joules of a counter cover all the time between two readings, except across a reset, and except while the
+    agent does not trust the counter, which it reports. For other sources, and while the source changes, the
+    agent reports the seconds.
     """
-    cumulative = all(counter.part in CUMULATIVE_SOURCES for counter in counters)
-    if len(counters) == 1 and cumulative:
-        return _bridged_seconds(increases, counters[0])
-    return increases.of(Counter(GPU_COVERED, gpu=gpu)) or 0.0
+    covered = Counter(GPU_COVERED, gpu=gpu)
+    reported = increases.of(covered)
+    if len(counters) != 1 or counters[0].part not in CUMULATIVE_SOURCES:
+        return reported or 0.0
+    bridged = _bridged_seconds(increases, counters[0])
+    # An agent that lost its memory reports anew; the counter has gone on.
+    return bridged if reported is None or increases.resets(covered) else min(bridged, reported)
 
 
 def _bridged_seconds(increases: Increases, counter: Counter) -> float:
