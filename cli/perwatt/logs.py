@@ -8,9 +8,9 @@ from typing import Annotated, Literal, TextIO
 
 from msgspec import Struct, field
 
+from perwatt_agent.configfile.printable import escaped_json, without_secrets
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import one_of
-from perwatt_agent.printable import escaped_json, without_secrets
 
 LEVEL = one_of("debug", "info", "warning", "error")
 FORMAT = one_of("logfmt", "json")

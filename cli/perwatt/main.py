@@ -12,7 +12,7 @@ from perwatt.helptext import COMMANDS as HELP
 from perwatt.helptext import PERWATT, PERWATT_EPILOG
 from perwatt_agent import __version__
 from perwatt_agent.configfile.layers import ConfigError
-from perwatt_agent.printable import escaped, without_secrets
+from perwatt_agent.configfile.printable import escaped, without_secrets
 
 FAILED = 1
 USAGE = 2

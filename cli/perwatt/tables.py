@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from perwatt_agent.printable import escaped_items
+from perwatt_agent.configfile.printable import escaped_items
 from perwatt_aggregator.validity.all import TABLE as REASONS
 
 Item = Mapping[str, Any]

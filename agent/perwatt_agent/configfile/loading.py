@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from perwatt_agent.configfile.layers import Layers, Origin, unknown_key
+from perwatt_agent.configfile.printable import without_secrets
 from perwatt_agent.configfile.settings import Setting, flag_name, join, settings_of, variable_name, walk
 from perwatt_agent.configfile.value_kinds import Kind
-from perwatt_agent.printable import without_secrets
 
 Flags = Mapping[str, str | Sequence[str] | None]
 """Flags of the command line, by dotted path: one text for a scalar, several for a repeatable flag."""

@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 import httptools
 from msgspec import Struct
 
+from perwatt_agent.configfile.printable import without_secrets
 from perwatt_agent.net.failures import reasons
-from perwatt_agent.printable import without_secrets
 
 FETCH_REASONS = reasons(
     "resolve",

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal
 
+from perwatt_agent.configfile.printable import without_secrets
 from perwatt_agent.facts.gpu import GPU_STATES
-from perwatt_agent.printable import without_secrets
 from perwatt_aggregator.answers.counts import requests, tokens
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.optional import quotient, rounded, total

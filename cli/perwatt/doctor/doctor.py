@@ -10,9 +10,9 @@ from perwatt.doctor.host import check_address, check_folder, check_host, check_p
 from perwatt.doctor.meters import check_meters
 from perwatt.run.discovery import configured, engine_kinds
 from perwatt_agent.config import AgentConfig
+from perwatt_agent.configfile.printable import escaped, without_secrets
 from perwatt_agent.gpu.backend import Backend
 from perwatt_agent.meters.meter import Meter
-from perwatt_agent.printable import escaped, without_secrets
 from perwatt_agent.state.gpu_memory import GpuMemory
 
 NAME_ONE = (

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from perwatt.errors import CommandError
 from perwatt.tables import answer_text
+from perwatt_agent.configfile.printable import escaped_json
 from perwatt_agent.configfile.value_kinds import show_duration
-from perwatt_agent.printable import escaped_json
 from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
 from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perwatt_agent.printable import escaped, escaped_items, escaped_json, without_secrets
+from perwatt_agent.configfile.printable import escaped, escaped_items, escaped_json, without_secrets
 
 
 @given(st.text())
