@@ -19,7 +19,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 ON_REQUEST = {"gpu", "engines"}
 
 TESTS = Path(__file__).parent
-SLOW_AS_A_WHOLE = ("e2e", "aggregator/api/test_own_document.py")
+SLOW_AS_A_WHOLE = ("e2e", "oracle", "aggregator/api/test_own_document.py")
 """Folders and files in which every test is slow; a run that leaves slow tests out does not import them."""
 
 SECONDS = {
