@@ -143,6 +143,12 @@ def _meters(item: Item) -> str:
     return ",".join(shown) or ABSENT
 
 
+def _validity(item: Item) -> str:
+    """Whether the figure is valid; while its first window fills, when it will be."""
+    seconds = item.get("first_figure_seconds")
+    return _text(item["valid"]) if seconds is None else f"in about {seconds:.0f} s"
+
+
 def _percent(name: str) -> Callable[[Item], str]:
     return lambda item: ABSENT if item[name] is None else significant(100.0 * item[name])
 
@@ -179,7 +185,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("coverage", _fact("coverage_ratio")),
         ("explained", _fact("explained_ratio")),
         ("provenance", _fact("provenance")),
-        ("valid", _fact("valid")),
+        ("valid", _validity),
         ("reasons", _fact("reasons")),
     ),
     "compute": (

@@ -16,6 +16,7 @@ from perwatt_aggregator.optional import product, quotient
 from perwatt_aggregator.schema.common import PROVENANCES, Boundary, Dimension, Provenance
 from perwatt_aggregator.schema.efficiency import Carbon, Charge, Cost, EfficiencyItem, Pue
 from perwatt_aggregator.validity.all import is_valid, ordered
+from perwatt_aggregator.validity.filling import passes_by_itself
 from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLAINED_RATIO
 
 JOULES_PER_WATT_HOUR = 3600.0
@@ -87,6 +88,7 @@ class _ItemBuilder:
             valid=is_valid(self._reasons),
             reasons=ordered(self._reasons),
             unmeasured_gpus=sums.unmeasured_gpus,
+            first_figure_seconds=self._first_figure_seconds(),
         )
 
     def _explained_ratio(self) -> float | None:
@@ -112,6 +114,13 @@ class _ItemBuilder:
             found.add("unexplained")
         if not work.spans_gpus:
             found.update(work.reasons())
+
+    def _first_figure_seconds(self) -> float | None:
+        """Seconds until the first valid figure, if nothing but time is missing."""
+        has_readings = self._sums.window is not None and "too_few_readings" not in self._reasons
+        if self._sums.fill_seconds and passes_by_itself(self._reasons, has_readings=has_readings):
+            return self._sums.fill_seconds
+        return None
 
     def _provenance(self) -> tuple[Provenance, ...]:
         return tuple(source for source in PROVENANCES if source in self._at_boundary.provenance)

@@ -61,13 +61,20 @@ class Node(Agent):
         reasons = ("several_agents",) if self.ring.has_several_agents(now) else ()
         if age is None or age >= seconds:
             return NodeView(
-                self.target.node, age_seconds=age, gpus=self.gpus, facility=facility, reasons=reasons
+                self.target.node,
+                age_seconds=age,
+                fill_seconds=seconds if age is None and self.failure is None else None,
+                gpus=self.gpus,
+                facility=facility,
+                reasons=reasons,
             )
+        parts = self._cached(seconds).parts
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
-            parts=self._cached(seconds).parts,
+            parts=parts,
             age_seconds=age,
+            fill_seconds=None if self.is_stale(now) else _fill_seconds(parts, seconds, age),
             fresh_ratio=1.0 - hidden_seconds / seconds,
             stale=self.is_stale(now),
             gpus=self.gpus,
@@ -99,3 +106,11 @@ class Node(Agent):
         if window is None:
             return None, None
         return window, node_parts(self.target.node, window, self.facility, self._uncertainty, self.gpus or 0)
+
+
+def _fill_seconds(parts: NodeParts | None, seconds: float, age_seconds: float) -> float:
+    """Seconds until the readings reach back to the start of a window of *seconds*; 0 once they do."""
+    if parts is not None and parts.filled:
+        return 0.0
+    read_seconds = 0.0 if parts is None else parts.end_unix - parts.start_unix
+    return max(0.0, seconds - read_seconds - age_seconds)

@@ -40,7 +40,10 @@ class BoundarySums(Struct, frozen=True):
 
 
 class Sums(Struct, frozen=True):
-    """Sums of one group at all boundaries; the gap and the age are the largest of its nodes."""
+    """
+    Sums of one group at all boundaries; the gap, the age and the time to fill the window are the largest of
+    its nodes. `fill_seconds` is None while a node cannot be read.
+    """
 
     group: Group
     work: Work
@@ -49,6 +52,7 @@ class Sums(Struct, frozen=True):
     bill: Bill
     largest_gap_seconds: float | None
     age_seconds: float | None
+    fill_seconds: float | None
     unmeasured_gpus: tuple[str, ...]
     reasons: frozenset[str]
 
@@ -78,9 +82,16 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         bill=bill_of(group.parts, fleet),
         largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
+        fill_seconds=_longest([view.fill_seconds for view in views]),
         unmeasured_gpus=tuple(sorted({gpu for part in group.parts for gpu in part.gpus.unmeasured})),
         reasons=frozenset(_reasons(group, views)),
     )
+
+
+def _longest(waits: Sequence[float | None]) -> float | None:
+    """The longest of the *waits*; None if one of them has no known end."""
+    known = [wait for wait in waits if wait is not None]
+    return max(known, default=None) if len(known) == len(waits) else None
 
 
 def _weighed_span(part: Part) -> tuple[float, float, float]:

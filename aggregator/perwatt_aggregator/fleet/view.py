@@ -15,12 +15,14 @@ class NodeView(Struct, frozen=True):
     One node over a window. `parts` is None if it has no readings in the window.
 
     `fresh_ratio` is the share of the window up to its newest reading, `gpus` the number of GPUs that it last
-    had, None if that was never read, and `facility` the state of its facility over the window.
+    had, None if that was never read, and `facility` the state of its facility over the window. `fill_seconds`
+    is the time until its readings fill the window: 0 once they do, None while the node cannot be read.
     """
 
     node: str
     parts: NodeParts | None = None
     age_seconds: float | None = None
+    fill_seconds: float | None = None
     fresh_ratio: float = 1.0
     stale: bool = False
     gpus: int | None = None

@@ -186,6 +186,13 @@ class EfficiencyItem(Struct, frozen=True):
             "joules."
         ),
     ] = ()
+    first_figure_seconds: Annotated[
+        Amount | None,
+        Meta(
+            description="Expected time until the first valid figure, while the first window fills and "
+            "nothing else makes the figure invalid; null otherwise."
+        ),
+    ] = None
 
 
 class Efficiency(Struct, frozen=True, kw_only=True):

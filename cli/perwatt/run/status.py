@@ -33,9 +33,15 @@ def status_line(item: EfficiencyItem) -> str:
         f"{_amount(item.output_tokens_per_second)} tokens/s",
         f"{_amount(item.headline.per_joule)} {_unit(item)}/J at the GPU boards",
         f"over {item.window.seconds:.0f} s" if item.window else "no window yet",
-        "valid" if item.valid else f"not valid: {', '.join(item.reasons)}",
+        _verdict(item),
     ]
     return "  ".join(parts)
+
+
+def _verdict(item: EfficiencyItem) -> str:
+    if item.first_figure_seconds is not None:
+        return f"first valid figure in about {item.first_figure_seconds:.0f} s"
+    return "valid" if item.valid else f"not valid: {', '.join(item.reasons)}"
 
 
 def _unit(item: EfficiencyItem) -> str:

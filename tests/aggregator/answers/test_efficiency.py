@@ -2,7 +2,7 @@
 
 import pytest
 from support.fleet.agents import Machine, serving_machine
-from support.fleet.fleets import FACILITY, Followed
+from support.fleet.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.facts.workload import Method
 from perwatt_aggregator.facility.config import FacilityConfig
@@ -216,6 +216,35 @@ class TestTime:
 
         assert (0.5, False) == (pytest.approx(item.coverage_ratio, abs=0.1), item.valid)
         assert {"coverage_low", "window_not_filled"} <= set(item.reasons)
+
+    def test_time_until_the_first_figure(self) -> None:
+        """The expected time to the first valid figure falls with each reading; then it is null."""
+        fleet = Followed([serving_machine()])
+        waits = [fleet.item().first_figure_seconds]
+        fleet.look()
+        for seconds in (5.0, 25.0, 30.0):
+            fleet.run(seconds)
+            waits.append(fleet.item().first_figure_seconds)
+
+        assert [60.0, 55.0, 30.0, None] == waits
+        assert fleet.item().valid
+
+    def test_no_wait_where_waiting_does_not_help(self) -> None:
+        """A node that fails, a missing GPU, and an unknown boundary give no time until the first figure."""
+        machine = serving_machine()
+        machine.workloads[0].missing_gpus = 1
+        missing, bare = Followed([machine]), Followed([serving_machine()], BARE)
+        dead = Followed([serving_machine(), serving_machine(prefix="B")])
+        dead.aggregator.nodes[1].fail("unreachable")
+        for fleet in (missing, bare, dead):
+            for _ in range(3):
+                fleet.machines[0].run(5.0)
+                fleet.clock.advance(5.0)
+                fleet.look(at=[0])
+
+        assert 50.0 == bare.item().first_figure_seconds
+        assert None is bare.item(boundary="facility").first_figure_seconds
+        assert [None, None] == [fleet.item().first_figure_seconds for fleet in (missing, dead)]
 
     def test_too_few_readings(self) -> None:
         """Three readings are too few for a valid window."""

@@ -71,6 +71,14 @@ def efficiency(*items: object) -> dict[str, Canned]:
 
 
 class TestEfficiency:
+    def test_while_the_first_window_fills(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A figure that only needs time says how long that takes, in place of `no`."""
+        filling = {**ITEM, "valid": False, "reasons": ["window_not_filled"], "first_figure_seconds": 44.8}
+        with canned_server(efficiency(filling)) as server:
+            assert 0 == main(["query", "efficiency", "--url", server.url])
+
+        assert "counter     in about 45 s  window_not_filled" in capsys.readouterr().out
+
     def test_table(self, capsys: pytest.CaptureFixture[str]) -> None:
         """A figure comes with boundary, window, coverage, provenance and validity; what is null is `-`."""
         with canned_server(efficiency(ITEM, UNKNOWN)) as server:
