@@ -22,11 +22,10 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from benchmarks.tools.harness import median, spread
+from benchmarks.tools.harness import PACKAGES, median, spread
 from benchmarks.tools.report import table
 from benchmarks.tools.run_works import available, instructions, times
 
-PACKAGES = ("agent", "exporter", "aggregator", "cli")
 FOLDERS = (*PACKAGES, "benchmarks", "tests")
 WORKS = Path("benchmarks") / "works.py"
 REPEATS = 3

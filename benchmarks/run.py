@@ -30,7 +30,7 @@ from benchmarks.parts import (
     truth,
 )
 from benchmarks.peers.exporters import Exporter, given, nvitop_exporter, perwatt
-from benchmarks.tools.harness import LONG, SHORT, Plan
+from benchmarks.tools.harness import LONG, SHORT, Plan, compile_packages
 from benchmarks.tools.report import Section, ratios, results, verdicts, with_summary
 from perwatt_agent import __version__
 
@@ -56,6 +56,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     arguments = _arguments()
+    compile_packages()
     if arguments.store:
         micro.store()
         return

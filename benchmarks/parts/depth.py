@@ -127,7 +127,7 @@ def _costs(all_running: Sequence[Running], seconds: float) -> list[Cost]:
 def _targets(what: str, cost: Cost) -> list[Target]:
     return [
         Target(f"{what}: CPU at rest", 1.0, 100 * cost.cpu, "% of a core"),
-        Target(f"{what}: RSS", 48.0, cost.rss / MIB, "MiB"),
+        Target(f"{what}: RSS", 40.0, cost.rss / MIB, "MiB"),
         Target(f"{what}: RSS growth", 0.5, cost.growth / MIB, "MiB"),
         Target(f"{what}: driver calls", 80.0, cost.calls, "a second"),
     ]

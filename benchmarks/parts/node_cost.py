@@ -215,12 +215,12 @@ def _scraped(load: Load) -> tuple[str, ...]:
 def _absolute(plan: Plan, own: Cost, *, calls: int) -> tuple[Target, ...]:
     one, growth = own.loads[ONE], (own.rss_end - own.rss_start) / MIB
     return (
-        Target("RSS", 48, own.rss_end / MIB, "MiB"),
+        Target("RSS", 40, own.rss_end / MIB, "MiB"),
         Target(f"RSS growth in {plan.soak_seconds:.0f} s of scraping", 0.5, growth, "MiB"),
         Target("CPU at rest", 0.5, 100 * median(own.rest_cpu), "% of a core"),
         Target("CPU a scrape", 1.0, 1e3 * median(one.cpu_per_scrape), "ms"),
         Target("scrape p50", 2.0, 1e3 * median(one.p50), "ms"),
-        Target("first page after start", 1.0, median(own.first_page_seconds), "s"),
+        Target("first page after start", 0.3, median(own.first_page_seconds), "s"),
         Target("driver calls", calls, median(own.calls_per_second), "a second"),
     )
 

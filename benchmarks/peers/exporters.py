@@ -73,7 +73,8 @@ class Running(NamedTuple):
 
 def perwatt(version: str, *arguments: str, name: str = "perwatt") -> Exporter:
     """The agent, with more arguments than it needs where there are any."""
-    command = (sys.executable, "-m", "perwatt.main", "agent", "--web.listen-address", "127.0.0.1:{port}")
+    program = str(Path(sys.executable).with_name("perwatt"))
+    command = (program, "agent", "--web.listen-address", "127.0.0.1:{port}")
     return Exporter(
         name,
         version,
