@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 # Seconds between attempts after a failure; the last one repeats.
 RETRY_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+# What a driver supports may change while it runs.
+UNSUPPORTED_RETRY_SECONDS = 600.0
 # A wait lasts some seconds. After one that ends at once without an event, and beyond this many events, the
 # next wait starts with the next collection cycle, so that no driver can keep the agent busy.
 EARLY_SECONDS = 0.1
@@ -65,7 +67,7 @@ class EventListener:
 
     def _start_wait(self) -> None:
         source, started = self._source, self._clock.monotonic()
-        if source is None or self._is_unsupported or self._thread.busy_since is not None:
+        if source is None or self._thread.busy_since is not None:
             return
         # The thread is free before its result arrives here. `_finish_wait` starts the next wait.
         self._is_waiting = True
@@ -102,9 +104,11 @@ class EventListener:
     def _handle(self, error: BaseException) -> None:
         """Decide by the failure of a wait when the next one starts."""
         if isinstance(error, EventsUnsupported):
-            self._is_unsupported = True
             self.health.attempted(self._clock.unix(), 0.0)
-            logger.info("GPU error events (XID) are not available: %s", error)
+            if not self._is_unsupported:
+                logger.info("GPU error events (XID) are not available: %s", error)
+            self._is_unsupported = True
+            self._retry_at = self._clock.monotonic() + UNSUPPORTED_RETRY_SECONDS
             return
         wait_seconds = RETRY_SECONDS[min(self._attempts, len(RETRY_SECONDS) - 1)]
         self._retry_at = self._clock.monotonic() + wait_seconds

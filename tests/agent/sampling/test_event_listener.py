@@ -17,6 +17,7 @@ from perwatt_agent.sampling.event_listener import (
     EARLY_SECONDS,
     HUNG_SECONDS,
     MAX_EVENTS_PER_CYCLE,
+    UNSUPPORTED_RETRY_SECONDS,
     EventListener,
 )
 
@@ -165,14 +166,18 @@ async def test_is_well_again(listening: Listening) -> None:
 
 
 async def test_events_unsupported(listening: Listening) -> None:
-    """GPUs that never tell are not asked again in their generation, and that is no failure."""
+    """GPUs without events are no failure, and the next wait starts ten minutes later."""
     listening.cycle()
     listening.source.report(EventsUnsupported("no GPU reports events"))
     await settled(lambda: listening.listener.health.snapshot().success)
-    for _ in range(100):
+    for _ in range(int(UNSUPPORTED_RETRY_SECONDS) - 1):
         listening.cycle()
-
     assert (1, {}) == (listening.source.waits, listening.failures)
+
+    listening.cycle()
+    listening.source.report(XidError("GPU-0", 79), None)
+    await settled(lambda: len(listening.received) == 1)
+    assert {} == listening.failures
 
 
 async def test_a_wait_that_never_returns(listening: Listening) -> None:

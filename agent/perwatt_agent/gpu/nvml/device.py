@@ -62,7 +62,6 @@ class NvmlDevice:
         self._handle = handle
         self._presence = presence
         self._context = context
-        self._traits = traits
         self._calls = GpuCalls(info.uuid, context.clock)
         self._readers = _Readers(self._calls, context, traits)
         self._refused_since: float | None = None
@@ -104,6 +103,8 @@ class NvmlDevice:
                 reading = read(self._find_handle())
             except GpuFailure as failure:
                 self._handle = None
+                if failure.state == "lost":
+                    self._calls.reset()  # after its reset it may support others
                 if isinstance(failure, GpuMissing):
                     self._presence.set_missing(self._info.uuid)
                 if isinstance(failure, AllCallsRefused) and self._refused_since is None:
@@ -120,9 +121,7 @@ class NvmlDevice:
         if self._context.clock.monotonic() - refused_since < REFUSED_RETRY_SECONDS:
             return
         self._refused_since = None
-        self._readers.free()
         self._calls.reset()
-        self._readers = _Readers(self._calls, self._context, self._traits)
 
     def _find_handle(self) -> Any:
         handle = self._handle

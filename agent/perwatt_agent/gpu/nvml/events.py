@@ -9,6 +9,7 @@ import pynvml
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.gpu.backend import EventsUnsupported, XidError
+from perwatt_agent.gpu.nvml.driver.calls import REFUSED_RETRY_SECONDS
 from perwatt_agent.gpu.nvml.driver.errors import SUCCESS, Meaning, describe, raise_failure
 from perwatt_agent.gpu.nvml.driver.shutdown_guard import ShutdownGuard
 
@@ -101,10 +102,10 @@ class NvmlEvents:
 
     def _register(self) -> list[int]:
         """Register the GPUs that are missing, and return the codes of those that could not be."""
-        self._register_at = self._clock.monotonic() + REGISTER_AGAIN_SECONDS
         failed = {uuid: code for uuid in self._missing if (code := self._register_one(uuid)) != SUCCESS}
-        meanings = {uuid: describe(code).meaning for uuid, code in failed.items()}
-        self._missing = [uuid for uuid, meaning in meanings.items() if meaning is not Meaning.ABSENT]
+        are_refused = all(describe(code).meaning is Meaning.ABSENT for code in failed.values())
+        wait_seconds = REFUSED_RETRY_SECONDS if are_refused else REGISTER_AGAIN_SECONDS
+        self._missing, self._register_at = list(failed), self._clock.monotonic() + wait_seconds
         return list(failed.values())
 
     def _register_one(self, uuid: str) -> int:

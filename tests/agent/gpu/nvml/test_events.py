@@ -10,6 +10,7 @@ from support.gpus.fakenvml import FakeDriver
 from perwatt_agent.clock import ManualClock
 from perwatt_agent.gpu.backend import EventSource, EventsUnsupported, GenerationEnded, GpuFailure, XidError
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.driver.calls import REFUSED_RETRY_SECONDS
 
 CREATE, REGISTER, WAIT = "nvmlEventSetCreate", "nvmlDeviceRegisterEvents", "nvmlEventSetWait_v2"
 
@@ -134,7 +135,7 @@ class TestRegistration:
     @pytest.mark.parametrize("code", [3, 13])
     @pytest.mark.parametrize("function", [CREATE, REGISTER])
     def test_gpus_that_never_tell(self, driver: FakeDriver, backend: NvmlBackend, function: str, code: int):
-        """Where no GPU can tell of errors, this is said once and for all."""
+        """Where no GPU reports errors, the exception says so and nothing is left in the driver."""
         driver.fail(function, code=code)
         with pytest.raises(EventsUnsupported):
             opened(backend).wait()
@@ -167,13 +168,18 @@ class TestRegistration:
         assert XidError(driver.uuid(1), 31) == source.wait()
 
     def test_that_is_refused_by_one(self, driver: FakeDriver, backend: NvmlBackend, clock: ManualClock):
-        """A GPU without events is registered once in a generation."""
-        driver.fail(REGISTER, 1, code=3)
+        """A GPU without events is registered again after ten minutes, when it may have some."""
+        refusal = driver.fail(REGISTER, 1, code=3)
         source = listening(backend)
-        clock.advance(100.0)
+        clock.advance(REFUSED_RETRY_SECONDS - 1.0)
         source.wait()
-
         assert 1 == driver.calls(REGISTER, gpu=1)
+
+        refusal.release()
+        clock.advance(1.0)
+        source.wait()
+        driver.xid(1, 31)
+        assert XidError(driver.uuid(1), 31) == source.wait()
 
 
 @pytest.mark.slow

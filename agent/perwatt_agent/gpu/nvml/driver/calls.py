@@ -1,4 +1,4 @@
-"""Driver calls on one GPU. Calls that the GPU does not support are not repeated."""
+"""Driver calls on one GPU. One that the GPU does not support is repeated when that may have changed."""
 
 import logging
 import math
@@ -19,13 +19,16 @@ Call: TypeAlias = Callable[[Any], Facts]
 """One driver call on a handle; raises NVMLError."""
 
 FORBIDDEN_RETRY_SECONDS = 60.0
+# What a GPU supports changes while the driver runs: with MIG, with the fabric manager, after a reset.
+REFUSED_RETRY_SECONDS = 600.0
 
 
 class GpuCalls:
     """
-    Makes calls on one GPU, and remembers for the driver's generation which of them it does not support.
+    Makes calls on one GPU, and remembers which of them it does not support until the next `reset`.
 
-    `failed` holds the calls whose latest result was a temporary failure, and the word for it.
+    `failed` holds the calls whose latest result was a temporary failure, and the word for it. `resets` counts
+    the resets: whoever else remembers a refusal of this GPU forgets it when the count has changed.
     """
 
     def __init__(self, uuid: str, clock: Clock) -> None:
@@ -33,6 +36,8 @@ class GpuCalls:
         self._clock = clock
         self._not_before: dict[Call, float] = {}
         self._forbidden: set[str] = set()
+        self._reset_at = clock.monotonic()
+        self.resets = 0
         self.failed: dict[str, str] = {}
 
     def first(self, handle: Any, *alternatives: Call) -> Facts:
@@ -76,6 +81,13 @@ class GpuCalls:
     def reset(self) -> None:
         """Make every call again: the GPU may now support others than before."""
         self._not_before.clear()
+        self._reset_at = self._clock.monotonic()
+        self.resets += 1
+
+    def reset_if_due(self) -> None:
+        """Reset every ten minutes, because most of what changes the support of a call is not reported."""
+        if self._clock.monotonic() - self._reset_at >= REFUSED_RETRY_SECONDS:
+            self.reset()
 
     def _put_off(self, call: Call, code: int) -> bool:
         """Whether the call is not to be repeated for now, so that the next alternative is tried."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias
 import pynvml
 from msgspec import Struct
 
-from perwatt_agent.gpu.nvml.driver.calls import Facts
+from perwatt_agent.gpu.nvml.driver.calls import Facts, GpuCalls
 from perwatt_agent.gpu.nvml.driver.errors import (
     INVALID_ARGUMENT,
     SUCCESS,
@@ -29,11 +29,16 @@ ALL_LINKS = 0xFFFF_FFFF  # scope of links: the sum over all of them
 
 
 class Field(Struct, frozen=True, cache_hash=True):
-    """One numbered field in one scope, and how its raw number becomes base units."""
+    """
+    One numbered field in one scope, and how its raw number becomes base units.
+
+    `counts` is True for a counter that has alternatives: another field of the fact has another zero.
+    """
 
     id: int
     convert: Callable[[Any], Any]
     scope: int = GPU
+    counts: bool = False
 
 
 # nvmlFieldValue_t: id, scope, timestamp, latency, then what counts: type of the value, code, value.
@@ -118,16 +123,19 @@ class FieldReader:
     """
     The facts that one GPU gives by field.
 
-    It reads all candidates of a fact until one has given it, and from then on that one alone. `failed` holds
-    the fields that failed in the latest reading, and the word for it; `best` has for each fact the best field
-    that may still give it.
+    It reads all candidates of a fact until one has given it, and from then on that one alone; a field that
+    the GPU refuses is left out until *calls* are reset. The fields that failed in the latest reading are in
+    `failed` of *calls*; `best` has for each fact the best field that may still give it.
     """
 
     best: Mapping[str, Field]
 
-    def __init__(self, table: Mapping[str, tuple[Field, ...]], failed: dict[str, str]) -> None:
+    def __init__(self, table: Mapping[str, tuple[Field, ...]], calls: GpuCalls) -> None:
         self._names = [f"field {field.id}" for fields in table.values() for field in fields]
-        self._failed = failed
+        self._table = table
+        self._calls = calls
+        self._resets = calls.resets
+        self._failed = calls.failed
         self._use(dict(table))
 
     def read(self, handle: Any) -> Facts:
@@ -136,6 +144,8 @@ class FieldReader:
 
         Raises GpuFailure when no field could be read, and GenerationEnded.
         """
+        if self._resets != self._calls.resets:
+            self._take_back()
         if not self.best:
             return {}  # the GPU gives none of the facts by field
         code = self._batch.call(handle)
@@ -146,6 +156,14 @@ class FieldReader:
             self._failed.pop(name, None)
         numbers = self._batch.numbers()
         return self._facts(numbers if numbers is not None and self._is_decided else self._decide())
+
+    def _take_back(self) -> None:
+        """Read all candidates again. A fact that has its counter keeps it, or its increase would be wrong."""
+        self._resets = self._calls.resets
+        counted = {
+            fact: fields for fact, fields in self._candidates.items() if any(field.counts for field in fields)
+        }
+        self._use({**self._table, **counted})
 
     def _drop_all_or_raise(self, code: int) -> None:
         if describe(code).meaning is not Meaning.ABSENT or code == INVALID_ARGUMENT:

@@ -44,7 +44,7 @@ class FastReader:
         self._usage_is_mean = traits.usage_is_mean
         self._mode = mode
         self._gpm = gpm
-        self._fields = FieldReader(fast_fields(traits, context.options.detail), calls.failed)
+        self._fields = FieldReader(fast_fields(traits, context.options.detail), calls)
         self._always = ALWAYS_CALLS if traits.numa_node is None else ALWAYS_CALLS[1:]
         self._without_mig = ((utilization,), *self._always)
 

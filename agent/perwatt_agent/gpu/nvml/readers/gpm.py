@@ -85,37 +85,41 @@ def metrics(driver: tuple[int, ...]) -> dict[int, Metric]:
 
 
 class GpmRequest:
-    """One call for the metrics between two samples. Refused metrics are not requested again."""
+    """One call for the metrics between two samples."""
 
-    def __init__(self, wanted: Mapping[int, Metric]) -> None:
-        self._wanted = dict(wanted)
+    def __init__(self, metrics: Mapping[int, Metric]) -> None:
+        self._metrics = metrics
         self._request = pynvml.c_nvmlGpmMetricsGet_t()
         self._request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
         self._offset = pynvml.c_nvmlGpmMetricsGet_t.metrics.offset
-        self._list()
+        self._listed: list[int] = []
 
-    def between(self, first: Any, last: Any) -> tuple[Facts, dict[str, float]]:
-        """Rates between the samples, and cycles up to the last one. Raises NVMLError."""
+    def between(self, first: Any, last: Any, refused: set[int]) -> tuple[Facts, dict[str, float]]:
+        """
+        Rates between the samples, and cycles up to the last one, without the metrics *refused* before.
+
+        Those that are refused now are added. Raises NVMLError.
+        """
+        self._list([id_ for id_ in self._metrics if id_ not in refused])
         self._request.sample1, self._request.sample2 = first, last
         call = pynvml._nvmlGetFunctionPointer("nvmlGpmMetricsGet")
         pynvml._nvmlCheckReturn(call(ctypes.byref(self._request)))
         rates: Facts = {}
         cycles: dict[str, float] = {}
-        refused = []
-        for place in range(len(self._wanted)):
+        for place in range(len(self._listed)):
             id_, code, value, *_ = _ENTRY.unpack_from(self._request, self._offset + place * _ENTRY.size)
             if code != SUCCESS:
-                refused += [id_] if describe(code).meaning is Meaning.ABSENT else []
-            elif (amount := self._wanted[id_].convert(value)) is not None:
-                (cycles if id_ in _CYCLES else rates)[self._wanted[id_].fact] = amount
-        if refused:
-            self._wanted = {id_: metric for id_, metric in self._wanted.items() if id_ not in refused}
-            self._list()
+                refused |= {id_} if describe(code).meaning is Meaning.ABSENT else set()
+            elif (amount := self._metrics[id_].convert(value)) is not None:
+                (cycles if id_ in _CYCLES else rates)[self._metrics[id_].fact] = amount
         return rates, cycles
 
-    def _list(self) -> None:
-        self._request.numMetrics = len(self._wanted)
-        for entry, id_ in zip(self._request.metrics, self._wanted, strict=False):
+    def _list(self, ids: list[int]) -> None:
+        if ids == self._listed:
+            return
+        self._listed = ids
+        self._request.numMetrics = len(ids)
+        for entry, id_ in zip(self._request.metrics, ids, strict=False):
             entry.metricId = id_
 
 
@@ -123,12 +127,16 @@ class GpmPair:
     """
     The two newest samples of one GPU or one GPU instance, and the `reading` that they give; None before.
 
-    Free them before the library is shut down.
+    A metric that it refuses is not requested again until *calls* are reset. Free the samples before the
+    library is shut down.
     """
 
-    def __init__(self, request: GpmRequest, clock: Clock) -> None:
+    def __init__(self, request: GpmRequest, clock: Clock, calls: GpuCalls) -> None:
         self._request = request
         self._clock = clock
+        self._calls = calls
+        self._resets = calls.resets
+        self._refused: set[int] = set()
         self._last: Any = None
         self._spare: Any = None
         self._taken_at = -math.inf
@@ -152,7 +160,10 @@ class GpmPair:
         first, self._last, self._spare = self._last, self._spare, self._last
         self._taken_at = now
         if first is not None and window <= MAX_WINDOW_SECONDS:
-            rates, cycles = self._request.between(first, self._last)
+            if self._resets != self._calls.resets:
+                self._resets = self._calls.resets
+                self._refused.clear()
+            rates, cycles = self._request.between(first, self._last, self._refused)
             self.reading = GpmReading(now, window, cycles=cycles, **rates)
         return self.reading
 
@@ -180,8 +191,8 @@ class GpmReader:
     def __init__(self, calls: GpuCalls, context: Context, driver: tuple[int, ...]) -> None:
         self._calls = calls
         self._context = context
-        self._supported: bool | None = None
-        self._pair = GpmPair(GpmRequest(metrics(driver)), context.clock)
+        self._supported = False
+        self._pair = GpmPair(GpmRequest(metrics(driver)), context.clock, calls)
 
     def read(self, handle: Any, now: float) -> Facts:
         """The metrics of the newest two samples. Whether GPM may be used is checked when a sample is due."""
@@ -195,7 +206,7 @@ class GpmReader:
 
     def performance_monitor(self, handle: Any) -> Facts:
         """One sample; raises NVMLError where the GPU has no GPM, or does not permit it to this process."""
-        if self._supported is None:
+        if not self._supported:
             self._supported = bool(pynvml.nvmlGpmQueryDeviceSupport(handle).isSupportedDevice)
         if not self._supported:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -55,6 +55,7 @@ class MigReader:
         self._slots = ConstantFacts(calls, (slots,))
         self._request: GpmRequest | None = None
         self._instances: dict[str, _Instance] = {}
+        self._resets = calls.resets
 
     def read(self, handle: Any) -> Facts:
         """`mig`, the instances of now, and `mig_slices`; nothing while MIG is off."""
@@ -62,6 +63,10 @@ class MigReader:
         if not self._mode.enabled:
             self.free()
             return {}
+        if self._resets != self._calls.resets:
+            self._resets = self._calls.resets
+            for instance in self._instances.values():
+                instance.reset()
         for call in (_INSTANCE, _ATTRIBUTES, _MONITOR):
             self._calls.set_result(call, None)
         count = self._slots.read(handle).get("slots", 0)
@@ -115,7 +120,7 @@ class MigReader:
 
     def _new_pair(self) -> GpmPair:
         self._request = self._request or GpmRequest(metrics(self._driver))
-        return GpmPair(self._request, self._context.clock)
+        return GpmPair(self._request, self._context.clock, self._calls)
 
 
 class _Instance:
@@ -127,7 +132,8 @@ class _Instance:
         self._gpu_instance = int(pynvml.nvmlDeviceGetGpuInstanceId(handle))
         self._compute_instance = int(pynvml.nvmlDeviceGetComputeInstanceId(handle))
         self._attributes: Facts | None = None
-        self._pair: GpmPair | None = pair
+        self._pair = pair
+        self._has_gpm = True
         self._handle = handle
 
     @property
@@ -159,9 +165,13 @@ class _Instance:
             **_memory(handle),
         )
 
+    def reset(self) -> None:
+        """Make the calls again that it does not support."""
+        self._attributes = self._attributes or None
+        self._has_gpm = True
+
     def free(self) -> None:
-        if self._pair is not None:
-            self._pair.free()
+        self._pair.free()
 
     def _read_attributes(self, handle: Any) -> Facts | None:
         """Read until they are known, as they never change; None when the next try may succeed."""
@@ -173,7 +183,7 @@ class _Instance:
         return {} if describe(code).meaning is Meaning.ABSENT else None
 
     def _gpm(self, parent: Any) -> GpmReading | None:
-        if self._pair is None:
+        if not self._has_gpm:
             return None
         try:
             return self._pair.read(
@@ -183,7 +193,7 @@ class _Instance:
             code = int(error.value)
         if describe(code).meaning is Meaning.ABSENT:
             self._pair.free()
-            self._pair = None
+            self._has_gpm = False
         self._set_result(_MONITOR, code)
         return None
 

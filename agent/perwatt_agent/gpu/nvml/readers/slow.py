@@ -56,7 +56,7 @@ class SlowReader:
         self._numa_node = traits.numa_node
         self._mode = mode
         self._mig = mig
-        self._fields = FieldReader(slow_fields(traits, context.options.detail), calls.failed)
+        self._fields = FieldReader(slow_fields(traits, context.options.detail), calls)
         self._once = ConstantFacts(calls, ONCE_CALLS)
         self._thresholds = ConstantFacts(calls, THRESHOLD_CALLS)
         self._fans = Fans(calls)
@@ -68,11 +68,12 @@ class SlowReader:
 
     def read(self, handle: Any) -> GpuSlowReading:
         """Raises GpuFailure and GenerationEnded."""
-        facts = self._fields.read(handle)
+        self._calls.reset_if_due()
+        facts = self._mig.read(handle)  # first: with MIG on or off a GPU supports different calls
+        facts |= self._fields.read(handle)
         for fact, call in LIMIT_CALLS.items():
             if fact not in self._fields.best:
                 facts |= self._calls.first(handle, call)
-        facts |= self._mig.read(handle)
         facts |= self._details(handle)
         facts |= self._processes(handle)
         facts["ecc_errors"] = tuple(

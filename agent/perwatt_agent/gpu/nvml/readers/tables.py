@@ -21,7 +21,10 @@ POWER_AVERAGE = 185
 # Energy 191 is 83 with scopes; power 185 is the mean of one second where the board has it, 186 is what the
 # sensor sees now.
 _POWER: Table = {
-    "energy_joules": (Field(83, values.joules), Field(191, values.joules, MODULE)),
+    "energy_joules": (
+        Field(83, values.joules, counts=True),
+        Field(191, values.joules, MODULE, counts=True),
+    ),
     "power_watts": (
         Field(185, values.watts),
         Field(186, values.watts),
@@ -58,12 +61,12 @@ _PCIE: Table = {
 }
 _NVLINK: Table = {
     "nvlink_transmitted_bytes": (
-        Field(138, values.kibibytes, ALL_LINKS),
-        Field(202, values.count, ALL_LINKS),
+        Field(138, values.kibibytes, ALL_LINKS, counts=True),
+        Field(202, values.count, ALL_LINKS, counts=True),
     ),
     "nvlink_received_bytes": (
-        Field(139, values.kibibytes, ALL_LINKS),
-        Field(204, values.count, ALL_LINKS),
+        Field(139, values.kibibytes, ALL_LINKS, counts=True),
+        Field(204, values.count, ALL_LINKS, counts=True),
     ),
 }
 _NVLINK_ERRORS = {"crc_flit": 38, "crc_data": 45, "replay": 52, "recovery": 59}
