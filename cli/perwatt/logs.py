@@ -1,4 +1,8 @@
-"""Logging of the daemons: one line per event on standard error, as logfmt or JSON."""
+"""
+Logging of the daemons: one line per event on standard error, as logfmt or JSON.
+
+Of messages that repeat, all but the first few are counted: `repeated_messages`.
+"""
 
 import logging
 import re
@@ -8,6 +12,7 @@ from typing import Annotated, Literal, TextIO
 
 from msgspec import Struct, field
 
+from perwatt.repeated_messages import LimitedHandler
 from perwatt_agent.configfile.printable import escaped_json, without_secrets
 from perwatt_agent.configfile.settings import Key
 from perwatt_agent.configfile.value_kinds import one_of
@@ -34,7 +39,7 @@ class LogOptions(Struct, frozen=True):
 
 def set_up_logging(config: LogConfig, stream: TextIO | None = None) -> None:
     """Send the events of every logger to *stream*, by default standard error."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = LimitedHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if config.format == "json" else LogfmtFormatter())
     logging.basicConfig(level=config.level.upper(), handlers=[handler], force=True)
 

@@ -261,7 +261,13 @@ class PodCollector:
 
     def _reject(self, uid: str, holding: PodGpus, why: str) -> None:
         if self._rejections.get(uid) != why:
-            logger.warning("pod %s/%s has no tokens: %s", holding.namespace, holding.pod, why)
+            logger.warning(
+                "pod %s/%s has no tokens: %s; check its scrape annotations, or add its page to "
+                "engines.endpoints",
+                holding.namespace,
+                holding.pod,
+                why,
+            )
         self._rejections[uid] = why
 
 

@@ -170,4 +170,10 @@ class EndpointPoller:
 
     def _log_once(self, reason: str, message: str) -> None:
         if reason != self._failure:
-            logger.warning("%s: no tokens (%s): %s", self._name, reason, message)
+            logger.warning(
+                "%s: no tokens (%s): %s; run `perwatt doctor`, or check its entry of engines.endpoints",
+                self._name,
+                reason,
+                message,
+                extra={"kind": reason},
+            )

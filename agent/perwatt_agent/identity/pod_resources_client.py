@@ -96,7 +96,11 @@ class PodResourcesClient:
         else:
             self._health.failed(answer.reason)
             if answer.reason != self._failure:
-                logger.warning("cannot identify pods (%s): %s", answer.reason, answer.message)
+                logger.warning(
+                    "cannot identify pods (%s): %s; check identity.pod_resources_socket",
+                    answer.reason,
+                    answer.message,
+                )
             self._failure = answer.reason
         self._health.attempted(self._clock.unix(), answer.seconds)
 

@@ -112,5 +112,12 @@ class MeterPoller:
         self.health.failed(reason)
         if reason != self._failure:
             level = logging.INFO if reason == "absent" else logging.WARNING
-            logger.log(level, "%s: no readings (%s): %s", self._meter.name, reason, message)
+            logger.log(
+                level,
+                "%s: no readings (%s): %s; run `perwatt doctor`, or check its entry of meters.list",
+                self._meter.name,
+                reason,
+                message,
+                extra={"kind": reason},
+            )
         self._failure = reason

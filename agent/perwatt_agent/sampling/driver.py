@@ -177,5 +177,9 @@ class Driver:
 
     def _report_down(self, reason: str, message: str) -> None:
         if self.status.reason != reason:
-            logger.warning("no GPU readings (%s): %s; will keep trying", reason, message)
+            logger.warning(
+                "no GPU readings (%s): %s; will keep trying; on a machine without a GPU, set `backend`",
+                reason,
+                message,
+            )
         self.status = BackendStatus(self._backend.name, up=False, reason=reason)

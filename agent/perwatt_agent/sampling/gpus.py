@@ -96,7 +96,13 @@ class _Gpu:
         health.failed(reason)
         if (state, reason) != (self.state, self._reason):
             logger.warning(
-                "GPU %s (%s) is %s (%s): %s", self.info.index, self.info.uuid, state, reason, message
+                "GPU %s (%s) is %s (%s): %s",
+                self.info.index,
+                self.info.uuid,
+                state,
+                reason,
+                message,
+                extra={"kind": f"{state} {reason}"},
             )
         self.state, self._reason = state, reason
         self.sample = GpuSample(self.info.uuid, state)

@@ -11,6 +11,12 @@ from perwatt_aggregator.schema.facility import SourceName
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 20.0
+_SETTING_OF: dict[SourceName, str] = {
+    "facility": "facility.pue.facility_meter",
+    "it": "facility.pue.it_meter",
+    "price": "facility.price.query",
+    "carbon": "facility.carbon.query",
+}
 
 
 class Input(Protocol):
@@ -64,5 +70,12 @@ class InputPoller:
 
     def _failed(self, reason: str, message: str) -> None:
         if reason != self.failure:
-            logger.warning("%s: no reading (%s): %s", self._label, reason, message)
+            logger.warning(
+                "%s: no reading (%s): %s; check %s",
+                self._label,
+                reason,
+                message,
+                _SETTING_OF[self.input.name],
+                extra={"kind": reason},
+            )
         self.failure = reason

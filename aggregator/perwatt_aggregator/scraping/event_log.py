@@ -43,7 +43,11 @@ class EventLog:
             answer = await self._fetch(node, session)
         except (ScrapeFailed, msgspec.MsgspecError) as error:
             if name not in self._failing:
-                logger.warning("no events of %s: %s; will keep trying", node.target.url, error)
+                logger.warning(
+                    "no events of %s: %s; will keep trying; check this entry of sources.agents",
+                    node.target.url,
+                    error,
+                )
             self._failing.add(name)
             return
         self._failing.discard(name)

@@ -127,12 +127,10 @@ class Scraper:
             await self._follow_up(node, session)
         except ScrapeFailed as failed:
             node.fail(failed.reason)
-            if failed.reason != before:
-                logger.warning("no reading of %s: %s", node.target.url, failed)
+            _report(node, before, failed)
         except TooManySeries as failed:
             node.fail("too_many_series")
-            if before != "too_many_series":
-                logger.warning("no reading of %s: %s", node.target.url, failed)
+            _report(node, before, failed)
         except Exception:
             # An unexpected error must not end the node's task, and must be visible.
             node.fail("internal")
@@ -141,6 +139,18 @@ class Scraper:
             if not was_up:
                 logger.info("reading %s", node.target.url)
         node.scrape_seconds = self._clock.monotonic() - started
+
+
+def _report(node: Agent, before: str | None, failed: Exception) -> None:
+    """Log a failure of another kind than *before*; several agents with one kind of failure are counted."""
+    if node.failure != before:
+        logger.warning(
+            "no reading of %s (%s): %s; check this entry of sources.agents",
+            node.target.url,
+            node.failure,
+            failed,
+            extra={"kind": node.failure},
+        )
 
 
 async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:

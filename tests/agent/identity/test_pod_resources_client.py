@@ -286,7 +286,9 @@ class TestHelper:
         await asyncio.wait_for(watch.run(), 60.0)
         assert not watch.pending
         assert (("no_grpcio", 1),) == watch.health().failures
-        assert ["cannot identify pods (no_grpcio): install it"] == told(caplog)
+        assert ["cannot identify pods (no_grpcio): install it; check identity.pod_resources_socket"] == told(
+            caplog
+        )
 
     @pytest.mark.parametrize(
         ("command", "reason"),
@@ -354,4 +356,7 @@ class TestHelper:
         async with watching(watch):
             await until(lambda: bool(watch.holders(info(0))))
 
-        assert ["cannot identify pods (timeout): slow", "pods can be identified again"] == told(caplog)[:2]
+        assert [
+            "cannot identify pods (timeout): slow; check identity.pod_resources_socket",
+            "pods can be identified again",
+        ] == told(caplog)[:2]

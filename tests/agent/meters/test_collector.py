@@ -116,9 +116,10 @@ async def test_health(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> N
         health.success,
         health.failures,
     )
+    fix = "run `perwatt doctor`, or check its entry of meters.list"
     assert [
-        "pdu: no readings (timeout): slow",
-        "pdu: no readings (unexpected): ValueError('?')",
+        f"pdu: no readings (timeout): slow; {fix}",
+        f"pdu: no readings (unexpected): ValueError('?'); {fix}",
         "pdu: readings resumed",
     ] == caplog.messages
 
