@@ -18,11 +18,11 @@ from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
-from perwatt_aggregator.fleet.duplicates import duplicates
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.readings.agent import Target
+from perwatt_aggregator.readings.duplicates import duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
@@ -78,14 +78,14 @@ class Aggregator:
 
     def _facility(self, config: FacilityConfig, clock: Clock) -> Facility:
         nodes = [node for node in self.nodes if node.facility is config]
-        elsewhere = [node.target.node for node in self.nodes if node.facility is not config]
+        elsewhere = [node for node in self.nodes if node.facility is not config]
         shared = [
             meter
             for meter in self.shared_meters
             if any(meter.covers_node(node.target.node) for node in nodes)
-            and not any(map(meter.covers_node, elsewhere))
+            and not any(meter.covers_node(node.target.node) for node in elsewhere)
         ]
-        return Facility(config, clock, nodes, shared)
+        return Facility(config, clock, nodes, shared, elsewhere)
 
     async def start(self) -> None:
         """Start scraping, polling and saving; must be called on a running loop."""
@@ -156,7 +156,10 @@ class Aggregator:
             if node.target.node not in doubles
         }
         for meter in self.shared_meters:
-            under = [view for view in views.values() if meter.covers_node(view.node)]
+            # A node may be covered by its other address.
+            names = [node.target.node for node in self.nodes if meter.covers_node(node.target.node)]
+            covered = {doubles.get(name, name) for name in names}
+            under = [view for view in views.values() if view.node in covered]
             reading = meter.reading(now - seconds, now)
             views |= {view.node: view for view in allocate(under, reading, seconds, self._uncertainty)}
         return tuple(views.values())

@@ -8,14 +8,13 @@ from msgspec.structs import replace
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter, build_reader, interval_seconds
 from perwatt_aggregator.facility.config import CarbonConfig, FacilityConfig, PriceConfig, PueConfig
-from perwatt_aggregator.facility.history import EnergyHistory, MeasuredEnergies, measured_energies
+from perwatt_aggregator.facility.history import MeasuredEnergies, measured_energies
 from perwatt_aggregator.facility.polling import Input, InputPoller
 from perwatt_aggregator.facility.pue import pue_in_use
 from perwatt_aggregator.facility.pue_energies import MeteredEnergy, NodesEnergy, SharedEnergy
 from perwatt_aggregator.facility.rates import HoursFile, PolledRate
 from perwatt_aggregator.facility.state import CapitalInUse, CarbonInUse, FacilityState, PriceInUse
 from perwatt_aggregator.facility.tariff import Tariff
-from perwatt_aggregator.optional import complete_total
 from perwatt_aggregator.readings.agent import Agent
 
 SECONDS_PER_HOUR = 3600.0
@@ -30,7 +29,8 @@ class Energies(Struct, frozen=True):
 
 class Facility:
     """
-    The facility of *config* with its *nodes*; the meters in *shared* cover only nodes of this facility.
+    The facility of *config* with its *nodes*; the meters in *shared* cover only nodes of this facility, and
+    *elsewhere* are the nodes of other facilities.
 
     Its `pollers` must be run. Raises ValueError if a meter cannot be built.
     """
@@ -41,11 +41,12 @@ class Facility:
         clock: Clock,
         nodes: Sequence[Agent] = (),
         shared: Sequence[SharedEnergy] = (),
+        elsewhere: Sequence[Agent] = (),
     ) -> None:
         self.config = config
         self.nodes = tuple(nodes)
         self._clock = clock
-        self._energies = _energies(config.pue, self.nodes, shared, clock)
+        self._energies = _energies(config.pue, clock, self.nodes, shared, elsewhere)
         self._tariff = Tariff(config.price) if config.price and config.price.per_kwh is not None else None
         self._price = _polled_price(config.price, clock)
         self._carbon = _polled_carbon(config.carbon, clock)
@@ -88,12 +89,12 @@ class Facility:
     @property
     def facility_joules_total(self) -> float | None:
         """Joules at the facility's meter since the start; None if there is no meter, or no reading yet."""
-        return _total(self._energies.facility.histories) if self._energies else None
+        return self._energies.facility.joules_total if self._energies else None
 
     @property
     def it_joules_total(self) -> float | None:
         """Joules of IT since the start; None unless all of IT is measured."""
-        return _total(self._energies.it.histories) if self._energies else None
+        return self._energies.it.joules_total if self._energies else None
 
     def _inputs(self) -> Iterator[Input]:
         if self._energies is not None:
@@ -140,13 +141,17 @@ class Facility:
 
 
 def _energies(
-    config: PueConfig | None, nodes: Sequence[Agent], shared: Sequence[SharedEnergy], clock: Clock
+    config: PueConfig | None,
+    clock: Clock,
+    nodes: Sequence[Agent],
+    shared: Sequence[SharedEnergy],
+    elsewhere: Sequence[Agent],
 ) -> Energies | None:
     if config is None or config.facility_meter is None:
         return None
     facility = MeteredEnergy("facility", build_meter(config.facility_meter, clock), config.period)
     if config.it_meter is None:
-        return Energies(facility, NodesEnergy("it", nodes, config.period, shared))
+        return Energies(facility, NodesEnergy("it", nodes, config.period, clock, shared, elsewhere))
     return Energies(facility, MeteredEnergy("it", build_meter(config.it_meter, clock), config.period))
 
 
@@ -165,9 +170,3 @@ def _polled_carbon(config: CarbonConfig | None, clock: Clock) -> PolledRate | Ho
     assert config.query is not None
     query = config.query
     return PolledRate("carbon", query, build_reader(query, clock), interval_seconds(query), clock)
-
-
-def _total(histories: Sequence[EnergyHistory]) -> float | None:
-    return complete_total(
-        None if history.first_seconds is None else history.joules_total for history in histories
-    )

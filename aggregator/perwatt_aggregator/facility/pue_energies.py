@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from perwatt_agent.clock import Clock
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_aggregator.facility.history import EnergyHistory
 from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals, PlausibilityCheck
+from perwatt_aggregator.optional import complete_total
 from perwatt_aggregator.readings.agent import Agent
+from perwatt_aggregator.readings.duplicates import duplicates, read_one_gpu
 from perwatt_aggregator.readings.sample import MODEL, NODE_COVERED, NODE_ENERGY, NodeSample
 from perwatt_aggregator.schema.facility import SourceName
 
@@ -27,6 +30,11 @@ class MeteredEnergy:
     @property
     def histories(self) -> Sequence[EnergyHistory]:
         return (self._history,)
+
+    @property
+    def joules_total(self) -> float | None:
+        """Joules since the start; None without a reading."""
+        return self._history.joules_total if self._history.first_seconds is not None else None
 
     async def read(self) -> None:
         for sample in await self._meter.read():
@@ -54,6 +62,10 @@ class NodesEnergy:
 
     Nodes under one of the meters in *shared* are measured together by it, each other node by its own node
     meter. The meters in *shared* must cover only nodes of the facility.
+
+    A node that shows what another node shows already is the same machine, and does not count. If that other
+    node is *elsewhere*, or if their GPU answers only one of them, it is not known what the meters of the two
+    measure: then nothing is measured.
     """
 
     def __init__(
@@ -61,45 +73,120 @@ class NodesEnergy:
         name: SourceName,
         nodes: Sequence[Agent],
         period_seconds: float,
+        clock: Clock,
         shared: Sequence[SharedEnergy] = (),
+        elsewhere: Sequence[Agent] = (),
     ) -> None:
         self.name: SourceName = name
         self.interval_seconds = NODES_SECONDS
+        self._clock = clock
         self._shared = [(meter, EnergyHistory(period_seconds)) for meter in shared]
-        self._nodes = [
-            (node, _NodeIntervals(), EnergyHistory(period_seconds))
-            for node in nodes
-            if not any(meter.covers_node(node.target.node) for meter in shared)
-        ]
+        under = [node for node in nodes if any(meter.covers_node(node.target.node) for meter in shared)]
+        self._own = [_NodeEnergy(node, period_seconds) for node in nodes if node not in under]
+        self._elsewhere = elsewhere
+        # The first of two that are the same counts: one under a shared meter always does.
+        self._agents = (*elsewhere, *under, *(one.node for one in self._own))
+        self._same: dict[str, str] = {}
+        self._ambiguous: tuple[str, str] | None = None
 
     @property
     def histories(self) -> Sequence[EnergyHistory]:
-        return (*(history for _, history in self._shared), *(history for _, _, history in self._nodes))
+        if self._ambiguous:
+            return ()
+        return (*(history for _, history in self._shared), *(one.history for one in self._counted))
+
+    @property
+    def joules_total(self) -> float | None:
+        """Joules since the start, which never fall; None unless all of IT is measured."""
+        counted = complete_total(
+            None if history.first_seconds is None else history.joules_total for history in self.histories
+        )
+        if counted is None:
+            return None
+        return counted + sum(one.history.joules_total for one in self._own if one not in self._counted)
 
     async def read(self) -> None:
+        self._find_duplicates()
         for meter, history in self._shared:
             begun = history.last_seconds
             _add(history, meter.intervals_after(float("-inf") if begun is None else begun))
-        for node, intervals, history in self._nodes:
-            if node.sample is not None:
-                _add(history, intervals.add(node.sample))
+        for one in self._own:
+            if one.node.target.node in self._same:
+                one.pause()
+            else:
+                one.read()
         self._check_complete()
+
+    def _find_duplicates(self) -> None:
+        """Find the nodes that are another node; they stay so while one of the two does not answer."""
+        now = self._clock.monotonic()
+        agents = {agent.target.node: agent for agent in self._agents}
+        silent = {node for node, agent in agents.items() if agent.is_stale(now)}
+        found = duplicates(self._agents, now)
+        still = {one: other for one, other in self._same.items() if not silent.isdisjoint((one, other))}
+        known = self._same.items()
+        elsewhere = {agent.target.node for agent in self._elsewhere}
+        self._same = still | found
+        self._ambiguous = next(
+            (
+                (one, other)
+                for one, other in self._same.items()
+                if len(elsewhere.intersection((one, other))) == 1
+                or ((one, other) not in known and not read_one_gpu(agents[one], agents[other]))
+            ),
+            None,
+        )
+        if self._ambiguous:
+            self._same.pop(self._ambiguous[0])
+
+    @property
+    def _counted(self) -> list["_NodeEnergy"]:
+        return [one for one in self._own if one.node.target.node not in self._same]
 
     def _check_complete(self) -> None:
         """Raises MeterFailure if not all of IT is measured."""
+        if self._ambiguous:
+            node, other = self._ambiguous
+            raise MeterFailure(
+                "implausible",
+                f"{node} shows an agent or a GPU of {other}, and it is not known what their meters measure; "
+                "remove one of them from `sources.agents`",
+            )
         down = [meter.name for meter, _ in self._shared if not meter.is_up]
         if down:
             raise MeterFailure("stale", f"the meter {down[0]} over several nodes gave no reading")
-        unread = [node.target.node for node, _, _ in self._nodes if node.sample is None]
+        counted = self._counted
+        unread = [one for one in counted if one.node.sample is None]
         if unread:
-            raise MeterFailure("stale", f"of {len(self._nodes)} nodes {len(unread)} gave no reading yet")
-        unmetered = [node.target.node for node, intervals, _ in self._nodes if not intervals.is_metered]
+            raise MeterFailure("stale", f"of {len(counted)} nodes {len(unread)} gave no reading yet")
+        unmetered = [one.node.target.node for one in counted if not one.is_metered]
         if unmetered:
             raise MeterFailure(
                 "absent",
-                f"of {len(self._nodes)} nodes {len(unmetered)} have no node meter ({unmetered[0]}); "
+                f"of {len(counted)} nodes {len(unmetered)} have no node meter ({unmetered[0]}); "
                 "configure one on each node, or set facility.pue.it_meter",
             )
+
+
+class _NodeEnergy:
+    """The energy of one node, from its own meter."""
+
+    def __init__(self, node: Agent, period_seconds: float) -> None:
+        self.node = node
+        self.history = EnergyHistory(period_seconds)
+        self._intervals = _NodeIntervals()
+
+    @property
+    def is_metered(self) -> bool:
+        return self._intervals.is_metered
+
+    def read(self) -> None:
+        if self.node.sample is not None:
+            _add(self.history, self._intervals.add(self.node.sample))
+
+    def pause(self) -> None:
+        """Leave out the time until the next read: it is counted elsewhere."""
+        self._intervals = _NodeIntervals()
 
 
 def _add(history: EnergyHistory, intervals: Iterable[Interval]) -> None:

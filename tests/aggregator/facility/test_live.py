@@ -1,10 +1,11 @@
 """A PUE that is measured now: over which meters, when it is refused, and what stands in for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from msgspec import structs
-from support.fleet.agents import serving_machine
+from support.fleet.agents import Machine, serving_machine
 from support.fleet.fleets import Followed
 from support.meters.steady_meter import SteadyMeter
 from support.servers.asgi import ask
@@ -26,16 +27,27 @@ RACK = SharedMeterConfig(kind="json", url="http://pdu/", path="w", unit="watts",
 class MeteredBuilding:
     """A building with a meter that writes a file of joules, and a fleet in it that meters itself or not."""
 
-    def __init__(self, folder: Path, pue: PueConfig, **facility: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pue: PueConfig,
+        machines: Sequence[Machine] = (),
+        elsewhere: FacilityConfig | None = None,
+        **facility: object,
+    ) -> None:
         self._file = folder / "meter.csv"
         self._file.write_text("t_unix_s,joules\n")
         meter = MeterConfig(kind="csv", file=self._file, path="joules", unit="joules", interval=60.0)
         live = structs.replace(pue, kind="live", facility_meter=meter)
         config = FacilityConfig("hall", live, **facility)  # type: ignore[arg-type]
-        self.fleet = Followed([serving_machine(prefix="A"), serving_machine(prefix="B")], config)
+        self.fleet = Followed(
+            machines or [serving_machine(prefix="A"), serving_machine(prefix="B")],
+            FacilityConfig() if elsewhere else config,
+            facilities=(config, elsewhere) if elsewhere else (),
+        )
         self.fleet.look()
         self.joules = 9e9
-        (self.facility,) = self.fleet.aggregator.facilities
+        self.facility = self.fleet.aggregator.facilities[0]
 
     def hang_on_a_meter(self, covers: str) -> SteadyMeter:
         """Hang the nodes on one more meter, of 1200 W."""
@@ -60,8 +72,14 @@ class MeteredBuilding:
                 await source.poll()
 
     async def answer(self) -> dict[str, object]:
-        (item,) = (await ask(create_app(self.fleet.aggregator), "/v1/facility")).json()["items"]
-        return dict(item)
+        items = (await ask(create_app(self.fleet.aggregator), "/v1/facility")).json()["items"]
+        return dict(items[0])
+
+    async def failure_of_it(self) -> str | None:
+        """Why the IT energy has no reading."""
+        meters = (await self.answer())["meters"]
+        (failure,) = [one["failure"] for one in meters if one["meter"] == "it"]  # type: ignore[attr-defined]
+        return failure if failure is None else str(failure)
 
 
 class TestLive:
@@ -202,6 +220,79 @@ class TestLive:
         assert (
             'perwatt_facility_meter_last_success_timestamp_seconds{facility="hall",meter="facility"}' in lines
         )
+
+
+class TestDuplicates:
+    """One machine under two addresses has one meter."""
+
+    async def test_counts_once(self, tmp_path: Path) -> None:
+        """A building of 1500 W around two nodes of 600 W has a PUE of 1.25, though one has two addresses."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABA"]
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines)
+        await building.run(20, watts=1500.0)
+        item = await building.answer()
+
+        pue = item["pue"]
+        assert isinstance(pue, dict)
+        assert ("live", pytest.approx(1.25), []) == (pue["kind"], pue["ratio"], item["reasons"])
+        figure = building.fleet.item(boundary="facility")
+        assert (True, pytest.approx(1500.0 * 60.0)) == (figure.valid, figure.energy_joules)
+
+    async def test_while_one_address_is_silent(self, tmp_path: Path) -> None:
+        """The other address does not count in its place, as its meter is that of the time before."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABA"]
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines)
+        await building.run(20, watts=1500.0)
+        building.fleet.answering = (1, 2)
+        await building.run(10, watts=1500.0)
+        pue = (await building.answer())["pue"]
+
+        assert ("live", pytest.approx(1.25)) == (pue["kind"], pue["ratio"])  # type: ignore[index]
+
+    async def test_found_late(self, tmp_path: Path) -> None:
+        """What was counted twice before is left out, and the counter of IT energy does not fall."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABC"]
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines)
+        await building.run(20, watts=1500.0)
+        before = building.facility.it_joules_total
+        machines[2].gpus[0].uuid = machines[0].gpus[0].uuid
+        await building.run(2, watts=1500.0)
+        pue = (await building.answer())["pue"]
+
+        assert ("live", pytest.approx(1.25)) == (pue["kind"], pue["ratio"])  # type: ignore[index]
+        assert (building.facility.it_joules_total or 0.0) > (before or pytest.fail("not measured"))
+
+    async def test_gpu_that_may_have_moved(self, tmp_path: Path) -> None:
+        """A GPU that answers only one of two nodes proves nothing: the stated PUE is used, and it is said."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABA"]
+        machines[0].gpus[0].state = "lost"
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines)
+        await building.run(20, watts=1500.0)
+        item = await building.answer()
+
+        assert ("static", 1.6) == (item["pue"]["kind"], item["pue"]["ratio"])  # type: ignore[index]
+        assert "implausible" == await building.failure_of_it()
+
+    async def test_in_another_facility(self, tmp_path: Path) -> None:
+        """It is not known in which of them the machine stands: the stated PUE is used, and it is said."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABA"]
+        other = FacilityConfig("other", nodes=("node2*",))
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines, other, nodes=("node0*", "node1*"))
+        await building.run(20, watts=1500.0)
+        item = await building.answer()
+
+        assert ("static", ["pue_period_short"]) == (item["pue"]["kind"], item["reasons"])  # type: ignore[index]
+        assert "implausible" == await building.failure_of_it()
+
+    async def test_under_a_shared_meter(self, tmp_path: Path) -> None:
+        """A node under a shared meter counts there, however early its other address is configured."""
+        machines = [serving_machine(prefix=prefix) for prefix in "ABA"]
+        building = MeteredBuilding(tmp_path, PueConfig(1.6), machines)
+        building.hang_on_a_meter("node2").watts = 600.0
+        await building.run(20, watts=1500.0)
+        pue = (await building.answer())["pue"]
+
+        assert ("live", pytest.approx(1.25)) == (pue["kind"], pue["ratio"])  # type: ignore[index]
 
 
 async def test_sources_run_beside_the_scrapes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.pue_energies import NODES_SECONDS, NodesEnergy
@@ -35,7 +36,7 @@ class Follower:
 
     def __init__(self) -> None:
         self._node = Node(Target("node", ""), NodeRing(900.0, SCRAPE_SECONDS), FacilityConfig())
-        self.energy = NodesEnergy("it", [self._node], PERIOD_SECONDS)
+        self.energy = NodesEnergy("it", [self._node], PERIOD_SECONDS, ManualClock())
 
     async def look(self, page: NodeSample) -> str:
         """Why not all of IT is measured, or nothing."""

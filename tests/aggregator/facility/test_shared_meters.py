@@ -36,17 +36,19 @@ async def metered(
     watts: float | None,
     facility: FacilityConfig = BARE,
     machines: Sequence[Machine] = (),
-    node_watts: Sequence[float] = (0.0, 0.0),
+    node_watts: Sequence[float] = (),
+    covers: tuple[str, ...] = CONFIG.covers,
 ) -> Followed:
     """Two nodes of 300 W and 600 W of boards on one meter, after a minute."""
     nodes = list(machines) or [serving_machine(prefix="A"), serving_machine(2, prefix="B", workloads=2)]
     fleet = Followed(nodes, facility)
-    meter = SharedMeter(CONFIG, SteadyMeter(fleet.clock, watts, 5.0), fleet.clock, HISTORY_SECONDS)
+    config = replace(CONFIG, covers=covers)
+    meter = SharedMeter(config, SteadyMeter(fleet.clock, watts, 5.0), fleet.clock, HISTORY_SECONDS)
     fleet.aggregator.shared_meters = (meter,)
     fleet.look()
     await meter.poll()
     for _ in range(12):
-        for machine, own in zip(nodes, node_watts, strict=True):
+        for machine, own in zip(nodes, node_watts or [0.0] * len(nodes), strict=True):
             machine.run(5.0, node_watts=own)
         fleet.clock.advance(5.0)
         fleet.look()
@@ -119,6 +121,14 @@ class TestSplit:
         fleet = await metered(1800.0, machines=machines)
 
         assert [True, True] == [item.valid for item in fleet.items("node", boundary="node")]
+
+    async def test_covered_by_its_other_address(self) -> None:
+        """A node of two addresses has its share, whichever of them the meter covers."""
+        machines = [serving_machine(prefix="A"), serving_machine(prefix="B"), serving_machine(prefix="B")]
+        fleet = await metered(1200.0, machines=machines, covers=("node0", "node2"))
+        items = fleet.items("node", boundary="node")
+
+        assert [36_000.0, 36_000.0] == [pytest.approx(item.energy_joules) for item in items]
 
     async def test_below_boards(self) -> None:
         """A meter that shows less than the boards does not feed them."""

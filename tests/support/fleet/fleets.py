@@ -61,9 +61,11 @@ class Followed:
         )
         self.aggregator = Aggregator(config, self.clock, memory)
         self.interval_seconds = interval_seconds
+        self.answering: Sequence[int] | None = None
 
     def look(self, *, at: Sequence[int] | None = None) -> None:
-        """Read the machines numbered in *at*, or all."""
+        """Read the machines numbered in *at*, or in `answering`, or all."""
+        at = self.answering if at is None else at
         for index in range(len(self.machines)) if at is None else at:
             machine = self.machines[index]
             machine.monotonic = self.clock.monotonic()

@@ -29,3 +29,18 @@ def duplicates(agents: Iterable[Agent], now: float) -> dict[str, str]:
             continue
         owners |= dict.fromkeys(marks, agent.target.node)
     return found
+
+
+def read_one_gpu(one: Agent, other: Agent) -> bool:
+    """
+    Whether both agents read a GPU now, or are the same agent, so that they are on one machine.
+
+    If a GPU in common answers only one of them, it may have moved to another machine.
+    """
+    first, second = one.sample, other.sample
+    if first is None or second is None:
+        return False
+    if first.agent and (first.agent, first.agent_start) == (second.agent, second.agent_start):
+        return True
+    common = first.gpus.keys() & second.gpus.keys()
+    return any(first.gpus[gpu].up and second.gpus[gpu].up for gpu in common)
