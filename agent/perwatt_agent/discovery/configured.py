@@ -7,15 +7,15 @@ from msgspec import Struct
 from perwatt_agent.discovery.search import DiscoveredEngine
 from perwatt_agent.engine.gpu_claims import GpuSelector, instances, selected
 from perwatt_agent.facts.gpu import GpuInfo
-from perwatt_agent.net.http_client import Target
+from perwatt_agent.net.page_identity import page_identity
 
 
 class ConfiguredEndpoints(Struct, frozen=True):
     """
     Ports and GPUs that the configuration reserves.
 
-    `pages` are the configured pages by host and port, `ports` the ports of those on this machine, and
-    `exclusive` the GPU claims that are not shared.
+    `pages` are the addresses of the configured pages, as `PageIdentity.address`; `ports` the ports of those
+    on this machine, and `exclusive` the GPU claims that are not shared.
     """
 
     ports: frozenset[int] = frozenset()
@@ -45,5 +45,4 @@ class ConfiguredEndpoints(Struct, frozen=True):
 
     def page_at(self, url: str) -> str:
         """Return a text if the page at *url* is configured; empty if not."""
-        target = Target.of(url)
-        return "its page is configured" if (target.host, target.port) in self.pages else ""
+        return "its page is configured" if page_identity(url).address in self.pages else ""

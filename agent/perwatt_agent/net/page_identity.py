@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct
 
 _PORTS = {"http": 80, "https": 443}
+_LOOPBACK = "localhost"
 _LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 # Connections to the unspecified address reach this machine. Other addresses of 127.0.0.0/8 may have servers
 # of their own.
@@ -19,6 +20,15 @@ class PageIdentity(Struct, frozen=True):
     port: int
     path: str
     query: tuple[tuple[str, str], ...]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, for comparisons of servers in place of pages."""
+        return self.host, self.port
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host == _LOOPBACK or self.host.startswith("127.")
 
 
 def page_identity(url: str) -> PageIdentity:
@@ -44,7 +54,7 @@ def _host(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return "localhost" if host in _LOOPBACK_NAMES else host
+        return _LOOPBACK if host in _LOOPBACK_NAMES else host
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return "localhost" if str(address) in _LOOPBACK_ADDRESSES else str(address)
+    return _LOOPBACK if str(address) in _LOOPBACK_ADDRESSES else str(address)

@@ -31,9 +31,10 @@ TABLE: tuple[Reason, ...] = (
         "gpus_missing",
         True,
         "A GPU of the work or of the node does not answer, or the work holds fewer GPUs on its node than its "
-        "launch requested, so their joules are missing.",
+        "launch requested, or the claim of a job on a GPU has no proof, so their joules are missing.",
         "See which GPU in /v1/gpus, `perwatt_gpus` by state, and `perwatt_workload_missing_gpus`; name the "
-        "members of a multi-node engine with `group`.",
+        "members of a multi-node engine with `group`. A job proves its claim by a process on the GPU: report "
+        "its `pid`, or add the job to the agent's `work.trusted_jobs`.",
     ),
     Reason(
         "gpu_unmeasurable",

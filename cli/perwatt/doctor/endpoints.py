@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from perwatt.doctor.finding import Finding
 from perwatt_agent.config import EndpointConfig
-from perwatt_agent.discovery.port_owner import LOOPBACK_HOSTS
 from perwatt_agent.meters.reading.credentials import basic
+from perwatt_agent.net.page_identity import page_identity
 from perwatt_agent.net.tls import trusting
 
 PAGE_SECONDS = 3.0
@@ -26,7 +26,7 @@ def check_token(endpoint: EndpointConfig) -> Iterator[Finding]:
     """Whether the engine's token or password travels unencrypted to another host."""
     parts = urlsplit(endpoint.url or "")
     has_secret = endpoint.bearer_token_file is not None or endpoint.credentials_file is not None
-    if has_secret and parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+    if has_secret and parts.scheme == "http" and not page_identity(endpoint.url or "").is_loopback:
         detail = f"its token or password goes to {parts.hostname} over plain HTTP, where others can read it"
         yield Finding("hint", endpoint.workload or "engine", detail, "use https:// in its `url`")
 

@@ -20,6 +20,13 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the figures of a host that nobody named would pass for those of --url."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
 def run_query(arguments: argparse.Namespace) -> int:
     """Print the answer. Figures that are not valid are an answer too: the exit code is 0."""
     answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
@@ -70,12 +77,18 @@ def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _fetch(url: str, base: str) -> bytes:
     # Directly to the aggregator: a proxy for the internet rarely has a route to it.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect)
     try:
         with opener.open(url, timeout=TIMEOUT_SECONDS) as response:
             body: bytes = response.read(MAX_ANSWER_BYTES + 1)
     except urllib.error.HTTPError as error:
         with error:
+            if 300 <= error.code < 400:
+                target = error.headers.get("Location", "elsewhere")
+                raise CommandError(
+                    f"{base} redirects to {target}, which is not followed; "
+                    "set --url to the aggregator's address"
+                ) from None
             raise CommandError(f"{base} refused: {_problem(error)}") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error

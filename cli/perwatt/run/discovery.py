@@ -2,11 +2,10 @@
 
 import socket
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from perwatt.errors import CommandError
 from perwatt_agent.clock import Clock
-from perwatt_agent.config import AgentConfig, EndpointConfig
+from perwatt_agent.config import AgentConfig
 from perwatt_agent.discovery.collector import DiscoveryCollector
 from perwatt_agent.discovery.configured import ConfiguredEndpoints
 from perwatt_agent.discovery.pod_collector import PodCollector
@@ -18,6 +17,7 @@ from perwatt_agent.engine.gpu_claims import Claim
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.identity.identifier import Identifier, PodHolders
 from perwatt_agent.identity.workload_names import WorkloadNames
+from perwatt_agent.net.page_identity import PageIdentity, page_identity
 
 
 def build_discovery(
@@ -60,10 +60,11 @@ def engine_kinds(config: AgentConfig) -> Sequence[EngineKind]:
 def configured(config: AgentConfig) -> ConfiguredEndpoints:
     """The local pages and the GPUs of the configured endpoints: discovery skips them."""
     endpoints = config.engines.endpoints
+    pages = [page_identity(endpoint.url) for endpoint in endpoints if endpoint.url is not None]
     return ConfiguredEndpoints(
-        ports=frozenset(_port(endpoint) for endpoint in endpoints if _is_local(endpoint)),
+        ports=frozenset(page.port for page in pages if _is_local(page)),
         exclusive=tuple(endpoint.gpus for endpoint in endpoints if not endpoint.shared),
-        pages=frozenset((_host(endpoint), _port(endpoint)) for endpoint in endpoints),
+        pages=frozenset(page.address for page in pages),
     )
 
 
@@ -75,15 +76,5 @@ def claims(config: AgentConfig) -> tuple[Claim, ...]:
     )
 
 
-def _is_local(endpoint: EndpointConfig) -> bool:
-    host = _host(endpoint)
-    return host.startswith("127.") or host in ("localhost", "::1", socket.gethostname())
-
-
-def _host(endpoint: EndpointConfig) -> str:
-    return urlsplit(endpoint.url or "").hostname or ""
-
-
-def _port(endpoint: EndpointConfig) -> int:
-    parts = urlsplit(endpoint.url or "")
-    return parts.port or (443 if parts.scheme == "https" else 80)
+def _is_local(page: PageIdentity) -> bool:
+    return page.is_loopback or page.host == socket.gethostname().lower()

@@ -28,6 +28,7 @@ from perwatt_agent.facts.gpu_reading import GpuSlowReading
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.identity.pod_resources import Container
 from perwatt_agent.identity.workload_names import WorkloadNames
+from perwatt_agent.net.page_identity import page_identity
 
 GPUS = (info(0), info(1))
 CHAT = Container("prod", "chat-0", "vllm", ("GPU-0",))
@@ -308,7 +309,7 @@ class TestRefused:
             assert [] == await House(kubelet, tmp_path, clock).look()
             assert "HTTP 404" in caplog.text
 
-    @pytest.mark.parametrize("what", ["GPU", "page"])
+    @pytest.mark.parametrize("what", ["GPU", "127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]"])
     async def test_configured(
         self,
         kubelet: FakePodList,
@@ -318,13 +319,15 @@ class TestRefused:
         caplog: pytest.LogCaptureFixture,
         what: str,
     ) -> None:
-        """Configuration always wins."""
-        page = ConfiguredEndpoints(pages=frozenset({("127.0.0.1", engine.port("api"))}))
-        configured = page if what == "page" else ConfiguredEndpoints(exclusive=((0,),))
+        """Configuration always wins, however the host of the page is spelt."""
+        page = page_identity(f"http://{what}:{engine.port('api')}/metrics")
+        configured = ConfiguredEndpoints(exclusive=((0,),))
+        if what != "GPU":
+            configured = ConfiguredEndpoints(pages=frozenset({page.address}))
         kubelet.answer(pod("prod", "chat-0", engine.port("api")))
 
         assert [] == await House(kubelet, tmp_path, clock, configured).look()
-        assert ("its page is configured" if what == "page" else "GPU 0 is claimed") in caplog.text
+        assert ("GPU 0 is claimed" if what == "GPU" else "its page is configured") in caplog.text
         assert [] == engine.heard("api")
 
 

@@ -38,6 +38,18 @@ def test_looks_alike(one: str, other: str) -> None:
     assert page_identity(one) != page_identity(other)
 
 
+@pytest.mark.parametrize(
+    ("expected", "host"),
+    [(True, host) for host in (*HOSTS, "127.0.0.2")] + [(False, "node"), (False, "10.0.0.1")],
+)
+def test_address(expected: bool, host: str) -> None:
+    """The address of a page is its host and port, whatever the path; loopback has several addresses."""
+    page = page_identity(f"http://{host}:8000/v1/metrics")
+
+    assert expected == page.is_loopback
+    assert page.address == page_identity(f"https://{host}:8000/?a=b").address
+
+
 def test_query() -> None:
     """The order of a query does not matter, nor what perwatt adds to it."""
     assert page_identity("http://a/metrics?model=x&b=1") == page_identity(

@@ -1,16 +1,14 @@
 """`perwatt doctor`: each finding states what is there or missing, and the smallest fix."""
 
-import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from support.accounts.readings import mig
-from support.servers.canned import Canned, canned_server
+from support.servers.canned import Canned, canned_server, redirecting
 
 from perwatt.doctor import doctor
 from perwatt.doctor.endpoints import check_endpoint, check_token
@@ -68,29 +66,6 @@ class FakeBackend:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-@contextlib.contextmanager
-def redirecting(target: str) -> Iterator[str]:
-    """A server that sends everybody elsewhere."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(302)
-            self.send_header("Location", target)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def test_foreign_text_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:

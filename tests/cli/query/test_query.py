@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.servers.canned import Canned, canned_server
+from support.servers.canned import Canned, canned_server, redirecting
 
 from perwatt.main import main
 from perwatt.tables import significant
@@ -215,6 +215,16 @@ class TestFailures:
             said = self.fails(capsys, server.url)
 
         assert f"perwatt query: {server.url} refused: window: expected at most 24h\n" == said
+
+    def test_redirect(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """A redirect is named and not followed: another host's figures would pass for the aggregator's."""
+        with canned_server(efficiency(ITEM)) as other:
+            target = f"{other.url}/v1/efficiency"
+            with redirecting(target) as url:
+                said = self.fails(capsys, url)
+
+            assert f"{url} redirects to {target}, which is not followed; set --url" in said
+            assert [] == other.asked
 
     def test_refused_without_a_word(self, capsys: pytest.CaptureFixture[str]) -> None:
         """Without problem+json the status has to do."""
