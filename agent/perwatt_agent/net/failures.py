@@ -39,6 +39,11 @@ TABLE: tuple[Failure, ...] = (
     Failure("too_many_lines", "The page has more lines than its limit."),
     Failure("not_an_agent", "The page has metrics, but none of a perwatt agent."),
     Failure("too_many_series", "The page has more series than the aggregator keeps for a node."),
+    Failure(
+        "history_full",
+        "The series of the node's recent pages, ended ones included, need more memory than a node may take: "
+        "its history starts again. Fewer new names, or a longer `scrape_interval`, need less.",
+    ),
     # An engine.
     Failure("draining", "Reading this page empties a queue of the engine, so it is not read."),
     Failure("token_file", "The file of the bearer token or of the credentials cannot be read."),

@@ -11,6 +11,7 @@ from perwatt_aggregator.api.families.ledger import ledger_families
 from perwatt_aggregator.api.families.shared_meters import shared_meter_families
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.node_ring import MAX_HISTORY_BYTES
 from perwatt_aggregator.schema.common import BOUNDARIES
 from perwatt_aggregator.schema.compute import ComputeItem
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
@@ -90,6 +91,16 @@ def _target_failures(state: State) -> Iterator[Sample]:
                 yield (node.target.node, reason), node.failures[reason]
 
 
+def _target_series(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        yield (node.target.node,), node.ring.series
+
+
+def _target_bytes(state: State) -> Iterator[Sample]:
+    for node in state.nodes:
+        yield (node.target.node,), node.ring.bytes
+
+
 FAMILIES: tuple[Family[State], ...] = (
     Family(
         "perwatt_output_tokens_per_joule",
@@ -125,5 +136,19 @@ FAMILIES: tuple[Family[State], ...] = (
         ("node", "reason"),
         _target_failures,
         {"reason": SCRAPE_REASONS},
+    ),
+    Family(
+        "perwatt_aggregator_target_history_series",
+        "gauge",
+        "Series of this agent that are kept for windows, those that ended included.",
+        ("node",),
+        _target_series,
+    ),
+    Family(
+        "perwatt_aggregator_target_history_bytes",
+        "gauge",
+        f"Memory of these series, of which a node may take {MAX_HISTORY_BYTES} bytes.",
+        ("node",),
+        _target_bytes,
     ),
 )

@@ -44,7 +44,7 @@ class Node(Agent):
         self._cache: dict[float, _CachedWindow] = {}
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
-        """Add a reading, and refresh the cached windows. Raises TooManySeries."""
+        """Add a reading, and refresh the cached windows. Raises TooManySeries and HistoryFull."""
         is_new = super().add(sample, unix_seconds)
         if is_new:
             self._refresh_cache()

@@ -58,7 +58,11 @@ class Agent:
         return self._memory.gpus_of(self.target.node)
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
-        """Add a reading that was fetched now; return whether it was new. Raises TooManySeries."""
+        """
+        Add a reading that was fetched now; return whether it was new.
+
+        Raises TooManySeries and HistoryFull.
+        """
         sample = self._aligned(sample, unix_seconds)
         is_new = self.ring.add(sample)
         gpus = known_gpus(sample, self.gpus)

@@ -1,12 +1,19 @@
 """Increases of the counters of a ring between two of its rows."""
 
+from functools import cached_property
+from itertools import chain
+
 from perwatt_aggregator.optional import total
 from perwatt_aggregator.readings.node_ring import NodeRing
-from perwatt_aggregator.readings.sample import GPU_ENERGY, Counter
+from perwatt_aggregator.readings.sample import GPU_ENERGY, WORKLOAD_ENERGY, Counter
 
 
 class Increases:
-    """The increase of every counter in *ring* between the rows *first* and *last*."""
+    """
+    The increase of every counter in *ring* between the rows *first* and *last*.
+
+    Counters that ended before *first* are left out, so that the cost follows those in the window.
+    """
 
     def __init__(self, ring: NodeRing, first: int, last: int) -> None:
         self.ring = ring
@@ -14,13 +21,32 @@ class Increases:
         self.last = last
         self._counters: dict[str, list[Counter]] = {}
         self._increases: dict[Counter, float | None] = {}
-        for counter in ring.columns:
+        for counter, column in chain(ring.columns.live.items(), ring.columns.ended_since(first)):
             self._counters.setdefault(counter.name, []).append(counter)
-            self._increases[counter] = ring.increase(counter, first, last)
+            self._increases[counter] = column.increase(first, last)
 
     def counters(self, name: str) -> list[Counter]:
-        """All counters of one name."""
+        """The counters of one name with a reading after *first*."""
         return self._counters.get(name, [])
+
+    def counters_ever(self, name: str) -> list[Counter]:
+        """All counters of one name in the ring."""
+        ended = [counter for counter, _ in self.ring.columns.ended_of(name)]
+        current = self.counters(name)
+        return (
+            current + [counter for counter in ended if counter not in self._increases] if ended else current
+        )
+
+    @cached_property
+    def served_workloads(self) -> frozenset[str]:
+        """The workloads that were ever active, as far as counters in the ring show."""
+        columns = self.ring.columns
+        energies = chain(columns.live.items(), columns.ended_of(WORKLOAD_ENERGY))
+        return frozenset(
+            counter.workload
+            for counter, column in energies
+            if counter.name == WORKLOAD_ENERGY and counter.part == "active" and column.raw > 0.0
+        )
 
     def of(self, counter: Counter) -> float | None:
         """The increase of one counter; None if it was not read twice."""

@@ -1,8 +1,9 @@
 """
 Ring buffer of the recent samples of one node: a column of increases for each counter.
 
-Memory: 8 bytes for each series and row. With 200 series (8 GPUs, 8 workloads) and 15 minutes at 5 s
-that is 290 kB per node. MAX_SERIES bounds the memory that a page with too many series can take.
+Memory: 8 bytes for each series and each row in which it was read, and SERIES_BYTES for each series. With 200
+series (8 GPUs, 8 workloads) and 15 minutes at 5 s that is 420 kB per node. MAX_SERIES bounds one page, and
+MAX_HISTORY_BYTES all that is kept of a node, also of series that ended.
 """
 
 import math
@@ -10,8 +11,10 @@ from array import array
 from collections.abc import Iterator
 from itertools import pairwise
 
+from perwatt_aggregator.readings.column import Column
 from perwatt_aggregator.readings.gauges import RUNNING, SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge, Gauges
 from perwatt_aggregator.readings.page_owner import PageOwner
+from perwatt_aggregator.readings.row_store import RowStore
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
@@ -28,49 +31,22 @@ from perwatt_aggregator.readings.sample import (
 )
 
 MAX_SERIES = 8192
+MAX_HISTORY_BYTES = 32 * 1024 * 1024
 # The node's clock and the aggregator's monotonic clock may differ by this much between two readings.
 CLOCK_TOLERANCE_SECONDS = 10.0
 
 _TOKENS = {OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, WASTED_TOKENS}
 _COUNTS = BUCKETS | _TOKENS | {REQUESTS, WORK, ENGINE_FLOPS}
 _NAN = math.nan
+_SPARE_GPUS = 64
 
 
 class TooManySeries(Exception):
     """The page of the node has more series than a ring holds."""
 
 
-class Column:
-    """One counter: its increase since its first reading, per row; NaN in a row without a reading."""
-
-    __slots__ = ("last_row", "raw", "resets", "rows", "total", "uncounted")
-
-    def __init__(self, capacity: int, row: int, raw: float) -> None:
-        self.rows = array("d", [_NAN]) * capacity
-        self.rows[row % capacity] = 0.0
-        self.raw = raw
-        self.total = 0.0
-        self.last_row = row
-        self.resets: list[int] = []
-        self.uncounted: list[int] = []
-
-    def is_reset_by(self, raw: float) -> bool:
-        return raw < self.raw
-
-    def add(self, row: int, raw: float, *, counts: bool) -> float:
-        """Add a reading and return the increase. A smaller value is a reset: then all of it is new."""
-        increase = raw - self.raw
-        if increase < 0.0:
-            increase = raw
-            self.resets.append(row)
-        self.raw = raw
-        if counts:
-            self.total += increase
-        elif increase:
-            self.uncounted.append(row)
-        self.rows[row % len(self.rows)] = self.total
-        self.last_row = row
-        return increase
+class HistoryFull(Exception):
+    """The recent readings of the node have more series than its share of memory holds."""
 
 
 class Attribution:
@@ -108,7 +84,7 @@ class NodeRing:
         self.last_row = -1
         self.sample: NodeSample | None = None
         self._unix = array("d", [_NAN]) * self._capacity
-        self.columns: dict[Counter, Column] = {}
+        self.columns: RowStore[Counter, Column] = RowStore(self._capacity)
         self.attributions: dict[str, Attribution] = {}
         self.calibration_ratios: dict[str, float] = {}
         self.divergence_ratios: dict[str, float | None] = {}
@@ -133,10 +109,10 @@ class NodeRing:
 
     def add(self, sample: NodeSample) -> bool:
         """
-        Add a reading; return False if it is the newest one again. Raises TooManySeries.
+        Add a reading; return False if it is the newest one again. Raises TooManySeries and HistoryFull.
 
         If the node's clock was set, or if another agent is behind the address, older readings cannot be
-        compared any more: they are dropped.
+        compared any more: they are dropped. If they need too much memory, all readings are dropped too.
         """
         if len(sample.counters) > MAX_SERIES:
             raise TooManySeries(f"{len(sample.counters)} series, more than {MAX_SERIES}")
@@ -147,53 +123,49 @@ class NodeRing:
         if last is not None and (is_other_agent or _clock_was_set(last, sample)):
             self._clear()
         self._append(sample)
+        if self.bytes > MAX_HISTORY_BYTES:
+            series = self.series
+            self._clear()
+            raise HistoryFull(
+                f"{series} series of the last {len(self)} readings need more than {MAX_HISTORY_BYTES} bytes"
+            )
         return True
+
+    @property
+    def series(self) -> int:
+        """How many series are kept, ended ones included."""
+        return len(self.columns) + len(self.gauges)
+
+    @property
+    def bytes(self) -> int:
+        """The memory of all series that are kept."""
+        return self.columns.bytes + self.gauges.bytes
 
     def has_several_agents(self, now: float) -> bool:
         """Whether several agents have served the page in turn lately, at monotonic time *now*."""
         return self._owner.has_several(now)
 
     def increase(self, counter: Counter, first: int, last: int) -> float | None:
-        """
-        The increase of a counter between two rows; None if it was not read twice.
-
-        If it has no reading in one of the two rows, its nearest reading in between counts.
-        """
-        rows, capacity = self.columns[counter].rows, self._capacity
-        grown = rows[last % capacity] - rows[first % capacity]
-        if first < last and not math.isnan(grown):
-            return grown
-        span = self.span(counter, first, last)
-        return None if span is None else rows[span[1] % capacity] - rows[span[0] % capacity]
+        """The increase of a counter between two rows; None if it was not read twice."""
+        return self.columns[counter].increase(first, last)
 
     def span(self, counter: Counter, first: int, last: int) -> tuple[int, int] | None:
         """The first and the last row in between with a reading; None if the counter was not read twice."""
-        rows, capacity = self.columns[counter].rows, self._capacity
-        while first < last and math.isnan(rows[first % capacity]):
-            first += 1
-        while last > first and math.isnan(rows[last % capacity]):
-            last -= 1
-        return (first, last) if first < last else None
+        return self.columns[counter].span(first, last)
 
     def attributed_row(self, counter: Counter, row: int) -> int:
         """The latest row up to *row* in which the counter moved, or else its first row."""
-        rows, capacity = self.columns[counter].rows, self._capacity
-        value = rows[row % capacity]
+        column, first_row = self.columns[counter], self.first_row
+        value = column.at(row)
         if math.isnan(value):
             return row
-        while row > self.first_row and rows[(row - 1) % capacity] == value:
+        while row > first_row and column.at(row - 1) == value:
             row -= 1
         return row
 
     def moves(self, counter: Counter, first: int, last: int) -> int:
         """The number of rows after *first* up to *last* in which the counter moved."""
-        rows, capacity = self.columns[counter].rows, self._capacity
-        count, before = 0, rows[first % capacity]
-        for row in range(first + 1, last + 1):
-            value = rows[row % capacity]
-            count += value > before
-            before = before if math.isnan(value) else value
-        return count
+        return self.columns[counter].moves(first, last)
 
     def max_running(self, workload: str, first: int, last: int) -> float | None:
         """The maximum of a workload's running requests in these rows; None if no row has a value."""
@@ -206,8 +178,8 @@ class NodeRing:
         A value covers the time since the row before, unless there is a gap.
         """
         covered = total = 0.0
-        for row in range(first + 1, last + 1):
-            seconds, value = self.unix(row) - self.unix(row - 1), self.gauges.at(gauge, row)
+        for row, value in enumerate(self.gauges.slice(gauge, first + 1, last), first + 1):
+            seconds = self.unix(row) - self.unix(row - 1)
             if seconds <= self.gap_seconds and not math.isnan(value):
                 covered += seconds
                 total += value * seconds
@@ -238,23 +210,30 @@ class NodeRing:
         self.sample = sample
         self._unix[row % self._capacity] = sample.unix_seconds
         uncovered = dict(self._update_attributions(sample, row))
-        for counter, column in list(self.columns.items()):
-            raw = sample.counters.get(counter)
-            if raw is not None:
-                column.add(row, raw, counts=self._counts(counter, column.is_reset_by(raw), uncovered))
-            elif row - column.last_row >= self._capacity:
-                del self.columns[counter]
+        for counter, raw in sample.counters.items():
+            column = self.columns.resume(counter, row)
+            if column is None:
+                self.columns.start(counter, Column(row, raw))
             else:
-                column.rows[row % self._capacity] = _NAN
-        for counter in sample.counters.keys() - self.columns.keys():
-            self.columns[counter] = Column(self._capacity, row, sample.counters[counter])
+                column.add(raw, counts=self._counts(counter, column.is_reset_by(raw), uncovered))
         for gpu in sample.gpus.values():
             # A GPU that does not answer keeps the ratio that belongs to its readings in the ring.
             if gpu.up:
                 self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
                 self.divergence_ratios[gpu.gpu] = gpu.divergence_ratio
         self.gauges.add(row, self._gauge_values(sample))
-        self._drop_old()
+        self._drop_ratios(sample)
+        for counter in self.columns.end_row(row):
+            if counter.name == WORKLOAD_COVERED:
+                self.attributions.pop(counter.workload, None)
+
+    def _drop_ratios(self, sample: NodeSample) -> None:
+        """Drop the ratios of GPUs that no reading in the ring has, once they are many."""
+        if len(self.calibration_ratios) > 2 * len(sample.gpus) + _SPARE_GPUS:
+            kept = {gpu for gpu in self.calibration_ratios if self.gauges.has(Gauge(UP, gpu))}
+            kept.update(sample.gpus)
+            self.calibration_ratios = {g: one for g, one in self.calibration_ratios.items() if g in kept}
+            self.divergence_ratios = {g: one for g, one in self.divergence_ratios.items() if g in kept}
 
     def _gauge_values(self, sample: NodeSample) -> Iterator[tuple[Gauge, float | None]]:
         # Only of workloads with counters, because their number is bounded.
@@ -300,18 +279,6 @@ class NodeRing:
         if counter.name not in _COUNTS or counter.workload not in uncovered:
             return True
         return is_reset and uncovered[counter.workload]
-
-    def _drop_old(self) -> None:
-        first_row = self.first_row
-        for column in self.columns.values():
-            while column.resets and column.resets[0] < first_row:
-                del column.resets[0]
-            while column.uncounted and column.uncounted[0] < first_row:
-                del column.uncounted[0]
-        for name in [
-            name for name in self.attributions if Counter(WORKLOAD_COVERED, workload=name) not in self.columns
-        ]:
-            del self.attributions[name]
 
 
 def _clock_was_set(last: NodeSample, sample: NodeSample) -> bool:

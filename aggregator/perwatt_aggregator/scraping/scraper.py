@@ -12,7 +12,7 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError
 from perwatt_aggregator.readings.agent import Agent
-from perwatt_aggregator.readings.node_ring import TooManySeries
+from perwatt_aggregator.readings.node_ring import HistoryFull, TooManySeries
 from perwatt_aggregator.readings.page_reader import NotAnAgent, PageReader
 from perwatt_aggregator.readings.sample import NodeSample
 
@@ -32,6 +32,7 @@ SCRAPE_REASONS = reasons(
     *PAGE_REASONS,
     "not_an_agent",
     "too_many_series",
+    "history_full",
     "internal",
 )
 """All values of the label `reason` of a failed scrape."""
@@ -123,13 +124,10 @@ class Scraper:
         try:
             page = await fetch(session, node.target.url)
             fetched = self._clock.monotonic()
-            node.add(_read(reader, page, fetched), self._clock.unix())
+            _add(node, _read(reader, page, fetched), self._clock.unix())
             await self._follow_up(node, session)
         except ScrapeFailed as failed:
             node.fail(failed.reason)
-            _report(node, before, failed)
-        except TooManySeries as failed:
-            node.fail("too_many_series")
             _report(node, before, failed)
         except Exception:
             # An unexpected error must not end the node's task, and must be visible.
@@ -201,6 +199,15 @@ def _unpack(body: bytes) -> bytes:
     if not stream.eof:
         raise ScrapeFailed("protocol", "the gzip stream is incomplete")
     return page
+
+
+def _add(node: Agent, sample: NodeSample, unix_seconds: float) -> None:
+    try:
+        node.add(sample, unix_seconds)
+    except TooManySeries as error:
+        raise ScrapeFailed("too_many_series", str(error)) from error
+    except HistoryFull as error:
+        raise ScrapeFailed("history_full", str(error)) from error
 
 
 def _read(reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:

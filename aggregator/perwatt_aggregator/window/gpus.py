@@ -28,7 +28,7 @@ def gpu_windows(
 ) -> Iterator[GpuWindow]:
     """One window for each GPU in *sample*, and for each GPU with energy readings in between."""
     energy: dict[str, list[Counter]] = {gpu: [] for gpu in sample.gpus}
-    for counter in increases.counters(GPU_ENERGY):
+    for counter in increases.counters_ever(GPU_ENERGY):
         energy.setdefault(counter.gpu, []).append(counter)
     late_joules = _late_joules(increases, workloads)
     for gpu, counters in energy.items():

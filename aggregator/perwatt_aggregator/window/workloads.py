@@ -133,12 +133,7 @@ class _WorkloadReader:
 
     def _has_served(self) -> bool:
         """Whether it was ever active in the lifetime of its agent."""
-        columns = self._ring.columns
-        return any(
-            columns[counter].raw > 0.0
-            for counter in self._increases.counters(WORKLOAD_ENERGY)
-            if counter.workload == self._workload and counter.part == "active"
-        )
+        return self._workload in self._increases.served_workloads
 
     def _start(self, attributed_row: int) -> float:
         """

@@ -2,9 +2,15 @@
 
 import msgspec
 import pytest
-from support.fleet.agents import Machine, Workload, serving_machine
+from support.fleet.agents import Gpu, Machine, Workload, serving_machine
 
-from perwatt_aggregator.readings.node_ring import MAX_SERIES, NodeRing, TooManySeries
+from perwatt_aggregator.readings.node_ring import (
+    MAX_HISTORY_BYTES,
+    MAX_SERIES,
+    HistoryFull,
+    NodeRing,
+    TooManySeries,
+)
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import GPU_ENERGY, OUTPUT_TOKENS, Counter, NodeSample
 
@@ -35,7 +41,7 @@ def test_a_fall_adds_what_comes_after() -> None:
     read(machine, ring, 1)
 
     assert 2 * 1500.0 == ring.increase(BOARD, 0, 2)
-    assert [2] == ring.columns[BOARD].resets
+    assert (2,) == ring.columns[BOARD].resets
 
 
 def test_a_gap_of_one_series() -> None:
@@ -73,6 +79,33 @@ def test_too_many_series() -> None:
 
     with pytest.raises(TooManySeries):
         NodeRing(60.0, 5.0).add(many)
+
+
+def test_renamed_series_fill_the_history() -> None:
+    """New names on each page, which is within its bound: the history starts again, within its own."""
+    ring, machine, full = NodeRing(900.0, 1.0), serving_machine(), False
+    for generation in range(25):
+        machine.run(1.0)
+        sample = sample_of_snapshot(machine.snapshot())
+        names = {Counter(OUTPUT_TOKENS, workload=f"{generation}-{index}"): 1.0 for index in range(4000)}
+        try:
+            ring.add(msgspec.structs.replace(sample, counters=sample.counters | names))
+        except HistoryFull:
+            full = True
+
+        assert ring.bytes <= MAX_HISTORY_BYTES
+    assert full
+
+
+def test_gpus_that_are_renamed_leave_nothing() -> None:
+    """What is kept of a GPU beside its counters is dropped with its last reading."""
+    ring, machine = NodeRing(60.0, 5.0), serving_machine()
+    for generation in range(40):
+        machine.gpus = [Gpu(f"GPU-{generation}-{index}") for index in range(40)]
+        read(machine, ring, 1)
+
+    assert len(ring.calibration_ratios) <= 40 * 16
+    assert len(ring.gauges) <= 40 * 14
 
 
 @pytest.mark.parametrize(("instant", "row"), [(-9e9, 0), (6.0, 1), (7.4, 1), (7.6, 2), (10.0, 2), (9e9, 4)])
