@@ -95,6 +95,60 @@ def _add_query(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    numbers = parser.add_argument_group("the fleet")
+    numbers.add_argument(
+        "--nodes", type=options.whole(1, 100_000), default=10, metavar="N", help="number of nodes [10]"
+    )
+    numbers.add_argument(
+        "--gpus", type=options.whole(1, 64), default=8, metavar="N", help="GPUs of each node [8]"
+    )
+    numbers.add_argument(
+        "--seed",
+        type=options.whole(0, 2**63),
+        default=1,
+        metavar="N",
+        help="another seed is another fleet [1]",
+    )
+    numbers.add_argument(
+        "--facilities", type=options.whole(1, 3), default=3, metavar="N", help="number of facilities [3]"
+    )
+    numbers.add_argument(
+        "--faults",
+        choices=("none", "normal", "many"),
+        default="normal",
+        help="how often faults happen [normal]",
+    )
+    when = parser.add_argument_group("its time")
+    when.add_argument(
+        "--speed",
+        type=options.argument(number(1.0)),
+        default=1.0,
+        metavar="X",
+        help="how many times faster a day of load and events passes; watts and rates stay as they are [1]",
+    )
+    when.add_argument(
+        "--start", type=options.instant, metavar="TIME", help="when all counters began [an hour ago]"
+    )
+    when.add_argument(
+        "--clock",
+        choices=("real", "manual"),
+        default="real",
+        help="manual: time stands still until POST /clock?advance=SECONDS [real]",
+    )
+    served = parser.add_argument_group("how it is served")
+    served.add_argument(
+        "--web.listen-address",
+        dest="listen_address",
+        default="127.0.0.1:9838",
+        metavar="HOST:PORT",
+        help="address of all pages [127.0.0.1:9838]",
+    )
+    served.add_argument(
+        "--file-sd", type=Path, metavar="FILE", help="write the targets there, for Prometheus's file_sd"
+    )
+
+
 def _up(arguments: argparse.Namespace) -> int:
     agent = options.agent_config(arguments, os.environ)
     aggregator = options.aggregator_config(arguments, os.environ, in_up=True)
@@ -137,6 +191,12 @@ def _query(arguments: argparse.Namespace) -> int:
     return run_query(arguments)
 
 
+def _simulate(arguments: argparse.Namespace) -> int:
+    from perwatt.simulate.command import run_simulate
+
+    return run_simulate(arguments)
+
+
 def _check_config(arguments: argparse.Namespace) -> int:
     from perwatt.doctor.config_file import check_config
 
@@ -163,4 +223,5 @@ COMMANDS = {
     "check-config": Command(_add_check, _check_config),
     "doctor": Command(_add_agent, _doctor),
     "record": Command(_add_record, _record),
+    "simulate": Command(_add_simulate, _simulate),
 }

@@ -104,4 +104,17 @@ COMMANDS = {
         "  perwatt query efficiency --recording run.jsonl\n"
         "  perwatt up --backend replay:run.jsonl",
     ),
+    "simulate": HelpText(
+        "[--nodes N] [--gpus N] [--seed N] [FLAGS]",
+        "serve the pages of a fleet that does not exist, and the truth behind them",
+        "Serves one agent's page for each node: engines that start, restart and end, a day's load,\n"
+        "stragglers, faults, reboots, rolling deployments and wrong clocks. Use it to try an\n"
+        "aggregator, dashboards and alerts at any size. Every page is marked as simulated.\n"
+        "docs/simulate.md explains what happens in the fleet.\n\n"
+        "  /node/N/metrics          the page of node N\n"
+        "  /targets                 all pages, for Prometheus's http_sd\n"
+        "  /truth?from=&to=&by=     true tokens and joules between two Unix times",
+        "  perwatt simulate --nodes 1000 --gpus 8 --seed 1\n"
+        "  perwatt simulate --nodes 20 --faults many --speed 60 --file-sd targets.json",
+    ),
 }

@@ -97,6 +97,17 @@ def instant(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected {expected}, not {text!r}") from None
 
 
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Whole number from *low* to *high*: the type of an argparse argument."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,20}", text) or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, not {text!r}")
+        return int(text)
+
+    return read
+
+
 def words(known: Sequence[str]) -> Callable[[str], str]:
     """Comma-separated list of known words: the type of an argparse argument."""
 

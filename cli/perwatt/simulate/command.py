@@ -1,0 +1,71 @@
+"""The command `simulate`: a fleet's pages from one process, until a signal."""
+
+import argparse
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+import uvloop
+from msgspec.structs import replace
+
+from perwatt.errors import CommandError
+from perwatt.run.daemon import address, listen, run_daemon
+from perwatt.simulate.app import FleetApp
+from perwatt.simulate.clock import FleetClock
+from perwatt.simulate.fleet import Fleet
+from perwatt.simulate.plan import DAY_SECONDS, FAULTS, START_UNIX_SECONDS, FleetPlan
+from perwatt.simulate.targets import targets
+from perwatt_exporter.http.connection import LIMITS
+from perwatt_exporter.http.server import serve
+
+DEFAULT_AGE_SECONDS = 3_600.0
+SPARE_CONNECTIONS = 512
+
+
+def run_simulate(arguments: argparse.Namespace) -> int:
+    """Serve the fleet of the command line."""
+    sock = listen(arguments.listen_address, "--web.listen-address")
+    host = sock.getsockname()[0]
+    if arguments.clock == "manual" and not (host.startswith("127.") or host == "::1"):
+        raise CommandError("--clock manual lets clients move the clock; listen on 127.0.0.1 only")
+    plan = plan_of(arguments, time.time())
+    fleet = Fleet(plan)
+    clock = FleetClock(
+        None if arguments.clock == "manual" else time.time, plan.start_unix_seconds + DEFAULT_AGE_SECONDS
+    )
+    if arguments.file_sd is not None:
+        write_targets(fleet, address(sock), arguments.file_sd)
+
+    async def main(stop: asyncio.Event) -> int:
+        print(
+            f"perwatt simulate: {plan.nodes} nodes x {plan.gpus} GPUs, all of it simulated: "
+            f"http://{address(sock)}/",
+            flush=True,
+        )
+        limits = replace(LIMITS, connections=plan.nodes + SPARE_CONNECTIONS)
+        await serve(FleetApp(fleet, clock), sock, stop=stop, limits=limits)
+        return 0
+
+    return run_daemon(main, uvloop.run)
+
+
+def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
+    """The plan that the command line asks for; the fleet started an hour before *now*."""
+    start = START_UNIX_SECONDS if arguments.clock == "manual" else float(round(now - DEFAULT_AGE_SECONDS))
+    return FleetPlan(
+        nodes=arguments.nodes,
+        gpus=arguments.gpus,
+        seed=arguments.seed,
+        start_unix_seconds=start if arguments.start is None else arguments.start,
+        day_seconds=DAY_SECONDS / arguments.speed,
+        rates_factor=FAULTS[arguments.faults],
+        facilities=arguments.facilities,
+    )
+
+
+def write_targets(fleet: Fleet, own_address: str, path: Path) -> None:
+    """Write the targets for file_sd; whoever reads the file sees all of it or the one before."""
+    whole = path.with_name(f".{path.name}.new")
+    whole.write_bytes(msgspec.json.format(msgspec.json.encode(targets(fleet, own_address))))
+    whole.replace(path)
