@@ -110,9 +110,11 @@ class Account:
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
         slow, max_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
-        energy = self._energy[info.uuid].add(reading, max_watts, readings.generation)
+        account = self._energy[info.uuid]
+        energy = account.add(reading, max_watts, readings.generation)
         idle_watts = self._idle_power(info, reading, slow)
-        if energy is not None:
+        # Joules that are not known yet must not count for the seconds in which they become known.
+        if energy is not None and account.state.accounted_until == reading.monotonic_seconds:
             accepted, covered = energy.accepted_joules, energy.covered_seconds
             self._attribution.add_reading(info.uuid, accepted, covered, reading, slow, idle_watts)
         return GpuSnapshot(

@@ -4,7 +4,8 @@ Energy counter of a GPU driver: whether each reading is plausible.
 The rules of the metric contract: a fall to no more than a board can have used since the last good
 reading is a restart from zero; any other fall is a glitch, during which the last good value holds; a
 glitch that lasts, a rise that no board can have used, or standing still while the board draws power, makes
-the counter untrustworthy until the driver starts a new generation.
+the counter untrustworthy until the driver starts a new generation. While a counter is held or stands still,
+its joules are not known yet: they belong to the time since its last good reading, not to the next one.
 """
 
 from typing import Literal
@@ -22,18 +23,20 @@ FALLBACK_LIMIT_WATTS = 2000.0
 LEAP_FACTOR = 1.5
 LEAP_SLACK_SECONDS = 0.5
 HOLD_SECONDS = 60.0
-# A counter moves in millijoules. Once the board has drawn the first amount it should have moved; after the
-# second amount, and as long as this, it is no counter.
+# A counter moves in millijoules, several times a second. Once the board has drawn the first amount it should
+# have moved; after the second amount, and as long as this, it is no counter.
 STEP_JOULES = 1.0
 STILL_JOULES = 100.0
-STILL_SECONDS = 30.0
+STILL_SECONDS = 5.0
+# No board uses nothing for so long. Without a reading of its power, the counter may have stopped.
+UNSEEN_SECONDS = 1.5
 # After a hold, a counter that agrees with the power this well has counted all the time.
 AGREEMENT_RATIO = 0.8
 
 
 class CounterState(Struct, frozen=True):
     """
-    State of a counter: the last good reading, and since when it is held or broken.
+    State of a counter: the last good reading, and since when it stands still, is held or is broken.
 
     `seen_joules` is the latest value of a held or broken counter.
     """
@@ -43,6 +46,7 @@ class CounterState(Struct, frozen=True):
     held_since: float | None = None
     broken_since: float | None = None
     seen_joules: float | None = None
+    still_since: float | None = None
 
 
 class Judgement(Struct, frozen=True):
@@ -51,6 +55,15 @@ class Judgement(Struct, frozen=True):
     verdict: Verdict
     increment: Increment
     state: CounterState
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the joules since the last good reading are not known yet."""
+        return self.verdict in ("still", "held")
+
+    @property
+    def is_broken(self) -> bool:
+        return self.state.broken_since is not None
 
 
 def judge(
@@ -80,21 +93,29 @@ def judge(
         return _hold(state, joules, monotonic_seconds)
     if joules - state.joules > LEAP_FACTOR * limit * (seconds + LEAP_SLACK_SECONDS):
         return _broken(state, joules, monotonic_seconds)
-    if joules == state.joules and drawn.joules > STEP_JOULES:
+    if joules == state.joules and _should_have_moved(seconds, drawn):
         if drawn.joules > STILL_JOULES and drawn.seconds > STILL_SECONDS:
             return _broken(state, joules, monotonic_seconds)
-        return Judgement("still", NOTHING, state)
+        still_since = monotonic_seconds if state.still_since is None else state.still_since
+        return Judgement("still", NOTHING, replace(state, still_since=still_since))
     counted = joules - state.joules
-    covered = seconds if state.seen_joules is None else _covered_seconds(counted, seconds, drawn)
+    is_continuous = state.seen_joules is None and state.still_since is None
+    covered = seconds if is_continuous else _covered_seconds(counted, seconds, drawn)
     return Judgement("good", Increment(counted, covered), fresh)
+
+
+def _should_have_moved(seconds: float, drawn: Increment) -> bool:
+    """Whether a board that has *drawn* power, of so many *seconds*, must have moved its counter."""
+    return drawn.joules > STEP_JOULES or seconds - drawn.seconds > UNSEEN_SECONDS
 
 
 def _covered_seconds(counted: float, seconds: float, drawn: Increment) -> float:
     """
-    Return the seconds that a counter covers when a hold after a fall, of so many seconds, ends.
+    Return the seconds that a counter covers when a hold or a standstill, of so many seconds, ends.
 
-    It may have restarted unnoticed and only now passed its old value. Then it measured no more than what the
-    board draws in a part of that time; without any power to compare, nothing is certain.
+    It may have restarted unnoticed and only now passed its old value, or it may not have counted while it
+    stood still. Then it measured no more than what the board draws in a part of that time; without any power
+    to compare, nothing is certain.
     """
     if drawn.joules <= 0.0:
         return 0.0
@@ -102,11 +123,11 @@ def _covered_seconds(counted: float, seconds: float, drawn: Increment) -> float:
     return seconds if counted >= AGREEMENT_RATIO * expected else seconds * counted / expected
 
 
-def miss(state: CounterState, monotonic_seconds: float) -> CounterState:
-    """Return the state after a reading without the counter; it is broken once that lasts."""
+def miss(state: CounterState, monotonic_seconds: float) -> Judgement:
+    """Judge a reading without the counter: it is held, and broken once that lasts."""
     if state.broken_since is not None:
-        return state
-    return _hold(state, state.seen_joules, monotonic_seconds).state
+        return Judgement("broken", NOTHING, state)
+    return _hold(state, state.seen_joules, monotonic_seconds)
 
 
 def resume(
@@ -142,5 +163,7 @@ def _hold(state: CounterState, joules: float | None, monotonic_seconds: float) -
 
 
 def _broken(state: CounterState, joules: float | None, monotonic_seconds: float) -> Judgement:
-    broken = replace(state, held_since=None, broken_since=monotonic_seconds, seen_joules=joules)
+    broken = replace(
+        state, held_since=None, still_since=None, broken_since=monotonic_seconds, seen_joules=joules
+    )
     return Judgement("broken", NOTHING, broken)

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.gpu_counter import CounterState, has_restarted, judge, miss, resume
+from perwatt_agent.accounting.gpu_counter import CounterState, Judgement, has_restarted, judge, miss, resume
 from perwatt_agent.accounting.integrator import NOTHING, Increment, Integrator
 from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
@@ -20,7 +20,8 @@ class EnergyState(Struct, frozen=True):
     """
     Account that survives a restart of the agent, so that no joule is lost, repeated or invented.
 
-    `accounted_until` is the monotonic instant of the last reading that gave energy.
+    `accounted_until` is the monotonic instant up to which its energy is known: that of the last reading that
+    gave energy, but for those of a counter that stands still or is held.
     """
 
     counter: CounterState | None = None
@@ -36,7 +37,8 @@ class EnergyAccount:
     Published energy of one GPU, from its readings.
 
     `accepted_joules` grows by exactly the growth of the published series: a change of source starts a new
-    series at its own baseline and adds nothing.
+    series at its own baseline and adds nothing. What was drawn since the last good reading of a counter that
+    breaks is added with the next reading of the integrated series.
     """
 
     def __init__(self, max_gap_seconds: float, state: EnergyState | None = None) -> None:
@@ -47,6 +49,7 @@ class EnergyAccount:
         self._generation: int | None = None
         self._last_seconds: float | None = None
         self._drawn = NOTHING
+        self._owed = NOTHING
         self._common_counter_joules = 0.0
         self._common_integrated = NOTHING
 
@@ -59,17 +62,21 @@ class EnergyAccount:
         old = self._state
         integrated = self._integrate(reading)
         self._drawn = integrated if self._drawn is NOTHING else _sum(self._drawn, integrated)
-        counter, counted = self._judge(reading, limit_watts, generation)
+        judgement = self._judge(reading, limit_watts, generation)
+        counted = NOTHING if judgement is None else judgement.increment
         self._compare(counted, self._drawn)
-        if counter is not None and counter.monotonic_seconds == reading.monotonic_seconds:
+        if judgement is not None and judgement.state.monotonic_seconds == reading.monotonic_seconds:
             self._drawn = NOTHING
-        believed = counter is not None and counter.broken_since is None
+        believed = judgement is not None and not judgement.is_broken
         source: EnergySource = reading.energy_source if believed else "integrated"
-        increment = self._published_increment(source, counted if believed else integrated)
+        used = counted if believed else self._drawn_since_good(judgement, reading) or integrated
+        increment = self._published_increment(source, used)
         has_energy = (reading.energy_joules if believed else reading.power_watts) is not None
+        is_pending = (judgement is not None and judgement.is_pending) or self._owed is not NOTHING
+        is_known = has_energy and not is_pending
         self._state = EnergyState(
-            counter=counter,
-            accounted_until=reading.monotonic_seconds if has_energy else old.accounted_until,
+            counter=None if judgement is None else judgement.state,
+            accounted_until=reading.monotonic_seconds if is_known else old.accounted_until,
             integrated_joules=old.integrated_joules + (0.0 if believed else increment.joules),
             accepted_joules=old.accepted_joules + increment.joules,
             covered_seconds=old.covered_seconds + increment.seconds,
@@ -83,7 +90,25 @@ class EnergyAccount:
     def _published_increment(self, source: EnergySource, increment: Increment) -> Increment:
         """Return what the series of *source* shows of an increment; a broken counter may continue later."""
         goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
-        return increment if goes_on else NOTHING
+        owed, self._owed = self._owed, NOTHING
+        if source != "integrated":
+            return increment if goes_on else NOTHING
+        increment = increment if owed is NOTHING else _sum(owed, increment)
+        if goes_on:
+            return increment
+        self._owed = increment
+        return NOTHING
+
+    def _drawn_since_good(self, judgement: Judgement | None, reading: GpuReading) -> Increment | None:
+        """Return what was drawn since the last good reading of a counter that breaks now; None otherwise."""
+        before, drawn = self._state.counter, self._drawn
+        if before is None or before.broken_since is not None or not drawn.seconds:
+            return None
+        if judgement is None or not judgement.is_broken:
+            return None
+        # A reading without power before the last good one leaves its time to the next power.
+        part = min(1.0, (reading.monotonic_seconds - before.monotonic_seconds) / drawn.seconds)
+        return Increment(drawn.joules * part, drawn.seconds * part)
 
     def _integrate(self, reading: GpuReading) -> Increment:
         if reading.power_watts is None:
@@ -92,12 +117,11 @@ class EnergyAccount:
             reading.monotonic_seconds, reading.power_watts, is_mean=reading.power_is_mean
         )
 
-    def _judge(
-        self, reading: GpuReading, limit_watts: float | None, generation: int
-    ) -> tuple[CounterState | None, Increment]:
+    def _judge(self, reading: GpuReading, limit_watts: float | None, generation: int) -> Judgement | None:
+        """Return the judgement on the counter of a reading; None if there has never been one."""
         remembered, joules, now = self._state.counter, reading.energy_joules, reading.monotonic_seconds
         if joules is None:
-            return (None if remembered is None else miss(remembered, now)), NOTHING
+            return None if remembered is None else miss(remembered, now)
         if (
             remembered is not None
             and remembered.broken_since is not None
@@ -107,7 +131,7 @@ class EnergyAccount:
         else:
             judgement = judge(remembered, joules, now, limit_watts, self._drawn)
         self._generation = generation
-        return judgement.state, judgement.increment
+        return judgement
 
     def _may_resume(self, remembered: CounterState, joules: float, generation: int) -> bool:
         if self._generation is None:  # each run of the agent counts generations from 0

@@ -125,6 +125,7 @@ class _Divider:
         self._has_few_readings = window.readings < MIN_READINGS
         self._unmeasured = frozenset(gpu.gpu for gpu in window.gpus if not gpu.is_measurable)
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
+        self._gpu_seconds = {gpu.gpu: gpu.covered_seconds + _slack_seconds(gpu) for gpu in window.gpus}
         self._divergences = {gpu.gpu: gpu.divergence_ratio or 0.0 for gpu in window.gpus}
         self._holders = Tally(gpu for work in window.workloads for gpu in work.joules)
         self._label = {"simulated": ("simulated",), "replay": ("replay",)}.get(window.backend, ())
@@ -187,7 +188,7 @@ class _Divider:
                 start_unix=work.start_unix,
                 end_unix=work.end_unix,
                 seconds=work.covered_seconds,
-                coverage_ratio=self._coverage_ratio(work.covered_seconds + work.slack_seconds),
+                coverage_ratio=self._coverage_ratio(self._covered_seconds(work, gpus)),
                 has_few_readings=self._has_few_readings or work.attributions < MIN_READINGS - 1,
             ),
             counts=counts,
@@ -237,6 +238,16 @@ class _Divider:
             span=self._window_span(self._coverage_ratio(gpu.covered_seconds + _slack_seconds(gpu))),
             reasons=("counter_reset",) if gpu.reset else (),
         )
+
+    def _covered_seconds(self, work: WorkloadWindow, gpus: tuple[str, ...]) -> float:
+        """
+        The time that tokens and joules cover.
+
+        The slack of a workload is the phase between two clocks, not a time in which joules of a GPU are
+        missing: how much of the window a GPU covers is known to the second.
+        """
+        boards = (self._gpu_seconds[gpu] for gpu in self._measured(gpus) if gpu in self._gpu_seconds)
+        return min((work.covered_seconds + work.slack_seconds, *boards))
 
     def _measured(self, gpus: tuple[str, ...]) -> list[str]:
         return [gpu for gpu in gpus if gpu not in self._unmeasured]

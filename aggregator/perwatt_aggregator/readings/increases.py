@@ -5,7 +5,7 @@ from itertools import chain
 
 from perwatt_aggregator.optional import total
 from perwatt_aggregator.readings.node_ring import NodeRing
-from perwatt_aggregator.readings.sample import GPU_ENERGY, WORKLOAD_ENERGY, Counter
+from perwatt_aggregator.readings.sample import GPU_ENERGY, UNATTRIBUTED, WORKLOAD_ENERGY, Counter
 
 
 class Increases:
@@ -74,7 +74,25 @@ class Increases:
 
     def board_joules(self, first: int, last: int) -> float:
         """Joules of all boards between two rows in between."""
+        gpus = {counter.gpu for counter in self.counters(GPU_ENERGY)}
+        return sum((self.joules_of(gpu, first, last) or 0.0) * self.calibration(gpu) for gpu in gpus)
+
+    def joules_of(self, gpu: str, first: int, last: int) -> float | None:
+        """
+        Joules of a board between two rows in between, not calibrated; None if it was not read twice.
+
+        If its source changed, its series show neither what was used between the last reading of the one and
+        the first of the other, nor what the agent integrated while a counter stood still. Their owners do.
+        """
+        shown = self._of_gpu(GPU_ENERGY, gpu, first, last)
+        if len(shown) < 2:
+            return total(shown)
+        owned = (self._of_gpu(name, gpu, first, last) for name in (WORKLOAD_ENERGY, UNATTRIBUTED))
+        return max(sum(shown), sum(map(sum, owned)))
+
+    def _of_gpu(self, name: str, gpu: str, first: int, last: int) -> list[float]:
+        """The increases of a GPU's counters of one name that were read twice between two rows."""
         increases = (
-            (counter.gpu, self.ring.increase(counter, first, last)) for counter in self.counters(GPU_ENERGY)
+            self.ring.increase(counter, first, last) for counter in self.counters(name) if counter.gpu == gpu
         )
-        return sum((joules or 0.0) * self.calibration(gpu) for gpu, joules in increases)
+        return [increase for increase in increases if increase is not None]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
-from perwatt_aggregator.optional import product, total
+from perwatt_aggregator.optional import product
 from perwatt_aggregator.readings.facts import GpuFacts
 from perwatt_aggregator.readings.increases import Increases
 from perwatt_aggregator.readings.sample import (
@@ -61,7 +61,7 @@ def _gpu(
     activity: GpuActivity,
 ) -> GpuWindow:
     read = [counter for counter in counters if increases.of(counter) is not None]
-    joules = total(increases.of(counter) for counter in counters)
+    joules = increases.joules_of(gpu, increases.first, increases.last)
     energy = product(joules, increases.calibration(gpu))
     unallocated, unknown = (_unattributed(increases, gpu, cause) for cause in ("unallocated", "unknown"))
     late = energy is not None and late_joules is not None

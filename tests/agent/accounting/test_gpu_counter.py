@@ -81,12 +81,30 @@ class TestJudge:
         idle = judge(GOOD, joules, 101.0, LIMIT, drawn=Increment(0.0, 1.0))
         slow = judge(GOOD, joules, 103.0, LIMIT, drawn=Increment(435.0, 3.0))
         moved = judge(slow.state, joules + 580.0, 104.0, LIMIT, drawn=Increment(580.0, 4.0))
-        frozen = judge(GOOD, joules, 131.0, LIMIT, drawn=Increment(4_495.0, 31.0))
+        frozen = judge(GOOD, joules, 106.0, LIMIT, drawn=Increment(870.0, 6.0))
 
         assert ("good", Increment(0.0, 1.0)) == (idle.verdict, idle.increment)
-        assert ("still", NOTHING, GOOD) == (slow.verdict, slow.increment, slow.state)
+        assert ("still", NOTHING, True) == (slow.verdict, slow.increment, slow.is_pending)
         assert ("good", Increment(580.0, 4.0)) == (moved.verdict, moved.increment)
-        assert "broken" == frozen.verdict
+        assert ("broken", True) == (frozen.verdict, frozen.is_broken)
+
+    def test_what_a_standstill_did_not_count(self) -> None:
+        """A counter that moves again, and leaves out what it did not count, covers only what it measured."""
+        joules = GOOD.joules
+        still = judge(GOOD, joules, 104.0, LIMIT, drawn=Increment(400.0, 4.0)).state
+
+        assert (
+            Increment(100.0, 1.0)
+            == judge(still, joules + 100.0, 105.0, LIMIT, drawn=Increment(500.0, 5.0)).increment
+        )
+
+    def test_standing_still_unseen(self) -> None:
+        """A counter that has not moved while nobody read the power covers nothing: it may have stopped."""
+        unseen = judge(GOOD, GOOD.joules, 150.0, LIMIT)
+        moved = judge(unseen.state, GOOD.joules + 100.0, 151.0, LIMIT, drawn=Increment(100.0, 1.0))
+
+        assert ("still", NOTHING) == (unseen.verdict, unseen.increment)
+        assert Increment(100.0, pytest.approx(1.0)) == moved.increment
 
     def test_glitch_that_lasts_is_no_restart(self) -> None:
         """A fall is judged when it happens: what stays down does not become a restart as time passes."""
@@ -133,24 +151,24 @@ class TestJudge:
 class TestMiss:
     def test_short(self) -> None:
         """A counter that is not given for up to 60 s goes on as if nothing had been."""
-        state = miss(miss(GOOD, 101.0), 101.0 + HOLD_SECONDS)
+        state = miss(miss(GOOD, 101.0).state, 101.0 + HOLD_SECONDS).state
 
         assert Increment(30_000.0, 62.0) == judge(state, 1_030_000.0, 162.0, LIMIT).increment
 
     def test_long(self) -> None:
         """One that is not given for longer is broken."""
-        state = miss(miss(GOOD, 101.0), 101.5 + HOLD_SECONDS)
+        state = miss(miss(GOOD, 101.0).state, 101.5 + HOLD_SECONDS).state
 
         assert "broken" == judge(state, 1_030_000.0, 163.0, LIMIT).verdict
 
     def test_after_an_outage(self) -> None:
         """Time in which nobody asked does not count against the counter."""
-        assert miss(GOOD, 10_000.0).broken_since is None
+        assert not miss(GOOD, 10_000.0).is_broken
 
     def test_glitch_and_miss_together(self) -> None:
         """Bad readings and none at all add up: what counts is how long there was no good one."""
         held = judged(GOOD, (101.0, 900_000.0))
-        missed = miss(held.state, 130.0)
+        missed = miss(held.state, 130.0).state
 
         assert "broken" == judged(missed, (161.5, 900_000.0)).verdict
 

@@ -137,15 +137,15 @@ class TestIntegrated:
         assert EnergyAccount(MAX_GAP_SECONDS).add(reading(100.0), LIMIT, 1) is None
 
     def test_leap(self) -> None:
-        """From a leap on, power is integrated; the leap itself is nobody's."""
+        """From the last reading before a leap on, power is integrated; the leap itself is nobody's."""
         board = Board()
         board.run(5, 300.0)
         board.counter_joules += 1e9
         board.run(11, 300.0)
 
         assert board.energy is not None
-        assert ("integrated", 3_000.0) == (board.energy.source, board.energy.joules)
-        assert 1_500.0 + 3_000.0 == board.energy.accepted_joules == board.reader.joules
+        assert ("integrated", 3_300.0) == (board.energy.source, board.energy.joules)
+        assert 1_500.0 + 3_300.0 == board.energy.accepted_joules == board.reader.joules
 
     def test_switch_adds_nothing(self) -> None:
         """An integrated series that comes back starts where it ended, whatever was counted meanwhile."""
@@ -261,7 +261,7 @@ class TestDivergence:
 
 class TestFrozen:
     def test_integrated_instead(self) -> None:
-        """A counter that stands still under load is replaced by integrated power within half a minute."""
+        """A counter that stands still under load is replaced by integrated power within six seconds."""
         board = Board()
         board.run(5, 145.0)
         for _ in range(60):
@@ -270,9 +270,23 @@ class TestFrozen:
 
         assert board.energy is not None
         assert "integrated" == board.energy.source
-        # What was drawn while the counter stood still and was not yet replaced is not covered.
-        assert board.energy.accepted_joules == pytest.approx(145.0 * board.energy.covered_seconds)
-        assert 30.0 <= 65.0 - board.energy.covered_seconds <= 33.0
+        # What was drawn while the counter stood still is integrated too.
+        assert (145.0 * 65.0, 65.0) == (board.energy.accepted_joules, board.energy.covered_seconds)
+        assert board.reader.joules == board.energy.accepted_joules
+
+    def test_not_known_meanwhile(self) -> None:
+        """While it stands still its joules are known up to its last movement; afterwards up to now."""
+        board = Board()
+        board.run(5, 145.0)
+        until = []
+        for joules in (500_725.0, 500_725.0, 500_725.0 + 3.0 * 145.0):
+            board.pass_time(1.0, 145.0)
+            board.look(joules)
+            until.append(board.t - board.account.state.accounted_until)
+
+        assert [1.0, 2.0, 0.0] == until
+        assert board.energy is not None
+        assert (8.0 * 145.0, 8.0) == (board.energy.accepted_joules, board.energy.covered_seconds)
 
 
 class TestWrongScale:

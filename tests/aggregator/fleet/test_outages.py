@@ -180,14 +180,25 @@ class TestCounters:
         assert {"counter_reset", "coverage_low"} <= set(item.reasons)
 
     def test_change_of_source(self) -> None:
-        """Joules of two sources of one GPU are added, each from its own first reading on."""
+        """Joules of two sources of one GPU are added; those in between are what their owners got."""
         fleet, machine = followed(serving_machine(workloads=0))
         machine.gpus[0].source, machine.gpus[0].joules = "integrated", 0.0
         fleet.run(30.0)
         gpu = fleet.aggregator.gpu_answer(60.0).items[0]
 
         assert ("counter", "integrated") == gpu.provenance
-        assert 300.0 * 55.0 == pytest.approx(gpu.energy_joules)
+        assert 300.0 * 60.0 == pytest.approx(gpu.energy_joules)
+
+    def test_a_gpu_uncovered_for_seconds(self) -> None:
+        """Seconds without joules of a GPU are no phase between two clocks: the work's figure is not valid."""
+        fleet, machine = followed()
+        machine.gpus[0].covered_seconds -= 4.0
+        machine.workloads[0].covered_seconds -= 4.0
+        fleet.run(10.0)
+        item = fleet.item("workload")
+
+        assert (56 / 60, False) == (pytest.approx(item.coverage_ratio), item.valid)
+        assert ("coverage_low",) == item.reasons
 
     def test_same_snapshot_twice(self) -> None:
         """A page that did not change is no reading."""
@@ -222,6 +233,7 @@ class TestCounters:
             waiting += 1.0
             machine.unix += 1.0
             machine.gpus[0].joules += 300.0
+            machine.gpus[0].covered_seconds += 1.0
             fleet.clock.advance(1.0)
             if waiting >= 7.0:
                 engine.take("GPU-0", active=300.0 * waiting)
