@@ -19,9 +19,10 @@ import sys
 import tempfile
 import time
 import timeit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
@@ -39,6 +40,7 @@ WARM_CALLS = 5
 MEMORY = Path("/dev/shm")  # where the state lies in an installation, too
 
 Work = Callable[[], object]
+T = TypeVar("T")
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def sweep() -> Iterator[Work]:
     with (
         tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder,
         FakeDriver.create(Path(folder), gpus=GPUS).install() as driver,
-        asyncio.Runner() if sys.version_info >= (3, 11) else _Runner() as runner,
+        _Runner() as runner,
     ):
         rig = Rig(Path(folder), driver)
         runner.run(rig.run(20))
@@ -95,7 +97,7 @@ def attribution() -> Iterator[Work]:
     clock, account = HandClock(), Account(1.0)
     infos = tuple(GpuInfo(f"GPU-{number}", number, "H100") for number in range(GPUS))
     reader = SimulatedReader(steady(), clock.monotonic)
-    runner = asyncio.Runner() if sys.version_info >= (3, 11) else _Runner()
+    runner = _Runner()
 
     def one() -> object:
         clock.advance(1.0)
@@ -148,7 +150,7 @@ WORKS = {
 }
 
 
-def _page(encoding: str) -> Work:
+def _page(encoding: Literal["identity", "gzip"]) -> Work:
     from msgspec.structs import replace
     from support.exposition.pages import healthy_8_gpus
 
@@ -177,16 +179,18 @@ def _agent_page() -> bytes:
 
 
 class _Runner:
-    """`asyncio.Runner` for Python 3.10."""
+    """`asyncio.Runner`, which Python 3.10 lacks."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> "_Runner":
-        self._loop = asyncio.new_event_loop()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.close()
 
-    def run(self, coroutine: "asyncio._CoroutineLike[object]") -> object:
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self._loop.run_until_complete(coroutine)
 
 
@@ -222,9 +226,9 @@ def main() -> None:
     for name, build in WORKS.items():
         try:
             with build() as work:
-                done[name] = (
-                    count(work, arguments.calls) if arguments.calls else seconds_of(work, arguments.repeats)
-                )
+                if arguments.calls:
+                    count(work, arguments.calls)
+                done[name] = None if arguments.calls else seconds_of(work, arguments.repeats)
         except Exception as error:  # noqa: BLE001 - an older commit may lack anything
             print(f"{name}: cannot be done: {error}", file=sys.stderr)
     print(json.dumps(done))

@@ -1,7 +1,7 @@
 """Options and fixtures that every test may use."""
 
 import os
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -64,7 +64,7 @@ def _is_slow_as_a_whole(path: Path) -> bool:
 
 def _longest_file_first(items: list[pytest.Item]) -> list[pytest.Item]:
     """Order by file, the longest first; within a file nothing moves."""
-    seconds = Counter[Path]({TESTS / name: long for name, long in SECONDS.items()})
+    seconds = defaultdict[Path, float](float, {TESTS / name: long for name, long in SECONDS.items()})
     for item in items:
         seconds[item.path] += SLOW_SECONDS if item.get_closest_marker("slow") else FAST_SECONDS
     return sorted(items, key=lambda item: (-seconds[item.path], item.path))

@@ -22,6 +22,7 @@ from benchmarks.tools.scraping import scrape
 from perwatt.run.bootstrap import build_source
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig, GpuConfig
+from perwatt_agent.sampling.source import LiveSource
 
 GPUS = 8
 LATENCIES_SECONDS = (0.0, 100e-6, 1e-3)
@@ -154,6 +155,7 @@ async def _sweeps(folder: Path, driver: FakeDriver, latency_seconds: float) -> l
         state_dir=folder, data_dir=folder / "data", gpu=GpuConfig(gpm="on", processes=4), **ALONE
     )
     source, _ = build_source(config, SystemClock())
+    assert isinstance(source, LiveSource)
     for _ in range(SWEEPS // 4):  # the driver is opened, and what it does not give is known
         await source.collect()
         await asyncio.sleep(SWEEP_SECONDS)

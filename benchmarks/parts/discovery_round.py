@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def rounds(trees: Sequence[Tree]) -> tuple[list[float], list[float]]:
 
 
 def _cpu_seconds(
-    scanner: Scanner, gpu_processes: dict[str, tuple[int, ...]], roots: Sequence[Process], *, anew: bool
+    scanner: Scanner, gpu_processes: Mapping[str, tuple[int, ...]], roots: Sequence[Process], *, anew: bool
 ) -> float:
     before = time.thread_time()
     scanner.scan(gpu_processes, roots, force=anew)

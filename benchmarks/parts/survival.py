@@ -131,5 +131,8 @@ def _ratios(own: Watch, peer: Watch | None = None) -> tuple[Ratio, ...]:
         return ()
     ours, theirs = own.said_seconds, peer.said_seconds
     ratio = math.nan if ours is None or theirs is None else ours / theirs
-    told = (f"{said:.1f} s" if said is not None else "never" for said in (ours, theirs))
-    return (Ratio("one GPU hangs: the page says so after", *told, ratio),)
+    return (Ratio("one GPU hangs: the page says so after", _said(ours), _said(theirs), ratio),)
+
+
+def _said(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds:.1f} s"

@@ -202,7 +202,7 @@ def _history(folder: Path, scraped: Sequence[tuple[float, bytes]]) -> Iterator[p
     text = folder / "history.txt"
     text.write_text(_open_metrics(scraped))
     blocks = folder / "prometheus" / "data"
-    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", text, blocks]
+    command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(blocks)]
     subprocess.run(command, check=True, capture_output=True)
     with prometheus.run(folder, []) as server:
         yield server

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from support.gpus.fakenvml import FakeDriver
 
@@ -22,7 +23,7 @@ class Tool:
         self.name = name
         self._log = log
         self._child = child
-        self._begun: list[float] = []
+        self._begun: list[Any] = []
 
     def begin(self) -> None:
         self._begun = self._ask("begin")
@@ -35,7 +36,7 @@ class Tool:
     def wait_until_ready(self) -> None:
         self._line("ready")
 
-    def _ask(self, what: str) -> list[float]:
+    def _ask(self, what: str) -> list[Any]:
         assert self._child.stdin is not None
         print(what, file=self._child.stdin, flush=True)
         answer: list[float] = json.loads(self._line("answer ").removeprefix("answer "))

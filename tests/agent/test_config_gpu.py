@@ -6,6 +6,7 @@ import pytest
 
 from perwatt_agent.config import GpuConfig, load_agent_config
 from perwatt_agent.configfile.layers import ConfigError
+from perwatt_agent.facts.gpm import GpmMode
 
 
 def configured(folder: Path, text: str) -> GpuConfig:
@@ -20,7 +21,7 @@ def test_by_default_the_monitor_gives_way_and_no_process_is_shown(tmp_path: Path
 
 
 @pytest.mark.parametrize("word", ["auto", "on", "off"])
-def test_words_are_words(tmp_path: Path, word: str):
+def test_words_are_words(tmp_path: Path, word: GpmMode):
     """YAML's own idea of on and off does not get in the way."""
     assert GpuConfig(gpm=word, processes=10) == configured(
         tmp_path, f"gpu:\n  gpm: {word}\n  processes: 10\n"

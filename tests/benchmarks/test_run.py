@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_part_is_imported() -> None:
     """What the benchmarks import is there: a renaming that forgets them fails here, not in an hour's run."""
     command = [sys.executable, ROOT / "benchmarks" / "run.py", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
     assert (0, "") == (result.returncode, result.stderr)
     for part in (ROOT / "benchmarks" / "parts").glob("[!_]*.py"):
@@ -24,6 +24,6 @@ def test_every_part_is_imported() -> None:
 def test_every_work_can_be_done() -> None:
     """Every part of a second's work is timed; one that cannot be done is missing and named."""
     command = [sys.executable, ROOT / "benchmarks" / "works.py", "--repeats", "1"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
     assert (0, "") == (result.returncode, result.stderr)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def test_fresh() -> None:
     """The documents in the tree are those that the code would write."""
     command = [sys.executable, ROOT / "docs" / "generate.py", "--check"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
 
     assert (0, "", "") == (result.returncode, result.stdout, result.stderr)
 

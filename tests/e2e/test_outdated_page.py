@@ -26,7 +26,7 @@ def aggregator(answers: int) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/":
-                self._send(page.body, "text/html; charset=utf-8")
+                self._send(bytes(page.body), "text/html; charset=utf-8")
             elif left[0] > 0:
                 left[0] -= 1
                 self._send(ANSWER, "application/json")

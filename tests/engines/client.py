@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import reduce
+from typing import Any
 
 MODEL = "tiny-llama"
 PATIENCE_SECONDS = 120.0
@@ -101,7 +102,7 @@ def _read(request: Request, response: http.client.HTTPResponse) -> Truth:
     raise AssertionError("the engine ended a stream without its usage")
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, object]]:
+def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
     for line in response:
         if line.startswith(b"data: {"):
             yield json.loads(line.removeprefix(b"data: "))

@@ -19,7 +19,7 @@ from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.device import NvmlDevice
 from perwatt_agent.gpu.nvml.driver.fields import FieldBatch
 from perwatt_agent.gpu.nvml.driver.traits import Traits, version_numbers
-from perwatt_agent.gpu.nvml.readers import details, fast, processes, slow
+from perwatt_agent.gpu.nvml.readers import details, fast, slow
 from perwatt_agent.gpu.nvml.readers.tables import Table, fast_fields, slow_fields
 
 pytestmark = pytest.mark.gpu
@@ -39,7 +39,7 @@ def generation() -> Iterator[Generation]:
 
 @pytest.fixture(scope="module")
 def devices(generation: Generation) -> tuple[NvmlDevice, ...]:
-    return generation.devices
+    return tuple(device for device in generation.devices if isinstance(device, NvmlDevice))
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_latencies(devices: tuple[NvmlDevice, ...], tables: tuple[Table, Table])
         rows = (*fast.ALWAYS_CALLS, *details.SLOW_CALLS, *details.WHOLE_GPU_CALLS)
         calls = [fast.utilization, *(call for alternatives in rows for call in alternatives[:1])]
         calls += [*details.ONCE_CALLS, *details.THRESHOLD_CALLS]
-        listing = processes.ComputeProcesses(device._traits.driver).compute_processes
+        listing = device._readers.slow._list_processes
         for call in [*calls, fast.power_usage, slow.limit_enforced, listing]:
             try:
                 latencies(call.__name__, partial(call, handle))

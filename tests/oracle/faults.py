@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from random import Random
+from typing import Literal
 
 from msgspec import Struct
 
@@ -78,7 +79,7 @@ def _without_sensors(fleet: TrueFleet, random: Random) -> None:
         gpu.has_sensor = False
 
 
-def _failing(state: str) -> Callable[[TrueFleet, Random], Heal]:
+def _failing(state: Literal["lost", "error"]) -> Callable[[TrueFleet, Random], Heal]:
     def begin(fleet: TrueFleet, random: Random) -> Heal:
         _, gpu = _gpu(fleet, random)
         gpu.failure = lambda: GpuFailure(state, state, "it does not answer")

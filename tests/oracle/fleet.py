@@ -74,7 +74,7 @@ class TrueFleet:
             if not (node.is_alive and node.answers):
                 followed.fail("timeout")
                 continue
-            page = Pages(lambda node=node: node.snapshot_with_meter, ALL).body("text", "identity")
+            page = _pages(node).body("text", "identity")
             followed.add(reader.read(page, self.clock.monotonic()), self.clock.unix())
 
     def items(self, seconds: float = 60.0) -> Iterable[EfficiencyItem]:
@@ -111,3 +111,7 @@ class TrueFleet:
 
 def _name(node: TrueNode) -> str:
     return f"{node.name}:9836"
+
+
+def _pages(node: TrueNode) -> Pages:
+    return Pages(lambda: node.snapshot_with_meter, ALL)

@@ -9,10 +9,13 @@ from oracle.truth import DrivenClock, Steps
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
 from perwatt_agent.engine.endpoint_poller import Endpoint, EngineFailure
-from perwatt_agent.facts.gpu import GpuInfo, GpuReading, GpuSlowReading
+from perwatt_agent.engine.gpu_claims import GpuSelector
+from perwatt_agent.facts.engine_counts import EngineCounts
+from perwatt_agent.facts.gpu import GpuInfo
+from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
-from perwatt_agent.facts.workload import EngineCounts, WorkloadInfo
+from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Generation, GenerationEnded
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
@@ -167,7 +170,7 @@ class TrueNode:
         self.gpus = gpus
         self.engines = engines
         self.backend = TrueBackend(gpus, clock)
-        self.claims: dict[str, tuple[int | str, ...]] = {
+        self.claims: dict[str, GpuSelector] = {
             engine.name: tuple(gpu.uuid for gpu in engine.gpus) for engine in engines
         }
         self.answers = True

@@ -58,9 +58,13 @@ def divide(books: Books, which: int, size: float) -> None:
     """Arrange a GPU's instances anew, under whatever load: one less, one more, others, or none at all."""
     gpu = which % len(books.node.migs)
     slices = {0: None, 1: (7,), 2: (4, 3), 3: (1, 2, 3), 4: ()}[round(size * 4)]
-    books.node.migs[gpu] = slices and tuple(
-        mig(f"{gpu}-{number}", count, None if which > 8 else (size * (which + count)) % 1.0)
-        for number, count in enumerate(slices)
+    books.node.migs[gpu] = (
+        None
+        if slices is None
+        else tuple(
+            mig(f"{gpu}-{number}", count, None if which > 8 else (size * (which + count)) % 1.0)
+            for number, count in enumerate(slices)
+        )
     )
 
 

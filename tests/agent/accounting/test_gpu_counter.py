@@ -104,7 +104,7 @@ class TestJudge:
         moved = judge(unseen.state, GOOD.joules + 100.0, 151.0, LIMIT, drawn=Increment(100.0, 1.0))
 
         assert ("still", NOTHING) == (unseen.verdict, unseen.increment)
-        assert Increment(100.0, pytest.approx(1.0)) == moved.increment
+        assert (100.0, pytest.approx(1.0)) == (moved.increment.joules, moved.increment.seconds)
 
     def test_glitch_that_lasts_is_no_restart(self) -> None:
         """A fall is judged when it happens: what stays down does not become a restart as time passes."""

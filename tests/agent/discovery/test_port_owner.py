@@ -143,6 +143,7 @@ class TestRestart:
 
             class EndsMeanwhile:
                 engine = "vllm"
+                faults = ()
 
                 async def read(self) -> EngineCounts:
                     tree.kill()

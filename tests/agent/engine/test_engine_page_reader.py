@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.engines.engine_pages import engine_page, page_server
@@ -172,7 +173,7 @@ class TestEngineReader:
             {"url": "http://127.0.0.1:8000/metrics", "engine": "trtllm"},
         ],
     )
-    def test_configuration(self, options: dict[str, str]) -> None:
+    def test_configuration(self, options: dict[str, Any]) -> None:
         """What cannot work is refused before the first page."""
         with pytest.raises(ValueError):
             EnginePageReader(**{"url": "http://127.0.0.1:8000/metrics", **options})

@@ -1,6 +1,7 @@
 """A wrong configuration of a meter is refused with what was expected."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_flag() -> None:
     assert (MeterConfig(kind="csv", file=Path("/tmp/a.csv"), interval=10.0),) == config.meters.list
 
 
-VALUES = {"url": "https://h", "query": "q", "file": Path("f"), "path": "p"}
+VALUES: dict[str, Any] = {"url": "https://h", "query": "q", "file": Path("f"), "path": "p"}
 
 
 @pytest.mark.parametrize("kind", configured_kinds().values(), ids=configured_kinds())

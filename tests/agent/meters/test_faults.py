@@ -14,7 +14,7 @@ from support.meters.meter_benches import BENCHES, Bench
 
 from perwatt_agent.accounting.account import Account
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.snapshot import MeterSnapshot
+from perwatt_agent.facts.host_meter import MeterSnapshot
 from perwatt_agent.meters.collector import MeterPoller
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.meters.sysfs_trees import acpi_meter, lay, open_folder
@@ -13,7 +14,7 @@ from perwatt_agent.meters.meter import MeterFailure
 
 TREES = Path(__file__).parents[2] / "data" / "hwmon" / "trees.tsv"
 
-POWERS: dict[str, dict[str, float]] = {
+POWERS: dict[str, dict[str, Any]] = {
     "amd-rx6900xt": {"amdgpu 0000:0c:00.0 PPT": 36.0},
     "amd-phoenix": {"amdgpu 0000:64:00.0 PPT": 3.103},
     "amd-vangogh": {"amdgpu 0000:04:00.0 slowPPT": 3.218, "amdgpu 0000:04:00.0 fastPPT": 3.04},

@@ -58,7 +58,7 @@ def _literal_reasons(failure: str) -> Iterator[str]:
 def _calls_with_a_literal() -> list[tuple[str, str]]:
     """What is called with a literal first: its name and the literal."""
     return [
-        (ast.unparse(node.func), node.args[0].value)
+        (ast.unparse(node.func), str(node.args[0].value))
         for folder in ("agent", "aggregator")
         for path in (ROOT / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))

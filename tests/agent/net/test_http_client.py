@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -97,7 +98,7 @@ async def endless_head(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-async def get(url: str, timeout_seconds: float = 30, **options: object) -> bytes:
+async def get(url: str, timeout_seconds: float = 30, **options: Any) -> bytes:
     return await fetch(url, timeout_seconds=timeout_seconds, **options)
 
 

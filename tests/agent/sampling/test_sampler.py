@@ -84,10 +84,14 @@ async def test_published_after_observed(clock: ManualClock) -> None:
 
 async def test_subscribed(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     """Subscribers find the new snapshot; one that fails is logged, and sampling goes on."""
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
     latest: list[Snapshot] = []
     sampler = Sampler(Played(sweep(100.0, {0: At(0.0)}), sweep(101.0, {0: At(300.0)})), Account(1.0), clock)
     sampler.subscribe(lambda: latest.append(sampler.latest))
-    sampler.subscribe(lambda: 1 // 0)
+    sampler.subscribe(broken)
     for seconds in (100.0, 101.0):
         assert await sampler.tick()
         await asyncio.sleep(0)

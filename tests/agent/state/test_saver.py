@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ async def test_saved_on_return(tmp_path: Path, in_memory: bool) -> None:
     """What was saved is on disk before the cycle is published."""
     saver = Saver(StateFile(tmp_path, "boot"), SystemClock(), in_memory=in_memory)
     for watts in (1.0, 2.0):
-        await saver.save(lambda watts=watts: account(watts))
+        await saver.save(partial(account, watts))
 
         assert account(watts) == StateFile(tmp_path, "boot").load()
 
@@ -50,7 +51,7 @@ async def test_a_hung_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     saver = Saver(file, SystemClock(), in_memory=False)
     with caplog.at_level(logging.WARNING):
         for watts in (1.0, 2.0, 3.0):
-            await asyncio.wait_for(saver.save(lambda watts=watts: account(watts)), PATIENCE_SECONDS)
+            await asyncio.wait_for(saver.save(partial(account, watts)), PATIENCE_SECONDS)
     assert (1, None) == (file.writes, StateFile(tmp_path, "boot").load())
     assert 1 == sum("set state_dir" in message for message in caplog.messages)
 

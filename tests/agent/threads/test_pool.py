@@ -64,8 +64,8 @@ async def test_failure(pool: ThreadPool, clock: ManualClock) -> None:
 async def test_hanging_call(pool: ThreadPool, clock: ManualClock) -> None:
     """A call that hangs takes the timeout and a thread; the other calls, and later ones, are made."""
     may_return = threading.Event()
-    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
-    others = [Call(lambda: 2, clock.monotonic()) for _ in range(7)]
+    stuck: Call[object] = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
+    others: list[Call[object]] = [Call(lambda: 2, clock.monotonic()) for _ in range(7)]
     await pool.run([stuck, *others], 0.2)
 
     assert [2] * 7 == [call.result() for call in others]
@@ -115,7 +115,7 @@ async def test_nothing_to_do(pool: ThreadPool) -> None:
 def test_loop_gone(pool: ThreadPool, clock: ManualClock) -> None:
     """A call may return when its loop is closed: nobody waits, and the pool serves another loop."""
     may_return = threading.Event()
-    stuck = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
+    stuck: Call[object] = Call(lambda: may_return.wait(PATIENCE_SECONDS), clock.monotonic())
     asyncio.run(pool.run([stuck], 0.01))
     may_return.set()
     later = Call(lambda: 2, clock.monotonic())

@@ -24,8 +24,8 @@ def test_provenance() -> None:
     for by in ("model", "workload"):
         items = found.items(by)
         assert [(("counter", "estimated"), True)] * 2 == [(item.provenance, item.valid) for item in items]
-    for by in ("gpu", "node"):
-        assert [("counter",)] == [item.provenance for item in found.items(by)]
+    for items in (found.items("gpu"), found.items("node")):
+        assert [("counter",)] == [item.provenance for item in items]
     assert ("counter",) == found.item().provenance
     assert [("counter", "estimated")] * 2 == [
         item.provenance for item in found.aggregator.workload_answer().items

@@ -5,8 +5,7 @@ from support.fleet.agents import Machine, serving_machine
 from support.fleet.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
-from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.facility.config import PueConfig
+from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 
 
 def fleet_of(*watts: float, facility: FacilityConfig = BARE, model: str = "llama") -> Followed:

@@ -17,6 +17,7 @@ from perwatt_aggregator.facility.config import (
     PriceConfig,
     PueConfig,
 )
+from perwatt_aggregator.schema.common import BOUNDARIES, Dimension
 
 KWH = 3.6e6
 SOUTH = FacilityConfig(
@@ -93,7 +94,7 @@ class TestSeveral:
     ),
     st.sampled_from([(), ("node",), ("model",), ("workload",), ("gpu",), ("model", "node")]),
 )
-def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: tuple[str, ...]) -> None:
+def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: tuple[Dimension, ...]) -> None:
     """
     Over any fleet and grouping: joules at the facility are those at each node times its PUE, and those at
     the boards are what the boards counted. A path that multiplied twice, or a board, would show here.
@@ -111,8 +112,8 @@ def test_pue_multiplies_once(fleet: list[tuple[float, float, float, int]], by: t
         followed.clock.advance(5.0)
         followed.look()
     board, node, whole = (
-        sum(item.energy_joules or 0.0 for item in followed.items(*by, boundary=boundary))  # type: ignore[arg-type]
-        for boundary in ("gpu_board", "node", "facility")
+        sum(item.energy_joules or 0.0 for item in followed.items(*by, boundary=boundary))
+        for boundary in BOUNDARIES
     )
 
     assert sum(60.0 * watts * gpus for _, _, watts, gpus in fleet) == pytest.approx(board, rel=1e-9)

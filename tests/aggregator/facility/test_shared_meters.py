@@ -18,12 +18,8 @@ from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.config import (
-    AggregatorConfig,
-    FacilityConfig,
-    SourcesConfig,
-    load_aggregator_config,
-)
+from perwatt_aggregator.config import AggregatorConfig, SourcesConfig, load_aggregator_config
+from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import FACILITY, Followed
 
-from perwatt_aggregator.schema.common import DIMENSIONS, Dimension
+from perwatt_aggregator.schema.common import DIMENSIONS, Boundary, Dimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def joules(items: tuple[EfficiencyItem, ...]) -> float:
 
 @settings(max_examples=60, deadline=None)
 @given(fleets(), st.sets(st.sampled_from(DIMENSIONS)), st.sampled_from(["gpu_board", "node", "facility"]))
-def test_groups_sum_to_the_whole(fleet: Followed, by: set[Dimension], boundary: str) -> None:
+def test_groups_sum_to_the_whole(fleet: Followed, by: set[Dimension], boundary: Boundary) -> None:
     """Grouped by anything at any boundary, no joule and no token appears or gets lost."""
     (whole,) = fleet.items(boundary=boundary, seconds=900.0)
     items = fleet.items(*sorted(by), boundary=boundary, seconds=900.0)

@@ -14,7 +14,7 @@ from support.servers.web import serving
 
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.diagnosis.event_ring import EventRing
-from perwatt_agent.facts.event import event_at
+from perwatt_agent.facts.event import Event, event_at
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
@@ -26,7 +26,7 @@ class Agent:
     """An agent's page and events; an old one has neither count nor route."""
 
     def __init__(self, run: str, *, old: bool = False) -> None:
-        self.ring = EventRing(run)
+        self.ring: EventRing[Event] = EventRing(run)
         self._started = SystemClock().unix()
         self._old = old
         self.app = exporter_app(self._latest, events=None if old else self.ring)

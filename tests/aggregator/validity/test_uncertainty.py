@@ -7,8 +7,7 @@ from support.fleet.agents import serving_machine
 from support.fleet.fleets import FACILITY, Followed
 from support.fleet.ledger_trees import flat
 
-from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.facility.config import PueConfig
+from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 from perwatt_aggregator.validity.uncertainty import (
     DEFAULTS,
     UncertaintyConfig,

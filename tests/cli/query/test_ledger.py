@@ -10,7 +10,7 @@ from support.fleet.fleets import BARE, FACILITY, Followed
 from support.servers.canned import Canned, canned_server
 
 from perwatt.main import main
-from perwatt_aggregator.config import FacilityConfig
+from perwatt_aggregator.facility.config import FacilityConfig
 
 
 def answer(facility: FacilityConfig = FACILITY, watts: float = 300.123456) -> dict[str, Canned]:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_every_series_is_the_exporters() -> None:
                     assert name in known, name
 
 
-def _series(family: Family[object]) -> list[str]:
+def _series(family: Family[Any]) -> list[str]:
     return (
         [family.name]
         if family.kind != "histogram"

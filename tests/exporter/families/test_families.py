@@ -64,7 +64,7 @@ BANNED_LABELS = {
 }
 
 
-def series(snapshot: Snapshot) -> dict[str, list[tuple[dict[str, str], float]]]:
+def series(snapshot: Snapshot) -> dict[str, list[tuple[dict[str, str], Any]]]:
     """What the page shows, by family."""
     return {
         family.name: [(dict(zip(family.labels, values, strict=True)), value) for values, value in samples]
@@ -122,7 +122,7 @@ class TestPage:
             for values, _ in samples:
                 labels = dict(zip(family.labels, values, strict=True))
                 assert all(labels[label] in allowed for label, allowed in family.closed.items())
-            assert len(samples) == len({values for values, _ in samples})
+            assert len(list(samples)) == len({values for values, _ in samples})
 
     def test_every_family_is_sampled(self) -> None:
         """The sample pages together show every family, so that each has its golden lines."""

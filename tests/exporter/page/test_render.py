@@ -1,6 +1,7 @@
 """The renderer against prometheus_client, which is its oracle."""
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,10 @@ from perwatt_exporter.page.process import ProcessMetrics
 from perwatt_exporter.page.render import SPARE_SERIES, Renderer, format_value, page
 
 FORMATS: tuple[Format, ...] = ("text", "openmetrics")
-ODD_SECONDS = Family("perwatt_odd_seconds", "histogram", "Odd seconds.", ("zebra", "ape"), lambda _: ())
-ODD = Family("perwatt_odd", "gauge", 'a "help" \\ of\ntwo lines', ("zebra", "ape"), lambda _: ())
+ODD_SECONDS: Family[Any] = Family(
+    "perwatt_odd_seconds", "histogram", "Odd seconds.", ("zebra", "ape"), lambda _: ()
+)
+ODD: Family[Any] = Family("perwatt_odd", "gauge", 'a "help" \\ of\ntwo lines', ("zebra", "ape"), lambda _: ())
 
 
 class TestFormatValue:
@@ -97,7 +100,7 @@ class TestHistograms:
     )
     def test_from_page_to_page(self, form: Format, pages: list[tuple[list[float], float]]) -> None:
         """Whether counts move, stand still or get other buckets: each page is prometheus_client's own."""
-        renderer = Renderer()
+        renderer: Renderer[Any] = Renderer()
         for bounds, total in pages:
             shown = Histogram(tuple(bounds), tuple(float(n) for n in range(len(bounds))), 9.0, total)
             collected = [(ODD_SECONDS, [(("a", "b"), shown)])]
@@ -166,7 +169,7 @@ class TestRenderer:
 
     def test_series_are_bounded(self) -> None:
         """However label values churn, the renderer keeps prefixes in proportion to the page."""
-        renderer = Renderer()
+        renderer: Renderer[Any] = Renderer()
         for turn in range(50):
             samples = [((str(turn), str(n)), 1.0) for n in range(20)]
             assert oracle([(ODD, samples)], "text") == page(

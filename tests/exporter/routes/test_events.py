@@ -10,7 +10,7 @@ from perwatt_exporter.app import exporter_app
 
 
 def ring_of(events: int, run: str = "19f0") -> EventRing[Event]:
-    ring = EventRing(run)
+    ring: EventRing[Event] = EventRing(run)
     for number in range(events):
         ring.add(
             event_at(1_800_000_000.25 + number, "xid", "critical", "GPU 0: XID 79.", gpu="GPU-0", xid=79)

@@ -16,7 +16,7 @@ from perwatt_exporter.app import exporter_app
 from perwatt_exporter.http.asgi import Router
 from perwatt_exporter.routes.work import MAX_BODY_BYTES
 
-JSON = {"Content_Type": "application/json"}
+JSON: dict[str, Any] = {"Content_Type": "application/json"}
 GOOD = {"job": "train", "unit": "tokens", "total": 5}
 
 

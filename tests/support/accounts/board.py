@@ -81,4 +81,4 @@ class Board:
 
     @property
     def source(self) -> str | None:
-        return self.energy and self.energy.source
+        return None if self.energy is None else self.energy.source

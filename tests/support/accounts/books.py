@@ -1,6 +1,6 @@
 """A node's account that is audited after every sweep."""
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 
 import msgspec
@@ -12,7 +12,7 @@ from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadSnap
 from support.accounts.node import Engine, Node
 from support.accounts.readings import workload_joules
 
-Ledger = Counter[tuple[str, ...]]
+Ledger = defaultdict[tuple[str, ...], float]
 
 
 class Books:
@@ -23,7 +23,7 @@ class Books:
         self._idle_watts = idle_watts
         self.account = Account(1.0, idle_watts=idle_watts)
         self.snapshot: Snapshot | None = None
-        self._booked: Ledger = Counter()
+        self._booked: Ledger = defaultdict(float)
         self._names: set[str] = set()
 
     def run(self, seconds: int) -> None:
@@ -80,7 +80,7 @@ class Books:
 
     def _books(self) -> Ledger:
         state = self.account.state().attribution
-        books: Ledger = Counter()
+        books: Ledger = defaultdict(float)
         for gpu, ledger in state.gpus.items():
             books[gpu, "unallocated"] = ledger.unallocated_joules
             books[gpu, "unknown"] = ledger.unknown_joules

@@ -12,7 +12,7 @@ from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
 from support.gpus.fakenvml import FakeDriver
 
-ALONE = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discover=False)}
+ALONE: dict[str, Any] = {"meters": MetersConfig(discover=False), "engines": EnginesConfig(discover=False)}
 """The configuration of an agent that looks at GPUs and at nothing else of the machine."""
 
 

@@ -268,7 +268,7 @@ class _Oracle(Collector):
             for values, value in samples:
                 if isinstance(metric, HistogramMetricFamily) and isinstance(value, Histogram):
                     metric.add_metric(values, _buckets(value), value.sum)
-                else:
+                elif not isinstance(value, Histogram):
                     metric.add_sample(family.name, dict(zip(family.labels, values, strict=True)), value)
             if metric.samples:
                 yield metric

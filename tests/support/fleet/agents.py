@@ -91,7 +91,10 @@ class Workload:
                 time_per_output_token=self.output_token,
                 flops_per_gpu=self.flops,
             ),
-            energy=tuple(WorkloadGpuEnergy(gpu, *joules, self.method) for gpu, joules in self.joules.items()),
+            energy=tuple(
+                WorkloadGpuEnergy(gpu, active, idle, loading, self.method)
+                for gpu, (active, idle, loading) in self.joules.items()
+            ),
             covered_seconds=self.covered_seconds,
             missing_gpus=self.missing_gpus,
         )

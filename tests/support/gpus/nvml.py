@@ -24,7 +24,7 @@ def opening(folder: Path, clock: Clock) -> Iterator[Open]:
         driver = FakeDriver.create(folder, gpus=gpus, architecture=architecture).install()
         drivers.append(driver)
         driver.advance(10.0)
-        return driver, list(backend.open().devices)
+        return driver, [device for device in backend.open().devices if isinstance(device, NvmlDevice)]
 
     yield opened
     for driver in drivers:

@@ -140,7 +140,7 @@ class TestFailures:
     @pytest.mark.parametrize("code", [*range(1, 40), 500, 777, 999])
     def test_every_code_has_one_outcome(self, opened: Open, code: int):
         """Whatever a driver answers, known or not: a reading, a failed GPU, or the generation's end."""
-        outcomes = []
+        outcomes: list[object] = []
         for function in ("nvmlDeviceGetFieldValues", "field:185", "nvmlDeviceGetClockInfo"):
             driver, devices = opened()
             driver.fail(function, 0, code)

@@ -13,7 +13,14 @@ from perwatt_agent.gpu.backend import GpuFailure
 
 FIELDS = (82, 83, 185, 186, 191)
 MIB = 1 << 20
-REASONS = ("sw_power_cap", "thermal", "sync_boost", "board_limit", "low_utilization", "reliability")
+REASONS: tuple[str, ...] = (
+    "sw_power_cap",
+    "thermal",
+    "sync_boost",
+    "board_limit",
+    "low_utilization",
+    "reliability",
+)
 REASONS += ("sw_thermal", "hw_thermal", "hw_power_brake")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.gpus.fakenvml import FakeDriver
@@ -21,7 +22,7 @@ MIB_PER_SECOND = {20: 1000.0, 21: 2000.0, 60: 4000.0, 61: 8000.0}
 class Monitored:
     """One fake GPU with everything it needs; time passes on both clocks."""
 
-    def __init__(self, folder: Path, clock: ManualClock, gpm: GpmMode = "on", **profile: str) -> None:
+    def __init__(self, folder: Path, clock: ManualClock, gpm: GpmMode = "on", **profile: Any) -> None:
         self.driver = FakeDriver.create(folder, gpus=1, **profile).install()
         self.driver.set(0, gpm_value={**PERCENT, **MIB_PER_SECOND}, clock_mhz=(1980, 2000, 2619))
         self.clock = clock

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from support.fleet.busy import Busy, BusyGpu, node
 
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
+from perwatt_aggregator.schema.compute import LinkUse, Step
 from perwatt_aggregator.validity.all import is_valid
 
 pytestmark = pytest.mark.slow
@@ -58,7 +59,8 @@ def test_every_ratio_is_a_share_or_says_why_not(
 
     for by in ((), ("node",), ("workload",), ("model",)):
         for item in busy.items(*by):
-            for part in (*item.steps, *item.links):
+            parts: list[Step | LinkUse] = [*item.steps, *item.links]
+            for part in parts:
                 share = getattr(part, "share_of_peak_ratio", None)
                 share = getattr(part, "share_of_rate_ratio", share)
                 assert part.valid == is_valid(part.reasons)

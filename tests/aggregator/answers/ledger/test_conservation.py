@@ -11,8 +11,13 @@ from support.fleet.fleets import Followed
 from support.fleet.ledger_trees import entries
 
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
-from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.facility.config import CarbonConfig, NodeOverheadConfig, PriceConfig, PueConfig
+from perwatt_aggregator.facility.config import (
+    CarbonConfig,
+    FacilityConfig,
+    NodeOverheadConfig,
+    PriceConfig,
+    PueConfig,
+)
 from perwatt_aggregator.facility.shared_meter import SharedReading
 from perwatt_aggregator.schema.common import LEDGER_DIMENSIONS, LedgerDimension
 from perwatt_aggregator.schema.ledger import LedgerEntry

@@ -10,8 +10,7 @@ from support.servers.asgi import ask
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_aggregator.answers.ledger.active_shares import active_shares
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.config import FacilityConfig
-from perwatt_aggregator.facility.config import PriceConfig, PueConfig
+from perwatt_aggregator.facility.config import FacilityConfig, PriceConfig, PueConfig
 from perwatt_aggregator.readings.objectives import SloConfig
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import GPU_THROTTLED, Counter
