@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+MAX_WHOLE = 2.0**63
+"""Whole numbers in JSON answers have 64 bits."""
+
 
 def total(amounts: Iterable[float | None]) -> float | None:
     """The sum of the known amounts; None if there is none."""
@@ -57,5 +60,5 @@ def maximum(first: float | None, second: float | None) -> float | None:
 
 
 def rounded(amount: float | None) -> int | None:
-    """The nearest whole number; None if it is not known."""
-    return None if amount is None else round(amount)
+    """The nearest whole number; None if it is not known, or if JSON has no such whole number."""
+    return round(amount) if amount is not None and abs(amount) < MAX_WHOLE else None

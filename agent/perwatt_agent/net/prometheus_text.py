@@ -7,7 +7,7 @@ the number is parsed each time. Values are returned unchanged: the caller decide
 
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from msgspec import Struct
 
@@ -30,6 +30,9 @@ _ESCAPE = re.compile(r"\\([\\n\"])")
 _COMMENT = ord("#")
 _TYPE_LINE = b"\n# TYPE "
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
+SLICE_LINES = 500
+SLICE_BYTES = 128 * 1024
+"""Slices of a page take about ten milliseconds if all their lines are new."""
 _MAX_LINE_BYTES = 64 * 1024
 _KEY_OVERHEAD_BYTES = 128
 
@@ -95,10 +98,34 @@ class PageParser:
         Malformed lines are skipped and added to `malformed_lines`, which counts since the parser was made.
         Raises PageError if they are the majority, or if *page* is not a metrics page.
         """
+        *_, samples = self.slices(page)
+        return samples
+
+    def slices(self, page: bytes) -> Iterator[list[tuple[Series, float]]]:
+        """
+        The same in slices of lines: yield the samples up to each of them, at last all.
+
+        Between two slices the caller may do other work, or stop.
+        """
         self._refuse_other_kinds(page)
+        lines = self._short_lines(page)
+        step = max(1, min(SLICE_LINES, SLICE_BYTES // max(1, *map(len, lines))))
         samples: list[tuple[Series, float]] = []
+        bad = good = 0
+        for start in range(0, len(lines), step):
+            if start:
+                yield samples
+            malformed, read = self._parse(lines[start : start + step], samples)
+            bad, good = bad + malformed, good + read
+        self.malformed_lines += bad
+        if bad > good:
+            raise PageError("not_metrics", f"{bad} of {bad + good} lines are not samples")
+        yield samples
+
+    def _parse(self, lines: list[bytes], samples: list[tuple[Series, float]]) -> tuple[int, int]:
+        """Add the wanted samples among *lines*; return how many lines are malformed, and how many are not."""
         good = bad = 0
-        for line in self._short_lines(page):
+        for line in lines:
             if not line or line[0] == _COMMENT:
                 continue
             # A known key was matched in full before, so the rest of the line is the value.
@@ -115,10 +142,7 @@ class PageParser:
             good += 1
             if series is not None:
                 samples.append((series, value))
-        self.malformed_lines += bad
-        if bad > good:
-            raise PageError("not_metrics", f"{bad} of {bad + good} lines are not samples")
-        return samples
+        return bad, good
 
     def _short_lines(self, page: bytes) -> list[bytes]:
         """Return the lines of *page* that may be wanted. Raises PageError if they are too many."""

@@ -38,6 +38,30 @@ GPU_FACTS = (_GPU_INFO, *_GPU_GAUGES)
 WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 
 
+MAX_FACT = 1e15
+MAX_GPUS = 1024
+MAX_WORKLOADS = 2048
+_MAX_INDEX_DIGITS = 6
+
+
+class BadValue(Exception):
+    """A value on the page is not one that an agent can have."""
+
+
+def checked(series: Series, value: float) -> float:
+    """The value of a fact that every answer can show. Raises BadValue."""
+    if not -MAX_FACT <= value <= MAX_FACT:
+        raise BadValue(f"{series.name} is {value:g}")
+    return value
+
+
+def gpu_count(series: Series, value: float) -> int:
+    """A number of GPUs. Raises BadValue."""
+    if not 0.0 <= value <= MAX_GPUS:
+        raise BadValue(f"{series.name} is {value:g}, not 0 to {MAX_GPUS}")
+    return int(value)
+
+
 class GpuFacts(Struct, frozen=True):
     """One GPU on the newest page of its agent; None if it is not on the page."""
 
@@ -93,7 +117,7 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
     index = info.label("index") if info else ""
     return GpuFacts(
         gpu=gpu,
-        index=int(index) if index.isdecimal() else None,
+        index=int(index) if index.isdecimal() and len(index) <= _MAX_INDEX_DIGITS else None,
         name=info.label("name") if info else "",
         up=gauges.get("up") == 1.0,
         power_watts=gauges.get("power_watts"),
@@ -115,7 +139,7 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     # A workload has counters from its first page on; its labels may come later.
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
-    missing = {one.label("workload"): int(value) for one, value in facts.get(_MISSING_GPUS, ())}
+    missing = {one.label("workload"): gpu_count(one, value) for one, value in facts.get(_MISSING_GPUS, ())}
     running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
     shared: dict[str, set[str]] = {}
     estimated: dict[str, set[str]] = {}

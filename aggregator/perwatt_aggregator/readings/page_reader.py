@@ -9,11 +9,17 @@ from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.net.prometheus_text import PageParser, Series
 from perwatt_aggregator.readings.facts import (
     GPU_FACTS,
+    MAX_GPUS,
+    MAX_WORKLOADS,
     TENSOR,
     WORKLOAD_FACTS,
+    BadValue,
+    checked,
+    gpu_count,
     gpus_of,
     workloads_of,
 )
+from perwatt_aggregator.readings.node_ring import MAX_SERIES, TooManySeries
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives, SloConfig, bounds_around
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
@@ -27,6 +33,12 @@ from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.family import Family
 from perwatt_exporter.page.render import format_value
 
+MAX_LINES = 50_000
+"""Of a page. The page of 128 GPUs in full detail has 8,000."""
+MAX_PAGE_SERIES = MAX_SERIES + 4096
+"""Counters and facts that may be kept of one page; buckets of latencies are chosen among them."""
+MAX_UNIX_SECONDS = 2.5e11
+"""In the year 9892: answers write years of four digits."""
 SPARE_SERIES = 256
 _TIMESTAMP = "perwatt_snapshot_timestamp_seconds"
 _AGENT_INFO = "perwatt_agent_info"
@@ -60,12 +72,25 @@ class PageReader:
         self._objectives = objectives
         # An agent writes each family below its TYPE line, so that families that are not kept can be skipped.
         heads = {head for family in families(objectives) for head in (family.name, family.stem)}
-        self._parser = PageParser(WANTED, families=heads)
+        self._parser = PageParser(WANTED, families=heads, max_lines=MAX_LINES)
         self._known: dict[Series, Counter] = {}
 
     def read(self, page: bytes, monotonic_seconds: float) -> NodeSample:
-        """The sample of *page*. Raises PageError or NotAnAgent."""
-        series = self._parser.parse(page)
+        """The sample of *page*. Raises PageError, NotAnAgent, BadValue or TooManySeries."""
+        *_, sample = self.slices(page, monotonic_seconds)
+        assert sample is not None
+        return sample
+
+    def slices(self, page: bytes, monotonic_seconds: float) -> Iterator[NodeSample | None]:
+        """The same in slices, between which the caller may do other work: None for each, then the sample."""
+        series: list[tuple[Series, float]] = []
+        for series in self._parser.slices(page):
+            if len(series) > MAX_PAGE_SERIES:
+                raise TooManySeries(f"more than {MAX_PAGE_SERIES} series")
+            yield None
+        yield self._sample(series, monotonic_seconds)
+
+    def _sample(self, series: list[tuple[Series, float]], monotonic_seconds: float) -> NodeSample:
         sample = _assemble(series, monotonic_seconds, self._known, self._objectives)
         # Series come and go with workloads: an overgrown cache is cleared, so that old series do not stay.
         if len(self._known) > 2 * len(series) + SPARE_SERIES:
@@ -109,20 +134,23 @@ def _assemble(
             if value >= 0.0 and (one.name != PIPE_CYCLES or one.label("pipe") == TENSOR):
                 (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
         else:
-            facts.setdefault(one.name, []).append((one, value))
+            facts.setdefault(one.name, []).append((one, checked(one, value)))
     if _TIMESTAMP not in facts:
         raise NotAnAgent(
             f"no {_TIMESTAMP} on the page; check that `sources.agents` names the page of a perwatt agent"
         )
     agent = next((one for one, _ in facts.get(_AGENT_INFO, ())), None)
+    gpus, workloads = gpus_of(facts), workloads_of(facts)
+    if len(gpus) > MAX_GPUS or len(workloads) > MAX_WORKLOADS:
+        raise TooManySeries(f"more than {MAX_GPUS} GPUs or {MAX_WORKLOADS} workloads")
     return NodeSample(
-        unix_seconds=facts[_TIMESTAMP][-1][1],
+        unix_seconds=_instant(*facts[_TIMESTAMP][-1]),
         monotonic_seconds=monotonic_seconds,
         backend=next((one.label("backend") for one, _ in facts.get(_BACKEND_INFO, ())), ""),
         backend_up=any(value == 1.0 for _, value in facts.get(_BACKEND_UP, ())),
-        gpu_states={one.label("state"): int(value) for one, value in facts.get(_GPUS, ())},
-        gpus=gpus_of(facts),
-        workloads=workloads_of(facts),
+        gpu_states={one.label("state"): gpu_count(one, value) for one, value in facts.get(_GPUS, ())},
+        gpus=gpus,
+        workloads=workloads,
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
         # A meter's name starts with its source.
         meter_periods={
@@ -132,6 +160,12 @@ def _assemble(
         agent=agent.label("agent") if agent else "",
         agent_start=agent.label("start") if agent else "",
     )
+
+
+def _instant(series: Series, unix_seconds: float) -> float:
+    if not 0.0 <= unix_seconds <= MAX_UNIX_SECONDS:
+        raise BadValue(f"{series.name} is {unix_seconds:g}; set the clock of the node")
+    return unix_seconds
 
 
 def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:

@@ -12,13 +12,14 @@ from perwatt_agent.clock import Clock
 from perwatt_agent.net.failures import reasons
 from perwatt_agent.net.prometheus_text import PAGE_REASONS, PageError
 from perwatt_aggregator.readings.agent import Agent
+from perwatt_aggregator.readings.facts import BadValue
 from perwatt_aggregator.readings.node_ring import HistoryFull, TooManySeries
 from perwatt_aggregator.readings.page_reader import NotAnAgent, PageReader
 from perwatt_aggregator.readings.sample import NodeSample
 
 logger = logging.getLogger(__name__)
 
-MAX_PAGE_BYTES = 16 * 1024 * 1024
+MAX_PAGE_BYTES = 8 * 1024 * 1024
 MAX_DEADLINE_SECONDS = 10.0
 MIN_DEADLINE_SECONDS = 1.0
 SCRAPE_REASONS = reasons(
@@ -33,6 +34,7 @@ SCRAPE_REASONS = reasons(
     "not_an_agent",
     "too_many_series",
     "history_full",
+    "bad_value",
     "internal",
 )
 """All values of the label `reason` of a failed scrape."""
@@ -44,6 +46,8 @@ _HEADERS = {
 }
 _GZIP = 16 + zlib.MAX_WBITS
 _CHUNK_BYTES = 64 * 1024
+_UNPACKED_BYTES = 1024 * 1024
+"""So much is unpacked at once; most pages are smaller."""
 
 
 class ScrapeFailed(Exception):
@@ -82,6 +86,7 @@ class Scraper:
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._long_page = asyncio.Lock()
 
     async def start(self) -> None:
         """Start one task for each node; must be called on a running loop."""
@@ -124,7 +129,7 @@ class Scraper:
         try:
             page = await fetch(session, node.target.url)
             fetched = self._clock.monotonic()
-            _add(node, _read(reader, page, fetched), self._clock.unix())
+            _add(node, await self._read(reader, page, fetched), self._clock.unix())
             await self._follow_up(node, session)
         except ScrapeFailed as failed:
             node.fail(failed.reason)
@@ -137,6 +142,30 @@ class Scraper:
             if not was_up:
                 logger.info("reading %s", node.target.url)
         node.scrape_seconds = self._clock.monotonic() - started
+
+    async def _read(self, reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:
+        """Read a page in slices, between which all else goes on. Raises ScrapeFailed."""
+        slices = reader.slices(page, monotonic_seconds)
+        try:
+            sample = next(slices) or next(slices)
+            if sample is None:
+                # Of the long pages one at a time, so that the slices of several do not add up.
+                async with self._long_page:
+                    while sample is None:
+                        sample = next(slices)
+                        await asyncio.sleep(0)
+        except PageError as error:
+            raise ScrapeFailed(error.reason, str(error)) from error
+        except NotAnAgent as error:
+            raise ScrapeFailed("not_an_agent", str(error)) from error
+        except TooManySeries as error:
+            raise ScrapeFailed("too_many_series", str(error)) from error
+        except BadValue as error:
+            raise ScrapeFailed("bad_value", str(error)) from error
+        # A page that was cut inside a number has another number: the last line of a complete one has its end.
+        if not page.endswith(b"\n"):
+            raise ScrapeFailed("protocol", "the page is incomplete: its last line has no end")
+        return sample
 
 
 def _report(node: Agent, before: str | None, failed: Exception) -> None:
@@ -158,7 +187,7 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
             if response.status != 200:
                 _refuse_status(response)
             body = await _body(response)
-            return _unpack(body) if response.headers.get("Content-Encoding") == "gzip" else body
+            return await _unpack(body) if response.headers.get("Content-Encoding") == "gzip" else body
     except asyncio.TimeoutError as error:
         raise ScrapeFailed(
             "timeout",
@@ -188,17 +217,24 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _unpack(body: bytes) -> bytes:
+async def _unpack(body: bytes) -> bytes:
+    """Unpack in slices, between which all else goes on."""
     stream = zlib.decompressobj(_GZIP)
-    try:
-        page = stream.decompress(body, MAX_PAGE_BYTES)
-    except zlib.error as error:
-        raise ScrapeFailed("encoding", f"the page is not valid gzip: {error}") from error
-    if stream.unconsumed_tail:
-        raise ScrapeFailed("too_large", f"the decompressed page has more than {MAX_PAGE_BYTES} bytes")
-    if not stream.eof:
-        raise ScrapeFailed("protocol", "the gzip stream is incomplete")
-    return page
+    page = bytearray()
+    while not stream.eof:
+        try:
+            part = stream.decompress(body, _UNPACKED_BYTES)
+        except zlib.error as error:
+            raise ScrapeFailed("encoding", f"the page is not valid gzip: {error}") from error
+        body = stream.unconsumed_tail
+        if not part and not body:
+            raise ScrapeFailed("protocol", "the gzip stream is incomplete")
+        page += part
+        if len(page) > MAX_PAGE_BYTES:
+            raise ScrapeFailed("too_large", f"the decompressed page has more than {MAX_PAGE_BYTES} bytes")
+        if len(part) == _UNPACKED_BYTES:
+            await asyncio.sleep(0)
+    return bytes(page)
 
 
 def _add(node: Agent, sample: NodeSample, unix_seconds: float) -> None:
@@ -208,16 +244,3 @@ def _add(node: Agent, sample: NodeSample, unix_seconds: float) -> None:
         raise ScrapeFailed("too_many_series", str(error)) from error
     except HistoryFull as error:
         raise ScrapeFailed("history_full", str(error)) from error
-
-
-def _read(reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:
-    try:
-        sample = reader.read(page, monotonic_seconds)
-    except PageError as error:
-        raise ScrapeFailed(error.reason, str(error)) from error
-    except NotAnAgent as error:
-        raise ScrapeFailed("not_an_agent", str(error)) from error
-    # A page that was cut inside a number has another number: the last line of a complete one has its end.
-    if not page.endswith(b"\n"):
-        raise ScrapeFailed("protocol", "the page is incomplete: its last line has no end")
-    return sample
