@@ -23,6 +23,7 @@ from benchmarks.parts import (
     many_engines,
     micro,
     node_cost,
+    simulator,
     slow_driver,
     soak,
     survival,
@@ -49,6 +50,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "many_engines": many_engines.run,
     "discovery_round": discovery_round.run,
     "fleet": fleet.run,
+    "simulator": simulator.run,
     "micro": micro.run,
 }
 

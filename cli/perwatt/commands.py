@@ -117,7 +117,7 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         "--faults",
         choices=("none", "normal", "many"),
         default="normal",
-        help="how often faults happen [normal]",
+        help="how often events happen; none: also no rollouts, all clocks right [normal]",
     )
     when = parser.add_argument_group("its time")
     when.add_argument(

@@ -14,7 +14,7 @@ from perwatt.run.daemon import address, listen, run_daemon
 from perwatt.simulate.app import FleetApp
 from perwatt.simulate.clock import FleetClock
 from perwatt.simulate.fleet import Fleet
-from perwatt.simulate.plan import DAY_SECONDS, FAULTS, START_UNIX_SECONDS, FleetPlan
+from perwatt.simulate.plan import DAY_SECONDS, FAULTS, SKEWED_SHARE, START_UNIX_SECONDS, FleetPlan, Rollout
 from perwatt.simulate.targets import targets
 from perwatt_exporter.http.connection import LIMITS
 from perwatt_exporter.http.server import serve
@@ -53,6 +53,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
 def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
     """The plan that the command line asks for; the fleet started an hour before *now*."""
     start = START_UNIX_SECONDS if arguments.clock == "manual" else float(round(now - DEFAULT_AGE_SECONDS))
+    is_quiet = arguments.faults == "none"
     return FleetPlan(
         nodes=arguments.nodes,
         gpus=arguments.gpus,
@@ -60,7 +61,9 @@ def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
         start_unix_seconds=start if arguments.start is None else arguments.start,
         day_seconds=DAY_SECONDS / arguments.speed,
         rates_factor=FAULTS[arguments.faults],
+        rollout=None if is_quiet else Rollout(),
         facilities=arguments.facilities,
+        skewed_share=0.0 if is_quiet else SKEWED_SHARE,
     )
 
 

@@ -8,7 +8,7 @@ from perwatt.simulate.node import Node, make_identity, make_slots
 from perwatt.simulate.plan import FleetPlan
 from perwatt.simulate.schedule import Schedule, SlotOf
 from perwatt.simulate.snapshot import snapshot_of
-from perwatt.simulate.template import Template
+from perwatt.simulate.template import Template, Templates
 from perwatt_agent.facts.snapshot import Snapshot
 
 
@@ -21,6 +21,7 @@ class Fleet:
 
     def __init__(self, plan: FleetPlan) -> None:
         self.plan = plan
+        self._shapes = Templates()
         self._templates: dict[int, Template] = {}
         self._slots: dict[str, list[SlotOf]] = {model.name: [] for model in MODELS}
         self._schedule = Schedule(plan, lambda model: self._slots[model])
@@ -62,7 +63,8 @@ class Fleet:
         layout, numbers = node.page(unix_seconds)
         template = self._templates.get(number)
         if template is None or template.layout != layout:
-            template = self._templates[number] = Template(node.identity, layout, len(numbers))
+            template = self._shapes.template(node.identity, layout, len(numbers))
+            self._templates[number] = template
         return template.fill(numbers)
 
     def snapshot(self, number: int, unix_seconds: float) -> Snapshot | None:
@@ -74,10 +76,8 @@ class Fleet:
 
     def events(self, begin: float, end: float) -> list[FleetEvent]:
         """What happened after *begin* and up to *end*, in the order of time."""
+        happened: list[FleetEvent] = []
         for node in self.nodes:
             node.history.advance(end)
-        happened = (event for node in self.nodes for event in node.history.events)
-        return sorted(
-            (event for event in happened if begin < event.unix_seconds <= end),
-            key=lambda event: event.unix_seconds,
-        )
+            happened += node.history.events_between(begin, end)
+        return sorted(happened, key=lambda event: event.unix_seconds)

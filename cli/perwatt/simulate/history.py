@@ -94,6 +94,13 @@ class NodeHistory:
     def stretch(self, unix_seconds: float) -> Stretch:
         return self.stretches[max(0, bisect_right(self._begins, unix_seconds) - 1)]
 
+    def events_between(self, begin: float, end: float) -> list[FleetEvent]:
+        """What happened after *begin* and up to *end*."""
+        first, last = (
+            bisect_right(self.events, unix, key=lambda event: event.unix_seconds) for unix in (begin, end)
+        )
+        return self.events[first:last]
+
     def _run_queue(self, unix_seconds: float) -> None:
         while self._queue and self._queue[0][0] <= unix_seconds:
             now, _, action = heapq.heappop(self._queue)

@@ -6,6 +6,7 @@ from perwatt.simulate.events import PlannedEvent, PlannedKind
 
 DAY_SECONDS = 86_400.0
 START_UNIX_SECONDS = 1_800_000_000.0
+SKEWED_SHARE = 0.02
 
 
 class Rates(Struct, frozen=True):
@@ -66,10 +67,9 @@ class FleetPlan(Struct, frozen=True):
     nodes_a_rack: int = 8
     idle_share: float = 0.05
     node_meter_share: float = 0.9
-    skewed_share: float = 0.02
+    skewed_share: float = SKEWED_SHARE
     loading_seconds: float = 45.0
     engine_read_seconds: float = 5.0
-    detail: str = "core"
 
 
 def steady_plan(nodes: int, gpus: int = 8, seed: int = 1, *events: PlannedEvent) -> FleetPlan:
