@@ -2,26 +2,26 @@
 
 import asyncio
 import logging
-from collections import Counter as Tally
-from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.answers.compute.chain import compute
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.answers.facility import facility_item
-from perwatt_aggregator.answers.inventory import gpu_items, node_items, workload_items
+from perwatt_aggregator.answers.inventory import gpu_items, node_items, source_items, workload_items
 from perwatt_aggregator.answers.ledger.ledger import ledger
-from perwatt_aggregator.config import AggregatorConfig, node_name
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.fleet.members import Members
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.duplicates import duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
@@ -34,6 +34,9 @@ from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.scraping.event_log import EventLog
 from perwatt_aggregator.scraping.scraper import Scraper
+from perwatt_aggregator.targets.discovery import Discovery
+from perwatt_aggregator.targets.source import TargetSource
+from perwatt_aggregator.targets.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ DEFAULT_WINDOW_SECONDS = 60.0
 
 class Aggregator:
     """
-    Scrapes the agents in *config*, and answers at any time from the readings so far.
+    Scrapes the agents that *config* names or discovers, and answers at any time from the readings so far.
 
     *memory* is what is known of the nodes from before; by default nothing. Raises ValueError if a meter
     cannot be built.
@@ -52,31 +55,74 @@ class Aggregator:
 
     def __init__(self, config: AggregatorConfig, clock: Clock, memory: NodeMemory | None = None) -> None:
         self._memory = memory or NodeMemory()
-        objectives = Objectives(config.slo)
-        self.nodes = tuple(
-            Node(
-                target,
-                NodeRing(HISTORY_SECONDS, config.scrape_interval),
-                config.facility_of(target.node),
-                config.uncertainty,
-                objectives,
-                self._memory,
-            )
-            for target in targets(config.sources.agents)
-        )
+        self._config = config
+        self._objectives = Objectives(config.slo)
+        self._clock = clock
+        self._members = Members(self._node, config.facility_of, HISTORY_SECONDS)
+        self._discovery = Discovery(config.sources, clock, self._follow_targets)
         self.shared_meters = tuple(
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
         )
-        self.facilities = tuple(self._facility(one, clock) for one in config.all_facilities)
-        self._uncertainty = config.uncertainty
-        self._compute = config.compute
-        self._clock = clock
         self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
-        self._scraper = Scraper(self.nodes, config.scrape_interval, clock, self.events.follow)
+        self._scraper = Scraper((), config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
         self._duplicates: dict[str, str] = {}
+        self._was_whole = False
+        self._without_facility: frozenset[str] = frozenset()
+        self.facilities: tuple[Facility, ...] = ()
+        self._follow_targets()
+        self.facilities = tuple(
+            Facility(one, clock, *self._of_facility(one)) for one in config.all_facilities
+        )
 
-    def _facility(self, config: FacilityConfig, clock: Clock) -> Facility:
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes that are named now."""
+        return self._members.nodes
+
+    @property
+    def target_sources(self) -> tuple[TargetSource, ...]:
+        """The sources of targets, with their health."""
+        return self._discovery.sources
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every source of targets has been read, so that all nodes are known."""
+        return not self._discovery.unknown
+
+    async def reload(self, config: AggregatorConfig) -> None:
+        """Take over the `sources` of *config*; nodes that stay keep their readings."""
+        if replace(config, sources=self._config.sources) != self._config:
+            logger.warning("of the configuration only `sources` was read again; restart perwatt for the rest")
+        self._discovery = await self._discovery.succeeded_by(config.sources)
+        self._config = replace(self._config, sources=config.sources)
+        self._follow_targets()
+
+    def _node(self, target: Target, facility: FacilityConfig) -> Node:
+        config = self._config
+        ring = NodeRing(HISTORY_SECONDS, config.scrape_interval)
+        return Node(target, ring, facility, config.uncertainty, self._objectives, self._memory)
+
+    def _follow_targets(self) -> None:
+        """Make the fleet what the targets are now."""
+        now, unix = self._clock.monotonic(), self._clock.unix()
+        self._members.follow(self._placed_targets(), now, unix, joins=self._was_whole)
+        self._was_whole = self.is_whole
+        self._scraper.follow(self.nodes)
+        for facility in self.facilities:
+            facility.follow(*self._of_facility(facility.config))
+
+    def _placed_targets(self) -> tuple[Target, ...]:
+        """The targets that are in a facility; the others are logged once."""
+        targets = self._discovery.targets
+        without = {one.node for one in targets if not self._config.has_facility(one.node)}
+        for node in sorted(without - self._without_facility):
+            logger.warning("%s is left out: no facility has it; add it to the `nodes` of one", node)
+        self._without_facility = frozenset(without)
+        return tuple(one for one in targets if one.node not in without)
+
+    def _of_facility(self, config: FacilityConfig) -> tuple[list[Node], list[SharedMeter], list[Node]]:
+        """The nodes of a facility, the shared meters that cover no other nodes, and the other nodes."""
         nodes = [node for node in self.nodes if node.facility is config]
         elsewhere = [node for node in self.nodes if node.facility is not config]
         shared = [
@@ -85,11 +131,12 @@ class Aggregator:
             if any(meter.covers_node(node.target.node) for node in nodes)
             and not any(meter.covers_node(node.target.node) for node in elsewhere)
         ]
-        return Facility(config, clock, nodes, shared, elsewhere)
+        return nodes, shared, elsewhere
 
     async def start(self) -> None:
         """Start scraping, polling and saving; must be called on a running loop."""
         await self._scraper.start()
+        await self._discovery.start()
         self._polling = [
             asyncio.create_task(poller.run(), name=f"poll {poller.input.name} of {facility.config.name}")
             for facility in self.facilities
@@ -106,6 +153,7 @@ class Aggregator:
             task.cancel()
         await asyncio.gather(*self._polling, return_exceptions=True)
         self._polling = []
+        await self._discovery.stop()
         await self._scraper.stop()
 
     def efficiency(
@@ -115,17 +163,19 @@ class Aggregator:
         boundaries: Sequence[Boundary] = BOUNDARIES,
     ) -> Efficiency:
         """Tokens per joule over the last *seconds*."""
-        return Efficiency(by=tuple(by), items=efficiency(self.views(seconds), by, boundaries))
+        items = efficiency(self.views(seconds), by, boundaries, is_whole=self.is_whole)
+        return Efficiency(by=tuple(by), items=items)
 
     def ledger(self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[LedgerDimension] = ()) -> Ledger:
         """The ledger of all joules of the last *seconds*."""
-        return Ledger(by=tuple(by), items=ledger(self.views(seconds), by))
+        return Ledger(by=tuple(by), items=ledger(self.views(seconds), by, is_whole=self.is_whole))
 
     def compute(
         self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[ComputeDimension] = ("workload",)
     ) -> Compute:
         """The chain from peak to useful compute over the last *seconds*."""
-        return Compute(by=tuple(by), items=compute(self.views(seconds), by, self._compute))
+        items = compute(self.views(seconds), by, self._config.compute, is_whole=self.is_whole)
+        return Compute(by=tuple(by), items=items)
 
     def views(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[NodeView, ...]:
         """The view of every node over the last *seconds*, with the state of its facility."""
@@ -141,7 +191,9 @@ class Aggregator:
         states = self.facility_states(seconds)
         views = self._views(seconds, states)
         items = (
-            facility_item(facility, state, [view for view in views if view.facility is state])
+            facility_item(
+                facility, state, [view for view in views if view.facility is state], is_whole=self.is_whole
+            )
             for facility, state in zip(self.facilities, states, strict=True)
         )
         return Facilities(items=tuple(items))
@@ -150,18 +202,20 @@ class Aggregator:
         now = self._clock.monotonic()
         by_name = {state.name: state for state in states}
         doubles = self.duplicates()
-        views = {
-            node.target.node: node.view(seconds, now, by_name[node.facility.name])
-            for node in self.nodes
+        members = (*self._members.ended(now), *self.nodes)
+        found = (
+            node.view(seconds, now, by_name[node.facility.name])
+            for node in members
             if node.target.node not in doubles
-        }
+        )
+        views = {view.node: view for view in found if view is not None}
         for meter in self.shared_meters:
             # A node may be covered by its other address.
-            names = [node.target.node for node in self.nodes if meter.covers_node(node.target.node)]
+            names = [node.target.node for node in members if meter.covers_node(node.target.node)]
             covered = {doubles.get(name, name) for name in names}
             under = [view for view in views.values() if view.node in covered]
             reading = meter.reading(now - seconds, now)
-            views |= {view.node: view for view in allocate(under, reading, seconds, self._uncertainty)}
+            views |= {view.node: view for view in allocate(under, reading, seconds, self._config.uncertainty)}
         return tuple(views.values())
 
     def duplicates(self) -> dict[str, str]:
@@ -171,7 +225,7 @@ class Aggregator:
             if self._duplicates.get(node) != original:
                 logger.warning(
                     "%s shows an agent or a GPU of %s, and is left out of all sums; remove one of them from "
-                    "`sources.agents`",
+                    "`sources`",
                     node,
                     original,
                 )
@@ -180,7 +234,8 @@ class Aggregator:
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
         """Every configured agent, and its scrape health."""
-        return Nodes(items=node_items(self.nodes, seconds, self._clock.monotonic(), self.duplicates()))
+        items = node_items(self.nodes, seconds, self._clock.monotonic(), self.duplicates())
+        return Nodes(items=items, sources=source_items(self.target_sources))
 
     def gpu_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Gpus:
         """Every GPU."""
@@ -189,11 +244,3 @@ class Aggregator:
     def workload_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Workloads:
         """Every workload."""
         return Workloads(items=workload_items(self.nodes, seconds, self._clock.monotonic()))
-
-
-def targets(urls: Sequence[str]) -> Iterator[Target]:
-    """The target of each URL. Agents at one host and port have their paths in their names."""
-    names = Tally(map(node_name, urls))
-    for url in urls:
-        name = node_name(url)
-        yield Target(name if names[name] == 1 else name + urlsplit(url).path, url)

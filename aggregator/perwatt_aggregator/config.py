@@ -3,27 +3,20 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
 from perwatt_agent.configfile.loading import Flags, IsValid, load
 from perwatt_agent.configfile.settings import Key
-from perwatt_agent.configfile.value_kinds import ADDRESS, PATH, URL, duration
-from perwatt_agent.net.page_identity import page_identity
+from perwatt_agent.configfile.value_kinds import ADDRESS, PATH, duration
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig, check_shared_meters
 from perwatt_aggregator.readings.objectives import SloConfig, check_objectives
+from perwatt_aggregator.schema.common import DIMENSIONS
+from perwatt_aggregator.targets.config import LABEL_NAME, SourcesConfig, check_sources
+from perwatt_aggregator.targets.target import node_name
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
-
-
-class SourcesConfig(Struct, frozen=True):
-    """The agents that the aggregator scrapes."""
-
-    agents: Annotated[tuple[str, ...], Key("`/metrics` page of each agent", URL, "agent")] = (
-        "http://127.0.0.1:9836/metrics",
-    )
 
 
 class AggregatorWebConfig(Struct, frozen=True):
@@ -53,6 +46,10 @@ class AggregatorConfig(Struct, frozen=True):
         Key("latency objectives; `slo` in `/v1/efficiency` counts the requests that met them"),
     ] = ()
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+    labels: Annotated[
+        tuple[str, ...],
+        Key("labels of the targets by which answers group and filter, such as `rack`", LABEL_NAME, "label"),
+    ] = ()
     data_dir: Annotated[
         Path, Key("folder for what must survive a restart: how many GPUs each node has", PATH)
     ] = Path("/var/lib/perwatt")
@@ -63,9 +60,23 @@ class AggregatorConfig(Struct, frozen=True):
         """Every facility; there is at least one."""
         return self.facilities or (self.facility,)
 
+    def has_facility(self, node: str) -> bool:
+        """Whether a facility's `nodes` match *node*."""
+        return any(one.has_node(node) for one in self.all_facilities)
+
     def facility_of(self, node: str) -> FacilityConfig:
         """The facility of *node*: the first one whose `nodes` match it."""
         return next(one for one in self.all_facilities if one.has_node(node))
+
+
+RESERVED = frozenset(
+    (
+        *DIMENSIONS,
+        *("window", "from", "to", "by", "boundary", "sort", "limit", "cursor", "since", "step", "kw"),
+        *("topics", "start", "end", "output_tokens", "prompt_tokens"),
+    )
+)
+"""Names that a label cannot have: dimensions and parameters of answers."""
 
 
 def load_aggregator_config(
@@ -82,27 +93,22 @@ def load_aggregator_config(
 
 def check_aggregator(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
     """Errors between keys."""
-    agents = config.sources.agents
-    if not agents and is_valid("sources.agents"):
-        yield "sources.agents", "expected at least one agent's URL"
-    if is_valid("sources.agents"):
-        yield from _check_pages(agents)
+    agents = tuple(node_name(agent.url) for agent in config.sources.named_agents)
+    yield from check_sources(config.sources, is_valid)
+    yield from _check_labels(config.labels)
     yield from _check_facilities(config, is_valid)
-    yield from check_shared_meters(config.meters, tuple(map(node_name, agents)), is_valid)
+    yield from check_shared_meters(config.meters, agents, is_valid, others=config.sources.discovers)
     yield from check_objectives(config.slo, is_valid)
     yield from check_compute(config.compute, is_valid)
 
 
-def _check_pages(agents: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """No agent's page is there twice, however its URL is spelt."""
-    pages = [page_identity(url) for url in agents]
-    for index, page in enumerate(pages):
-        if page in pages[:index]:
-            yield (
-                f"sources.agents[{index}]",
-                f"expected each agent only once, but sources.agents[{pages.index(page)}] is this page too; "
-                "its joules would count twice",
-            )
+def _check_labels(labels: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """A label is a dimension and a parameter, so it needs a name of its own."""
+    for index, label in enumerate(labels):
+        if label in RESERVED or label.startswith("__"):
+            yield f"labels[{index}]", f"expected a name that answers do not use themselves; {label} is taken"
+        elif label in labels[:index]:
+            yield f"labels[{index}]", "expected each label once"
 
 
 def _check_facilities(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tuple[str, str]]:
@@ -117,11 +123,6 @@ def _check_facilities(config: AggregatorConfig, is_valid: IsValid) -> Iterator[t
         if name in names[:index]:
             yield f"facilities[{index}].name", f"expected an unused name; {name!r} is taken"
     if is_valid("sources.agents") and is_valid("facilities"):
-        for index, url in enumerate(config.sources.agents):
-            if not any(facility.has_node(node_name(url)) for facility in config.all_facilities):
+        for index, agent in enumerate(config.sources.named_agents):
+            if not any(facility.has_node(node_name(agent.url)) for facility in config.all_facilities):
                 yield f"sources.agents[{index}]", "expected a facility whose `nodes` match this agent"
-
-
-def node_name(url: str) -> str:
-    """The name of the node whose agent is at *url*: host and port, like `instance` in Prometheus."""
-    return urlsplit(url).netloc.rpartition("@")[2]

@@ -34,8 +34,9 @@ from perwatt_agent.engine.endpoint_poller import Endpoint
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.sampling.sampler import Sampler
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.readings.page_reader import PageReader
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages
 
@@ -127,7 +128,7 @@ class Node:
         config = AgentConfig(state_dir=folder, data_dir=folder / "data", **ALONE)
         self._sampler: Sampler = build_sampler(config, clock, endpoints=[endpoint])
         self._pages = Pages(lambda: self._sampler.latest, ALL, lambda: ())
-        sources = SourcesConfig(("http://node:9836/metrics",))
+        sources = agents_at("http://node:9836/metrics")
         self._aggregator = Aggregator(AggregatorConfig(sources, SCRAPE_SECONDS), clock)
         self._reader = PageReader()
         self.history: list[tuple[float, bytes]] = []

@@ -172,7 +172,7 @@ def _aggregator(arguments: argparse.Namespace) -> int:
     set_up_logging(options.log_config(arguments, os.environ))
     from perwatt.run.aggregator import run_aggregator
 
-    return run_aggregator(config)
+    return run_aggregator(config, lambda: options.aggregator_config(arguments, os.environ))
 
 
 def _record(arguments: argparse.Namespace) -> int:

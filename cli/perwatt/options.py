@@ -24,6 +24,7 @@ IN_UP = {"web.listen_address": "aggregator.web.listen_address", "data_dir": "agg
 FORMS = {
     "engine": "url=URL,workload=NAME,gpus=0+1",
     "agent": "URL",
+    "label": "NAME",
     "facility-node": "PATTERN",
     "gpu-exclude": "UUID",
     "work-trusted-job": "JOB",
@@ -34,7 +35,7 @@ FORMS = {
 }
 """Form of the value of each repeatable flag."""
 
-_NOT_IN_UP = {"sources.agents"}  # `up` scrapes its own agent and no other
+_NOT_IN_UP = {"sources.agents", "labels"}  # `up` scrapes its own agent and no other
 
 
 def add_file_argument(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
@@ -135,6 +136,8 @@ def default_text(setting: Setting) -> str:
         return ""
     if setting.shape == "scalar":
         return setting.kind.show(setting.default)
+    if setting.shorthand:
+        return ", ".join(setting.kind.show(getattr(one, setting.shorthand)) for one in setting.default)
     return ", ".join(setting.kind.show(value) for value in setting.default)
 
 

@@ -8,7 +8,6 @@ from perwatt_agent.configfile.layers import ConfigError
 from perwatt_aggregator.config import (
     AggregatorConfig,
     AggregatorWebConfig,
-    SourcesConfig,
     load_aggregator_config,
 )
 from perwatt_aggregator.facility.config import (
@@ -23,6 +22,7 @@ from perwatt_aggregator.facility.config import (
 )
 from perwatt_aggregator.facility.kinds import HoursOfDay
 from perwatt_aggregator.readings.objectives import Objectives, SloConfig
+from perwatt_aggregator.targets.config import agents_at
 
 EXAMPLE = """\
 sources:
@@ -102,7 +102,7 @@ def test_what_is_not_known_of_the_facility_is_none() -> None:
     config = load_aggregator_config(None, {}, {})
 
     assert FacilityConfig("default", None, None, None, None) == config.facility
-    assert ("http://127.0.0.1:9836/metrics",) == config.sources.agents
+    assert agents_at("http://127.0.0.1:9836/metrics") == config.sources
 
 
 def test_flags_over_environment_over_file(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_flags_over_environment_over_file(tmp_path: Path) -> None:
     alone = load_aggregator_config(None, environ, {})
 
     assert (1.6, NodeOverheadConfig(2.0)) == (over_file.facility.pue.ratio, over_file.facility.node_overhead)
-    assert SourcesConfig(("http://a/metrics", "http://b/metrics")) == over_file.sources
+    assert agents_at("http://a/metrics", "http://b/metrics") == over_file.sources
     assert PueConfig(1.5) == alone.facility.pue
 
 
@@ -226,11 +226,14 @@ WRONG = [
         "facility: {carbon: {grams_co2e_per_kwh: 4, kind: mean}}",
         "1: facility.carbon.kind: expected one of average, marginal, not 'mean'",
     ),
-    ("sources: {agents: []}", "1: sources.agents: expected at least one agent's URL"),
+    (
+        "sources: {agents: []}",
+        "1: sources.agents: expected at least one agent's URL, or file_sd, http_sd or dns_sd",
+    ),
     ("sources: {agents: http://a}", "1: sources.agents: expected a list"),
     (
         "sources:\n  agents:\n  - http://a\n  - b",
-        "4: sources.agents[1]: expected a URL such as http://127.0.0.1:8000/metrics, not 'b'",
+        "4: sources.agents[1].url: expected a URL such as http://127.0.0.1:8000/metrics, not 'b'",
     ),
     (
         "sources:\n  agents:\n  - http://a\n  - http://a",
@@ -242,11 +245,42 @@ WRONG = [
         "5: sources.agents[2]: expected each agent only once, but sources.agents[1] is this page too; "
         "its joules would count twice",
     ),
-    ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a single value"),
+    (
+        "labels: [model]",
+        "1: labels[0]: expected a name that answers do not use themselves; model is taken",
+    ),
+    ("labels: [rack, rack]", "1: labels[1]: expected each label once"),
+    ("labels: [a-b]", "1: labels[0]: expected a label name of letters, digits and _, not 'a-b'"),
+    (
+        "sources:\n  file_sd:\n  - files: a.yaml\n    bearer_token: secret",
+        "4: sources.file_sd[0].bearer_token: unknown key, expected bearer_token_file",
+    ),
+    (
+        "sources: {http_sd: [{url: 'http://sd/', refresh_interval: 5}]}",
+        "1: sources.http_sd[0].refresh_interval: expected a duration from 1s to 24h with its unit, "
+        "such as 250ms, 1s, 5m or 1h, not '5'",
+    ),
+    (
+        "sources: {agents: [{url: 'http://a/metrics', basic_auth: {username: a}}]}",
+        "1: sources.agents[0].basic_auth.password_file: expected a file with the password, but it is missing",
+    ),
+    (
+        "sources: {agents: [{labels: {a: b}}]}",
+        "1: sources.agents[0].url: expected a URL such as http://127.0.0.1:8000/metrics, but it is missing",
+    ),
+    (
+        "sources: {dns_sd: [{name: agents, port: 0}]}",
+        "1: sources.dns_sd[0].port: expected a port from 1 to 65535, not '0'",
+    ),
+    (
+        "sources: {agents: [{url: 'http://a/m', labels: {a-b: c}}]}",
+        "1: sources.agents[0].labels.a-b: expected a label name of letters, digits and _",
+    ),
+    ("sources: {agents: [[]]}", "1: sources.agents[0]: expected a mapping of keys to values"),
     (
         "backend: nvml",
         "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, "
-        "meters, uncertainty, slo, compute, data_dir, web",
+        "meters, uncertainty, slo, compute, labels, data_dir, web",
     ),
     (
         "slo:\n- time_to_first_token: 0.2",

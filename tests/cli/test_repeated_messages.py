@@ -13,7 +13,8 @@ from perwatt.logs import LogConfig, set_up_logging
 from perwatt.repeated_messages import MAX_NAMED, LimitedHandler
 from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.targets.config import agents_at
 
 START_UNIX = 1_800_000_000.0
 AGENTS = 100
@@ -139,7 +140,7 @@ async def test_real_agents_that_flap(stream: io.StringIO) -> None:
     port = free_port()
     server = await asyncio.start_server(serve, "127.0.0.1", port)
     urls = tuple(f"http://127.0.0.1:{port}/{agent}/metrics" for agent in range(AGENTS))
-    aggregator = Aggregator(AggregatorConfig(SourcesConfig(urls), 1.0), SystemClock())
+    aggregator = Aggregator(AggregatorConfig(agents_at(*urls), 1.0), SystemClock())
     await aggregator.start()
     try:
         await all_flapped.wait()

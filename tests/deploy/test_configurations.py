@@ -30,7 +30,7 @@ def test_aggregator_configurations_are_sound(folder: str) -> None:
     config = load_aggregator_config(DEPLOY / folder / "aggregator.yaml", {}, {})
 
     assert f"0.0.0.0:{AGGREGATOR_PORT}" == config.web.listen_address
-    assert all(url.endswith(f":{AGENT_PORT}/metrics") for url in config.sources.agents)
+    assert all(agent.url.endswith(f":{AGENT_PORT}/metrics") for agent in config.sources.agents)
 
 
 def test_compose_assumes_nothing_about_the_facility() -> None:

@@ -10,9 +10,9 @@ from support.gpus.fakenvml import Constant, FakeDriver
 
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.page_reader import PageReader
+from perwatt_aggregator.targets.target import Target
 from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.page.pages import Pages
 

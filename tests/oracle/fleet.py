@@ -8,10 +8,11 @@ from random import Random
 from oracle.machine import TrueEngine, TrueGpu, TrueNode
 from oracle.truth import DrivenClock, following, load
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages
 
@@ -40,7 +41,7 @@ class TrueFleet:
     def start_aggregator(self) -> Aggregator:
         """A new aggregator in place of the one before."""
         urls = tuple(f"http://{node.name}:9836/metrics" for node in self.nodes)
-        config = AggregatorConfig(SourcesConfig(urls), SCRAPE_SECONDS)
+        config = AggregatorConfig(agents_at(*urls), SCRAPE_SECONDS)
         self._aggregator = Aggregator(config, self.clock, self._memory)
         self._readers = [PageReader() for _ in self.nodes]
         return self._aggregator

@@ -94,7 +94,10 @@ def _read_list_flag(
         else:
             layers.set(where, None, origin)
             known = [inner.name for inner in settings_of(setting.section)]
-            _read_pairs(text, where, origin, layers, known)
+            if setting.shorthand and text.partition("=")[0] not in known:
+                layers.set(join(where, setting.shorthand), text, origin)
+            else:
+                _read_pairs(text, where, origin, layers, known)
 
 
 def _read_pairs(text: str, path: str, origin: Origin, layers: Layers, known: list[str] | None = None) -> None:

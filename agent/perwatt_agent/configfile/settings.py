@@ -13,11 +13,16 @@ Shape = Literal["scalar", "list", "map", "section", "sections"]
 
 
 class Key(Struct, frozen=True):
-    """Annotation of a struct's field. `flag` names the repeatable flag of a list or map."""
+    """
+    Annotation of a struct's field. `flag` names the repeatable flag of a list or map.
+
+    `shorthand` is the key that a plain text sets in a list of sections, as the URL in a list of URLs.
+    """
 
     help: str
     kind: Kind | None = None
     flag: str = ""
+    shorthand: str = ""
 
 
 class Setting(Struct, frozen=True):
@@ -30,6 +35,7 @@ class Setting(Struct, frozen=True):
     kind: Kind | None = None
     flag: str = ""
     section: type[Struct] | None = None
+    shorthand: str = ""
 
     @property
     def required(self) -> bool:
@@ -74,7 +80,7 @@ def _setting(field: msgspec.structs.FieldInfo) -> Setting:
     if field.default_factory is not msgspec.NODEFAULT:
         default = field.default_factory()
     shape, section = _shape(annotation)
-    return Setting(field.name, shape, default, key.help, key.kind, key.flag, section)
+    return Setting(field.name, shape, default, key.help, key.kind, key.flag, section, key.shorthand)
 
 
 def _shape(annotation: Any) -> tuple[Shape, type[Struct] | None]:

@@ -89,6 +89,9 @@ class _File:
             where, here = f"{path}[{index}]", self._origin(item)
             if setting.section is None:
                 self._scalar(item, where, here)
+            elif setting.shorthand and isinstance(item, yaml.ScalarNode):
+                self._layers.set(where, None, here)
+                self._scalar(item, join(where, setting.shorthand), here)
             else:
                 self.section(item, setting.section, where, here)
 

@@ -27,9 +27,11 @@ def efficiency(
     views: Iterable[NodeView],
     by: Sequence[Dimension],
     boundaries: Sequence[Boundary],
+    *,
+    is_whole: bool = True,
 ) -> tuple[EfficiencyItem, ...]:
     """One item for each group of the fleet by *by*, and for each of *boundaries*."""
-    fleet = Fleet(views, by)
+    fleet = Fleet(views, by, is_whole=is_whole)
     sums = [sums_of(group, fleet) for group in fleet.groups()]
     return tuple(_ItemBuilder(one, boundary).item() for one in sums for boundary in boundaries)
 

@@ -33,14 +33,16 @@ OF_WORK = frozenset(
 """Reasons about the tokens of a window, which do not apply to a facility's energy."""
 
 
-def facility_item(facility: Facility, state: FacilityState, views: Sequence[NodeView]) -> FacilityItem:
+def facility_item(
+    facility: Facility, state: FacilityState, views: Sequence[NodeView], *, is_whole: bool = True
+) -> FacilityItem:
     """
     The item of *facility*, with the *views* of its nodes and its *state* over the same window.
 
     Its joules are those of the ledger: all measured joules, including those that are not attributed yet.
     """
     config, measured = facility.config, facility.measured()
-    fleet = Fleet(views, ())
+    fleet = Fleet(views, (), is_whole=is_whole)
     sums = next((sums_of(group, fleet) for group in fleet.groups()), None)
     tree = next(iter(ledger(views, ())), None)
     node_joules, facility_joules = _joules(tree)

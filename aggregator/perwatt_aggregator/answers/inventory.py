@@ -13,7 +13,8 @@ from perwatt_aggregator.readings.facts import GpuFacts, WorkloadFacts
 from perwatt_aggregator.readings.sample import NodeSample
 from perwatt_aggregator.schema.common import PROVENANCES, Provenance
 from perwatt_aggregator.schema.instants import instant, window
-from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, WorkloadItem
+from perwatt_aggregator.schema.inventory import GpuItem, NodeItem, SourceItem, WorkloadItem
+from perwatt_aggregator.targets.source import TargetSource
 from perwatt_aggregator.validity.all import ordered
 from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkloadWindow
 
@@ -26,6 +27,21 @@ def node_items(
     """One item for each configured agent, up or down; *duplicates* are left out of all sums."""
     return tuple(
         _node(node, node.window(seconds, now), now, duplicates.get(node.target.node)) for node in nodes
+    )
+
+
+def source_items(sources: Iterable[TargetSource]) -> tuple[SourceItem, ...]:
+    """One item for each source of targets."""
+    return tuple(
+        SourceItem(
+            setting=one.setting,
+            up=one.is_up,
+            known=one.is_known,
+            failure=one.failure,
+            targets=len(one.targets),
+            last_success=None if one.last_success_unix is None else instant(one.last_success_unix),
+        )
+        for one in sources
     )
 
 
@@ -49,6 +65,7 @@ def _node(node: Node, node_window: NodeWindow | None, now: float, duplicate_of: 
     return NodeItem(
         node=node.target.node,
         url=without_secrets(node.target.url),
+        labels=dict(node.target.labels),
         up=node.up,
         failure=node.failure,
         duplicate_of=duplicate_of,

@@ -17,6 +17,7 @@ from perwatt_aggregator.schema.compute import ComputeItem
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
 from perwatt_aggregator.scraping.scraper import SCRAPE_REASONS
+from perwatt_aggregator.targets.source import TargetSource
 from perwatt_exporter.page.family import Family, Sample
 
 WINDOW = f"{DEFAULT_WINDOW_SECONDS:g}s"
@@ -31,6 +32,7 @@ class State(Struct, frozen=True):
     ledger: tuple[LedgerItem, ...]
     compute: tuple[ComputeItem, ...]
     shared_meters: tuple[SharedMeter, ...]
+    target_sources: tuple[TargetSource, ...] = ()
 
 
 def state_of(aggregator: Aggregator) -> State:
@@ -47,6 +49,7 @@ def state_of(aggregator: Aggregator) -> State:
         ledger.items,
         compute.items,
         aggregator.shared_meters,
+        aggregator.target_sources,
     )
 
 
@@ -101,6 +104,22 @@ def _target_bytes(state: State) -> Iterator[Sample]:
         yield (node.target.node,), node.ring.bytes
 
 
+def _source_up(state: State) -> Iterator[Sample]:
+    for one in state.target_sources:
+        if one.is_up is not None:
+            yield (one.setting,), one.is_up
+
+
+def _source_targets(state: State) -> Iterator[Sample]:
+    for one in state.target_sources:
+        yield (one.setting,), len(one.targets)
+
+
+def _source_failures(state: State) -> Iterator[Sample]:
+    for one in state.target_sources:
+        yield (one.setting,), one.failures
+
+
 FAMILIES: tuple[Family[State], ...] = (
     Family(
         "perwatt_output_tokens_per_joule",
@@ -150,5 +169,26 @@ FAMILIES: tuple[Family[State], ...] = (
         f"Memory of these series, of which a node may take {MAX_HISTORY_BYTES} bytes.",
         ("node",),
         _target_bytes,
+    ),
+    Family(
+        "perwatt_aggregator_discovery_up",
+        "gauge",
+        "1 if the latest read of this source of targets succeeded, else 0; its last good list stays.",
+        ("setting",),
+        _source_up,
+    ),
+    Family(
+        "perwatt_aggregator_discovery_targets",
+        "gauge",
+        "Number of targets in the last good list of this source.",
+        ("setting",),
+        _source_targets,
+    ),
+    Family(
+        "perwatt_aggregator_discovery_failures_total",
+        "counter",
+        "Failed reads of this source of targets since the aggregator started.",
+        ("setting",),
+        _source_failures,
     ),
 )

@@ -68,6 +68,14 @@ class Facility:
             tuple(found),
         )
 
+    def follow(
+        self, nodes: Sequence[Agent], shared: Sequence[SharedEnergy], elsewhere: Sequence[Agent]
+    ) -> None:
+        """Take over *nodes* and *shared* meters; what others measured stays in the period of the PUE."""
+        self.nodes = tuple(nodes)
+        if self._energies is not None and isinstance(self._energies.it, NodesEnergy):
+            self._energies.it.follow(nodes, shared, elsewhere)
+
     def measured(self) -> MeasuredEnergies | None:
         """The energies of the PUE over its period, up to now; None if they are not measured."""
         if self._energies is None:

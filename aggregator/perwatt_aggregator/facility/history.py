@@ -1,5 +1,6 @@
 """Energy history: joules by time slice, from which a PUE is computed."""
 
+import math
 from array import array
 from collections.abc import Sequence
 
@@ -16,11 +17,14 @@ class EnergyHistory:
     The joules of one meter over the last *period_seconds*, in slices of at least a minute.
 
     Times are monotonic seconds. Joules are spread evenly over their time. The number of slices bounds memory.
+    Before `begin_seconds` and after `end_seconds` the meter had nothing to measure: its joules are 0 there.
     """
 
-    def __init__(self, period_seconds: float) -> None:
+    def __init__(self, period_seconds: float, begin_seconds: float = -math.inf) -> None:
         self.period_seconds = period_seconds
         self.slice_seconds = max(SLICE_SECONDS, period_seconds / MAX_SLICES)
+        self.begin_seconds = begin_seconds
+        self.end_seconds = math.inf
         self.joules_total = 0.0
         self.first_seconds: float | None = None
         self.last_seconds: float | None = None
@@ -49,11 +53,20 @@ class EnergyHistory:
 
     def complete_joules(self, slice_: int) -> float | None:
         """The joules of a slice; None unless it is complete."""
+        if slice_ * self.slice_seconds >= self.end_seconds:
+            return 0.0
+        if (slice_ + 1) * self.slice_seconds <= self.begin_seconds:
+            return 0.0
         if not self._newest - self._slots < slice_ <= self._newest:
             return None
         slot = slice_ % self._slots
         covered = self._seconds[slot] >= _COMPLETE_RATIO * self.slice_seconds
         return self._joules[slot] if covered else None
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether it was to be read from the start on, and has not been."""
+        return self.first_seconds is None and math.isinf(self.begin_seconds)
 
     def _advance(self, slice_: int) -> None:
         """Begin empty slices up to *slice_*; they replace the oldest."""
@@ -82,9 +95,10 @@ def measured_energies(
 ) -> MeasuredEnergies | None:
     """Add up the slices that are complete in all histories; None until each of them has a reading."""
     histories = (facility, *it)
-    firsts = [one.first_seconds for one in histories if one.first_seconds is not None]
-    lasts = [one.last_seconds for one in histories if one.last_seconds is not None]
-    if not it or len(firsts) < len(histories):
+    whole = [one for one in histories if math.isinf(one.begin_seconds) and math.isinf(one.end_seconds)]
+    firsts = [one.first_seconds for one in whole if one.first_seconds is not None]
+    lasts = [one.last_seconds for one in histories if one.last_seconds and math.isinf(one.end_seconds)]
+    if not it or not firsts or not lasts or any(one.is_unread for one in whole):
         return None
     width = facility.slice_seconds
     end = int(min(lasts) // width)

@@ -1,5 +1,6 @@
 """Energies of a live PUE, read from a meter or from the nodes' own meters."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -80,30 +81,72 @@ class NodesEnergy:
         self.name: SourceName = name
         self.interval_seconds = NODES_SECONDS
         self._clock = clock
-        self._shared = [(meter, EnergyHistory(period_seconds)) for meter in shared]
-        under = [node for node in nodes if any(meter.covers_node(node.target.node) for meter in shared)]
-        self._own = [_NodeEnergy(node, period_seconds) for node in nodes if node not in under]
-        self._elsewhere = elsewhere
-        # The first of two that are the same counts: one under a shared meter always does.
-        self._agents = (*elsewhere, *under, *(one.node for one in self._own))
+        self._period_seconds = period_seconds
+        self._shared: list[tuple[SharedEnergy, EnergyHistory]] = []
+        self._own: list[_NodeEnergy] = []
+        self._ended: list[EnergyHistory] = []
+        self._forgotten_joules = 0.0
         self._same: dict[str, str] = {}
         self._ambiguous: tuple[str, str] | None = None
+        self._set(nodes, shared, elsewhere, begin_seconds=-math.inf)
 
     @property
     def histories(self) -> Sequence[EnergyHistory]:
         if self._ambiguous:
             return ()
-        return (*(history for _, history in self._shared), *(one.history for one in self._counted))
+        current = (*(history for _, history in self._shared), *(one.history for one in self._counted))
+        return (*current, *self._ended)
 
     @property
     def joules_total(self) -> float | None:
         """Joules since the start, which never fall; None unless all of IT is measured."""
         counted = complete_total(
-            None if history.first_seconds is None else history.joules_total for history in self.histories
+            None if history.is_unread else history.joules_total for history in self.histories
         )
         if counted is None:
             return None
-        return counted + sum(one.history.joules_total for one in self._own if one not in self._counted)
+        others = sum(one.history.joules_total for one in self._own if one not in self._counted)
+        return counted + others + self._forgotten_joules
+
+    def follow(
+        self, nodes: Sequence[Agent], shared: Sequence[SharedEnergy], elsewhere: Sequence[Agent]
+    ) -> None:
+        """Take over *nodes* and *shared* meters: new ones begin now, and others end."""
+        now = self._clock.monotonic()
+        meters, own = self._shared, self._own
+        self._set(nodes, shared, elsewhere, begin_seconds=now)
+        ended = [history for meter, history in meters if all(meter is not one for one, _ in self._shared)]
+        ended += [one.history for one in own if one not in self._own]
+        for history in ended:
+            history.end_seconds = now
+        for history in (*self._ended, *ended):
+            if now - history.end_seconds >= self._period_seconds:
+                self._forgotten_joules += history.joules_total
+        self._ended = [
+            history for history in (*self._ended, *ended) if now - history.end_seconds < self._period_seconds
+        ]
+
+    def _set(
+        self,
+        nodes: Sequence[Agent],
+        shared: Sequence[SharedEnergy],
+        elsewhere: Sequence[Agent],
+        begin_seconds: float,
+    ) -> None:
+        under = [node for node in nodes if any(meter.covers_node(node.target.node) for meter in shared)]
+        meters = {id(meter): (meter, history) for meter, history in self._shared}
+        own = {id(one.node): one for one in self._own}
+        period = self._period_seconds
+        self._shared = [
+            meters.get(id(meter)) or (meter, EnergyHistory(period, begin_seconds)) for meter in shared
+        ]
+        alone = [node for node in nodes if node not in under]
+        self._own = [
+            own.get(id(node)) or _NodeEnergy(node, EnergyHistory(period, begin_seconds)) for node in alone
+        ]
+        self._elsewhere = elsewhere
+        # The first of two that are the same counts: one under a shared meter always does.
+        self._agents = (*elsewhere, *under, *alone)
 
     async def read(self) -> None:
         self._find_duplicates()
@@ -156,10 +199,10 @@ class NodesEnergy:
         if down:
             raise MeterFailure("stale", f"the meter {down[0]} over several nodes gave no reading")
         counted = self._counted
-        unread = [one for one in counted if one.node.sample is None]
+        unread = [one for one in counted if one.node.sample is None and one.history.is_unread]
         if unread:
             raise MeterFailure("stale", f"of {len(counted)} nodes {len(unread)} gave no reading yet")
-        unmetered = [one.node.target.node for one in counted if not one.is_metered]
+        unmetered = [one.node.target.node for one in counted if one.node.sample and not one.is_metered]
         if unmetered:
             raise MeterFailure(
                 "absent",
@@ -171,9 +214,9 @@ class NodesEnergy:
 class _NodeEnergy:
     """The energy of one node, from its own meter."""
 
-    def __init__(self, node: Agent, period_seconds: float) -> None:
+    def __init__(self, node: Agent, history: EnergyHistory) -> None:
         self.node = node
-        self.history = EnergyHistory(period_seconds)
+        self.history = history
         self._intervals = _NodeIntervals()
 
     @property

@@ -26,9 +26,18 @@ class SharedMeterConfig(MeterConfig, frozen=True, kw_only=True):
 
 
 def check_shared_meters(
-    meters: Sequence[SharedMeterConfig], nodes: Sequence[str], is_valid: IsValid, path: str = "meters"
+    meters: Sequence[SharedMeterConfig],
+    nodes: Sequence[str],
+    is_valid: IsValid,
+    path: str = "meters",
+    *,
+    others: bool = False,
 ) -> Iterator[tuple[str, str]]:
-    """Errors: a meter without a node, a node under two meters, two meters of one name."""
+    """
+    Errors: a meter without a node, a node under two meters, two meters of one name.
+
+    With *others*, there may be more nodes than *nodes*.
+    """
     covered: dict[str, int] = {}
     labels: set[str] = set()
     for index, meter in enumerate(meters):
@@ -40,7 +49,7 @@ def check_shared_meters(
             yield f"{where}.name", f"expected an unused name; {meter.label!r} is taken"
         labels.add(meter.label)
         under = [node for node in nodes if meter.covers_node(node)]
-        if not under and is_valid("sources.agents") and is_valid(f"{where}.covers"):
+        if not under and not others and is_valid("sources.agents") and is_valid(f"{where}.covers"):
             yield f"{where}.covers", "expected the name of at least one of `sources.agents`"
         for node in under:
             if covered.setdefault(node, index) != index:

@@ -29,10 +29,20 @@ class Group(Struct, frozen=True):
 
 
 class Fleet:
-    """The parts of all nodes, grouped by the dimensions in *by*."""
+    """
+    The parts of all nodes, grouped by the dimensions in *by*.
 
-    def __init__(self, views: Iterable[NodeView], by: Sequence[AnyDimension]) -> None:
+    Unless the fleet *is_whole*, it may have more nodes; the `reasons` of all groups say so.
+    """
+
+    def __init__(
+        self, views: Iterable[NodeView], by: Sequence[AnyDimension], *, is_whole: bool = True
+    ) -> None:
         self.views = {view.node: view for view in views}
+        self.reasons = frozenset[str]()
+        # What is not known to be there is missing where unreachable nodes are, but from no node's own group.
+        if not is_whole and _NODE_DIMENSIONS.issuperset(by) and "node" not in by:
+            self.reasons = frozenset(("targets_unknown",))
         self._by = by
         self._parts = [part for view in self.views.values() for part in self._of(view)]
         self._members: dict[str, int] = {}

@@ -6,11 +6,13 @@ from perwatt_aggregator.attribution.node_parts import NodeParts, node_parts
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.readings.agent import Agent, Target
+from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.readings.sample import NodeSample
+from perwatt_aggregator.targets.target import Target
+from perwatt_aggregator.validity.thresholds import MIN_READINGS
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 from perwatt_aggregator.window.node_window import node_window
 from perwatt_aggregator.window.window import NodeWindow
@@ -18,6 +20,8 @@ from perwatt_aggregator.window.window import NodeWindow
 # A window that was requested within this many readings is refreshed, so that the next request is cheap.
 _CACHED_ROWS = 12
 _MAX_CACHED_WINDOWS = 8
+# A node that joins has this long to be read for the first time: one interval, and the deadline of a scrape.
+_FIRST_READING_SECONDS = 10.0
 
 
 class _CachedWindow(Struct, frozen=True):
@@ -27,7 +31,12 @@ class _CachedWindow(Struct, frozen=True):
 
 
 class Node(Agent):
-    """An agent as a node of the fleet."""
+    """
+    An agent as a node of the fleet.
+
+    One that joins later counts from its first reading on. `left_seconds` is when it left; None while it
+    belongs to the fleet.
+    """
 
     def __init__(
         self,
@@ -42,6 +51,19 @@ class Node(Agent):
         self.facility = facility
         self._uncertainty = uncertainty
         self._cache: dict[float, _CachedWindow] = {}
+        self._joined_seconds: float | None = None
+        self._joined_unix: float | None = None
+        self.left_seconds: float | None = None
+
+    def join(self, now: float, unix_seconds: float) -> None:
+        """Begin now: before, there was no such node in the fleet."""
+        self._joined_seconds, self._joined_unix = now, unix_seconds
+
+    def retarget(self, target: Target, facility: FacilityConfig) -> None:
+        """Take over another name, other labels or another access to the same page."""
+        self.target = target
+        self.facility = facility
+        self._cache.clear()
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
         """Add a reading, and refresh the cached windows. Raises TooManySeries and HistoryFull."""
@@ -55,8 +77,16 @@ class Node(Agent):
         age = self.age_seconds(now)
         return None if age is None or age >= seconds else self._cached(seconds).window
 
-    def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView:
-        """The view of the node over the last *seconds*, with the state of its facility."""
+    def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView | None:
+        """
+        The view of the node over the last *seconds*, with the state of its facility.
+
+        None if it did not belong to the fleet then, or not for long enough to be read.
+        """
+        if self.left_seconds is not None:
+            return self._last_view(seconds, now, self.left_seconds, facility)
+        if self._is_beginning(now):
+            return None
         age = self.age_seconds(now)
         reasons = ("several_agents",) if self.ring.has_several_agents(now) else ()
         if age is None or age >= seconds:
@@ -67,6 +97,7 @@ class Node(Agent):
                 gpus=self.gpus,
                 facility=facility,
                 reasons=reasons,
+                labels=self.target.labels,
             )
         parts = self._cached(seconds).parts
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
@@ -80,7 +111,50 @@ class Node(Agent):
             gpus=self.gpus,
             facility=facility,
             reasons=reasons,
+            labels=self.target.labels,
         )
+
+    def _last_view(
+        self, seconds: float, now: float, left_seconds: float, facility: FacilityState
+    ) -> NodeView | None:
+        """The view of a node that has left, over the part of the last *seconds* until its last reading."""
+        age, interval_seconds = self.age_seconds(now), self.ring.interval_seconds
+        if age is None:
+            return None
+        # In whole intervals, so that one window serves all requests within an interval.
+        own_seconds = (seconds - age) // interval_seconds * interval_seconds
+        if own_seconds < (MIN_READINGS - 1) * interval_seconds:
+            return None
+        cached = self._cached(own_seconds)
+        if cached.window is None or cached.window.readings < MIN_READINGS:
+            return None
+        unread_seconds = max(0.0, left_seconds - (now - age) - self.ring.gap_seconds)
+        return NodeView(
+            node=self.target.node,
+            parts=cached.parts,
+            fill_seconds=0.0,
+            fresh_ratio=own_seconds / (own_seconds + unread_seconds),
+            gpus=self.gpus,
+            facility=facility,
+            labels=self.target.labels,
+        )
+
+    def _is_beginning(self, now: float) -> bool:
+        """Whether the node has joined so lately that it need not have enough readings yet."""
+        if self._joined_seconds is None or len(self.ring) >= MIN_READINGS:
+            return False
+        grace_seconds = MIN_READINGS * self.ring.interval_seconds + _FIRST_READING_SECONDS
+        return now - self._joined_seconds < grace_seconds
+
+    def _own(self, seconds: float) -> float:
+        """Of the last *seconds* up to the newest reading, those since a node that joined was first read."""
+        ring = self.ring
+        if self._joined_unix is None or ring.first_row > 0 or len(ring) < MIN_READINGS:
+            return seconds
+        late_seconds = ring.unix(0) - self._joined_unix
+        if late_seconds > ring.interval_seconds + _FIRST_READING_SECONDS:
+            return seconds
+        return min(seconds, ring.unix(ring.last_row) - ring.unix(0))
 
     def _cached(self, seconds: float) -> _CachedWindow:
         cached = self._cache.get(seconds)
@@ -102,7 +176,7 @@ class Node(Agent):
         }
 
     def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
-        window = node_window(self.ring, seconds, self.objectives)
+        window = node_window(self.ring, self._own(seconds), self.objectives)
         if window is None:
             return None, None
         return window, node_parts(self.target.node, window, self.facility, self._uncertainty, self.gpus or 0)

@@ -84,7 +84,7 @@ def sums_of(group: Group, fleet: Fleet) -> Sums:
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
         fill_seconds=_longest([view.fill_seconds for view in views]),
         unmeasured_gpus=tuple(sorted({gpu for part in group.parts for gpu in part.gpus.unmeasured})),
-        reasons=frozenset(_reasons(group, views)),
+        reasons=frozenset(_reasons(group, views)) | fleet.reasons,
     )
 
 

@@ -1,5 +1,7 @@
 """Node view: the parts of one node over a window, and their joules at each boundary."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
 from perwatt_aggregator.attribution.node_parts import NodeParts
@@ -7,6 +9,7 @@ from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.optional import product
 from perwatt_aggregator.schema.common import Boundary
+from perwatt_aggregator.targets.target import NO_LABELS
 from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
 
 
@@ -17,6 +20,7 @@ class NodeView(Struct, frozen=True):
     `fresh_ratio` is the share of the window up to its newest reading, `gpus` the number of GPUs that it last
     had, None if that was never read, and `facility` the state of its facility over the window. `fill_seconds`
     is the time until its readings fill the window: 0 once they do, None while the node cannot be read.
+    `labels` are those of its target.
     """
 
     node: str
@@ -28,6 +32,7 @@ class NodeView(Struct, frozen=True):
     gpus: int | None = None
     facility: FacilityState = UNKNOWN
     reasons: tuple[str, ...] = ()
+    labels: Mapping[str, str] = NO_LABELS
 
     @property
     def factor_ratio(self) -> float | None:

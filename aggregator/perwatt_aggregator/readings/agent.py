@@ -3,13 +3,13 @@
 import logging
 from collections import Counter as Tally
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives
 from perwatt_aggregator.readings.sample import NodeSample
+from perwatt_aggregator.targets.target import Target
 
 logger = logging.getLogger(__name__)
 
@@ -17,13 +17,6 @@ MAX_CLOCK_OFFSET_SECONDS = 5.0
 """A smaller difference of two clocks moves a window by less than its readings are apart."""
 REPLAY = "replay"
 """The backend of a recording, which has a clock of its own."""
-
-
-class Target(Struct, frozen=True):
-    """The URL of an agent's page, and the name of its node: host and port, like `instance` in Prometheus."""
-
-    node: str
-    url: str
 
 
 class Agent:

@@ -18,10 +18,11 @@ from perwatt_aggregator.schema.efficiency import Requests, Tokens
 
 
 class NodeItem(Struct, frozen=True):
-    """One configured agent: whether it is up, why not, and its newest readings."""
+    """One agent: whether it is up, why not, and its newest readings."""
 
     node: str
     url: str
+    labels: Annotated[dict[str, str], Meta(description="Of its target.")]
     up: bool
     failure: Annotated[str | None, Meta(description="Why the latest scrape failed.")]
     duplicate_of: Annotated[
@@ -46,11 +47,26 @@ class NodeItem(Struct, frozen=True):
     node_energy_joules: Amount | None
 
 
+class SourceItem(Struct, frozen=True):
+    """
+    One source of targets, by its place in the configuration. While it fails, its last good list stays;
+    `known` is false until it was read once.
+    """
+
+    setting: str
+    up: Annotated[bool | None, Meta(description="Null before the first read.")]
+    known: bool
+    failure: Annotated[str | None, Meta(description="Why the latest read failed.")]
+    targets: Count
+    last_success: Instant | None
+
+
 class Nodes(Struct, frozen=True, kw_only=True):
-    """Every configured agent."""
+    """Every agent that is configured or discovered, and the sources that discover them."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[NodeItem, ...]
+    sources: tuple[SourceItem, ...] = ()
 
 
 class GpuItem(Struct, frozen=True):

@@ -3,7 +3,6 @@
 import logging
 from urllib.parse import quote
 
-import aiohttp
 import msgspec
 from msgspec.structs import asdict
 
@@ -11,7 +10,7 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.facts.event import Event
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.schema.events import EventItem, Events
-from perwatt_aggregator.scraping.scraper import ScrapeFailed, fetch
+from perwatt_aggregator.scraping.scraper import Fetch, ScrapeFailed
 from perwatt_exporter.routes.events import Events as AgentEvents
 
 logger = logging.getLogger(__name__)
@@ -33,14 +32,14 @@ class EventLog:
         self._fetched: dict[str, float] = {}
         self._failing: set[str] = set()
 
-    async def follow(self, node: Agent, session: aiohttp.ClientSession) -> None:
+    async def follow(self, node: Agent, fetch: Fetch) -> None:
         """Fetch the events that the node's newest page counts beyond those fetched; retry after the next."""
         counted = node.sample.events if node.sample is not None else None
         name = node.target.node
         if counted is None or counted == self._fetched.get(name, 0.0):
             return
         try:
-            answer = await self._fetch(node, session)
+            answer = await self._fetch(node, fetch)
         except (ScrapeFailed, msgspec.MsgspecError) as error:
             if name not in self._failing:
                 logger.warning(
@@ -60,12 +59,12 @@ class EventLog:
         number = self._ring.number_of(since or "")
         return Events(self._ring.newest(number, limit), self._ring.cursor)
 
-    async def _fetch(self, node: Agent, session: aiohttp.ClientSession) -> AgentEvents:
+    async def _fetch(self, node: Agent, fetch: Fetch) -> AgentEvents:
         """Raises ScrapeFailed and MsgspecError."""
         cursor = self._cursors.get(node.target.node)
         query = f"?limit={MAX_LIMIT}" + (f"&since={quote(cursor)}" if cursor else "")
         base = node.target.url.partition("?")[0].rpartition("/")[0]
-        return msgspec.json.decode(await fetch(session, f"{base}/v1/events{query}"), type=AgentEvents)
+        return msgspec.json.decode(await fetch(f"{base}/v1/events{query}"), type=AgentEvents)
 
 
 def _of_node(node: str, item: Event) -> EventItem:

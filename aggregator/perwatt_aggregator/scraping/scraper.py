@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import random
+import ssl
 import zlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 import aiohttp
 
@@ -16,14 +18,22 @@ from perwatt_aggregator.readings.facts import BadValue
 from perwatt_aggregator.readings.node_ring import HistoryFull, TooManySeries
 from perwatt_aggregator.readings.page_reader import NotAnAgent, PageReader
 from perwatt_aggregator.readings.sample import NodeSample
+from perwatt_aggregator.targets.access import Accesses
+from perwatt_aggregator.targets.target import Target
 
 logger = logging.getLogger(__name__)
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024
 MAX_DEADLINE_SECONDS = 10.0
 MIN_DEADLINE_SECONDS = 1.0
+MAX_SCRAPES = 512
+"""At once, of nodes that answered last time."""
+MAX_RETRIES = 128
+"""At once, of nodes that did not: many dead nodes wait for each other, and delay no live one."""
 SCRAPE_REASONS = reasons(
     "unreachable",
+    "tls",
+    "token_file",
     "timeout",
     "protocol",
     "redirect",
@@ -58,16 +68,18 @@ class ScrapeFailed(Exception):
         self.reason = reason
 
 
-FollowUp = Callable[[Agent, aiohttp.ClientSession], Awaitable[None]]
+Fetch = Callable[[str], Awaitable[bytes]]
+"""The body at a URL of an agent, with the credentials of its target. Raises ScrapeFailed."""
+FollowUp = Callable[[Agent, Fetch], Awaitable[None]]
 
 
-async def _no_follow_up(node: Agent, session: aiohttp.ClientSession) -> None:
+async def _no_follow_up(node: Agent, fetch: Fetch) -> None:
     """Nothing more is fetched."""
 
 
 class Scraper:
     """
-    Scrapes nodes every `interval_seconds`, each at a random phase, until it is stopped.
+    Scrapes nodes every `interval_seconds`, each at a random phase, until it is stopped or they leave.
 
     After each page that was read, *follow_up* may fetch more from the node.
     """
@@ -81,12 +93,28 @@ class Scraper:
     ) -> None:
         self._follow_up = follow_up
         self._nodes = tuple(nodes)
+        self._accesses = Accesses()
         self._interval_seconds = interval_seconds
         self._deadline_seconds = min(max(interval_seconds, MIN_DEADLINE_SECONDS), MAX_DEADLINE_SECONDS)
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[Agent, asyncio.Task[None]] = {}
         self._long_page = asyncio.Lock()
+        self._scrapes = asyncio.Semaphore(MAX_SCRAPES)
+        self._retries = asyncio.Semaphore(MAX_RETRIES)
+
+    def follow(self, nodes: Iterable[Agent]) -> None:
+        """Scrape *nodes* and no others from now on; those that were scraped before keep their phase."""
+        self._nodes = tuple(nodes)
+        if self._session is None:
+            return
+        for node in self._tasks.keys() - set(self._nodes):
+            self._tasks.pop(node).cancel()
+        for node in self._nodes:
+            if node not in self._tasks:
+                self._tasks[node] = asyncio.create_task(
+                    self._scrape_forever(node, self._session), name=f"scrape {node.target.node}"
+                )
 
     async def start(self) -> None:
         """Start one task for each node; must be called on a running loop."""
@@ -98,17 +126,14 @@ class Scraper:
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
         )
-        self._tasks = [
-            asyncio.create_task(self._scrape_forever(node, self._session), name=f"scrape {node.target.node}")
-            for node in self._nodes
-        ]
+        self.follow(self._nodes)
 
     async def stop(self) -> None:
         """Cancel all scrapes."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = []
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks = {}
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -119,7 +144,8 @@ class Scraper:
         due = self._clock.monotonic() + random.Random(node.target.url).random() * self._interval_seconds
         while True:
             await self._clock.sleep_until(due)
-            await self._scrape(node, reader, session)
+            async with self._retries if node.failure else self._scrapes:
+                await self._scrape(node, reader, session)
             missed = max(0.0, self._clock.monotonic() - due) // self._interval_seconds
             due += (missed + 1.0) * self._interval_seconds
 
@@ -127,10 +153,11 @@ class Scraper:
         started = self._clock.monotonic()
         was_up, before = node.up, node.failure
         try:
-            page = await fetch(session, node.target.url)
+            fetch_own = partial(self._fetch, session, node.target)
+            page = await fetch_own(node.target.url)
             fetched = self._clock.monotonic()
             _add(node, await self._read(reader, page, fetched), self._clock.unix())
-            await self._follow_up(node, session)
+            await self._follow_up(node, fetch_own)
         except ScrapeFailed as failed:
             node.fail(failed.reason)
             _report(node, before, failed)
@@ -142,6 +169,14 @@ class Scraper:
             if not was_up:
                 logger.info("reading %s", node.target.url)
         node.scrape_seconds = self._clock.monotonic() - started
+
+    async def _fetch(self, session: aiohttp.ClientSession, target: Target, url: str) -> bytes:
+        """The body at *url* of the agent at *target*, with its credentials. Raises ScrapeFailed."""
+        try:
+            context, headers = self._accesses.of(target.access).of(url)
+        except ValueError as error:
+            raise ScrapeFailed("token_file", str(error)) from None
+        return await fetch(session, url, context, headers)
 
     async def _read(self, reader: PageReader, page: bytes, monotonic_seconds: float) -> NodeSample:
         """Read a page in slices, between which all else goes on. Raises ScrapeFailed."""
@@ -180,10 +215,15 @@ def _report(node: Agent, before: str | None, failed: Exception) -> None:
         )
 
 
-async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
+async def fetch(
+    session: aiohttp.ClientSession,
+    url: str,
+    context: ssl.SSLContext | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
     """Return the decompressed page at *url*, within the session's timeout. Raises ScrapeFailed."""
     try:
-        async with session.get(url, allow_redirects=False) as response:
+        async with session.get(url, allow_redirects=False, ssl=context or True, headers=headers) as response:
             if response.status != 200:
                 _refuse_status(response)
             body = await _body(response)
@@ -193,6 +233,8 @@ async def fetch(session: aiohttp.ClientSession, url: str) -> bytes:
             "timeout",
             "no complete answer in time; raise `scrape_interval`",
         ) from error
+    except aiohttp.ClientSSLError as error:
+        raise ScrapeFailed("tls", f"{error}; check `ca_file` and `cert_file`"[:300]) from error
     except aiohttp.ClientConnectorError as error:
         raise ScrapeFailed("unreachable", f"{error}; does an agent run there?") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -205,7 +247,8 @@ def _refuse_status(response: aiohttp.ClientResponse) -> None:
             "redirect",
             f"it redirects to {response.headers.get('Location', '')[:200]!r}; configure that URL",
         )
-    raise ScrapeFailed("http_status", f"the answer has status {response.status}")
+    cure = "; configure its credentials" if response.status in (401, 403) else ""
+    raise ScrapeFailed("http_status", f"the answer has status {response.status}{cure}")
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:

@@ -37,8 +37,15 @@ TABLE: tuple[Reason, ...] = (
         "node_never_seen",
         True,
         "A configured node has never been read with its GPUs, so how many it has is not known.",
-        "See `failure` in /v1/nodes: start the agent of the node, or remove the node from `sources.agents`. "
+        "See `failure` in /v1/nodes: start the agent of the node, or remove the node from `sources`. "
         "`data_dir` keeps the number of GPUs over restarts of the aggregator.",
+    ),
+    Reason(
+        "targets_unknown",
+        True,
+        "A source of targets has not been read since the start, so the fleet may have more nodes.",
+        "See `sources` in /v1/nodes: mend the file, the URL or the name under `sources` in the aggregator's "
+        "configuration.",
     ),
     Reason(
         "unattributed",

@@ -15,12 +15,12 @@ from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.facility.config import FacilityConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.facts import WorkloadFacts
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.readings.sample import OUTPUT_TOKENS, WORKLOAD_COVERED, Counter, NodeSample
 from perwatt_aggregator.schema.common import BOUNDARIES
+from perwatt_aggregator.targets.target import Target
 
 GIVEN = "given"
 """Workload and model of the tokens of `--tokens-per-second`."""
@@ -56,7 +56,8 @@ def efficiency_of_recording(
         node.add(sample, sample.unix_seconds)
     state = facility.state(samples[0].unix_seconds, samples[-1].unix_seconds)
     view = node.view(seconds, samples[-1].monotonic_seconds, state)
-    return [msgspec.to_builtins(item) for item in efficiency([view], (), BOUNDARIES)]
+    views = [view] if view is not None else []
+    return [msgspec.to_builtins(item) for item in efficiency(views, (), BOUNDARIES)]
 
 
 def _samples(recording: Recording, start_unix: float | None, end_unix: float | None) -> Iterator[NodeSample]:

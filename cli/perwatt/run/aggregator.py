@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import signal
 import socket
+from collections.abc import Callable
 
 import uvloop
 
@@ -11,6 +13,7 @@ from perwatt.run.daemon import address, listen, run_daemon
 from perwatt.run.event_loop import cancelled_by, together
 from perwatt.run.status import show
 from perwatt_agent.clock import SystemClock
+from perwatt_agent.configfile.layers import ConfigError
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig
@@ -20,22 +23,30 @@ from perwatt_exporter.http.server import serve
 logger = logging.getLogger(__name__)
 
 
-def run_aggregator(config: AggregatorConfig) -> int:
-    """Scrape the agents and answer for them until a signal."""
+Reload = Callable[[], AggregatorConfig]
+"""Reads the configuration again. Raises ConfigError."""
+
+
+def run_aggregator(config: AggregatorConfig, reload: Reload | None = None) -> int:
+    """Scrape the agents and answer for them until a signal; SIGHUP makes *reload* read the agents again."""
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
-        logger.info(
-            "aggregator serves http://%s/; agents to scrape: %d", address(sock), len(config.sources.agents)
-        )
-        await serve_aggregator(config, sock, stop)
+        agents = len(config.sources.named_agents)
+        logger.info("aggregator serves http://%s/; configured agents: %d", address(sock), agents)
+        await serve_aggregator(config, sock, stop, reload=reload)
         return 0
 
     return run_daemon(main, uvloop.run)
 
 
 async def serve_aggregator(
-    config: AggregatorConfig, sock: socket.socket, stop: asyncio.Event, *, show_status: bool = False
+    config: AggregatorConfig,
+    sock: socket.socket,
+    stop: asyncio.Event,
+    *,
+    show_status: bool = False,
+    reload: Reload | None = None,
 ) -> None:
     """Scrape and answer until *stop* is set."""
     try:
@@ -48,6 +59,23 @@ async def serve_aggregator(
         work = [serve(create_app(aggregator), sock, stop=stop)]
         if show_status:
             work.append(cancelled_by(stop, show(aggregator)))
+        if reload is not None:
+            work.append(cancelled_by(stop, _reload_on_signal(aggregator, reload)))
         await together(stop, *work)
     finally:
         await aggregator.stop()
+
+
+async def _reload_on_signal(aggregator: Aggregator, reload: Reload) -> None:
+    """Read the configuration again at each SIGHUP; one that is not valid changes nothing."""
+    hung_up = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
+    while True:
+        await hung_up.wait()
+        hung_up.clear()
+        try:
+            await aggregator.reload(reload())
+        except ConfigError as error:
+            logger.error("the configuration is not valid, the one before stays: %s", error)
+        else:
+            logger.info("read the configuration again; agents to scrape: %d", len(aggregator.nodes))

@@ -12,14 +12,15 @@ from perwatt.run.event_loop import together
 from perwatt.run.simulated_machine import has_driver
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.targets.config import agents_at
 
 
 def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
     """Agent, aggregator and web page of this machine, with a status line, until a signal."""
     sock = listen(agent.web.listen_address)
     aggregator_sock = listen(aggregator.web.listen_address, "aggregator.web.listen_address")
-    own = SourcesConfig(agents=(f"http://{address(sock)}/metrics",))
+    own = agents_at(f"http://{address(sock)}/metrics")
     aggregator = msgspec.structs.replace(aggregator, sources=own)
 
     async def main(stop: asyncio.Event) -> int:

@@ -14,12 +14,13 @@ from perwatt_agent.clock import ManualClock
 from perwatt_agent.meters.config import MeterConfig
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.facility.config import FacilityConfig, NodeOverheadConfig, PueConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.pue_energies import NodesEnergy
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
+from perwatt_aggregator.targets.config import agents_at
 
 RACK = SharedMeterConfig(kind="json", url="http://pdu/", path="w", unit="watts", covers=())
 
@@ -308,7 +309,7 @@ def test_shared_meter_of_two_facilities() -> None:
     """What one meter measures of two facilities is no energy of either; of one it is."""
     live = PueConfig(kind="live", facility_meter=MeterConfig(kind="csv", file=Path("hall.csv")))
     halls = tuple(FacilityConfig(f"hall-{n}", live, nodes=(f"gpu-{n}*",)) for n in "12")
-    sources = SourcesConfig(tuple(f"http://gpu-{n}:9836/metrics" for n in ("1a", "1b", "2a")))
+    sources = agents_at(*(f"http://gpu-{n}:9836/metrics" for n in ("1a", "1b", "2a")))
 
     def histories(*covers: str) -> list[int]:
         meters = (structs.replace(RACK, covers=covers),)

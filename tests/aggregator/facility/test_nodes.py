@@ -11,9 +11,9 @@ from perwatt_agent.meters.meter import MeterFailure
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.pue_energies import NODES_SECONDS, NodesEnergy
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.sample import NODE_COVERED, NODE_ENERGY, Counter, NodeSample
+from perwatt_aggregator.targets.target import Target
 
 WATTS = 1000.0
 PERIOD_SECONDS = 86_400.0

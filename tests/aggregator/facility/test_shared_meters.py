@@ -18,10 +18,11 @@ from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.meters.build import build_meter
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig, load_aggregator_config
+from perwatt_aggregator.config import AggregatorConfig, load_aggregator_config
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig
+from perwatt_aggregator.targets.config import agents_at
 
 CONFIG = SharedMeterConfig(
     kind="json", url="http://pdu/", path="w", unit="watts", source="pdu", covers=("node*",)
@@ -191,7 +192,7 @@ class TestPolled:
         """The aggregator polls its meters from its start to its stop."""
         async with showing({"/pdu": {"w": 1800.0}}) as server:
             config = replace(CONFIG, url=f"{server.url}/pdu", interval=1.0)
-            sources = SourcesConfig(("http://node0:1/metrics",))
+            sources = agents_at("http://node0:1/metrics")
             aggregator = Aggregator(AggregatorConfig(sources, meters=(config,)), SystemClock())
             await aggregator.start()
             for _ in range(400):

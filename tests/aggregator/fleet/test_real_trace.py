@@ -17,10 +17,10 @@ from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.fleet.node import Node
-from perwatt_aggregator.readings.agent import Target
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_aggregator.targets.target import Target
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import BARE, Followed
 
 from perwatt_agent.facts.snapshot import AgentInfo, Snapshot
-from perwatt_aggregator.aggregator import targets
+from perwatt_aggregator.targets.target import Target, named
 
 
 class Named(Machine):
@@ -69,7 +69,9 @@ def test_several_agents_on_one_machine() -> None:
     """Agents at one host and port have names of their own, by their paths."""
     urls = ("http://host:9836/a/metrics", "http://host:9836/b/metrics", "http://other:9836/metrics")
 
-    assert ["host:9836/a/metrics", "host:9836/b/metrics", "other:9836"] == [one.node for one in targets(urls)]
+    assert ["host:9836/a/metrics", "host:9836/b/metrics", "other:9836"] == [
+        one.node for one in named(Target("", url) for url in urls)
+    ]
 
 
 def test_two_agents_in_turn() -> None:

@@ -18,7 +18,8 @@ from perwatt_agent.facts.event import Event, event_at
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.app import exporter_app
 
 
@@ -47,7 +48,7 @@ async def following(*agents: Agent) -> AsyncIterator[Aggregator]:
     async with AsyncExitStack() as stack:
         ports = [await stack.enter_async_context(serving(agent.app)) for agent in agents]
         urls = tuple(f"http://127.0.0.1:{port}/metrics" for port in ports)
-        config = AggregatorConfig(sources=SourcesConfig(agents=urls), scrape_interval=0.1)
+        config = AggregatorConfig(sources=agents_at(*urls), scrape_interval=0.1)
         aggregator = Aggregator(config, SystemClock())
         await aggregator.start()
         try:

@@ -11,9 +11,10 @@ from support.servers.web import PATIENCE_SECONDS
 
 from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.scraping.scraper import MAX_PAGE_BYTES, SCRAPE_REASONS
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.render import Renderer, page
 
@@ -126,7 +127,7 @@ async def agents(answers: dict[str, Answer]) -> AsyncIterator[dict[str, str]]:
 
 @contextlib.asynccontextmanager
 async def scraping(urls: dict[str, str]) -> AsyncIterator[dict[str, Node]]:
-    config = AggregatorConfig(SourcesConfig(tuple(urls.values())), 0.2)
+    config = AggregatorConfig(agents_at(*urls.values()), 0.2)
     aggregator = Aggregator(config, SystemClock())
     await aggregator.start()
     try:

@@ -13,10 +13,11 @@ from perwatt.simulate.plan import FleetPlan, steady_plan
 from perwatt.simulate.truth import TruthItem, truth
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import Aggregator
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_aggregator.schema.common import Boundary, Dimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.family import Family
 
@@ -30,7 +31,7 @@ class Watched:
         self.fleet = fleet
         self.clock = ManualClock(unix_seconds=START + 1.0)
         urls = tuple(f"http://{node.identity.name}:9836/metrics" for node in fleet.nodes)
-        self.aggregator = Aggregator(AggregatorConfig(SourcesConfig(urls), INTERVAL_SECONDS), self.clock)
+        self.aggregator = Aggregator(AggregatorConfig(agents_at(*urls), INTERVAL_SECONDS), self.clock)
         self.readers = [PageReader() for _ in fleet.nodes]
 
     def run(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from perwatt_agent.clock import ManualClock
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers.compute.config import ComputeConfig
-from perwatt_aggregator.config import AggregatorConfig, SourcesConfig
+from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.facility.config import (
     CarbonConfig,
     FacilityConfig,
@@ -19,6 +19,7 @@ from perwatt_aggregator.readings.page_reader import sample_of_snapshot
 from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
+from perwatt_aggregator.targets.config import agents_at
 from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 from support.fleet.agents import Machine
 
@@ -51,7 +52,7 @@ class Followed:
         self.clock = ManualClock()
         urls = tuple(f"http://node{index}:9836/metrics" for index in range(len(machines)))
         config = AggregatorConfig(
-            SourcesConfig(urls),
+            agents_at(*urls),
             interval_seconds,
             facility,
             tuple(facilities),

@@ -31,17 +31,24 @@ from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO, MIN_EXPLA
 _OF_ENERGY = frozenset(("gpus_missing", "no_baseline", "source_changed", "tokens_span_gpus"))
 # Reasons of readings, which apply to GPUs and to engines.
 _OF_READINGS = frozenset(
-    ("stale", "node_unreachable", "node_never_seen", "window_not_filled", "too_few_readings")
+    (
+        *("stale", "node_unreachable", "node_never_seen", "targets_unknown"),
+        *("window_not_filled", "too_few_readings"),
+    )
 )
 # Rounding error of a sum of shares.
 _ROUNDING_ERROR = 1e-9
 
 
 def compute(
-    views: Iterable[NodeView], by: Sequence[ComputeDimension], config: ComputeConfig
+    views: Iterable[NodeView],
+    by: Sequence[ComputeDimension],
+    config: ComputeConfig,
+    *,
+    is_whole: bool = True,
 ) -> tuple[ComputeItem, ...]:
     """One chain for each group of the fleet by *by* that holds a GPU."""
-    fleet = Fleet(views, by)
+    fleet = Fleet(views, by, is_whole=is_whole)
     holdings = Holdings(fleet.views.values(), Peaks(config.peaks))
     sizes = Sizes(config.models)
     chains = [_Chain(group, fleet, holdings, sizes, config.precision) for group in fleet.groups()]

@@ -27,9 +27,11 @@ _OF_RATIOS = frozenset(("shared_group", "tokens_span_gpus", "no_baseline"))
 _OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency_histogram"))
 
 
-def ledger(views: Iterable[NodeView], by: Sequence[LedgerDimension]) -> tuple[LedgerItem, ...]:
+def ledger(
+    views: Iterable[NodeView], by: Sequence[LedgerDimension], *, is_whole: bool = True
+) -> tuple[LedgerItem, ...]:
     """One tree for each group of the fleet by *by*."""
-    fleet = Fleet(views, by)
+    fleet = Fleet(views, by, is_whole=is_whole)
     books = {view.node: NodeLedger(view, view.parts) for view in fleet.views.values() if view.parts}
     shares = _shares(fleet)
     return tuple(_ItemBuilder(group, fleet, books, shares).item() for group in fleet.groups())

@@ -1,0 +1,1 @@
+"""Targets: the agents to scrape, from the configuration, files, HTTP and DNS, and how to reach them."""
