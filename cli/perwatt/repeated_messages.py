@@ -5,14 +5,16 @@ A kind is the logger and the text of a message without its values; `extra={"kind
 for example by the reason of a failure. So a hundred agents that flap write as many lines as a few.
 """
 
-import asyncio
-import contextlib
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    import asyncio
 
 MAX_NAMED = 5
 PERIOD_SECONDS = 60.0
@@ -113,9 +115,15 @@ class LimitedHandler(logging.StreamHandler[TextIO]):
 
     def _start_timer(self) -> None:
         """Have the counts written also if no further message comes; only a running loop has a timer."""
-        if self._timer is None:
-            with contextlib.suppress(RuntimeError):
-                self._timer = asyncio.get_running_loop().call_later(PERIOD_SECONDS, self._end_periods)
+        # A process that has a loop has imported it: `perwatt --help` has none, and must not wait for it.
+        asyncio = sys.modules.get("asyncio")
+        if self._timer is not None or asyncio is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return
+        self._timer = loop.call_later(PERIOD_SECONDS, self._end_periods)
 
     def _end_periods(self) -> None:
         self._timer = None
