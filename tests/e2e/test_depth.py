@@ -19,14 +19,15 @@ from perwatt_exporter.families.all import GROUPS
 from perwatt_exporter.page.pages import Pages
 
 HOST_VGPU = 3
-# Nobody fills these from a Hopper board without fans and guests in an ordinary server.
+# A Hopper board without fans and guests in an ordinary server does not fill these; the health of the fabric
+# was not shown by a real one either.
 NOT_ON_HOPPER = {
     *("perwatt_gpu_retired_pages_total", "perwatt_gpu_retired_pages_pending"),
     *("perwatt_gpu_temperature_threshold_celsius", "perwatt_gpu_fan_speed_ratio"),
     *("perwatt_gpu_os_memory_used_bytes", "perwatt_gpu_os_memory_total_bytes"),
     *("perwatt_gpu_sm_cycles_total", "perwatt_gpu_pipe_cycles_total"),
     *("perwatt_gpu_process_memory_bytes", "perwatt_gpu_process_sm_ratio"),
-    "perwatt_gpu_active_vgpus",
+    *("perwatt_gpu_active_vgpus", "perwatt_gpu_fabric_health"),
 }
 DEEP_GROUPS = [name for name in GROUPS if name.startswith("gpu_") or name == "mig"]
 

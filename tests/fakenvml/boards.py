@@ -27,7 +27,7 @@ def _pieces(architecture: str) -> list[tuple[int, bytes]]:
     """Where the bytes of all boards are not zero; made once, since every driver has all 128."""
     boards = (Gpu * MAX_GPUS)()
     for gpu, board in enumerate(boards):
-        assign(board, **PROFILES[architecture], **_identity(gpu))
+        assign(board, **{**_identity(gpu), **PROFILES[architecture]})
         write_segment(board, 1, 0.0, AT_FIRST)
     whole = bytes(boards)
     pieces = [(at, whole[at : at + PIECE_BYTES]) for at in range(0, len(whole), PIECE_BYTES)]

@@ -21,6 +21,8 @@
 #define FAKE_MAX_FIELDS 320
 #define FAKE_MAX_FANS 4
 #define FAKE_MAX_MIGS 7
+#define FAKE_SRAM_COUNTS 11
+#define FAKE_REMAP_BANKS 5
 #define FAKE_GPM_METRICS 64 /* the rates; cumulative ones follow from them */
 #define FAKE_ANY_GPU (-1)
 #define FAKE_NO_GPU FAKE_MAX_GPUS /* where calls that concern no GPU are counted */
@@ -67,6 +69,7 @@ typedef struct {
     double average_window_seconds;
     double instant_window_seconds;
     double module_extra_watts;
+    double memory_watts; /* of the memory alone, in a scope of its own; 0 is "not supported" */
     uint32_t has_energy;
     uint32_t has_gpu_scope;
     uint32_t has_module_scope;
@@ -92,7 +95,7 @@ typedef struct {
     uint32_t process_sm_percent[FAKE_MAX_PROCESSES]; /* 0 gives no sample */
     uint64_t process_bytes[FAKE_MAX_PROCESSES];
     uint32_t process_slot[FAKE_MAX_PROCESSES]; /* of the MIG instance, from 1; 0 is none */
-    uint32_t process_draws[FAKE_MAX_PROCESSES]; /* 1: in the list of graphics processes too */
+    uint32_t process_draws[FAKE_MAX_PROCESSES]; /* 1: in the list of graphics processes too; 2: only there */
     uint64_t process_protected_bytes[FAKE_MAX_PROCESSES]; /* only long entries have it */
     int32_t minor_number; /* of its device node; -1 is "not supported" */
     /* The energy counter: zero at energy_zero_seconds, plus an offset, plus a glitch for some reads. */
@@ -108,6 +111,12 @@ typedef struct {
     uint64_t event_reasons;
     uint64_t bar1_total_bytes;
     uint64_t bar1_used_bytes;
+    uint32_t bar1_maps_memory; /* 1: all used memory is mapped through BAR1, and with MIG all there is */
+    uint32_t has_sram;         /* 0 is "not supported" */
+    uint64_t sram_count[FAKE_SRAM_COUNTS]; /* in the order of nvmlEccSramErrorStatus_v1_t */
+    uint32_t sram_threshold_exceeded;
+    uint32_t has_remap_banks;
+    uint32_t remap_banks[FAKE_REMAP_BANKS]; /* with maximum, high, partial, low and no availability */
     uint32_t has_gpm;
     uint32_t has_margin;
     int32_t margin_celsius;

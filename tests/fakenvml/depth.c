@@ -1,6 +1,9 @@
 /* Entry points for what a GPU tells in depth: why it is slow, its links, fans, modes and margins. */
 #include "control.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #define NUMBER(function, type, value)                          \
     nvmlReturn_t function(nvmlDevice_t device, type *number) { \
         DEVICE_CALL(device);                                   \
@@ -85,8 +88,26 @@ nvmlReturn_t nvmlDeviceGetGpuFabricInfoV(nvmlDevice_t device, nvmlGpuFabricInfoV
 
 nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, nvmlBAR1Memory_t *memory) {
     DEVICE_CALL(device);
+    unsigned long long mapped = gpu->mig_enabled ? gpu->memory_total_bytes - gpu->memory_reserved_bytes
+                                                 : gpu->memory_used_bytes;
     memory->bar1Total = gpu->bar1_total_bytes;
-    memory->bar1Used = gpu->bar1_used_bytes;
-    memory->bar1Free = gpu->bar1_total_bytes - gpu->bar1_used_bytes;
+    memory->bar1Used = gpu->bar1_used_bytes + (gpu->bar1_maps_memory ? mapped : 0);
+    memory->bar1Free = memory->bar1Total - memory->bar1Used;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetSramEccErrorStatus(nvmlDevice_t device, nvmlEccSramErrorStatus_t *status) {
+    DEVICE_CALL(device);
+    if (status->version != nvmlEccSramErrorStatus_v1) return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+    if (!gpu->has_sram) return NVML_ERROR_NOT_SUPPORTED;
+    memcpy((char *)status + offsetof(nvmlEccSramErrorStatus_t, aggregateUncParity), gpu->sram_count, sizeof gpu->sram_count);
+    status->bThresholdExceeded = gpu->sram_threshold_exceeded;
+    return NVML_SUCCESS;
+}
+
+nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device, nvmlRowRemapperHistogramValues_t *values) {
+    DEVICE_CALL(device);
+    if (!gpu->has_remap_banks) return NVML_ERROR_NOT_SUPPORTED;
+    memcpy(values, gpu->remap_banks, sizeof gpu->remap_banks);
     return NVML_SUCCESS;
 }

@@ -37,6 +37,8 @@ static nvmlReturn_t window(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *val
 }
 
 static nvmlReturn_t power_average(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
+    if (scope == NVML_POWER_SCOPE_MEMORY)
+        return gpu->memory_watts > 0 ? milliwatts(value, gpu->memory_watts) : NVML_ERROR_NOT_SUPPORTED;
     return window(gpu, scope, value, gpu->average_window_seconds);
 }
 
@@ -74,7 +76,7 @@ static nvmlReturn_t memory_temperature(fake_gpu_t *gpu, unsigned int scope, nvml
 
 static nvmlReturn_t link_count(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t *value) {
     (void)scope;
-    if (gpu->nvlink_count == 0) return NVML_ERROR_NOT_SUPPORTED;
+    if (gpu->nvlink_count == 0 || gpu->mig_enabled) return NVML_ERROR_NOT_SUPPORTED;
     value->uiVal = gpu->nvlink_count;
     return NVML_SUCCESS;
 }
@@ -83,7 +85,7 @@ static nvmlReturn_t link_count(fake_gpu_t *gpu, unsigned int scope, nvmlValue_t 
 #define ALL_LINKS 0xffffffffu
 
 static nvmlReturn_t link_bytes(fake_gpu_t *gpu, unsigned int link, nvmlValue_t *value, unsigned int unit) {
-    if (gpu->nvlink_count == 0 || (link != ALL_LINKS && link >= gpu->nvlink_count)) return NVML_ERROR_NOT_SUPPORTED;
+    if (gpu->nvlink_count == 0 || gpu->mig_enabled || (link != ALL_LINKS && link >= gpu->nvlink_count)) return NVML_ERROR_NOT_SUPPORTED;
     unsigned int links = link == ALL_LINKS ? gpu->nvlink_count : 1;
     value->ullVal = (unsigned long long)(fake_now() * 1024 * gpu->utilization_percent) * 1024 / unit * links;
     return NVML_SUCCESS;
@@ -133,6 +135,11 @@ static nvmlValueType_t type_of(unsigned int id) {
     return small ? NVML_VALUE_TYPE_UNSIGNED_INT : NVML_VALUE_TYPE_UNSIGNED_LONG_LONG;
 }
 
+/* What a real H100 does not show while MIG is on: remapped rows, and errors of links. */
+static int refused_with_mig(unsigned int id) {
+    return (id >= 142 && id <= 145) || id == 38 || id == 45 || id == 52 || id == 59 || (id >= 206 && id <= 215);
+}
+
 /* A field whose number the test has set. */
 static nvmlReturn_t plain(const fake_gpu_t *gpu, nvmlFieldValue_t *field) {
     unsigned int id = id_of_today(field->fieldId);
@@ -140,6 +147,7 @@ static nvmlReturn_t plain(const fake_gpu_t *gpu, nvmlFieldValue_t *field) {
     field->value.sllVal = 1;
     if (id == 0) return NVML_SUCCESS;
     if (id >= FAKE_MAX_FIELDS || !gpu->field_known[id]) return NVML_ERROR_NOT_SUPPORTED;
+    if (gpu->mig_enabled && refused_with_mig(id)) return NVML_ERROR_NOT_SUPPORTED;
     field->value.sllVal = gpu->field_value[id];
     return NVML_SUCCESS;
 }

@@ -13,6 +13,8 @@ MAX_EVENTS = 1024
 MAX_FIELDS = 320
 MAX_FANS = 4
 MAX_MIGS = 7
+SRAM_COUNTS = 11
+REMAP_BANKS = 5
 GPM_METRICS = 64
 THRESHOLDS = 8  # NVML_TEMPERATURE_THRESHOLD_COUNT
 CLOCKS = 4  # NVML_CLOCK_COUNT: graphics, SM, memory, video
@@ -57,6 +59,7 @@ class Gpu(Structure):
         ("average_window_seconds", c_double),
         ("instant_window_seconds", c_double),
         ("module_extra_watts", c_double),
+        ("memory_watts", c_double),
         ("has_energy", c_uint32),
         ("has_gpu_scope", c_uint32),
         ("has_module_scope", c_uint32),
@@ -96,6 +99,12 @@ class Gpu(Structure):
         ("event_reasons", c_uint64),
         ("bar1_total_bytes", c_uint64),
         ("bar1_used_bytes", c_uint64),
+        ("bar1_maps_memory", c_uint32),
+        ("has_sram", c_uint32),
+        ("sram_count", c_uint64 * SRAM_COUNTS),
+        ("sram_threshold_exceeded", c_uint32),
+        ("has_remap_banks", c_uint32),
+        ("remap_banks", c_uint32 * REMAP_BANKS),
         ("has_gpm", c_uint32),
         ("has_margin", c_uint32),
         ("margin_celsius", c_int32),

@@ -24,7 +24,8 @@ static nvmlReturn_t list(const fake_gpu_t *gpu, const fake_mig_t *mig, int graph
     unsigned int room = *count, found = 0;
     for (unsigned int i = 0; i < gpu->process_count; i++) {
         const fake_mig_t *at = gpu->process_slot[i] ? &gpu->mig[gpu->process_slot[i] - 1] : NULL;
-        if ((mig && at != mig) || (graphics && !gpu->process_draws[i])) continue;
+        if ((mig && at != mig) || (graphics ? !gpu->process_draws[i] : gpu->process_draws[i] == 2))
+            continue;
         if (found++ >= room) continue;
         long_entry_t entry;
         memset(&entry, 0, sizeof entry);

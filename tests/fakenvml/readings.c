@@ -104,6 +104,7 @@ nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type
 nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples,
                                              unsigned int *count, unsigned long long last_seen) {
     DEVICE_CALL(device);
+    if (gpu->mig_enabled) return NVML_ERROR_NOT_SUPPORTED;
     unsigned long long sampled = (unsigned long long)fake_now() * 1000000ULL;
     unsigned int room = *count, found = 0;
     *count = FAKE_MAX_PROCESSES;

@@ -65,11 +65,12 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     """
     One slow-tier read (every 10-15 s) of one GPU: limits, health, and the processes that hold it.
 
-    `temperature_thresholds_celsius` are temperatures at which the board acts. Newer boards report instead the
-    degrees to their limit, `temperature_margin_celsius`, and the margins at which they act,
-    `temperature_margins_celsius`, which may be negative. `nvlink_errors` count by kind. `mig` is None without
-    MIG and empty without an instance. `mig_slices` is the number of compute slices of the whole GPU.
-    `top_processes` is None unless they are configured, and `active_vgpus` except on a host of vGPUs.
+    `temperature_thresholds_celsius` are temperatures at which the board acts. Boards since Ada,
+    but not GeForce, report instead the degrees to their limit, `temperature_margin_celsius`, and the margins
+    at which they act, `temperature_margins_celsius`, which may be negative. `nvlink_errors` count by kind.
+    `mig` is None without MIG and empty without an instance. `mig_slices` is the number of compute slices of
+    the whole GPU. `top_processes` is None unless they are configured, and `active_vgpus` except on a host of
+    vGPUs.
     """
 
     monotonic_seconds: float

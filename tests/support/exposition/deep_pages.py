@@ -119,7 +119,7 @@ def hopper_with_mig() -> Snapshot:
 def mig_with_two_workloads() -> Snapshot:
     """A GPU in parts that two workloads hold by instance: the joules of both name the GPU, and it alone."""
     large = replace(SLICE, uuid=SLICE.uuid[:-1] + "8", gpu_instance=2, profile="3g.40gb", gpu_slices=3)
-    slow = replace(SLOW, mig=(replace(large, compute_slices=3, multiprocessors=48), SLICE), mig_slices=7)
+    slow = replace(SLOW, mig=(replace(large, compute_slices=3, multiprocessors=60), SLICE), mig_slices=7)
     gpu = replace(healthy_gpu(0), reading=replace(reading(0), utilization_ratio=None), slow=slow)
     holders = tuple(workload(name, (gpu,), "mig_activity") for name in ("chat", "code"))
     return node((gpu,), workloads=holders)

@@ -6,6 +6,14 @@ from fakenvml.layout import MAX_MIGS
 
 from support.gpus.fakenvml import FakeDriver
 
+MIB = 1 << 20
+# Slices, SMs, MiB of memory, and MiB that an empty instance uses, as an H100 of 80 GB has shown them.
+MIG_PROFILES: dict[str, tuple[int, int, int, int]] = {
+    "1g.10gb": (1, 16, 9984, 9),
+    "2g.20gb": (2, 32, 20096, 17),
+    "3g.40gb": (3, 60, 40448, 26),
+}
+
 
 def set_fields(driver: FakeDriver, gpu: int, fields: dict[int, int | None]) -> None:
     """Set numbered fields; None is one that the GPU does not have."""
@@ -35,22 +43,27 @@ def mig_uuid(gpu: int, slot: int, life: int = 1) -> str:
 
 
 def create_mig(driver: FakeDriver, gpu: int, slot: int, **facts: Any) -> str:
-    """Put a new instance into a slot, by default one slice of an H100, and give its UUID."""
+    """
+    Put a new instance into a slot, and give its UUID. By default it is one slice of an H100, or else what an
+    H100 has by that profile's name.
+    """
+    profile = facts.get("profile", b"1g.10gb")
+    slices, multiprocessors, total, used = MIG_PROFILES[profile.decode()]
     shared = driver.mig(gpu, slot)
     shared.life += 1
     uuid = mig_uuid(gpu, slot, shared.life)
     default = {
         "uuid": uuid.encode(),
-        "profile": b"1g.10gb",
+        "profile": profile,
         "gpu_instance": 7 + slot,
         "compute_instance": 0,
-        "gpu_slices": 1,
-        "compute_slices": 1,
-        "multiprocessors": 16,
+        "gpu_slices": slices,
+        "compute_slices": slices,
+        "multiprocessors": multiprocessors,
         "gpm_percent": 0,
-        "memory_total_bytes": 10 << 30,
-        "memory_reserved_bytes": 16 << 20,
-        "memory_used_bytes": 0,
+        "memory_total_bytes": total * MIB,
+        "memory_reserved_bytes": 0,
+        "memory_used_bytes": used * MIB,
         "exists": 1,
     }
     for name, value in (default | facts).items():

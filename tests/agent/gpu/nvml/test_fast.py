@@ -47,10 +47,10 @@ class TestReading:
             utilization_ratio=0.87,
             memory_utilization_ratio=0.0,
             memory_used_bytes=1 << 34,
-            memory_reserved_bytes=80 * (1 << 30) // 128,
-            memory_total_bytes=80 << 30,
+            memory_reserved_bytes=479 * MIB,
+            memory_total_bytes=81_559 * MIB,
             temperature_core_celsius=41.0,
-            temperature_memory_celsius=52.0,
+            temperature_memory_celsius=48.0,
             clock_sm_hertz=1.4e9,
             throttled_seconds=dict.fromkeys(REASONS, 0.0),
             pcie_transmitted_bytes=0,
@@ -332,7 +332,7 @@ class TestOlderDrivers:
         driver.fail("nvmlDeviceGetMemoryInfo_v2", code=13)
         reading = devices[0].read()
 
-        assert (1000 + 80 * (1 << 30) // 128, None) == (
+        assert (1000 + 479 * MIB, None) == (
             reading.memory_used_bytes,
             reading.memory_reserved_bytes,
         )

@@ -20,7 +20,7 @@ from perwatt_agent.gpu.backend import GenerationEnded
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options
 
-GIB = 1 << 30
+MIB, GIB = 1 << 20, 1 << 30
 
 
 class Divided:
@@ -77,8 +77,8 @@ def test_an_instance_has_what_is_its_own(divided: Divided):
         compute_slices=1,
         multiprocessors=16,
         memory_used_bytes=3 * GIB,
-        memory_reserved_bytes=16 << 20,
-        memory_total_bytes=10 * GIB,
+        memory_reserved_bytes=0,
+        memory_total_bytes=9984 * MIB,
         gpm=mig.gpm,
     )
     assert mig.gpm is not None
@@ -150,7 +150,7 @@ def test_a_monitor_that_is_refused_is_asked_once(divided: Divided):
     divided.driver.fail("nvmlGpmMigSampleGet", 0, code=3)
     readings = [divided.read_slow().mig for _ in range(3)]
 
-    assert [(None, 10 * GIB)] * 3 == [(mig[0].gpm, mig[0].memory_total_bytes) for mig in readings]
+    assert [(None, 9984 * MIB)] * 3 == [(mig[0].gpm, mig[0].memory_total_bytes) for mig in readings]
     assert 1 == divided.driver.calls("nvmlGpmMigSampleGet")
     assert 0 == divided.driver.gpm_samples["held"]
 

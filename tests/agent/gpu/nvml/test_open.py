@@ -43,7 +43,7 @@ class TestOpen:
             pci_bus_id="00000000:20:00.0",
             architecture="hopper",
             serial="1652924000001",
-            vbios_version="96.00.89.00.01",
+            vbios_version="96.00.A5.00.01",
             minor_number=1,
         )
 

@@ -103,7 +103,7 @@ ONCE_CALLS: tuple[Call, ...] = (
     _number("pcie_generation_max", "nvmlDeviceGetMaxPcieLinkGeneration", values.link_number),
     _number("pcie_width_max", "nvmlDeviceGetMaxPcieLinkWidth", values.link_number),
 )
-# Boards since Ada report margins in place of these.
+# Boards since Ada report margins in place of these, except GeForce.
 THRESHOLD_CALLS: tuple[Call, ...] = tuple(
     _number(
         f"temperature_thresholds_celsius.{name}",
