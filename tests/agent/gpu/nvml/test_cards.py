@@ -30,7 +30,7 @@ REASONS = (
 def scaled(name: str, factor: float, place: int | None = None) -> Callable[[Facts], Any]:
     """The number of a fact in perwatt's unit; None where the card has none."""
 
-    def number(facts: Facts) -> float | None:
+    def number(facts: Facts) -> Any:
         value = facts[name] if place is None else facts[name][place]
         return None if value is None else pytest.approx(value * factor)
 
