@@ -1,8 +1,8 @@
 """Inventory answers: nodes, GPUs, workloads."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 from perwatt_agent.configfile.printable import without_secrets
 from perwatt_agent.facts.gpu import GPU_STATES
@@ -18,6 +18,8 @@ from perwatt_aggregator.targets.source import TargetSource
 from perwatt_aggregator.validity.all import ordered
 from perwatt_aggregator.window.window import Counts, GpuWindow, NodeWindow, WorkloadWindow
 
+T = TypeVar("T")
+
 NO_DUPLICATES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -26,7 +28,8 @@ def node_items(
 ) -> tuple[NodeItem, ...]:
     """One item for each configured agent, up or down; *duplicates* are left out of all sums."""
     return tuple(
-        _node(node, node.window(seconds, now), now, duplicates.get(node.target.node)) for node in nodes
+        node.attempt(lambda node=node: _node(node, seconds, now, duplicates.get(node.target.node)))  # type: ignore[misc]
+        for node in nodes
     )
 
 
@@ -47,15 +50,22 @@ def source_items(sources: Iterable[TargetSource]) -> tuple[SourceItem, ...]:
 
 def gpu_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[GpuItem, ...]:
     """One item for each GPU on the newest pages, in the order of nodes and indices."""
-    return tuple(item for node in nodes for item in _gpus(node, node.window(seconds, now), now))
+    return tuple(item for node in nodes for item in _items(node, _gpus, seconds, now))
 
 
 def workload_items(nodes: Iterable[Node], seconds: float, now: float) -> tuple[WorkloadItem, ...]:
     """One item for each workload and model."""
-    return tuple(item for node in nodes for item in _workloads(node, node.window(seconds, now), now))
+    return tuple(item for node in nodes for item in _items(node, _workloads, seconds, now))
 
 
-def _node(node: Node, node_window: NodeWindow | None, now: float, duplicate_of: str | None) -> NodeItem:
+def _items(
+    node: Node, read: Callable[[Node, NodeWindow | None, float], Iterator[T]], seconds: float, now: float
+) -> tuple[T, ...]:
+    return node.attempt(lambda: tuple(read(node, node.window(seconds, now), now)))
+
+
+def _node(node: Node, seconds: float, now: float, duplicate_of: str | None) -> NodeItem:
+    node_window = node.window(seconds, now)
     sample = node.sample
     last_success = node.last_success_unix
     power = (

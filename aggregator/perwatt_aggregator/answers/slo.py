@@ -48,4 +48,7 @@ def _latency(windows: Iterable[Met | None]) -> LatencyMet | None:
     if met is None:
         return None
     bounds = tuple(LatencyBounds(one.objective, one.lower or 0.0, one.upper) for one in met.bounds)
-    return LatencyMet(round(met.requests), round(met.at_least), round(met.at_most), bounds)
+    requests, at_least, at_most = map(rounded, (met.requests, met.at_least, met.at_most))
+    if requests is None or at_least is None or at_most is None:
+        return None
+    return LatencyMet(requests, at_least, at_most, bounds)

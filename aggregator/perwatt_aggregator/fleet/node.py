@@ -1,11 +1,14 @@
-"""Node: one agent with its facility, and a cache of its windows that each new reading refreshes."""
+"""Node: one agent with its facility, and a cache of its windows that new readings refresh."""
 
-from msgspec import Struct
+import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from perwatt_aggregator.attribution.node_parts import NodeParts, node_parts
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.fleet.window_cache import WindowCache
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
@@ -17,17 +20,15 @@ from perwatt_aggregator.validity.uncertainty import UncertaintyConfig
 from perwatt_aggregator.window.node_window import node_window
 from perwatt_aggregator.window.window import NodeWindow
 
-# A window that was requested within this many readings is refreshed, so that the next request is cheap.
-_CACHED_ROWS = 12
-_MAX_CACHED_WINDOWS = 8
+logger = logging.getLogger(__name__)
+
+INTERNAL = "internal"
+"""The failure of a node whose readings cannot be used, for an error of the aggregator."""
 # A node that joins has this long to be read for the first time: one interval, and the deadline of a scrape.
 _FIRST_READING_SECONDS = 10.0
 
 
-class _CachedWindow(Struct, frozen=True):
-    requested_row: int
-    window: NodeWindow | None
-    parts: NodeParts | None
+T = TypeVar("T")
 
 
 class Node(Agent):
@@ -50,7 +51,7 @@ class Node(Agent):
         super().__init__(target, ring, objectives, memory)
         self.facility = facility
         self._uncertainty = uncertainty
-        self._cache: dict[float, _CachedWindow] = {}
+        self._windows = WindowCache(self._compute)
         self._joined_seconds: float | None = None
         self._joined_unix: float | None = None
         self.left_seconds: float | None = None
@@ -63,19 +64,19 @@ class Node(Agent):
         """Take over another name, other labels or another access to the same page."""
         self.target = target
         self.facility = facility
-        self._cache.clear()
+        self._windows = WindowCache(self._compute)
 
     def add(self, sample: NodeSample, unix_seconds: float) -> bool:
         """Add a reading, and refresh the cached windows. Raises TooManySeries and HistoryFull."""
         is_new = super().add(sample, unix_seconds)
         if is_new:
-            self._refresh_cache()
+            self._windows.refresh(self.ring.last_row)
         return is_new
 
     def window(self, seconds: float, now: float) -> NodeWindow | None:
         """The last *seconds* of readings; None if the newest one is older."""
         age = self.age_seconds(now)
-        return None if age is None or age >= seconds else self._cached(seconds).window
+        return None if age is None or age >= seconds else self._windows.get(seconds, self.ring.last_row)[0]
 
     def view(self, seconds: float, now: float, facility: FacilityState = UNKNOWN) -> NodeView | None:
         """
@@ -99,7 +100,7 @@ class Node(Agent):
                 reasons=reasons,
                 labels=self.target.labels,
             )
-        parts = self._cached(seconds).parts
+        _, parts = self._windows.get(seconds, self.ring.last_row)
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
@@ -125,13 +126,13 @@ class Node(Agent):
         own_seconds = (seconds - age) // interval_seconds * interval_seconds
         if own_seconds < (MIN_READINGS - 1) * interval_seconds:
             return None
-        cached = self._cached(own_seconds)
-        if cached.window is None or cached.window.readings < MIN_READINGS:
+        window, parts = self._windows.get(own_seconds, self.ring.last_row)
+        if window is None or window.readings < MIN_READINGS:
             return None
         unread_seconds = max(0.0, left_seconds - (now - age) - self.ring.gap_seconds)
         return NodeView(
             node=self.target.node,
-            parts=cached.parts,
+            parts=parts,
             fill_seconds=0.0,
             fresh_ratio=own_seconds / (own_seconds + unread_seconds),
             gpus=self.gpus,
@@ -156,26 +157,24 @@ class Node(Agent):
             return seconds
         return min(seconds, ring.unix(ring.last_row) - ring.unix(0))
 
-    def _cached(self, seconds: float) -> _CachedWindow:
-        cached = self._cache.get(seconds)
-        row = self.ring.last_row
-        if cached is None or cached.requested_row != row:
-            window, parts = self._compute(seconds) if cached is None else (cached.window, cached.parts)
-            cached = self._cache[seconds] = _CachedWindow(row, window, parts)
-            if len(self._cache) > _MAX_CACHED_WINDOWS:
-                del self._cache[next(iter(self._cache))]
-        return cached
+    def attempt(self, compute: Callable[[], T]) -> T:
+        """
+        What *compute* gives. If the node's readings make it fail, they are dropped, and it is computed again.
 
-    def _refresh_cache(self) -> None:
-        """Compute the windows again that are still requested, and drop the others."""
-        row = self.ring.last_row
-        self._cache = {
-            seconds: _CachedWindow(cached.requested_row, *self._compute(seconds))
-            for seconds, cached in self._cache.items()
-            if 0 <= row - cached.requested_row <= _CACHED_ROWS
-        }
+        The last guard: values of one node must not make the answers for all others fail.
+        """
+        try:
+            return compute()
+        except Exception:
+            logger.exception("the readings of %s are dropped; please report this", self.target.node)
+            self.fail(INTERNAL)
+            self.ring.clear()
+            return compute()
 
     def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
+        return self.attempt(lambda: self._window_and_parts(seconds))
+
+    def _window_and_parts(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
         window = node_window(self.ring, self._own(seconds), self.objectives)
         if window is None:
             return None, None

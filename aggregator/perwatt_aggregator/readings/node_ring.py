@@ -78,9 +78,10 @@ class NodeRing:
         # One more row for both ends of the longest window, and one for readings that come early.
         self._capacity = math.ceil(history_seconds / interval_seconds) + 2
         self._owner = PageOwner()
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
+        """Drop all readings."""
         self.last_row = -1
         self.sample: NodeSample | None = None
         self._unix = array("d", [_NAN]) * self._capacity
@@ -121,11 +122,11 @@ class NodeRing:
             return False
         is_other_agent = self._owner.update(sample)
         if last is not None and (is_other_agent or _clock_was_set(last, sample)):
-            self._clear()
+            self.clear()
         self._append(sample)
         if self.bytes > MAX_HISTORY_BYTES:
             series = self.series
-            self._clear()
+            self.clear()
             raise HistoryFull(
                 f"{series} series of the last {len(self)} readings need more than {MAX_HISTORY_BYTES} bytes"
             )
