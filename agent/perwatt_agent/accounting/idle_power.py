@@ -1,7 +1,7 @@
 """Idle power of a GPU, learnt while no process uses it."""
 
 from collections import deque
-from statistics import median
+from collections.abc import Iterable
 
 from perwatt_agent.accounting.mig_split import activity
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
@@ -45,7 +45,14 @@ class IdlePower:
             self._unconfirmed.clear()
             is_long = reading.monotonic_seconds - self._free_since >= LEARN_SECONDS
             if is_long and len(self._watts) >= MIN_READINGS:
-                self.watts = median(self._watts)
+                self.watts = _median(self._watts)
+
+
+def _median(values: Iterable[float]) -> float:
+    """As `statistics.median`, whose module loads fractions, decimals and random numbers."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def _has_work(slow: GpuSlowReading) -> bool:

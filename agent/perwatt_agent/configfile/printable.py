@@ -5,9 +5,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_USER_INFO = re.compile(r"(?<=://)\S*@")
+_USER_INFO = r"(?<=://)\S*@"
 _SECRET_NAME = "token|key|secret|passw|pwd|auth|sig|credential|session|jwt"
-_SECRET_VALUE = re.compile(rf"([?&][^=&\s]*(?:{_SECRET_NAME})[^=&\s]*=)[^&#\s'\"]*", re.IGNORECASE)
+_SECRET_VALUE = rf"(?i)([?&][^=&\s]*(?:{_SECRET_NAME})[^=&\s]*=)[^&#\s'\"]*"
 _HIDDEN = "***"
 
 
@@ -43,7 +43,7 @@ def escaped_json(value: Any, indent: int | None = None) -> str:
 
 def without_secrets(text: str) -> str:
     """Return *text* with the user information and the secret parameters of its URLs hidden."""
-    return _SECRET_VALUE.sub(rf"\g<1>{_HIDDEN}", _USER_INFO.sub(f"{_HIDDEN}@", text))
+    return re.sub(_SECRET_VALUE, rf"\g<1>{_HIDDEN}", re.sub(_USER_INFO, f"{_HIDDEN}@", text))
 
 
 def _escape(character: str) -> str:

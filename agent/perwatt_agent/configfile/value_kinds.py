@@ -23,7 +23,7 @@ class Kind(Struct, frozen=True):
     joined: str = ""
 
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h)"
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -32,7 +32,7 @@ def duration(low_seconds: float, high_seconds: float) -> Kind:
     bounds = f"from {show_duration(low_seconds)} to {show_duration(high_seconds)}"
 
     def read(text: str) -> float:
-        match = _DURATION.fullmatch(text)
+        match = re.fullmatch(_DURATION, text)
         seconds = float(match[1]) * _UNIT_SECONDS[match[2]] if match else math.nan
         if not low_seconds <= seconds <= high_seconds:
             raise ValueError(f"a duration {bounds} with its unit, such as 250ms, 1s, 5m or 1h")
@@ -79,10 +79,9 @@ def one_of(*words: str) -> Kind:
 
 def matching(pattern: str, expected: str) -> Kind:
     """Kind of a text of a given form."""
-    form = re.compile(pattern)
 
     def read(text: str) -> str:
-        if not form.fullmatch(text):
+        if not re.fullmatch(pattern, text):
             raise ValueError(expected)
         return text
 

@@ -11,23 +11,23 @@ from perwatt_agent.engine.launch import Launch
 from perwatt_agent.facts.workload import Role
 
 # A launch that names its part of a disaggregated engine; every other launch does both parts.
-_ROLES: tuple[tuple[re.Pattern[str], Role], ...] = (
-    (re.compile(r"--disaggregation[-_]mode[ =]prefill\b|--is-prefill-worker\b"), "prefill"),
-    (re.compile(r"--disaggregation[-_]mode[ =]decode\b|--is-decode-worker\b"), "decode"),
-    (re.compile(r"\bkv_role\W+kv_producer\b"), "prefill"),
-    (re.compile(r"\bkv_role\W+kv_consumer\b"), "decode"),
-    (re.compile(r"--(server[-_])?role[ =](context|prefill)\b", re.IGNORECASE), "prefill"),
-    (re.compile(r"--(server[-_])?role[ =](generation|decode)\b", re.IGNORECASE), "decode"),
+_ROLES: tuple[tuple[str, Role], ...] = (
+    (r"--disaggregation[-_]mode[ =]prefill\b|--is-prefill-worker\b", "prefill"),
+    (r"--disaggregation[-_]mode[ =]decode\b|--is-decode-worker\b", "decode"),
+    (r"\bkv_role\W+kv_producer\b", "prefill"),
+    (r"\bkv_role\W+kv_consumer\b", "decode"),
+    (r"(?i)--(server[-_])?role[ =](context|prefill)\b", "prefill"),
+    (r"(?i)--(server[-_])?role[ =](generation|decode)\b", "decode"),
 )
-_CONNECTOR = re.compile(r"\bkv_connector\W+(\w+)")
+_CONNECTOR = r"\bkv_connector\W+(\w+)"
 # Connectors to a further cache of the engine, or to several connectors. All others join it to other workers.
-_OWN_CACHE = re.compile(r"Multi|\w*(Offload|Cache|Storage|Store|KV)\w*Connector")
+_OWN_CACHE = r"Multi|\w*(Offload|Cache|Storage|Store|KV)\w*Connector"
 
 
 def kind_of(program: str, kinds: Sequence[EngineKind] = ENGINES) -> EngineKind | None:
     """Return the first of *kinds* whose launch signature matches a program; None if none does."""
     return next(
-        (kind for kind in kinds if kind.launch is not None and kind.launch.serves.match(program)), None
+        (kind for kind in kinds if kind.launch is not None and re.match(kind.launch.serves, program)), None
     )
 
 
@@ -77,7 +77,7 @@ def ranks_requested(launch: Launch, command: Sequence[str]) -> int:
 def own_rank(launch: Launch, program: str) -> int | None:
     """Return the number of the data-parallel rank that a program serves alone; None if it does not."""
     pattern = launch.ranks.own_server if launch.ranks else None
-    match = pattern.match(program) if pattern else None
+    match = re.match(pattern, program) if pattern else None
     return int(match[1]) if match else None
 
 
@@ -89,7 +89,7 @@ def rank_port(launch: Launch, command: Sequence[str], port: int, rank: int) -> i
 
 def leads_to(launch: Launch, programs: Sequence[str]) -> bool:
     """Return whether *programs*, from a process on a GPU up to this launch, belong to this engine."""
-    return launch.through is None or any(launch.through.match(program) for program in programs)
+    return launch.through is None or any(re.match(launch.through, program) for program in programs)
 
 
 def shares_kv(command: Sequence[str], kinds: Sequence[EngineKind] = ENGINES) -> bool:
@@ -97,13 +97,13 @@ def shares_kv(command: Sequence[str], kinds: Sequence[EngineKind] = ENGINES) -> 
     text = " ".join(command)
     if role_of(command) != "mixed":
         return False
-    if any(not _OWN_CACHE.match(name) for name in _CONNECTOR.findall(text)):
+    if any(not re.match(_OWN_CACHE, name) for name in re.findall(_CONNECTOR, text)):
         return True
     patterns = (kind.launch.shares_kv for kind in kinds if kind.launch is not None)
-    return any(pattern.search(text) for pattern in patterns if pattern is not None)
+    return any(re.search(pattern, text) for pattern in patterns if pattern is not None)
 
 
 def role_of(command: Sequence[str]) -> Role:
     """Return the role that a command line gives its workload."""
     text = " ".join(command)
-    return next((role for pattern, role in _ROLES if pattern.search(text)), "mixed")
+    return next((role for pattern, role in _ROLES if re.search(pattern, text)), "mixed")

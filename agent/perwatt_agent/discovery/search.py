@@ -4,6 +4,7 @@ Search for engines: from processes on the GPUs to the launch of their engine, an
 It reads the tables of processes and sockets, and opens no connection.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
@@ -203,7 +204,7 @@ class _Sockets:
         return rank_port(root.launch, command, port, root.rank)
 
     def _is_server(self, launch: Launch, process: Process) -> bool:
-        return launch.serves.match(self._table.program(process)) is not None
+        return re.match(launch.serves, self._table.program(process)) is not None
 
     def _with_candidates(
         self, found: DiscoveredEngine, launch: Launch, servers: list[Process], members: tuple[Process, ...]
@@ -237,7 +238,7 @@ class _Sockets:
         pattern = launch.serves_at_port
         if pattern is None:
             return []
-        return [process for process in members if pattern.match(self._table.program(process))]
+        return [process for process in members if re.match(pattern, self._table.program(process))]
 
 
 def _requested(root: _Root, command: Sequence[str]) -> RequestedGpus | None:

@@ -12,12 +12,12 @@ from perwatt_agent.engine.kind import EngineKind, Labels, Pick, Role
 from perwatt_agent.engine.launch import Launch
 
 _LABEL = r'[a-zA-Z_]\w*="[^"\\]*"'
-_SERIES = re.compile(rf"([a-zA-Z_:][\w:]*)(?:\{{({_LABEL}(?:,\s*{_LABEL})*)\}})?")
-_PAIR = re.compile(r'(\w+)="([^"]*)"')
+_SERIES = rf"([a-zA-Z_:][\w:]*)(?:\{{({_LABEL}(?:,\s*{_LABEL})*)\}})?"
+_PAIR = r'(\w+)="([^"]*)"'
 
 
 def _read_series(text: str) -> str:
-    if not _SERIES.fullmatch(text):
+    if not re.fullmatch(_SERIES, text):
         raise ValueError('a metric as `name` or `name{label="value|other"}`')
     return text
 
@@ -123,7 +123,7 @@ def custom_kind(config: CustomKind) -> EngineKind:
 def _launch(config: CustomKind) -> Launch | None:
     if config.process is None:
         return None
-    return Launch(serves=re.compile(config.process), default_port=config.port)
+    return Launch(serves=config.process, default_port=config.port)
 
 
 def _role(texts: Picks) -> Role:
@@ -131,10 +131,10 @@ def _role(texts: Picks) -> Role:
 
 
 def _pick(text: str) -> Pick:
-    match = _SERIES.fullmatch(text)
+    match = re.fullmatch(_SERIES, text)
     assert match is not None, "the configuration accepts only valid series"
     return Pick(match[1], _labels(match[2] or ""))
 
 
 def _labels(text: str) -> Labels:
-    return tuple((label, frozenset(values.split("|"))) for label, values in _PAIR.findall(text))
+    return tuple((label, frozenset(values.split("|"))) for label, values in re.findall(_PAIR, text))

@@ -1,7 +1,5 @@
 """Launch signature of an engine: how its processes look, and what its launch options mean."""
 
-import re
-
 from msgspec import Struct
 
 TENSOR_PARALLEL = ("--tensor-parallel-size", "--tp-size", "--tp", "-tp")
@@ -23,12 +21,13 @@ class RankLaunch(Struct, frozen=True, kw_only=True):
     local: tuple[str, ...] = ()
     single: tuple[str, ...] = ()
     first: tuple[str, ...] = ()
-    own_server: re.Pattern[str] | None = None
+    own_server: str | None = None
 
 
 class Launch(Struct, frozen=True, kw_only=True):
     """
     The command lines of one engine. Patterns match a program from its start, without folder and interpreter.
+    They are text, because compiling those of all engines would delay the agent's first page.
 
     `serves` matches the programs that may serve its page. `serves_at_port` matches further programs, which
     are tried only at the port that the launch names.
@@ -45,15 +44,15 @@ class Launch(Struct, frozen=True, kw_only=True):
     command line that joins workers although no option says so.
     """
 
-    serves: re.Pattern[str]
+    serves: str
     default_port: int | None = None
-    serves_at_port: re.Pattern[str] | None = None
+    serves_at_port: str | None = None
     port_options: tuple[str, ...] = ("--port",)
     port_variable: str = ""
     degrees: tuple[tuple[str, ...], ...] = ()
     ranks: RankLaunch | None = None
     flat_with: str = ""
     each_alone: bool = False
-    through: re.Pattern[str] | None = None
+    through: str | None = None
     absence: str = ""
-    shares_kv: re.Pattern[str] | None = None
+    shares_kv: str | None = None

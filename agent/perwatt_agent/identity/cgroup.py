@@ -21,11 +21,11 @@ class Layout(Struct, frozen=True):
 
     fact: Fact
     written_by: str
-    pattern: re.Pattern[str]
+    pattern: str
 
 
 def _layout(fact: Fact, written_by: str, pattern: str) -> Layout:
-    return Layout(fact, written_by, re.compile(pattern, re.ASCII))
+    return Layout(fact, written_by, f"(?a){pattern}")
 
 
 LAYOUTS = (
@@ -47,7 +47,7 @@ LAYOUTS = (
 
 # Units that say how a process was started, not what it belongs to. The second and third line are those of
 # terminals, desktops, `systemd-run` without a name, logins and timed commands.
-_CARRIERS = re.compile(
+_CARRIERS = (
     r"init\.scope|session-[^/]+\.scope|user@\d+\.service"
     r"|(?:tmux|vte|screen)-spawn-[^/]+\.scope|app-[^/]+\.scope|app-[^/]+@(?:autostart|[0-9a-f]{32})\.service"
     r"|run-(?:u\d+|r[0-9a-f]+|p\d+-i\d+|\d+)\.(?:service|scope)"
@@ -75,7 +75,7 @@ def facts_in(path: str) -> dict[str, str]:
     """Return the facts in one path."""
     facts: dict[str, str] = {}
     for layout in LAYOUTS:
-        found = [text for text in layout.pattern.findall(path) if not _CARRIERS.fullmatch(text)]
+        found = [text for text in re.findall(layout.pattern, path) if not re.fullmatch(_CARRIERS, text)]
         if found:
             facts[layout.fact] = found[-1]
     if "pod_uid" in facts:

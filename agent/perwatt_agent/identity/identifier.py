@@ -15,7 +15,7 @@ from perwatt_agent.identity.slurm import SlurmJobMap
 
 _MAX_BYTES = 64 * 1024
 _MAX_ENVIRONMENT_BYTES = 256 * 1024
-_JOB_VARIABLE = re.compile(rb"\0SLURM_JOB_ID=([0-9]{1,10})(?=\0|\Z)")
+_JOB_VARIABLE = rb"\0SLURM_JOB_ID=([0-9]{1,10})(?=\0|\Z)"
 
 
 class PodHolders(Protocol):
@@ -82,7 +82,7 @@ class Identifier:
 
     def _job_number(self, pid: int, own: Identity, gpus: Sequence[GpuInfo]) -> str:
         """Return the number of a job whose cgroup has its SLUID; the SLUID if the number is not known."""
-        found = _JOB_VARIABLE.search(b"\0" + self._read(pid, "environ", _MAX_ENVIRONMENT_BYTES))
+        found = re.search(_JOB_VARIABLE, b"\0" + self._read(pid, "environ", _MAX_ENVIRONMENT_BYTES))
         number = found[1].decode() if found else ""
         return number or self._with_job(own, gpus).slurm_job or own.slurm_sluid
 

@@ -15,6 +15,7 @@ The fields that matter are strings and messages only, so a small decoder suffice
 
 import re
 from collections.abc import Iterator
+from functools import partial
 
 from msgspec import Struct
 
@@ -23,12 +24,12 @@ from perwatt_agent.net.failures import reasons
 # Plain, renamed for time-slicing or by the operator, and MIG slices. NVIDIA's other resources (network
 # devices, whole GPUs of virtual machines) have other ids.
 _NVIDIA = "nvidia.com/"
-_GPU_DEVICE = re.compile(r"(?:GPU|MIG)-.+|(?:/dev/)?nvidia\d+(?:/.*)?")
+_GPU_DEVICE = r"(?:GPU|MIG)-.+|(?:/dev/)?nvidia\d+(?:/.*)?"
 # A GPU or slice by its whole UUID, after which plugins that share GPUs append a number: GPU-<uuid>-3, -_-3.
-_UUID = re.compile(r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = r"(?:GPU|MIG)-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # NVIDIA's DRA driver names devices by the number of the device node: gpu-0, gpu-0-mig-1g10gb-19-0.
 _DRA_DRIVER = "gpu.nvidia.com"
-_DRA_DEVICE = re.compile(r"gpu-(\d+)(?:-mig-.*)?")
+_DRA_DEVICE = r"gpu-(\d+)(?:-mig-.*)?"
 _CLAIM = "/claim/"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -98,7 +99,7 @@ def gpu_of(device: str) -> str:
     name = device.split("::", 1)[0].removeprefix("/dev/")
     if name.startswith("MIG-GPU-"):
         name = name.removeprefix("MIG-")
-    whole = _UUID.match(name)
+    whole = re.match(_UUID, name)
     return whole[0] if whole else name.split("/", 1)[0]
 
 
@@ -118,15 +119,15 @@ def _containers_of_pod(pod: bytes) -> Iterator[Container]:
 def _plugin_devices(container: bytes) -> Iterator[str]:
     for given in _fields(container, 2):
         is_of_nvidia = _text(given, 1).startswith(_NVIDIA)
-        known = _GPU_DEVICE.fullmatch if is_of_nvidia else _UUID.match
-        yield from filter(known, map(_decoded, _fields(given, 2)))
+        is_gpu = partial(re.fullmatch, _GPU_DEVICE) if is_of_nvidia else partial(re.match, _UUID)
+        yield from filter(is_gpu, map(_decoded, _fields(given, 2)))
 
 
 def _claimed_devices(container: bytes) -> Iterator[str]:
     for claim in _fields(container, 5):
         name = f"{_text(claim, 3)}/{_text(claim, 2)}"
         for given in _fields(claim, 4):
-            device = _DRA_DEVICE.fullmatch(_text(given, 4))
+            device = re.fullmatch(_DRA_DEVICE, _text(given, 4))
             if device is not None and _text(given, 2) == _DRA_DRIVER:
                 yield f"nvidia{device[1]}{_CLAIM}{name}"
 

@@ -13,8 +13,8 @@ from msgspec import Struct
 
 logger = logging.getLogger(__name__)
 
-_FILE_NAME = re.compile(r"(\d{1,4})(?:\.\d{1,4})?")
-_JOB = re.compile(r"[\w.+:\[\]-]{1,64}", re.ASCII)
+_FILE_NAME = r"(\d{1,4})(?:\.\d{1,4})?"
+_JOB = r"(?a)[\w.+:\[\]-]{1,64}"
 _MAX_FILES = 1024
 _MAX_BYTES = 16 * 1024
 
@@ -61,7 +61,7 @@ class SlurmJobMap:
     def _paths(self) -> list[Path]:
         paths = []
         for path in self._folder.iterdir():
-            if _FILE_NAME.fullmatch(path.name) and path.is_file():
+            if re.fullmatch(_FILE_NAME, path.name) and path.is_file():
                 paths.append(path)
             if len(paths) >= _MAX_FILES:
                 break
@@ -79,4 +79,4 @@ def _read(path: Path, before: _File | None) -> _File:
     except FileNotFoundError:  # an epilog removed it meanwhile
         return _File((0, 0, 0), frozenset())
     lines = (line.strip() for line in text.splitlines())
-    return _File(stamp, frozenset(line for line in lines if _JOB.fullmatch(line)))
+    return _File(stamp, frozenset(line for line in lines if re.fullmatch(_JOB, line)))

@@ -1,14 +1,14 @@
 """Agent id: a random name of this agent, in a file that outlives a reboot."""
 
 import logging
+import os
 import re
-import secrets
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
 _NAME = "agent_id"
-_PATTERN = re.compile(r"[0-9a-f]{16}")
+_PATTERN = r"[0-9a-f]{16}"
 
 
 def load_agent_id(folder: Path) -> str:
@@ -21,10 +21,10 @@ def load_agent_id(folder: Path) -> str:
     file = folder / _NAME
     try:
         known = file.read_text().strip() if file.exists() else ""
-        if _PATTERN.fullmatch(known):
+        if re.fullmatch(_PATTERN, known):
             return known
         folder.mkdir(parents=True, exist_ok=True)
-        made = secrets.token_hex(8)
+        made = os.urandom(8).hex()
         part = file.with_suffix(".part")
         part.write_text(f"{made}\n")
         part.replace(file)

@@ -8,13 +8,9 @@ from urllib.parse import urlsplit
 from perwatt_agent.clock import Clock
 from perwatt_agent.config import AgentConfig
 from perwatt_agent.engine.endpoint_poller import Endpoint
-from perwatt_agent.engine.engine_page_reader import EnginePageReader
 from perwatt_agent.facts.workload import WorkloadInfo
 from perwatt_agent.gpu.backend import Backend, BackendUnavailable
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
-from perwatt_agent.gpu.simulated.backend import SimulatedBackend
-from perwatt_agent.gpu.simulated.engine import SimulatedEngine
-from perwatt_agent.gpu.simulated.load import Load
 from perwatt_agent.threads.worker import WorkerThread
 
 PROBE_SECONDS = 5.0
@@ -33,6 +29,12 @@ async def simulated_parts(config: AgentConfig, clock: Clock) -> AsyncIterator[Pa
     if config.backend != "simulated":
         yield None, ()
         return
+    # An agent of real GPUs loads nothing of the simulated ones.
+    from perwatt_agent.engine.engine_page_reader import EnginePageReader
+    from perwatt_agent.gpu.simulated.backend import SimulatedBackend
+    from perwatt_agent.gpu.simulated.engine import SimulatedEngine
+    from perwatt_agent.gpu.simulated.load import Load
+
     load = Load(clock)
     backend = SimulatedBackend(clock, load=load)
     if config.engines.endpoints:

@@ -35,7 +35,7 @@ TOY = EngineKind(
     counts_at="live",
     port=8000,
     caveats=("It serves nobody.",),
-    launch=Launch(serves=re.compile(r"my-server serve\b"), default_port=8000),
+    launch=Launch(serves=r"my-server serve\b", default_port=8000),
     recognised_by=frozenset({"toy_generated_total"}),
     output_tokens=(Pick("toy_generated_total"),),
 )

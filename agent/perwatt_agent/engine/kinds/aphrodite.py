@@ -1,7 +1,5 @@
 """Aphrodite, which shows vLLM's metrics under a prefix of its own."""
 
-import re
-
 from msgspec.structs import replace
 
 from perwatt_agent.engine.kind import renamed
@@ -16,7 +14,7 @@ APHRODITE = replace(
     port=2242,
     caveats=("What holds for vLLM holds here.",),
     launch=Launch(
-        serves=re.compile(r"aphrodite (run|serve)\b|aphrodite\.endpoints\.\S*api_server\b"),
+        serves=r"aphrodite (run|serve)\b|aphrodite\.endpoints\.\S*api_server\b",
         default_port=2242,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
     ),

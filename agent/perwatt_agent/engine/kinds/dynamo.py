@@ -1,7 +1,5 @@
 """NVIDIA Dynamo: its frontend's page and its workers' launches."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick, where
 from perwatt_agent.engine.launch import Launch
 
@@ -25,10 +23,10 @@ DYNAMO = EngineKind(
     ),
     launch=Launch(
         # A worker; the frontend is on no GPU. Its page is off unless its environment names a port.
-        serves=re.compile(r"dynamo\.(vllm|sglang|trtllm|triton|tokenspeed)\b"),
+        serves=r"dynamo\.(vllm|sglang|trtllm|triton|tokenspeed)\b",
         port_options=(),
         # A decode worker of older releases has no option of its own: NIXL joins all workers by default.
-        shares_kv=re.compile(r"\bdynamo\.vllm\b(?!.*--connector\b(?!.*\bnixl\b))"),
+        shares_kv=r"\bdynamo\.vllm\b(?!.*--connector\b(?!.*\bnixl\b))",
         port_variable="DYN_SYSTEM_PORT",
     ),
     prefix="dynamo_frontend_",

@@ -1,7 +1,5 @@
 """KServe's runtime for Hugging Face models, which shows vLLM's page."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 
@@ -18,7 +16,7 @@ KSERVE = EngineKind(
         "KServe can start vLLM with a certificate: discovery then reads the page over HTTPS.",
     ),
     launch=Launch(
-        serves=re.compile(r"huggingfaceserver\b"),
+        serves=r"huggingfaceserver\b",
         default_port=8080,
         port_options=("--http-port",),
     ),

@@ -1,7 +1,5 @@
 """llama.cpp's server."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
 
@@ -26,7 +24,7 @@ LLAMACPP = EngineKind(
         "Requests are not counted. The output of an aborted request is counted up to its abort.",
     ),
     launch=Launch(
-        serves=re.compile(r"llama-server\b|llama serve\b|llama\.cpp/server\b"),
+        serves=r"llama-server\b|llama serve\b|llama\.cpp/server\b",
         default_port=8080,
         port_variable="LLAMA_ARG_PORT",
         each_alone=True,

@@ -1,7 +1,5 @@
 """LMDeploy."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import DATA_PARALLEL, TENSOR_PARALLEL, Launch
 
@@ -20,7 +18,7 @@ LMDEPLOY = EngineKind(
         "not read.",
     ),
     launch=Launch(
-        serves=re.compile(r"lmdeploy serve api_server\b|lmdeploy\.serve\.openai\.api_server\b"),
+        serves=r"lmdeploy serve api_server\b|lmdeploy\.serve\.openai\.api_server\b",
         default_port=23333,
         port_options=("--server-port",),
         degrees=(TENSOR_PARALLEL, DATA_PARALLEL),

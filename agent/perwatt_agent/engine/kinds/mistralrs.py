@@ -1,7 +1,5 @@
 """mistral.rs: recognised by its processes only."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 
@@ -17,7 +15,7 @@ MISTRALRS = EngineKind(
         "to `POST /v1/work` of the agent (see `docs/work.md`).",
     ),
     launch=Launch(
-        serves=re.compile(r"mistralrs serve\b|mistralrs-server\b"),
+        serves=r"mistralrs serve\b|mistralrs-server\b",
         absence="it has no page with tokens: let a proxy or the client report them to POST /v1/work",
     ),
     recognised_by=frozenset(),

@@ -1,7 +1,5 @@
 """MLC-LLM."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
 
@@ -17,7 +15,7 @@ MLC = EngineKind(
         "Its page shows only the first engine. Configure the model.",
         "It shows neither ended nor running requests.",
     ),
-    launch=Launch(serves=re.compile(r"mlc_llm serve\b"), default_port=8000),
+    launch=Launch(serves=r"mlc_llm serve\b", default_port=8000),
     recognised_by=frozenset({"completion_tokens_sum"}),
     output_tokens=(Pick("completion_tokens_sum"),),
     prompt_tokens=(Pick("prompt_tokens_sum"),),

@@ -1,7 +1,5 @@
 """NVIDIA NIM for LLMs."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.kinds.vllm import VLLM_PROGRAMS
 from perwatt_agent.engine.launch import Launch
@@ -21,7 +19,7 @@ NIM = EngineKind(
     ),
     launch=Launch(
         # Release 2 launches vLLM, which then serves.
-        serves=re.compile(
+        serves=(
             r"(nim_llm_sdk|vllm_nvext)\.entrypoints\.\S*(launch|api_server)\b|nim-serve\b|" + VLLM_PROGRAMS
         ),
         default_port=8000,

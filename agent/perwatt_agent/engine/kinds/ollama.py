@@ -1,7 +1,5 @@
 """Ollama: recognised by its processes only."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 
@@ -20,7 +18,7 @@ OLLAMA = EngineKind(
         "`engines.kinds`, with the names that its page has and a name of its own, such as `my-ollama`.",
     ),
     launch=Launch(
-        serves=re.compile(r"ollama (runner|serve)\b|ollama_llama_server\b"),
+        serves=r"ollama (runner|serve)\b|ollama_llama_server\b",
         absence="it has no page with tokens today: docs/engines.md names the ways to count them",
     ),
     recognised_by=frozenset(),

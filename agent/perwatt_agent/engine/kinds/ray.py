@@ -1,7 +1,5 @@
 """Ray Serve LLM, which shows the metrics of vLLM and SGLang under prefixes of its own."""
 
-import re
-
 from msgspec.structs import replace
 
 from perwatt_agent.engine.kind import Pick, renamed
@@ -35,9 +33,9 @@ RAY = replace(
     launch=Launch(
         # Ray starts all replicas and executors of a node; its agent serves one page for all of them. The
         # executors are RayWorkerProc since vLLM 0.29.
-        serves=re.compile(r"raylet --|ray::DashboardAgent\b|agent\.py .*--metrics-export-port"),
+        serves=r"raylet --|ray::DashboardAgent\b|agent\.py .*--metrics-export-port",
         port_options=("--metrics-export-port",),
-        through=re.compile(r"ray::(ServeReplica|RayWorkerWrapper|RayWorkerProc)\b"),
+        through=r"ray::(ServeReplica|RayWorkerWrapper|RayWorkerProc)\b",
     ),
     **renamed(VLLM, "vllm:", "ray_vllm_")
     | {

@@ -1,7 +1,5 @@
 """SGLang, with and without counters that move while a request runs."""
 
-import re
-
 from msgspec.structs import replace
 
 from perwatt_agent.engine.kind import WORK_PATHS, EngineKind, Pick, Role, renamed, where
@@ -46,11 +44,9 @@ SGLANG = EngineKind(
     ),
     launch=Launch(
         # Its router launches servers that have nothing but a title, each at a port of its own.
-        serves=re.compile(
-            r"sglang\.launch_server\b|sglang serve\b|sglang\.cli\.main serve\b|sglang::server\b"
-        ),
+        serves=(r"sglang\.launch_server\b|sglang serve\b|sglang\.cli\.main serve\b|sglang::server\b"),
         # Its server in Rust runs inside the process that computes.
-        serves_at_port=re.compile(r"sglang::scheduler"),
+        serves_at_port=r"sglang::scheduler",
         default_port=30000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
         flat_with="--enable-dp-attention",

@@ -1,7 +1,5 @@
 """Hugging Face text-embeddings-inference."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
 
@@ -17,7 +15,7 @@ TEI = EngineKind(
         "In its gRPC image, the metrics have their own port, 9000.",
     ),
     launch=Launch(
-        serves=re.compile(r"text-embeddings-router\b"),
+        serves=r"text-embeddings-router\b",
         default_port=3000,
         port_options=("--port", "-p"),
         port_variable="PORT",

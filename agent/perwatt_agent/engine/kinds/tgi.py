@@ -1,7 +1,5 @@
 """Hugging Face Text Generation Inference."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
 
@@ -19,7 +17,7 @@ TGI = EngineKind(
         "It has no time to first token.",
     ),
     launch=Launch(
-        serves=re.compile(r"text-generation-(launcher|router)\b"),
+        serves=r"text-generation-(launcher|router)\b",
         default_port=3000,
         port_options=("--port", "-p"),
         port_variable="PORT",

@@ -1,7 +1,5 @@
 """Triton Inference Server."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick
 from perwatt_agent.engine.launch import Launch
 
@@ -19,7 +17,7 @@ TRITON = EngineKind(
         "If a page has several models, the endpoint's `model` selects one.",
     ),
     launch=Launch(
-        serves=re.compile(r"tritonserver\b"),
+        serves=r"tritonserver\b",
         default_port=8002,
         port_options=("--metrics-port",),
     ),

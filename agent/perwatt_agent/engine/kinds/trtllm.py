@@ -1,7 +1,5 @@
 """TensorRT-LLM's server."""
 
-import re
-
 from perwatt_agent.engine.kind import EngineKind, Pick, where
 from perwatt_agent.engine.launch import PIPELINE_PARALLEL, TENSOR_PARALLEL, Launch
 
@@ -24,7 +22,7 @@ TRTLLM = EngineKind(
         "Effective tokens are absent. If the page gives the model as `undefined`, configure the model.",
     ),
     launch=Launch(
-        serves=re.compile(r"trtllm-serve\b|tensorrt_llm\.commands\.serve\b"),
+        serves=r"trtllm-serve\b|tensorrt_llm\.commands\.serve\b",
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL),
     ),

@@ -1,7 +1,5 @@
 """vLLM."""
 
-import re
-
 from perwatt_agent.engine.kind import WORK_PATHS, EngineKind, Pick, Role, where
 from perwatt_agent.engine.launch import (
     DATA_PARALLEL,
@@ -60,7 +58,7 @@ VLLM = EngineKind(
         "Counts continue after a restart if the user set `PROMETHEUS_MULTIPROC_DIR` and did not empty it.",
     ),
     launch=Launch(
-        serves=re.compile(VLLM_PROGRAMS),
+        serves=VLLM_PROGRAMS,
         default_port=8000,
         degrees=(TENSOR_PARALLEL, PIPELINE_PARALLEL, DATA_PARALLEL),
         ranks=RankLaunch(
@@ -68,7 +66,7 @@ VLLM = EngineKind(
             local=("--data-parallel-size-local", "-dpl"),
             single=("--data-parallel-rank", "-dpn", "--data-parallel-external-lb", "-dpe"),
             first=("--data-parallel-start-rank", "-dpr"),
-            own_server=re.compile(r"\S+::APIServer_DP(\d+)"),
+            own_server=r"\S+::APIServer_DP(\d+)",
         ),
     ),
     prefix="vllm:",

@@ -23,9 +23,9 @@ MAX_REFRESH_SECONDS = 60.0
 
 _MAX_OUTPUT_BYTES = 16 * 1024
 _KILL_SECONDS = 1.0
-_WATTS = re.compile(r"Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watts", re.IGNORECASE)
-_PERIOD = re.compile(r"Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)", re.IGNORECASE)
-_STATE = re.compile(r"Power reading state is\s*:\s*(\w+)", re.IGNORECASE)
+_WATTS = r"(?i)Instantaneous power reading\s*:\s*(-?\d+(?:\.\d+)?)\s*Watts"
+_PERIOD = r"(?i)Sampling period\s*:\s*(\d+(?:\.\d+)?)\s*(Milliseconds|Seconds)"
+_STATE = r"(?i)Power reading state is\s*:\s*(\w+)"
 
 _NO_ACCESS = "the agent may not open the BMC's device; give its group access, see docs/meters.md"
 
@@ -142,10 +142,10 @@ async def _end(process: Process) -> None:
 
 
 def _watts(text: str) -> float:
-    state = _STATE.search(text)
+    state = re.search(_STATE, text)
     if state and state[1].lower() != "activated":
         raise MeterFailure("absent", f"the BMC's power reading is {state[1].lower()}; activate it on the BMC")
-    match = _WATTS.search(text)
+    match = re.search(_WATTS, text)
     if match is None:
         raise _failure_of(text, "no power reading in the answer")
     watts = plausible_watts(measured(float(match[1])))
@@ -159,7 +159,7 @@ def _watts(text: str) -> float:
 
 def _refresh_seconds(text: str) -> float:
     """Return how often the BMC refreshes its value, 0 if it does not report that."""
-    match = _PERIOD.search(text)
+    match = re.search(_PERIOD, text)
     if match is None:
         return 0.0
     seconds = float(match[1]) * (0.001 if match[2].lower() == "milliseconds" else 1.0)

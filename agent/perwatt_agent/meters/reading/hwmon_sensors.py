@@ -21,11 +21,11 @@ ACPI_METER = "power_meter"
 RAIL_CHIP = "ina3221"
 RAILS = ("1", "2", "3")
 """Its three rails; the channels after them are shunt voltages and their sum."""
-GPU_CHIP = re.compile(r"amdgpu|i915(_gt\d+)?|nouveau|radeon|xe")
+GPU_CHIP = r"amdgpu|i915(_gt\d+)?|nouveau|radeon|xe"
 MAX_RATE_SECONDS = 60.0
 """An Intel GPU's counter loses a wrap that nobody read, at a kilowatt after four minutes."""
 
-_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+_PCI_ADDRESS = r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]"
 
 
 class Sensor(Struct, frozen=True):
@@ -48,7 +48,7 @@ class Sensor(Struct, frozen=True):
 
     @property
     def is_gpu(self) -> bool:
-        return GPU_CHIP.fullmatch(self.chip) is not None
+        return re.fullmatch(GPU_CHIP, self.chip) is not None
 
     @property
     def name(self) -> str:
@@ -131,18 +131,18 @@ def _rails(place: Path, chip: str) -> Iterator[Sensor]:
 
 
 def _energies(place: Path, chip: str) -> Iterator[Sensor]:
-    for path in sorted(place.glob("energy*_input")) if GPU_CHIP.fullmatch(chip) else ():
+    for path in sorted(place.glob("energy*_input")) if re.fullmatch(GPU_CHIP, chip) else ():
         number = path.name.partition("_")[0]
         yield Sensor((path,), chip, _label(place, number), number, "energy", *_gpu(place, chip))
 
 
 def _gpu(place: Path, chip: str) -> tuple[str, bool]:
     """Return the PCI address of a GPU and whether the kernel suspends it; hwmon's numbers change at boot."""
-    if not GPU_CHIP.fullmatch(chip):
+    if not re.fullmatch(GPU_CHIP, chip):
         return "", False
     address = (place / "device").resolve().name
     return (
-        address if _PCI_ADDRESS.fullmatch(address) else "",
+        address if re.fullmatch(_PCI_ADDRESS, address) else "",
         _power_management(place, "control") == "auto",
     )
 

@@ -5,14 +5,14 @@ from typing import Any
 
 Steps = tuple[str | int, ...]
 
-_STEP = re.compile(r"\[(-?\d{1,6})\]|(?:(?<=.)\.|^)([^.\[\]]+)")
+_STEP = r"\[(-?\d{1,6})\]|(?:(?<=.)\.|^)([^.\[\]]+)"
 
 
 def steps_of(path: str) -> Steps:
     """Split *path* into keys and indices; -1 is the last element of a list. Raises ValueError."""
     steps: list[str | int] = []
-    end = 0
-    while match := _STEP.match(path, end):
+    step, end = re.compile(_STEP), 0
+    while match := step.match(path, end):
         index, key = match.groups()
         steps.append(key if index is None else int(index))
         end = match.end()

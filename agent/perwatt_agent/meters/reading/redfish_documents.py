@@ -29,7 +29,7 @@ _OUTLINE = (
     "PowerSupplies",
     "Metrics",
 )
-_MEMBER = re.compile(r"/PowerControl/(\d{1,3})")
+_MEMBER = r"/PowerControl/(\d{1,3})"
 _WHOLE_MACHINES = ("RackMount", "StandAlone", "Tower", "Desktop", "Sled", "Blade", "Module")
 
 
@@ -44,7 +44,7 @@ class Reading(Struct, frozen=True):
 def path_and_member(path: str) -> tuple[str, int | None]:
     """Split `/redfish/v1/Chassis/1/Power#/PowerControl/0` into path and member. Raises ValueError."""
     path, _, fragment = path.partition("#")
-    match = _MEMBER.fullmatch(fragment)
+    match = re.fullmatch(_MEMBER, fragment)
     if not path.startswith("/redfish/") or not is_sound(path) or (fragment and match is None):
         raise ValueError("a path such as /redfish/v1/Chassis/1, or .../Power#/PowerControl/0")
     return path, None if match is None else int(match[1])

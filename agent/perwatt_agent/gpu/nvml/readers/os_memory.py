@@ -5,7 +5,7 @@ from pathlib import Path
 
 from perwatt_agent.gpu.nvml.driver.calls import Facts
 
-_LINE = re.compile(r"^Node \d+ Mem(Total|Used): +(\d+) kB$", re.MULTILINE)
+_LINE = r"(?m)^Node \d+ Mem(Total|Used): +(\d+) kB$"
 _FACTS = {"Total": "os_memory_total_bytes", "Used": "os_memory_used_bytes"}
 
 
@@ -15,4 +15,4 @@ def node_memory(sysfs: Path, numa_node: int) -> Facts:
         text = (sysfs / f"devices/system/node/node{numa_node}/meminfo").read_text()
     except OSError:
         return {}
-    return {_FACTS[what]: int(kibibytes) * 1024 for what, kibibytes in _LINE.findall(text)}
+    return {_FACTS[what]: int(kibibytes) * 1024 for what, kibibytes in re.findall(_LINE, text)}
