@@ -48,3 +48,4 @@ def test_one_unknown_number_makes_the_result_unknown() -> None:
     assert maximum(2.0, None) is None
     assert 3 == rounded(2.6)
     assert rounded(None) is None
+    assert rounded(float("inf")) is None

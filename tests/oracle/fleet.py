@@ -1,12 +1,17 @@
 """The fleet of one schedule: machines, an aggregator that follows them, and what is true of any window."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from random import Random
 
-from oracle.machine import TrueEngine, TrueGpu, TrueNode
-from oracle.truth import DrivenClock, following, load
+from msgspec import Struct
+
+from oracle.clock import DrivenClock, NodeClock
+from oracle.engine import TrueEngine
+from oracle.gpu import TrueGpu
+from oracle.machine import TrueNode
+from oracle.truth import following, load
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.readings.node_memory import NodeMemory
@@ -20,6 +25,19 @@ SCRAPE_SECONDS = 5.0
 MODELS = ("chat", "code")
 
 
+class TrueSource(Struct):
+    """A page that the aggregator follows: the node that it is of, and the node that serves it now."""
+
+    host: str
+    node: TrueNode
+    serves: Callable[[], TrueNode]
+
+    @property
+    def name(self) -> str:
+        """How the aggregator names the node."""
+        return f"{self.host}:9836"
+
+
 class TrueFleet:
     """Nodes with one or two engines, each on one to three GPUs of its own, and an aggregator over them."""
 
@@ -28,7 +46,13 @@ class TrueFleet:
         self._seconds = seconds
         self._memory = NodeMemory()
         self.nodes = [self._node(random, number, folder) for number in range(random.randint(1, 3))]
+        self.sources: list[TrueSource] = []
+        for node in self.nodes:
+            self.add_source(node.name, node)
         self._aggregator = self.start_aggregator()
+
+    def add_source(self, host: str, node: TrueNode) -> None:
+        self.sources.append(TrueSource(host, node, lambda: node))
 
     def start_agents(self) -> None:
         for node in self.nodes:
@@ -40,13 +64,14 @@ class TrueFleet:
 
     def start_aggregator(self) -> Aggregator:
         """A new aggregator in place of the one before."""
-        urls = tuple(f"http://{node.name}:9836/metrics" for node in self.nodes)
+        urls = tuple(f"http://{source.name}/metrics" for source in self.sources)
         config = AggregatorConfig(agents_at(*urls), SCRAPE_SECONDS)
         self._aggregator = Aggregator(config, self.clock, self._memory)
-        self._readers = [PageReader() for _ in self.nodes]
+        self._readers = [PageReader() for _ in self.sources]
         return self._aggregator
 
     def _node(self, random: Random, number: int, folder: Path) -> TrueNode:
+        clock = NodeClock(self.clock)
         start, end = self.clock.monotonic() - 10.0, self.clock.monotonic() + self._seconds
         gpus: list[TrueGpu] = []
         engines: list[TrueEngine] = []
@@ -58,9 +83,9 @@ class TrueFleet:
             ]
             rate = following(levels, random, 0.0, len(own) * 1_500.0)
             model = random.choice(MODELS)
-            engines.append(TrueEngine(f"engine-{number}-{place}", model, tuple(own), rate, self.clock))
+            engines.append(TrueEngine(f"engine-{number}-{place}", model, tuple(own), rate, clock))
             gpus += own
-        return TrueNode(f"node{number}", gpus, engines, folder / str(number), self.clock)
+        return TrueNode(f"node{number}", gpus, engines, folder / str(number), clock)
 
     async def second(self) -> None:
         """Let a second pass; every fifth is scraped."""
@@ -71,7 +96,8 @@ class TrueFleet:
             self._scrape()
 
     def _scrape(self) -> None:
-        for node, followed, reader in zip(self.nodes, self._aggregator.nodes, self._readers, strict=True):
+        for source, followed, reader in zip(self.sources, self._aggregator.nodes, self._readers, strict=True):
+            node = source.serves()
             if not (node.is_alive and node.answers):
                 followed.fail("timeout")
                 continue
@@ -88,15 +114,19 @@ class TrueFleet:
         if item.window is None:
             return None
         start, end = (self._monotonic(text) for text in (item.window.start, item.window.end))
-        nodes = [node for node in self.nodes if item.group.get("node") in (None, _name(node))]
+        of_sources = [source.node for source in self.sources if source.name == item.group.get("node")]
+        nodes = of_sources or self.nodes
         engines = [
             engine
             for node in nodes
             for engine in node.engines
             if item.group.get("model") in (None, engine.model)
-            and item.group.get("workload") in (None, engine.name)
+            and item.group.get("workload") in (None, *_workloads(node, engine))
         ]
         by_owner = "model" in item.group or "workload" in item.group
+        if by_owner:
+            # Work whose page is not configured is not known, and no part of a group of known work.
+            engines = [engine for engine in engines if self._is_configured(engine)]
         tokens = sum(engine.rate.between(start, end) for engine in engines)
         joules = 0.0
         for node in nodes:
@@ -106,12 +136,16 @@ class TrueFleet:
             joules += own * (node.factor(start, end) if item.boundary == "node" else 1.0)
         return tokens / joules if joules else None
 
+    def _is_configured(self, engine: TrueEngine) -> bool:
+        return any(engine in node.pages.values() for node in self.nodes)
+
     def _monotonic(self, instant: str) -> float:
         return self.clock.monotonic_at(datetime.fromisoformat(instant.replace("Z", "+00:00")).timestamp())
 
 
-def _name(node: TrueNode) -> str:
-    return f"{node.name}:9836"
+def _workloads(node: TrueNode, engine: TrueEngine) -> list[str]:
+    """The names under which an engine is configured."""
+    return [name for name, of_page in node.pages.items() if of_page is engine]
 
 
 def _pages(node: TrueNode) -> Pages:

@@ -1,201 +1,107 @@
 """Machines of the oracle: GPUs, engines and the real agent over them; every fault is a field to set."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from msgspec.structs import replace
 
-from oracle.truth import DrivenClock, Steps
+from oracle.clock import NodeClock
+from oracle.engine import TrueEngine, TruePage
+from oracle.gpu import TrueBackend, TrueGpu
 from perwatt.run.bootstrap import build_sampler
 from perwatt_agent.config import AgentConfig, EnginesConfig
-from perwatt_agent.engine.endpoint_poller import Endpoint, EngineFailure
+from perwatt_agent.engine.endpoint_poller import Endpoint
 from perwatt_agent.engine.gpu_claims import GpuSelector
-from perwatt_agent.facts.engine_counts import EngineCounts
-from perwatt_agent.facts.gpu import GpuInfo
-from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.facts.host_meter import NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.facts.workload import WorkloadInfo
-from perwatt_agent.gpu.backend import Generation, GenerationEnded
+from perwatt_agent.identity.workload_names import WorkloadNames
 from perwatt_agent.meters.config import MetersConfig
 from perwatt_agent.sampling.sampler import Sampler
-
-LIMIT_WATTS = 700.0
-TOKENS_PER_REQUEST = 100.0
-
-
-class TrueGpu:
-    """
-    A GPU of known power. What its driver shows is spoilt by the fields below.
-
-    `is_listed` is whether the driver lists it, with its UUID if it `has_identity`; `failure` is what each
-    read of it raises; `counter_scale` multiplies its energy counter, which stands still while
-    `counter_stops_at` is set; without `has_sensor` it gives neither power nor energy.
-    """
-
-    def __init__(self, uuid: str, index: int, watts: Steps) -> None:
-        self.uuid = uuid
-        self.index = index
-        self.watts = watts
-        self.is_listed = True
-        self.has_identity = True
-        self.has_sensor = True
-        self.has_counter = True
-        self.failure: Callable[[], Exception] | None = None
-        self.counter_scale = 1.0
-        self.counter_stops_at: float | None = None
-
-    def counter_joules(self, t: float) -> float:
-        seen = t if self.counter_stops_at is None else min(t, self.counter_stops_at)
-        # A driver's counter began long before the agent.
-        return self.counter_scale * (1e6 + self.watts.total(seen))
-
-
-class TrueDevice:
-    """A TrueGpu as one driver generation shows it."""
-
-    def __init__(self, gpu: TrueGpu, clock: DrivenClock, generation: "TrueBackend", number: int) -> None:
-        self.info = GpuInfo(gpu.uuid, gpu.index, "Oracle GPU")
-        self._gpu = gpu
-        self._clock = clock
-        self._backend = generation
-        self._number = number
-
-    def read(self) -> GpuReading:
-        self._check()
-        gpu, now = self._gpu, self._clock.monotonic()
-        watts = gpu.watts.at(now) if gpu.has_sensor else None
-        # A driver's power is the mean of the last second.
-        mean = gpu.watts.between(now - 1.0, now) if watts is not None else None
-        has_counter = gpu.has_sensor and gpu.has_counter
-        return GpuReading(
-            now,
-            energy_joules=gpu.counter_joules(now) if has_counter else None,
-            power_watts=mean,
-            power_is_mean=True,
-            utilization_ratio=0.9 if (watts or 0.0) > 150.0 else 0.0,
-        )
-
-    def read_slow(self) -> GpuSlowReading:
-        self._check()
-        return GpuSlowReading(self._clock.monotonic(), power_limit_watts=LIMIT_WATTS)
-
-    def _check(self) -> None:
-        if self._number != self._backend.generation:
-            raise GenerationEnded("the driver was reloaded")
-        if self._gpu.failure is not None:
-            raise self._gpu.failure()
-
-
-class TrueBackend:
-    """A driver over the GPUs that are listed; `reload` voids every handle."""
-
-    name = "nvml"
-
-    def __init__(self, gpus: list[TrueGpu], clock: DrivenClock) -> None:
-        self._gpus = gpus
-        self._clock = clock
-        self.generation = 0
-
-    def reload(self) -> None:
-        self.generation += 1
-
-    def open(self) -> Generation:
-        self.generation += 1
-        listed = [gpu for gpu in self._gpus if gpu.is_listed]
-        named = [gpu for gpu in listed if gpu.has_identity]
-        devices = tuple(TrueDevice(gpu, self._clock, self, self.generation) for gpu in named)
-        return Generation("570.00", "12.570.00", devices, unidentified=len(listed) - len(named))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class TrueEngine:
-    """
-    An engine that makes output tokens at a known rate on known GPUs, and its page.
-
-    While not `is_reachable` its page is refused. `restart` starts its counters anew; tokens go on.
-    """
-
-    def __init__(
-        self, name: str, model: str, gpus: tuple[TrueGpu, ...], rate: Steps, clock: DrivenClock
-    ) -> None:
-        self.name = name
-        self.model = model
-        self.gpus = gpus
-        self.rate = rate
-        self.is_reachable = True
-        self.faults: tuple[EngineFailure, ...] = ()
-        self.engine = "vllm"
-        self._clock = clock
-        self._born = clock.monotonic() - 500.0
-        self._counted_from = 0.0
-
-    def restart(self) -> None:
-        now = self._clock.monotonic()
-        self._born, self._counted_from = now, self.rate.total(now)
-
-    async def read(self) -> EngineCounts:
-        if not self.is_reachable:
-            raise EngineFailure("refused", "nobody listens")
-        now = self._clock.monotonic()
-        tokens = self.rate.total(now) - self._counted_from
-        return EngineCounts(
-            self.model,
-            output_tokens=tokens,
-            prompt_computed_tokens=tokens / 2.0,
-            prompt_cached_tokens=0.0,
-            effective_output_tokens=tokens,
-            requests_ok=tokens // TOKENS_PER_REQUEST,
-            requests_aborted=0.0,
-            requests_error=0.0,
-            requests_running=1.0,
-            process_start_unix_seconds=self._clock.unix() - (now - self._born),
-        )
+from perwatt_agent.work.claim_proof import ClaimProof
+from perwatt_agent.work.registry import WorkRegistry
 
 
 class TrueNode:
     """
-    One machine and its agent. `claims` is what the configuration says of each engine's GPUs, by engine.
+    One machine and its agent.
 
-    While not `is_alive` the agent does not run; the machine goes on. `answers` is whether scrapes succeed. A
-    meter of the node has all joules of its boards, and `rest_watts` beside them.
+    `pages` are the configured pages by workload, and `claims` what is configured of their GPUs. While
+    not `is_alive` the agent does not run; the machine goes on. `answers` is whether scrapes succeed. A meter
+    of the node has all joules of its boards, and `rest_watts` beside them. `neighbours` are other processes
+    of the machine, which act once a second.
     """
 
     def __init__(
-        self, name: str, gpus: list[TrueGpu], engines: list[TrueEngine], folder: Path, clock: DrivenClock
+        self, name: str, gpus: list[TrueGpu], engines: list[TrueEngine], folder: Path, clock: NodeClock
     ):
         self.name = name
         self.gpus = gpus
         self.engines = engines
+        self.clock = clock
         self.backend = TrueBackend(gpus, clock)
+        self.pages = {engine.name: engine for engine in engines}
         self.claims: dict[str, GpuSelector] = {
             engine.name: tuple(gpu.uuid for gpu in engine.gpus) for engine in engines
         }
+        self.hides_roles = False
         self.answers = True
         self.rest_watts = 40.0 * len(gpus)
-        self._folder = folder
-        self._clock = clock
+        self.neighbours: list[Callable[[], None]] = []
+        self.folder = folder
         self._born = clock.monotonic()
         self._sampler: Sampler | None = None
+        self._registry: WorkRegistry | None = None
+
+    def use_all_gpus(self) -> None:
+        """Let one engine serve on all GPUs, and claim them all."""
+        engine = self.engines[0]
+        engine.gpus = tuple(self.gpus)
+        self.engines, self.pages, self.claims = [engine], {engine.name: engine}, {engine.name: "all"}
+
+    def add_engine(self, engine: TrueEngine, claim: GpuSelector | None = None) -> None:
+        """Add an engine; with a *claim* its page is configured."""
+        self.engines.append(engine)
+        if claim is not None:
+            self.pages[engine.name], self.claims[engine.name] = engine, claim
+
+    def claim_by_index(self) -> None:
+        for name, engine in self.pages.items():
+            self.claims[name] = tuple(gpu.index for gpu in engine.gpus)
 
     def _start(self) -> Sampler:
         config = AgentConfig(
-            state_dir=self._folder,
-            data_dir=self._folder / "data",
+            state_dir=self.folder / "state",
+            data_dir=self.folder / "data",
             meters=MetersConfig(discover=False),
             engines=EnginesConfig(discover=False),
         )
         endpoints = [
-            Endpoint(WorkloadInfo(engine.name), 8000 + place, self.claims[engine.name], engine)
-            for place, engine in enumerate(self.engines)
+            Endpoint(
+                WorkloadInfo(name, role="mixed" if self.hides_roles else engine.role),
+                8000 + place,
+                self.claims[name],
+                TruePage(engine, shares_kv=self.hides_roles),
+            )
+            for place, (name, engine) in enumerate(self.pages.items())
         ]
-        return build_sampler(config, self._clock, backend=self.backend, endpoints=endpoints)
+        # The driver lists no process, so that no claim of a neighbour can be proven.
+        self._registry = WorkRegistry(
+            self.clock, names=WorkloadNames(self.pages), proof=ClaimProof(proc=self.folder / "proc")
+        )
+        return build_sampler(
+            config, self.clock, backend=self.backend, endpoints=endpoints, registry=self._registry
+        )
 
     @property
     def is_alive(self) -> bool:
         return self._sampler is not None
+
+    @property
+    def registry(self) -> WorkRegistry | None:
+        """Where neighbours report work; None while no agent runs."""
+        return self._registry
 
     def restart_agent(self) -> None:
         self.stop_agent()
@@ -204,9 +110,25 @@ class TrueNode:
     def stop_agent(self) -> None:
         if self._sampler is not None:
             self._sampler.close()
-        self._sampler = None
+        self._sampler = self._registry = None
+
+    def lose_state(self) -> None:
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+    def copy_state(self) -> Callable[[], None]:
+        """Copy the saved state; return what puts the copy back."""
+        state, copy = self.folder / "state", self.folder / "copy"
+        shutil.copytree(state, copy, dirs_exist_ok=True)
+
+        def put_back() -> None:
+            self.lose_state()
+            shutil.copytree(copy, state)
+
+        return put_back
 
     async def tick(self) -> None:
+        for act in self.neighbours:
+            act()
         if self._sampler is not None:
             await self._sampler.tick()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
-from oracle.faults import FAULTS
+from oracle.faults.all import FAULTS
 from oracle.schedule import Verdict, run_schedule
 
 PROCESSES = 2

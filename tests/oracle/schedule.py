@@ -6,7 +6,8 @@ from random import Random
 
 from msgspec import Struct
 
-from oracle.faults import FAULTS, Fault, Heal
+from oracle.faults.all import FAULTS
+from oracle.faults.fault import Fault, Heal
 from oracle.fleet import TrueFleet
 
 SECONDS = 200

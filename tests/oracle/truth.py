@@ -1,6 +1,5 @@
-"""Piecewise constant quantities with exact integrals, and the clock that drives a whole fleet."""
+"""Piecewise constant quantities with exact integrals."""
 
-import asyncio
 from bisect import bisect_right
 from random import Random
 
@@ -30,6 +29,13 @@ class Steps:
     def between(self, start: float, end: float) -> float:
         return self.total(end) - self.total(start)
 
+    def times(self, factor: float) -> "Steps":
+        """A quantity that is so many times as large."""
+        steps = Steps(self._times[0], self._values[0] * factor)
+        for at, value in zip(self._times[1:], self._values[1:], strict=True):
+            steps.change(at, value * factor)
+        return steps
+
     def _index(self, t: float) -> int:
         return max(0, bisect_right(self._times, t) - 1)
 
@@ -53,40 +59,3 @@ def following(levels: list[tuple[float, float]], random: Random, at_rest: float,
             steps.change(t, value)
     assert steps is not None
     return steps
-
-
-class DrivenClock:
-    """A clock that moves when it is advanced; whoever sleeps wakes when its time has come."""
-
-    def __init__(self, monotonic_seconds: float = 1_000.0, unix_seconds: float = 1_800_000_000.0) -> None:
-        self._monotonic = monotonic_seconds
-        self._unix_offset = unix_seconds - monotonic_seconds
-        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
-
-    def monotonic(self) -> float:
-        return self._monotonic
-
-    def unix(self) -> float:
-        return self._monotonic + self._unix_offset
-
-    def monotonic_at(self, unix_seconds: float) -> float:
-        return unix_seconds - self._unix_offset
-
-    async def sleep_until(self, monotonic_seconds: float) -> None:
-        if monotonic_seconds <= self._monotonic:
-            await asyncio.sleep(0)
-            return
-        sleeper = asyncio.get_running_loop().create_future()
-        self._sleepers.append((monotonic_seconds, sleeper))
-        await sleeper
-
-    async def advance(self, seconds: float) -> None:
-        """Let time pass, and let those who were waiting for it do what they do without waiting further."""
-        self._monotonic += seconds
-        due = [sleeper for at, sleeper in self._sleepers if at <= self._monotonic]
-        self._sleepers = [(at, sleeper) for at, sleeper in self._sleepers if at > self._monotonic]
-        for sleeper in due:
-            if not sleeper.done():
-                sleeper.set_result(None)
-        for _ in range(4):
-            await asyncio.sleep(0)

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from perwatt_agent.accounting.attribution import Attribution, AttributionState
+from perwatt_agent.accounting.gpu_bounds import within_bounds
 from perwatt_agent.accounting.gpu_energy import EnergyAccount, EnergyState
 from perwatt_agent.accounting.host_meters import HostMeters, HostMetersState
 from perwatt_agent.accounting.idle_power import IdlePower
@@ -105,11 +106,13 @@ class Account:
         reading = sample.reading
         if sample.slow is not None:
             self._slow[info.uuid] = sample.slow, _max_watts(sample.slow)
+        if reading is not None:
+            slow, max_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
+            reading = within_bounds(reading, max_watts)
         has_no_sensor = reading is not None and reading.energy_joules is None and reading.power_watts is None
         self._attribution.set_sensor(info.uuid, has_no_sensor=has_no_sensor and sample.state == "ok")
         if sample.state != "ok" or reading is None:
             return GpuSnapshot(info, sample.state, calibration_ratio=calibration)
-        slow, max_watts = self._fresh_slow(info.uuid, reading.monotonic_seconds)
         account = self._energy[info.uuid]
         energy = account.add(reading, max_watts, readings.generation)
         idle_watts = self._idle_power(info, reading, slow)

@@ -54,19 +54,21 @@ class EngineCounter:
         self._shares_kv = shares_kv
         self._run: _EngineRun | None = None
         self._watch: ProcessWatch | None = None
+        self._fallen_pages = 0
         self.faults: tuple[EngineFailure, ...] = ()
 
     def counts(self, kind: EngineKind, page: EngineMetricsPage) -> EngineCounts:
         """
         Return the counts on *page*. Afterwards, `faults` are the parts that were left out.
 
-        Raises EngineFailure: bad_value, no_family if the page has no metric of this engine, or
-        several_processes.
+        Raises EngineFailure: bad_value (also if the counts fell without a restart), no_family if the page has
+        no metric of this engine, or several_processes.
         """
         if not kind.recognises(page.names()):
             raise EngineFailure("no_family", f"the page has no metrics of {kind.name}")
         process_start = page.common(kind.process_start)
         self._refuse_several(kind, page, process_start)
+        self._refuse_fall(kind, page, process_start)
         run = self._run_of(kind, page, process_start)
         page.replace(run.ranks.complete(page.samples(kind.counters())))
         self.role = self._role_on(kind, page)
@@ -112,6 +114,27 @@ class EngineCounter:
                 "several processes serve this page in turn, each with counts of its own: give each process "
                 f"an endpoint with its own address; counts resume after {CALM_PAGES} pages from one process",
             )
+
+    def _refuse_fall(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> None:
+        """Raise EngineFailure if the counts fell, and the process that shows them did not restart."""
+        run = self._run
+        is_same = run is not None and run.kind is kind and run.model == page.model
+        if (
+            run is None
+            or not is_same
+            or not process_start
+            or process_start != run.process_start
+            or not run.ranks.is_restart(page.samples(kind.counters()))
+            or self._fallen_pages >= CALM_PAGES
+        ):
+            self._fallen_pages = 0
+            return
+        self._fallen_pages += 1
+        raise EngineFailure(
+            "bad_value",
+            "its counts fell, and its process did not restart: the page is wrong, or several processes serve "
+            f"it; counts resume once they reach the old ones, or after {CALM_PAGES} such pages",
+        )
 
     def _run_of(self, kind: EngineKind, page: EngineMetricsPage, process_start: float | None) -> _EngineRun:
         """Return the run that the page belongs to: the current one, unless the engine restarted."""

@@ -12,6 +12,11 @@ from perwatt_agent.net.prometheus_text import Series
 
 Labels = tuple[tuple[str, str], ...]
 
+MAX_TOKENS = 2.0**53
+"""Above it, a float cannot count by ones."""
+MAX_COUNT = 1e27
+"""Above a century of floating-point operations of any GPU, which are the largest counts."""
+
 # Labels by which a page may name its models if it lacks that of the engine, as in Triton's vLLM backend.
 _MODEL_LABELS = ("model_name", "model")
 # Model labels of engines that do not know their model.
@@ -88,8 +93,8 @@ class EngineMetricsPage:
     def tokens(self, role: Role) -> float | None:
         """Return the sum of a counter, or None if the page lacks it. Raises EngineFailure for a bad value."""
         value = self._sum(role)
-        if value is not None and not is_count(value):
-            raise EngineFailure("bad_value", f"{role[0].name} is not a finite number of at least 0")
+        if value is not None and not (is_count(value) and value <= MAX_TOKENS):
+            raise EngineFailure("bad_value", f"{role[0].name} is no number from 0 to 2^53")
         return value
 
     def count(self, role: Role) -> float | None:
@@ -185,7 +190,7 @@ def replica_of(series: Series, breakdown_labels: Collection[str]) -> Labels:
 
 def is_count(value: float) -> bool:
     """Return whether a value can be a count."""
-    return math.isfinite(value) and value >= 0
+    return 0.0 <= value <= MAX_COUNT
 
 
 def _models(kind: EngineKind, samples: Iterable[Series]) -> set[str]:

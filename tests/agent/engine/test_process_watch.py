@@ -183,3 +183,25 @@ async def test_reported_once(caplog: pytest.LogCaptureFixture) -> None:
     assert 1 == len(caplog.messages)
     assert "give each process an endpoint" in caplog.text
     assert SEVERAL in ENGINE_REASONS
+
+
+class TestFall:
+    def test_without_a_restart(self) -> None:
+        """Counts that fall while the process goes on are no restart, but of another process."""
+        process, engine = Process(1, 5_000, 10), Engine(VLLM)
+        reasons(engine, [process.page() for _ in range(5)])
+        process.tokens, before = 0, process.tokens
+        found = reasons(engine, [process.page() for _ in range(5)])
+        process.tokens = before
+        found += reasons(engine, [process.page()])
+
+        assert ["bad_value"] * 5 + [SEVERAL] == found
+
+    def test_that_lasts(self) -> None:
+        """Counts that stay low for five minutes are believed again."""
+        process, engine = Process(1, 5_000, 10), Engine(VLLM)
+        reasons(engine, [process.page() for _ in range(5)])
+        process.tokens = 0
+        found = reasons(engine, [process.page() for _ in range(CALM_PAGES + 5)])
+
+        assert ["bad_value"] * CALM_PAGES + [""] * 5 == found
