@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,9 +24,13 @@ from perwatt_exporter.http.asgi import (
 )
 from perwatt_exporter.http.negotiate import TEXT
 from perwatt_exporter.http.problem import problem
+from perwatt_exporter.routes.events import events_handler
 
 DEFAULT_SPAN_SECONDS = 60.0
 _JSON = "application/json"
+
+NodeHandler = Callable[[int, Scope], Response | None]
+"""Answers for the node of a number; None while it is down."""
 
 
 class ClockReading(Struct, frozen=True):
@@ -62,17 +66,23 @@ class FleetApp:
             }
         )
         self._pages = {f"/node/{number}/metrics": number for number in range(fleet.plan.nodes)}
+        self._events = {f"/node/{number}/v1/events": number for number in range(fleet.plan.nodes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        number = self._pages.get(scope.get("path", ""))
-        if number is not None and scope["method"] in ("GET", "HEAD"):
-            await self._page(number, receive, send)
-        elif scope.get("path") == "/clock" and scope["method"] == "POST":
+        path, is_read = scope.get("path", ""), scope.get("method") in ("GET", "HEAD")
+        if is_read and path in self._pages:
+            await self._of_node(self._page, self._pages[path], scope, receive, send)
+        elif is_read and path in self._events:
+            await self._of_node(self._events_of, self._events[path], scope, receive, send)
+        elif path == "/clock" and scope["method"] == "POST":
             await send_response(send, self._move_clock(scope))
         else:
             await self._rest(scope, receive, send)
 
-    async def _page(self, number: int, receive: Receive, send: Send) -> None:
+    async def _of_node(
+        self, answer: NodeHandler, number: int, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer for a node, as late as it is reached."""
         now = self._clock.unix()
         stretch = self._fleet.at(number, now).history.stretch(now)
         if stretch.reach == "frozen":
@@ -80,11 +90,16 @@ class FleetApp:
             return
         if stretch.reach == "slow":
             await asyncio.sleep(stretch.delay_seconds)
-        body = None if stretch.reach == "unreachable" else self._fleet.page(number, self._clock.unix())
-        if body is None:
-            await send_response(send, plain(503, "This node is down, as the simulation has it."))
-        else:
-            await send_response(send, Response(200, TEXT.content_type, body))
+        response = None if stretch.reach == "unreachable" else answer(number, scope)
+        await send_response(send, response or plain(503, "This node is down, as the simulation has it."))
+
+    def _page(self, number: int, _: Scope) -> Response | None:
+        body = self._fleet.page(number, self._clock.unix())
+        return None if body is None else Response(200, TEXT.content_type, body)
+
+    def _events_of(self, number: int, scope: Scope) -> Response | None:
+        ring = self._fleet.event_ring(number, self._clock.unix())
+        return None if ring is None else events_handler(ring)(scope)
 
     def _overview(self) -> Response:
         plan = self._fleet.plan

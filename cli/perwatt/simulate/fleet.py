@@ -1,5 +1,6 @@
 """Simulated fleet: the pages of all nodes at any instant, without a clock and without a network."""
 
+from perwatt.simulate.agent_events import event_ring
 from perwatt.simulate.catalog import MODELS, SITES
 from perwatt.simulate.events import FleetEvent
 from perwatt.simulate.history import NodeHistory
@@ -9,6 +10,8 @@ from perwatt.simulate.plan import FleetPlan
 from perwatt.simulate.schedule import Schedule, SlotOf
 from perwatt.simulate.snapshot import snapshot_of
 from perwatt.simulate.template import Template, Templates
+from perwatt_agent.diagnosis.event_ring import EventRing
+from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.snapshot import Snapshot
 
 
@@ -73,6 +76,16 @@ class Fleet:
         if node.history.stretch(unix_seconds).down:
             return None
         return snapshot_of(node.identity, *node.page(unix_seconds))
+
+    def event_ring(self, number: int, unix_seconds: float) -> EventRing[Event] | None:
+        """The events that a node's agent reports; None while the node or the agent is down."""
+        node = self.at(number, unix_seconds)
+        stretch = node.history.stretch(unix_seconds)
+        if stretch.down:
+            return None
+        run = f"{stretch.agent_start:.0f}"
+        happened = node.agent_events(unix_seconds)
+        return event_ring(run, happened, node.identity.clock_offset_seconds)
 
     def events(self, begin: float, end: float) -> list[FleetEvent]:
         """What happened after *begin* and up to *end*, in the order of time."""

@@ -2,9 +2,10 @@
 
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct
@@ -29,7 +30,8 @@ class Stretch(Struct, frozen=True, eq=False):
     A stretch of time in which a node as such does not change. Its counters began at `boot_unix_seconds`,
     when the sums of its slots were `at_boot`.
 
-    `down` says that it has no page. `delay_seconds` is that of a slow page. `lost` are indices of GPUs.
+    `down` says that it has no page. `delay_seconds` is that of a slow page. `lost` are indices of GPUs
+    with the time of their loss.
     """
 
     begin: float
@@ -39,7 +41,7 @@ class Stretch(Struct, frozen=True, eq=False):
     down: bool = False
     reach: Reach = "ok"
     delay_seconds: float = 0.0
-    lost: frozenset[int] = frozenset()
+    lost: Mapping[int, float] = MappingProxyType({})
 
 
 class NodeHistory:
@@ -140,7 +142,7 @@ class NodeHistory:
 
     def _birth(self, now: float, slot: int) -> None:
         one = self.slots[slot]
-        blocked = self._now.down or self._now.lost.intersection(one.gpus)
+        blocked = self._now.down or self._now.lost.keys() & set(one.gpus)
         if one.model is None or blocked or one.last.life is not None:
             return
         one.append(now, "loading", self._born(one.model, now, one.totals(now)))
@@ -222,7 +224,7 @@ class NodeHistory:
             return
         self._log(now, "gpu_lost", event.slot, event.gpu)
         self._end(now, event.slot)
-        self._change(replace(self._now, begin=now, lost=self._now.lost | {event.gpu}))
+        self._change(replace(self._now, begin=now, lost={**self._now.lost, event.gpu: now}))
         self._at(now + event.seconds, self._repair)
 
     def _repair(self, now: float) -> None:

@@ -8,7 +8,8 @@ from msgspec import Struct
 from perwatt.simulate.catalog import ServedModel
 from perwatt.simulate.slot import EndedLife, Life, Segment, Shown, Slot
 
-GpuOccupancy = Literal["unallocated", "loading", "serving", "down", "lost"]
+GpuOccupancy = Literal["unallocated", "loading", "serving", "down", "lost", "lost_before"]
+"""State of a slot, or of a GPU that is lost: while the agent ran, or before it started."""
 
 ENDED_STAY_SECONDS = 300.0
 """So long an ended workload stays on an agent's page."""

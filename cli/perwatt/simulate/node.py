@@ -5,10 +5,12 @@ from random import Random
 
 from msgspec import Struct
 
+from perwatt.simulate.agent_events import event_counts
 from perwatt.simulate.catalog import BOARD, MODELS, SITES, ServedModel, Site
+from perwatt.simulate.events import FleetEvent
 from perwatt.simulate.history import NodeHistory, Stretch
 from perwatt.simulate.latency import LATENCIES
-from perwatt.simulate.layout import Layout, ShownWorkload, numbers_of_requests, shown_workloads
+from perwatt.simulate.layout import GpuOccupancy, Layout, ShownWorkload, numbers_of_requests, shown_workloads
 from perwatt.simulate.load import DayLoad
 from perwatt.simulate.plan import FleetPlan
 from perwatt.simulate.slot import Slot, Totals
@@ -62,12 +64,17 @@ class Node:
         """Joules of the node at the wall, of which the boards take so many in so many seconds."""
         return (board_joules + self.identity.host_watts * seconds) / PSU_EFFICIENCY
 
+    def agent_events(self, unix_seconds: float) -> list[FleetEvent]:
+        """What happened since the agent started."""
+        start = self.history.stretch(unix_seconds).agent_start
+        return self.history.events_between(start, unix_seconds)
+
     def page(self, unix_seconds: float) -> tuple[Layout, list[float]]:
         """The layout of the agent's page, and its numbers in the order in which `snapshot` takes them."""
         stretch = self.history.stretch(unix_seconds)
         instant = self.instant(unix_seconds)
         numbers = [instant + self.identity.clock_offset_seconds, instant - stretch.agent_start]
-        occupancies = ["lost"] * len(self.identity.power_factors)
+        occupancies: list[GpuOccupancy] = ["lost_before"] * len(self.identity.power_factors)
         shown: list[ShownWorkload] = []
         by_gpu: dict[int, list[float]] = {}
         uptime = instant - stretch.boot_unix_seconds
@@ -80,7 +87,10 @@ class Node:
             for gpu in slot.gpus:
                 factor = self.identity.power_factors[gpu]
                 board_watts += watts * factor
-                if gpu not in stretch.lost:
+                if stretch.lost.get(gpu, 0.0) > stretch.agent_start:
+                    occupancies[gpu] = "lost"
+                    by_gpu[gpu] = [stretch.lost[gpu] + self.identity.clock_offset_seconds]
+                elif gpu not in stretch.lost:
                     occupancies[gpu] = segment.state
                     by_gpu[gpu] = _gpu_numbers(factor, watts, busy, totals, at_boot, uptime)
         for gpu in sorted(by_gpu):
@@ -88,9 +98,10 @@ class Node:
         for one in shown:
             numbers += self._workload_numbers(one)
         numbers += self._host_numbers(stretch, instant, board_watts)
+        numbers += event_counts(self.agent_events(unix_seconds))
         layout = Layout(
             stretch.agent_start,
-            tuple(occupancies),  # type: ignore[arg-type]  # each of them is a state of a slot, or lost
+            tuple(occupancies),
             tuple(one.layout for one in shown),
         )
         return layout, numbers

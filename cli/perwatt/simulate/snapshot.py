@@ -1,7 +1,9 @@
 """Snapshot of a simulated node, made of a layout and its numbers: what a real agent would publish."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
+from perwatt.simulate.agent_events import FALLEN_OFF
 from perwatt.simulate.catalog import BOARD
 from perwatt.simulate.latency import LATENCIES, Latency
 from perwatt.simulate.layout import GpuOccupancy, Layout, WorkloadLayout
@@ -10,7 +12,7 @@ from perwatt_agent.facts.engine_counts import EngineCounts, Histogram
 from perwatt_agent.facts.event import EVENT_KINDS
 from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
-from perwatt_agent.facts.health import GpuHealth
+from perwatt_agent.facts.health import GpuHealth, XidCount
 from perwatt_agent.facts.host import HostReading
 from perwatt_agent.facts.host_meter import MeterRole, MeterScope, MeterSnapshot, NodeMeterSnapshot
 from perwatt_agent.facts.snapshot import AgentInfo, BackendStatus, CollectorHealth, Snapshot
@@ -58,6 +60,8 @@ def snapshot_of(identity: NodeIdentity, layout: Layout, numbers: Sequence[float]
                 wall.covered_seconds,
             ),
         )
+    # A template renders marks here, which are no whole numbers of events.
+    events: tuple[tuple[str, Any], ...] = tuple((kind, next(taken)) for kind in EVENT_KINDS)
     return Snapshot(
         unix,
         monotonic,
@@ -68,7 +72,7 @@ def snapshot_of(identity: NodeIdentity, layout: Layout, numbers: Sequence[float]
         () if wall is None else (wall,),
         meters=meters,
         host=_HOST,
-        events=tuple((kind, 0) for kind in EVENT_KINDS),
+        events=events,
         agent=AgentInfo(identity.agent, layout.agent_start),
     )
 
@@ -81,6 +85,9 @@ def uuid_of(identity: NodeIdentity, gpu: int) -> str:
 def _gpu(identity: NodeIdentity, index: int, occupancy: GpuOccupancy, taken: Iterator[float]) -> GpuSnapshot:
     info = GpuInfo(uuid_of(identity, index), index, BOARD.name, f"00000000:{0x18 + index:02X}:00.0", "hopper")
     if occupancy == "lost":
+        xids = (XidCount(str(FALLEN_OFF), 1, next(taken)),)
+        return GpuSnapshot(info, "lost", health=GpuHealth("failed", ("lost", "xid_fatal")), xids=xids)
+    if occupancy == "lost_before":
         return GpuSnapshot(info, "lost", health=GpuHealth("failed", ("lost",)))
     used = int((BOARD.memory_bytes - BOARD.memory_reserved_bytes) * _MEMORY_SHARES[occupancy])
     clock = BOARD.clock_idle_hertz if occupancy == "unallocated" else BOARD.clock_busy_hertz

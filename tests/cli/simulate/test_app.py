@@ -90,6 +90,20 @@ async def test_node_that_is_down() -> None:
     assert [503, 503, 200] == [(await ask(one, f"/node/{number}/metrics")).status for number in range(3)]
 
 
+async def test_events_of_an_agent() -> None:
+    """A lost GPU is on the page, counted among the events, and reported at /v1/events."""
+    one = app(PlannedEvent(START + 90.0, "gpu_lost", 0, 0, 0, seconds=900.0))
+    body = (await ask(one, "/node/0/metrics")).body.decode()
+    lost: Any = (await ask(one, "/node/0/v1/events?limit=10")).json()
+    quiet: Any = (await ask(one, "/node/1/v1/events")).json()
+
+    assert 'perwatt_gpus{state="lost"} 1.0' in body
+    assert 'perwatt_gpu_xid_errors_total{gpu="SIM-sim-0000-0",xid="79"} 1.0' in body
+    assert 'perwatt_events_total{kind="gpu_state"} 1.0' in body
+    assert ["health", "gpu_state", "xid"] == [event["kind"] for event in lost["items"]]
+    assert [] == quiet["items"]
+
+
 async def test_frozen_node_does_not_answer() -> None:
     """A frozen page keeps its client waiting until the client leaves, and holds up no other."""
     one = app(PlannedEvent(START + 100.0, "frozen", 0, seconds=60.0))
