@@ -120,6 +120,9 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         default="normal",
         help="how often events happen; none: also no rollouts, all clocks right [normal]",
     )
+    numbers.add_argument(
+        "--detail", choices=("core", "full"), default="core", help="the agents' `gpu.detail` [core]"
+    )
     when = parser.add_argument_group("its time")
     when.add_argument(
         "--speed",

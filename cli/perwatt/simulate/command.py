@@ -61,6 +61,7 @@ def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
         start_unix_seconds=start if arguments.start is None else arguments.start,
         day_seconds=DAY_SECONDS / arguments.speed,
         rates_factor=FAULTS[arguments.faults],
+        detail=arguments.detail,
         rollout=None if is_quiet else Rollout(),
         facilities=arguments.facilities,
         skewed_share=0.0 if is_quiet else SKEWED_SHARE,

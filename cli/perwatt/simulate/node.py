@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from perwatt.simulate.agent_events import event_counts
 from perwatt.simulate.catalog import BOARD, MODELS, SITES, ServedModel, Site
+from perwatt.simulate.depth import deep_numbers
 from perwatt.simulate.events import FleetEvent
 from perwatt.simulate.history import NodeHistory, Stretch
 from perwatt.simulate.latency import LATENCIES
@@ -14,6 +15,7 @@ from perwatt.simulate.layout import GpuOccupancy, Layout, ShownWorkload, numbers
 from perwatt.simulate.load import DayLoad
 from perwatt.simulate.plan import FleetPlan
 from perwatt.simulate.slot import Slot, Totals
+from perwatt_agent.facts.gpu_reading import Detail
 
 METER_PERIOD_SECONDS = 10.0
 CPU_WATTS = (148.0, 141.0)
@@ -38,6 +40,7 @@ class NodeIdentity(Struct, frozen=True):
     host_watts: float
     has_meter: bool
     power_factors: tuple[float, ...]
+    detail: Detail = "core"
 
 
 class Node:
@@ -93,6 +96,9 @@ class Node:
                 elif gpu not in stretch.lost:
                     occupancies[gpu] = segment.state
                     by_gpu[gpu] = _gpu_numbers(factor, watts, busy, totals, at_boot, uptime)
+                    if self.identity.detail == "full":
+                        busy_seconds = totals.busy_seconds - at_boot.busy_seconds
+                        by_gpu[gpu] += deep_numbers(busy, busy_seconds, uptime)
         for gpu in sorted(by_gpu):
             numbers += by_gpu[gpu]
         for one in shown:
@@ -198,6 +204,7 @@ def make_identity(plan: FleetPlan, number: int) -> NodeIdentity:
         random.uniform(650.0, 950.0) + sum(CPU_WATTS) + sum(DRAM_WATTS),
         random.random() < plan.node_meter_share,
         tuple(round(random.gauss(1.0, 0.02), 4) for _ in range(plan.gpus)),
+        plan.detail,
     )
 
 

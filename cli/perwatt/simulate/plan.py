@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from perwatt.simulate.events import PlannedEvent, PlannedKind
+from perwatt_agent.facts.gpu_reading import Detail
 
 DAY_SECONDS = 86_400.0
 START_UNIX_SECONDS = 1_800_000_000.0
@@ -51,7 +52,8 @@ class FleetPlan(Struct, frozen=True):
     A fleet. Equal plans are equal fleets.
 
     `day_seconds` is how long a day of its load and its events takes. `events` come in addition to the random
-    ones. `loading_seconds` is how long an engine loads before it serves.
+    ones. `loading_seconds` is how long an engine loads before it serves. `detail` is
+    the agents' `gpu.detail`.
     """
 
     nodes: int = 10
@@ -70,6 +72,7 @@ class FleetPlan(Struct, frozen=True):
     skewed_share: float = SKEWED_SHARE
     loading_seconds: float = 45.0
     engine_read_seconds: float = 5.0
+    detail: Detail = "core"
 
 
 def steady_plan(nodes: int, gpus: int = 8, seed: int = 1, *events: PlannedEvent) -> FleetPlan:

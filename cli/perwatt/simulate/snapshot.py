@@ -5,6 +5,7 @@ from typing import Any
 
 from perwatt.simulate.agent_events import FALLEN_OFF
 from perwatt.simulate.catalog import BOARD
+from perwatt.simulate.depth import DEEP_SLOW, deep_reading
 from perwatt.simulate.latency import LATENCIES, Latency
 from perwatt.simulate.layout import GpuOccupancy, Layout, WorkloadLayout
 from perwatt.simulate.node import METER_PERIOD_SECONDS, NodeIdentity
@@ -107,8 +108,11 @@ def _gpu(identity: NodeIdentity, index: int, occupancy: GpuOccupancy, taken: Ite
         clock_graphics_hertz=clock,
         clock_sm_hertz=clock,
     )
+    slow = _SLOW
+    if identity.detail == "full":
+        reading, slow = deep_reading(reading, taken), DEEP_SLOW
     energy = GpuEnergy("simulated", joules, joules, covered, busy, None)
-    return GpuSnapshot(info, "ok", reading, _SLOW, energy, None, unallocated, 0.0, health=GpuHealth("ok"))
+    return GpuSnapshot(info, "ok", reading, slow, energy, None, unallocated, 0.0, health=GpuHealth("ok"))
 
 
 def _workload(identity: NodeIdentity, layout: WorkloadLayout, taken: Iterator[float]) -> WorkloadSnapshot:

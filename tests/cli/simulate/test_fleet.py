@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from perwatt.simulate.events import PlannedEvent, PlannedKind
 from perwatt.simulate.fleet import Fleet
@@ -50,6 +51,17 @@ class TestPages:
 
             expected = None if snapshot is None else rendered(snapshot)
             assert expected == fleet.page(number, unix)
+
+    def test_full_detail(self) -> None:
+        """The page of full detail is the exporter's too, and has all of a core page."""
+        plan = FleetPlan(nodes=2, rates_factor=0.0, detail="full")
+        snapshot = Fleet(plan).snapshot(1, START + 60.0)
+        full, core = (Fleet(one).page(1, START + 60.0) for one in (plan, replace(plan, detail="core")))
+
+        assert snapshot is not None
+        assert rendered(snapshot) == full
+        assert set((core or b"").splitlines()) < set((full or b"").splitlines())
+        assert b"perwatt_gpu_sm_active_ratio{" in (full or b"")
 
     def test_same_seed_same_pages(self) -> None:
         """Equal plans give equal pages in any order of questions; another seed gives other pages."""
