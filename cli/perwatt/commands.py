@@ -149,6 +149,12 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         help="address of all pages [127.0.0.1:9838]",
     )
     served.add_argument(
+        "--first-port",
+        type=options.whole(1, 65_535),
+        metavar="PORT",
+        help="serve node N at /metrics of port PORT+N too, for programs that cannot take a path",
+    )
+    served.add_argument(
         "--file-sd", type=Path, metavar="FILE", help="write the targets there, for Prometheus's file_sd"
     )
 

@@ -48,13 +48,16 @@ class FleetApp:
     """
     Serves a fleet. The page of node N is at `/node/N/metrics`; a slow page comes late and a frozen one never.
 
+    With a *first_port*, the agent of node N is also at that port plus N.
+
     A node whose agent is down gets 503: all nodes share one server, which cannot refuse a connection for
     one of them.
     """
 
-    def __init__(self, fleet: Fleet, clock: FleetClock) -> None:
+    def __init__(self, fleet: Fleet, clock: FleetClock, first_port: int | None = None) -> None:
         self._fleet = fleet
         self._clock = clock
+        self._first_port = first_port
         self._rest = Router(
             {
                 "/": lambda _: self._overview(),
@@ -69,7 +72,7 @@ class FleetApp:
         self._events = {f"/node/{number}/v1/events": number for number in range(fleet.plan.nodes)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, is_read = scope.get("path", ""), scope.get("method") in ("GET", "HEAD")
+        path, is_read = self._path(scope), scope.get("method") in ("GET", "HEAD")
         if is_read and path in self._pages:
             await self._of_node(self._page, self._pages[path], scope, receive, send)
         elif is_read and path in self._events:
@@ -78,6 +81,15 @@ class FleetApp:
             await send_response(send, self._move_clock(scope))
         else:
             await self._rest(scope, receive, send)
+
+    def _path(self, scope: Scope) -> str:
+        """The path, as it is on the port of all nodes."""
+        path: str = scope.get("path", "")
+        if self._first_port is not None and scope.get("server"):
+            number = scope["server"][1] - self._first_port
+            if 0 <= number < self._fleet.plan.nodes:
+                return f"/node/{number}{path}"
+        return path
 
     async def _of_node(
         self, answer: NodeHandler, number: int, scope: Scope, receive: Receive, send: Send
@@ -116,7 +128,7 @@ class FleetApp:
 
     def _targets(self, scope: Scope) -> Response:
         host = header(scope, b"host") or "{}:{}".format(*scope["server"])
-        return Response(200, _JSON, msgspec.json.encode(targets(self._fleet, host)))
+        return Response(200, _JSON, msgspec.json.encode(targets(self._fleet, host, self._first_port)))
 
     def _truth(self, scope: Scope) -> Response:
         try:

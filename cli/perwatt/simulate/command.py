@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import resource
+import socket
 import time
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from perwatt_exporter.http.server import serve
 
 DEFAULT_AGE_SECONDS = 3_600.0
 SPARE_CONNECTIONS = 512
+MAX_PORT = 65_536
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
@@ -34,8 +37,10 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     clock = FleetClock(
         None if arguments.clock == "manual" else time.time, plan.start_unix_seconds + DEFAULT_AGE_SECONDS
     )
+    allow_files()
+    of_nodes = listen_for_nodes(host, arguments.first_port, plan.nodes)
     if arguments.file_sd is not None:
-        write_targets(fleet, address(sock), arguments.file_sd)
+        write_targets(fleet, address(sock), arguments.file_sd, arguments.first_port)
 
     async def main(stop: asyncio.Event) -> int:
         print(
@@ -44,7 +49,8 @@ def run_simulate(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         limits = replace(LIMITS, connections=plan.nodes + SPARE_CONNECTIONS)
-        await serve(FleetApp(fleet, clock), sock, stop=stop, limits=limits)
+        app = FleetApp(fleet, clock, arguments.first_port)
+        await serve(app, sock, *of_nodes, stop=stop, limits=limits)
         return 0
 
     return run_daemon(main, uvloop.run)
@@ -68,8 +74,24 @@ def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
     )
 
 
-def write_targets(fleet: Fleet, own_address: str, path: Path) -> None:
+def listen_for_nodes(host: str, first_port: int | None, nodes: int) -> list[socket.socket]:
+    """A listening socket for each node, where each has its port."""
+    if first_port is None:
+        return []
+    if first_port + nodes > MAX_PORT:
+        raise CommandError(f"--first-port {first_port} leaves no room for {nodes} nodes below {MAX_PORT}")
+    host = f"[{host}]" if ":" in host else host
+    return [listen(f"{host}:{first_port + number}", "--first-port") for number in range(nodes)]
+
+
+def allow_files() -> None:
+    """Allow as many open files as the system does: each scraper keeps a connection."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def write_targets(fleet: Fleet, own_address: str, path: Path, first_port: int | None = None) -> None:
     """Write the targets for file_sd; whoever reads the file sees all of it or the one before."""
     whole = path.with_name(f".{path.name}.new")
-    whole.write_bytes(msgspec.json.format(msgspec.json.encode(targets(fleet, own_address))))
+    whole.write_bytes(msgspec.json.format(msgspec.json.encode(targets(fleet, own_address, first_port))))
     whole.replace(path)

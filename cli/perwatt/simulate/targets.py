@@ -12,13 +12,18 @@ class TargetGroup(Struct, frozen=True):
     labels: dict[str, str]
 
 
-def targets(fleet: Fleet, address: str) -> list[TargetGroup]:
-    """One group a node: all share one address, and differ in their path and in `instance`."""
+def targets(fleet: Fleet, address: str, first_port: int | None = None) -> list[TargetGroup]:
+    """
+    One group a node. All share one address and differ in their path, or with a *first_port* in their port.
+    """
+    host = address.rpartition(":")[0] or address
     return [
         TargetGroup(
-            (address,),
+            (address if first_port is None else f"{host}:{first_port + node.identity.number}",),
             {
-                "__metrics_path__": f"/node/{node.identity.number}/metrics",
+                "__metrics_path__": (
+                    f"/node/{node.identity.number}/metrics" if first_port is None else "/metrics"
+                ),
                 "instance": node.identity.name,
                 "rack": node.identity.rack,
                 "cluster": node.identity.cluster,

@@ -17,20 +17,21 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 async def serve(
-    app: Application, sock: socket.socket, *, stop: asyncio.Event, limits: Limits = LIMITS
+    app: Application, *sockets: socket.socket, stop: asyncio.Event, limits: Limits = LIMITS
 ) -> None:
     """
-    Serve an ASGI application on a listening socket until `stop` is set; the socket is closed at the end.
+    Serve an ASGI application on listening sockets until `stop` is set; they are closed at the end.
 
     Requests in progress get `limits.shutdown_seconds` to finish, then their connections are dropped.
     """
     server = _Server(_config(app, limits), limits, stop)
     try:
         with fault_log.filtered():
-            await server.serve(sockets=[sock])
+            await server.serve(sockets=list(sockets))
     finally:
         server.drop_all()
-        sock.close()
+        for sock in sockets:
+            sock.close()
 
 
 def _config(app: Application, limits: Limits) -> Config:

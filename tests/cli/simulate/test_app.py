@@ -12,6 +12,7 @@ from perwatt.simulate.events import PlannedEvent
 from perwatt.simulate.fleet import Fleet
 from perwatt.simulate.plan import START_UNIX_SECONDS as START
 from perwatt.simulate.plan import steady_plan
+from perwatt.simulate.targets import targets
 
 
 def app(*events: PlannedEvent, seconds: float = 120.0, manual: bool = True) -> FleetApp:
@@ -37,6 +38,17 @@ async def test_targets_are_for_http_sd() -> None:
     assert ["localhost"] == groups[2]["targets"]
     assert "/node/2/metrics" == groups[2]["labels"]["__metrics_path__"]
     assert {"__metrics_path__", "instance", "rack", "cluster", "facility"} == groups[2]["labels"].keys()
+
+
+async def test_ports_of_nodes() -> None:
+    """With a first port, each port is an agent of its own, and targets name the ports."""
+    fleet = Fleet(steady_plan(3))
+    one = FleetApp(fleet, FleetClock(None, START + 60.0), first_port=79)
+    second = await ask(one, "/metrics")  # at port 80, as `ask` has it
+
+    assert fleet.page(1, START + 60.0) == second.body
+    assert ["gpu-host:2002"] == list(targets(fleet, "gpu-host:9838", 2000)[2].targets)
+    assert "/metrics" == targets(fleet, "gpu-host:9838", 2000)[2].labels["__metrics_path__"]
 
 
 async def test_truth() -> None:
