@@ -13,18 +13,21 @@ PlannedKind = Literal[
     "birth",
     "gpu_lost",
     "straggler",
+    "pause",
     "slow",
     "frozen",
     "unreachable",
 ]
 """
-reboot: the node is down; its counters and workloads begin again. agent_restart: the page is gone, counters go
-on. engine_restart: tokens begin again, the workload stays. replace: a workload ends and its successor is
-born. end, birth: one of the two. gpu_lost: a GPU falls off the bus until the node is repaired, by a reboot.
-straggler: a workload makes fewer tokens. slow, frozen, unreachable: the page comes late,
-never, or not at all.
+reboot: the node is down; its counters and workloads begin again.
+agent_restart: the page is gone, counters go on.
+engine_restart: tokens begin again, the workload stays.
+replace: a workload ends and its successor is born. end, birth: one of the two.
+gpu_lost: a GPU falls off the bus until the node is repaired, by a reboot.
+straggler: a workload makes fewer tokens. pause: it gets no requests.
+slow, frozen, unreachable: the page comes late, never, or not at all.
 """
-FollowingKind = Literal["boot", "agent_up", "serving", "straggler_end", "reachable"]
+FollowingKind = Literal["boot", "agent_up", "serving", "straggler_end", "pause_end", "reachable"]
 """What follows from a planned event later."""
 EventKind = PlannedKind | FollowingKind
 

@@ -174,6 +174,18 @@ class NodeHistory:
         self._end(now, event.slot)
         self._for_slot(now + BIRTH_DELAY_SECONDS, event.slot, self._birth)
 
+    def _pause(self, now: float, event: PlannedEvent) -> None:
+        slot = self.slots[event.slot]
+        if slot.last.state == "serving":
+            slot.append(now, "paused", slot.last.life, shown=slot.shown(slot.last, now))
+            self._generations[event.slot] += 1
+            self._log(now, "pause", event.slot)
+            self._for_slot(now + event.seconds, event.slot, self._resume)
+
+    def _resume(self, now: float, slot: int) -> None:
+        self._set_rate(now, slot, 1.0)
+        self._log(now, "pause_end", slot)
+
     def _straggle(self, now: float, event: PlannedEvent) -> None:
         if self.slots[event.slot].last.state == "serving":
             self._set_rate(now, event.slot, event.factor)
@@ -257,6 +269,7 @@ _HANDLERS: dict[PlannedKind, Callable[[NodeHistory, float, PlannedEvent], None]]
     "birth": lambda history, now, event: history._birth(now, event.slot),
     "gpu_lost": NodeHistory._gpu_lost,
     "straggler": NodeHistory._straggle,
+    "pause": NodeHistory._pause,
     "slow": NodeHistory._reach,
     "frozen": NodeHistory._reach,
     "unreachable": NodeHistory._reach,

@@ -8,7 +8,7 @@ from msgspec import Struct
 from perwatt.simulate.catalog import ServedModel
 from perwatt.simulate.slot import EndedLife, Life, Segment, Shown, Slot
 
-GpuOccupancy = Literal["unallocated", "loading", "serving", "down", "lost", "lost_before"]
+GpuOccupancy = Literal["unallocated", "loading", "serving", "paused", "down", "lost", "lost_before"]
 """State of a slot, or of a GPU that is lost: while the agent ran, or before it started."""
 
 ENDED_STAY_SECONDS = 300.0
@@ -63,7 +63,8 @@ def _living(slot: Slot, segment: Segment, life: Life, instant: float) -> ShownWo
     if shown is not None:
         return ShownWorkload(layout, slot, *shown, shown.instant)
     # Until its engine is read for the first time, everything that it took is for loading.
-    joules_at = min(instant, segment.begin) if segment.state == "serving" else instant
+    is_serving = segment.state in ("serving", "paused")
+    joules_at = min(instant, segment.engine_begin) if is_serving else instant
     return ShownWorkload(layout, slot, instant, 0.0, max(life.begin, joules_at))
 
 

@@ -119,7 +119,7 @@ class Node:
         numbers = []
         if layout.is_counted:
             tokens = slot.totals(shown.tokens_at).tokens - shown.tokens_before
-            level = slot.load.at(shown.tokens_at).throughput if layout.is_up else 0.0
+            level = slot.level(shown.tokens_at) if layout.is_up else 0.0
             numbers = _counts(life.model, tokens, level)
         active, idle = totals.active - life.at_begin.active, totals.idle - life.at_begin.idle
         loading = totals.loading - life.at_begin.loading

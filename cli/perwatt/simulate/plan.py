@@ -27,6 +27,7 @@ NORMAL = (
     Rates("engine_restart", 0.1, (10.0, 60.0)),
     Rates("gpu_lost", 0.01, (3_600.0, 14_400.0), lasts_with_day=True),
     Rates("straggler", 0.1, (900.0, 7_200.0), (0.4, 0.8), lasts_with_day=True),
+    Rates("pause", 0.2, (60.0, 900.0)),
     Rates("slow", 0.02, (60.0, 600.0), (0.5, 4.0)),
     Rates("frozen", 0.01, (60.0, 600.0)),
     Rates("unreachable", 0.02, (30.0, 600.0)),

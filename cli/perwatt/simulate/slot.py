@@ -10,7 +10,8 @@ from msgspec import Struct
 from perwatt.simulate.catalog import Board, ServedModel
 from perwatt.simulate.load import POWER_EXPONENT, DayLoad, Levels
 
-SlotState = Literal["unallocated", "loading", "serving", "down"]
+SlotState = Literal["unallocated", "loading", "serving", "paused", "down"]
+"""An engine that is paused has no request."""
 
 
 class Totals(NamedTuple):
@@ -172,6 +173,8 @@ class Slot:
                 before.tokens + tokens,
                 before.busy_seconds + busy,
             )
+        if segment.state == "paused" and model is not None:
+            return before._replace(idle=before.idle + model.held_watts * seconds)
         if segment.state == "unallocated" or model is None:
             return before._replace(unallocated=before.unallocated + self.board.idle_watts * seconds)
         return before._replace(loading=before.loading + model.loading_watts * seconds)
@@ -181,10 +184,17 @@ class Slot:
         state, model = self.segment(unix_seconds).state, self.model
         if state == "unallocated" or model is None:
             return self.board.idle_watts, 0.0
+        if state == "paused":
+            return model.held_watts, 0.0
         if state != "serving":
             return model.loading_watts, 0.0
         level = self.load.at(unix_seconds)
         return model.held_watts + self.watts_above_held * level.power, level.busy
+
+    def level(self, unix_seconds: float) -> float:
+        """Throughput at an instant, as a share of full load."""
+        is_serving = self.segment(unix_seconds).state == "serving"
+        return self.load.at(unix_seconds).throughput if is_serving else 0.0
 
     def reading(self, unix_seconds: float) -> float:
         """When the agent read the engine last."""
@@ -193,7 +203,7 @@ class Slot:
 
     def shown(self, segment: Segment, unix_seconds: float) -> Shown | None:
         """The latest reading of the engine of a segment; None before the first one."""
-        if segment.state == "serving":
+        if segment.state in ("serving", "paused"):
             instant = self.reading(unix_seconds)
             if instant >= segment.engine_begin:
                 return Shown(instant, segment.tokens_before)

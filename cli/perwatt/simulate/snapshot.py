@@ -36,7 +36,12 @@ _SLOW = GpuSlowReading(
     power_limit_max_watts=BOARD.limit_watts,
     clock_memory_hertz=BOARD.clock_memory_hertz,
 )
-_MEMORY_SHARES: dict[GpuOccupancy, float] = {"unallocated": 0.0, "loading": 0.4, "serving": 0.9, "down": 0.0}
+_MEMORY_SHARES: dict[GpuOccupancy, float] = {
+    "unallocated": 0.0,
+    "loading": 0.4,
+    "serving": 0.9,
+    "paused": 0.9,
+}
 
 
 def snapshot_of(identity: NodeIdentity, layout: Layout, numbers: Sequence[float]) -> Snapshot:
@@ -90,7 +95,7 @@ def _gpu(identity: NodeIdentity, index: int, occupancy: GpuOccupancy, taken: Ite
         return GpuSnapshot(info, "lost", health=GpuHealth("failed", ("lost", "xid_fatal")), xids=xids)
     if occupancy == "lost_before":
         return GpuSnapshot(info, "lost", health=GpuHealth("failed", ("lost",)))
-    used = int((BOARD.memory_bytes - BOARD.memory_reserved_bytes) * _MEMORY_SHARES[occupancy])
+    used = int((BOARD.memory_bytes - BOARD.memory_reserved_bytes) * _MEMORY_SHARES.get(occupancy, 0.0))
     clock = BOARD.clock_idle_hertz if occupancy == "unallocated" else BOARD.clock_busy_hertz
     watts, utilization, core, memory = (next(taken) for _ in range(4))
     joules, covered, busy, unallocated = (next(taken) for _ in range(4))

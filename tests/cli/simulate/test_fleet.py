@@ -171,6 +171,7 @@ EVENTS: list[tuple[PlannedKind, str]] = [
     ("replace", "birth"),
     ("gpu_lost", "gpu_lost"),
     ("straggler", "straggler"),
+    ("pause", "pause_end"),
     ("slow", "slow"),
 ]
 
@@ -221,6 +222,17 @@ class TestEvents:
 
         assert 0.5 == pytest.approx(other.output_tokens / one.output_tokens)
         assert one.gpu_board_joules == pytest.approx(other.gpu_board_joules)
+
+    def test_bursts(self) -> None:
+        """Between pauses a workload works as ever; in them it makes no token, and its joules are idle."""
+        pauses = [PlannedEvent(START + 20.0 * turn, "pause", 0, seconds=15.0) for turn in range(5)]
+        bursts, plain = Fleet(steady_plan(1, 8, 1, *pauses)), Fleet(steady_plan(1))
+
+        one, other = (truth(fleet, START, START + 100.0, ("workload",)).items[0] for fleet in (bursts, plain))
+
+        assert 0.25 == pytest.approx(one.output_tokens / other.output_tokens, rel=0.01)
+        assert one.idle_joules > 5 * 15.0 * 100.0 * 0.9
+        assert 0.0 == truth(bursts, START + 1.0, START + 14.0, ("workload",)).items[0].output_tokens
 
 
 def rendered(snapshot: Snapshot) -> bytes:
