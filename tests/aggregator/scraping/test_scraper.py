@@ -126,8 +126,8 @@ async def agents(answers: dict[str, Answer]) -> AsyncIterator[dict[str, str]]:
 
 
 @contextlib.asynccontextmanager
-async def scraping(urls: dict[str, str]) -> AsyncIterator[dict[str, Node]]:
-    config = AggregatorConfig(agents_at(*urls.values()), 0.2)
+async def scraping(urls: dict[str, str], interval_seconds: float = 0.2) -> AsyncIterator[dict[str, Node]]:
+    config = AggregatorConfig(agents_at(*urls.values()), interval_seconds)
     aggregator = Aggregator(config, SystemClock())
     await aggregator.start()
     try:
@@ -148,14 +148,15 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_rubbish_agents() -> None:
     """Each of them is named with its reason; a good one beside them is read all the time."""
     answers = {name: answer for name, (answer, _) in RUBBISH.items()}
-    async with agents({**answers, "good": says(http(good_page()))}) as urls, scraping(urls) as nodes:
-        await until(lambda: nodes["good"].up and all(nodes[name].failure for name in RUBBISH))
-        found = {name: nodes[name].failure for name in RUBBISH}
+    async with agents({**answers, "good": says(http(good_page()))}) as urls, scraping(urls, 3.0) as nodes:
+        await until(lambda: all(RUBBISH[name][1] & nodes[name].failures.keys() for name in RUBBISH))
+        found = {name: set(nodes[name].failures) for name in RUBBISH}
         await until(lambda: nodes["good"].up)
 
-    wrong = {name: reason for name, reason in found.items() if reason not in RUBBISH[name][1]}
+    # The servers share the loop with the aggregator: on a busy machine their own answers may be late.
+    wrong = {name: reasons for name, reasons in found.items() if reasons - RUBBISH[name][1] - {"timeout"}}
     assert {} == wrong
-    assert set(found.values()) <= set(SCRAPE_REASONS)
+    assert set().union(*found.values()) <= set(SCRAPE_REASONS)
     assert 0 == sum(nodes["good"].failures.values())
 
 
