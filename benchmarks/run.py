@@ -15,6 +15,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]  # the fake driver and its helpers are the tests' own
 
 from benchmarks.parts import (
+    churn,
     depth,
     discovery_round,
     engine_page,
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "many_engines": many_engines.run,
     "discovery_round": discovery_round.run,
     "fleet": fleet.run,
+    "churn": churn.run,
     "simulator": simulator.run,
     "micro": micro.run,
 }
