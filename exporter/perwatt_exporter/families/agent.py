@@ -91,7 +91,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_backend_up",
         "gauge",
-        "1 while the GPU backend answers, 0 while it does not; then every measured GPU series is absent.",
+        "1 while the GPU backend answers, else 0, also after the end of a replay. While it is 0, all "
+        "measured GPU series are absent.",
         (),
         _backend_up,
         basis=backend,
@@ -106,8 +107,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_gpus",
         "gauge",
-        "GPUs by state. A GPU once seen stays counted: lost does not answer any more, hung keeps a driver "
-        "call waiting, error answers with a failure.",
+        "GPUs by state: lost no longer answers, hung has a driver call that does not return, error "
+        "answers with a failure. A GPU that was seen once stays counted.",
         ("state",),
         _gpus,
         {"state": GPU_STATES},

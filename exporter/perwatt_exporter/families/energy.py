@@ -41,30 +41,30 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _accounts,
         "perwatt_gpu_busy_seconds_total",
-        "Seconds in which at least one kernel ran: the integral of utilization. Absent where the GPU does "
-        "not tell its utilization.",
+        "Seconds in which at least one kernel ran: the integral of utilization. Absent if the GPU does "
+        "not report its utilization.",
         only(lambda energy: energy.busy_seconds),
     ),
     of_table(
         _accounts,
         "perwatt_gpu_energy_divergence_ratio",
-        "(counter - integrated) / integrated over the long run; 0 is agreement. Absent until both have "
-        "run long enough to be compared.",
+        "(counter - integrated) / integrated over a long time; 0 means that they agree. Absent until both "
+        "have run long enough to be compared.",
         only(lambda energy: energy.divergence_ratio),
     ),
     of_table(
         gpus,
         "perwatt_gpu_energy_calibration_ratio",
-        "By what to multiply this GPU's joules for what an outside reference measured. Configured, and never "
-        "applied to the counter itself; absent where there is none.",
+        "Factor for this GPU's joules from a comparison with an outside reference. It is configured, and "
+        "never applied to the counter itself; absent if there is none.",
         only(lambda gpu: gpu.calibration_ratio),
     ),
     of_table(
         gpus,
         "perwatt_gpu_unattributed_energy_joules_total",
-        "Board energy in joules that no workload was given: unallocated while none held the GPU, unknown "
-        "when nobody could say whose it was. Together with the workloads' energy, and what waits for the "
-        "next token reading, it is the board's.",
+        "Board energy in joules of no workload: unallocated while no workload held the GPU, unknown if "
+        "its holder could not be identified. With the workloads' energy, and the energy that waits for "
+        "the next token reading, it adds up to the board's.",
         each(
             {
                 "unallocated": lambda gpu: gpu.unallocated_joules,

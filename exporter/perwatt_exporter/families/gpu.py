@@ -46,8 +46,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_gpu_info",
         "info",
-        "What the GPU is; `gpu` is its UUID, by which all other series are joined. Stays while the GPU does "
-        "not answer. What the driver does not tell is empty.",
+        "Static facts of the GPU; `gpu` is its UUID, the label that joins all of its series. It stays "
+        "while the GPU does not answer. A label is empty if the driver does not report it.",
         ("gpu", "index", "name", "pci_bus_id", "architecture", "serial", "vbios_version"),
         _info,
         basis=identities,
@@ -89,14 +89,15 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         gpus,
         "perwatt_gpu_idle_power_watts",
-        "What the GPU draws while nobody uses it, in watts: as configured, else the median that was measured "
-        "while no process was on it. Absent until it is known. Those who share the GPU bear it equally.",
+        "Power of the GPU in watts while nobody uses it: as configured, or else the median that was "
+        "measured while no process was on it. Absent until it is known. Workloads on one GPU share it "
+        "equally.",
         only(lambda gpu: gpu.idle_power_watts),
     ),
     of_reading(
         "perwatt_gpu_utilization_ratio",
-        "Share of the driver's latest sample period in which at least one kernel ran, 0 to 1. It says that "
-        "the GPU was in use, not how much of it.",
+        "Share of the driver's latest sample period in which at least one kernel ran, 0 to 1. It shows "
+        "that the GPU was in use, not how much of it.",
         only(lambda reading: reading.utilization_ratio),
     ),
     of_reading(

@@ -46,14 +46,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_ecc_location_errors_total",
-        "The same memory errors by the part of the GPU in which they were, where it tells.",
+        "The same memory errors by the part of the GPU in which they occurred, if the GPU reports it.",
         _places,
         ("kind", "error", "location"),
         {"kind": KINDS, "error": ERRORS, "location": LOCATIONS},
     ),
     of_slow_reading(
         "perwatt_gpu_retired_pages_total",
-        "Pages of memory that were retired over the board's life, by the errors that were the cause; boards "
+        "Memory pages retired over the board's life, by the kind of error that was the cause; boards "
         "before Ampere.",
         each(
             {
@@ -66,12 +66,12 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     _flag(
         "perwatt_gpu_retired_pages_pending",
-        "1 if pages wait to be retired by a reset of the GPU.",
+        "1 if memory pages will be retired at the next reset of the GPU.",
         lambda slow: slow.retired_pages_pending,
     ),
     of_slow_reading(
         "perwatt_gpu_remapped_rows_total",
-        "Rows of memory that were replaced by spare ones over the board's life, by the errors that were the "
+        "Memory rows replaced by spare rows over the board's life, by the kind of error that was the "
         "cause; Ampere and newer.",
         each(
             {
@@ -84,17 +84,18 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     _flag(
         "perwatt_gpu_remapped_rows_pending",
-        "1 if rows wait to be remapped by a reset of the GPU.",
+        "1 if memory rows will be remapped at the next reset of the GPU.",
         lambda slow: slow.remapped_rows_pending,
     ),
     _flag(
         "perwatt_gpu_remapped_rows_failed",
-        "1 if a row could not be remapped: the board is to be replaced.",
+        "1 if a memory row could not be remapped: replace the board.",
         lambda slow: slow.remapped_rows_failed,
     ),
     of_slow_reading(
         "perwatt_gpu_recovery_action",
-        "1 for what the driver asks for to make the GPU whole, else 0; none is all well.",
+        "1 for the action that the driver recommends for the GPU, else 0; none means that no action is "
+        "needed.",
         state(ACTIONS, lambda slow: slow.recovery_action),
         ("action",),
         {"action": ACTIONS},

@@ -39,20 +39,20 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_sm_active_ratio",
-        "Share of the SMs that were busy, as a mean of 5 s or one sweep, 0 to 1.",
+        "Share of the SMs that were busy, 0 to 1, averaged over 5 s or one collection cycle.",
         SM_ACTIVE,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_sm_occupancy_ratio",
-        "Active warps as a share of all there could be, as a mean of 5 s or one sweep, 0 to 1.",
+        "Active warps as a share of the maximum, 0 to 1, averaged over 5 s or one collection cycle.",
         SM_OCCUPANCY,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_pipe_active_ratio",
-        "Share of time in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were at work, as a "
-        "mean of 5 s or one sweep, 0 to 1.",
+        "Share of time in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were active, 0 "
+        "to 1, averaged over 5 s or one collection cycle.",
         each(PIPES),
         ("pipe",),
         {"pipe": tuple(PIPES)},
@@ -60,13 +60,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_dram_bandwidth_ratio",
-        "Memory bandwidth in use as a share of all there is, as a mean of 5 s or one sweep, 0 to 1.",
+        "Memory bandwidth in use as a share of the maximum, 0 to 1, averaged over 5 s or one collection "
+        "cycle.",
         DRAM_BANDWIDTH,
     ),
     of_table(
         _monitored,
         "perwatt_gpu_link_bytes_per_second",
-        "Bytes a second over PCIe and over all NVLinks, as a mean of 5 s or one sweep.",
+        "Bytes per second over PCIe and over all NVLinks, averaged over 5 s or one collection cycle.",
         LINKS,
         ("link", "direction"),
         {"link": ("pcie", "nvlink"), "direction": ("transmitted", "received")},
@@ -74,8 +75,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_sm_cycles_total",
-        "Cycles of the SMs that elapsed, and in which they were active; drivers since 595. The ratio of "
-        "their increases is exact over any window.",
+        "Elapsed and active cycles of the SMs; drivers since 595. The ratio of their increases is exact "
+        "over any window.",
         _cycles("elapsed", "active"),
         ("state",),
         {"state": ("elapsed", "active")},
@@ -83,8 +84,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     of_table(
         _monitored,
         "perwatt_gpu_pipe_cycles_total",
-        "Cycles in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were at work; to be held "
-        "against the elapsed cycles of the SMs. Drivers since 595.",
+        "Cycles in which the SMs' tensor cores, or their FP64, FP32 or FP16 units, were active; divide by "
+        "the elapsed cycles of the SMs. Drivers since 595.",
         _cycles(*PIPES),
         ("pipe",),
         {"pipe": tuple(PIPES)},

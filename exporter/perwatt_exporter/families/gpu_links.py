@@ -35,22 +35,22 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_pcie_generation",
-        "Generation of PCIe that the link runs at now; an idle link may run slower.",
+        "PCIe generation at which the link runs now; an idle link may run slower.",
         only(lambda slow: slow.pcie_generation),
     ),
     of_slow_reading(
         "perwatt_gpu_pcie_generation_max",
-        "Highest generation of PCIe that this GPU has in this slot.",
+        "Highest PCIe generation that this GPU can have in this slot.",
         only(lambda slow: slow.pcie_generation_max),
     ),
     of_slow_reading(
         "perwatt_gpu_pcie_lanes",
-        "Lanes of PCIe that the link uses now.",
+        "PCIe lanes that the link uses now.",
         only(lambda slow: slow.pcie_width),
     ),
     of_slow_reading(
         "perwatt_gpu_pcie_lanes_max",
-        "Most lanes of PCIe that this GPU has in this slot.",
+        "Highest number of PCIe lanes that this GPU can have in this slot.",
         only(lambda slow: slow.pcie_width_max),
     ),
     of_reading(
@@ -74,14 +74,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_fabric_state",
-        "1 for how far the GPU has come in joining its NVLink fabric, else 0.",
+        "1 for the state of the GPU in joining its NVLink fabric, else 0.",
         state(FABRIC_STATES, lambda slow: slow.fabric_state),
         ("state",),
         {"state": FABRIC_STATES},
     ),
     of_slow_reading(
         "perwatt_gpu_fabric_health",
-        "1 for how the driver finds the GPU's NVLink fabric, else 0.",
+        "1 for the health of the GPU's NVLink fabric as the driver reports it, else 0.",
         state(FABRIC_HEALTH, lambda slow: slow.fabric_health),
         ("health",),
         {"health": FABRIC_HEALTH},

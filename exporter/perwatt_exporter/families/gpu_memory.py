@@ -12,23 +12,23 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_bar1_used_bytes",
-        "What is mapped of the window through which others reach the GPU's memory, in bytes.",
+        "Mapped bytes of the BAR1 window, through which the host and other devices access GPU memory.",
         only(lambda slow: slow.bar1_used_bytes),
     ),
     of_slow_reading(
         "perwatt_gpu_bar1_total_bytes",
-        "The window through which others reach the GPU's memory, in bytes.",
+        "Size in bytes of the BAR1 window, through which the host and other devices access GPU memory.",
         only(lambda slow: slow.bar1_total_bytes),
     ),
     of_slow_reading(
         "perwatt_gpu_os_memory_used_bytes",
-        "GPU memory in use, in bytes, where the operating system owns it (Grace Hopper), as the kernel says; "
-        "perwatt_gpu_memory_used_bytes is absent then.",
+        "GPU memory in use, in bytes, where the operating system manages it (Grace Hopper), as the kernel "
+        "reports it; perwatt_gpu_memory_used_bytes is absent there.",
         only(lambda slow: slow.os_memory_used_bytes),
     ),
     of_slow_reading(
         "perwatt_gpu_os_memory_total_bytes",
-        "GPU memory that the operating system owns (Grace Hopper), in bytes, as the kernel says.",
+        "GPU memory that the operating system manages (Grace Hopper), in bytes, as the kernel reports it.",
         only(lambda slow: slow.os_memory_total_bytes),
     ),
 )

@@ -37,7 +37,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_compute_mode",
-        "1 for who may compute on the GPU, else 0.",
+        "1 for the mode that decides who may compute on the GPU, else 0.",
         state(COMPUTE_MODES, lambda slow: slow.compute_mode),
         ("mode",),
         {"mode": COMPUTE_MODES},
@@ -49,14 +49,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     of_slow_reading(
         "perwatt_gpu_virtualization_mode",
-        "1 for how the GPU is virtualized, else 0.",
+        "1 for the virtualization mode of the GPU, else 0.",
         state(VIRTUALIZATION_MODES, lambda slow: slow.virtualization_mode),
         ("mode",),
         {"mode": VIRTUALIZATION_MODES},
     ),
     of_slow_reading(
         "perwatt_gpu_active_vgpus",
-        "Virtual GPUs that run on the GPU; on a host of vGPUs alone.",
+        "Virtual GPUs that run on the GPU; only on a vGPU host.",
         only(lambda slow: slow.active_vgpus),
     ),
 )

@@ -22,14 +22,14 @@ def _each(value: Callable[[ProcessUse], float | None]) -> Callable[[GpuSlowReadi
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_slow_reading(
         "perwatt_gpu_process_memory_bytes",
-        "Device memory of each of the largest processes in bytes, by process id as the agent sees it; all "
-        "others together are other.",
+        "Device memory in bytes of each of the largest processes, by process id as the agent sees it; "
+        "pid=other is the sum of all others.",
         _each(lambda use: use.memory_bytes),
         ("pid",),
     ),
     of_slow_reading(
         "perwatt_gpu_process_sm_ratio",
-        "Share of the SMs' time that each of the same processes used since the reading before, 0 to 1.",
+        "Share of the SMs' time that each of these processes used since the previous reading, 0 to 1.",
         _each(lambda use: use.sm_ratio),
         ("pid",),
     ),

@@ -9,21 +9,21 @@ THRESHOLDS = {"threshold": ("shutdown", "slowdown", "memory_max", "gpu_max")}
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_slow_reading(
         "perwatt_gpu_temperature_margin_celsius",
-        "Degrees Celsius left until the GPU is held down for heat; negative beyond it. Ada and newer, but "
-        "not GeForce.",
+        "Degrees Celsius left until the GPU lowers its clocks because of heat; negative beyond that "
+        "temperature. Ada and newer, but not GeForce.",
         only(lambda slow: slow.temperature_margin_celsius),
     ),
     of_slow_reading(
         "perwatt_gpu_temperature_margin_threshold_celsius",
-        "The margin in degrees Celsius at which the GPU acts; negative is beyond its limit. Ada and newer, "
-        "but not GeForce.",
+        "The margin in degrees Celsius at which the GPU reacts; a negative one is beyond its temperature "
+        "limit. Ada and newer, but not GeForce.",
         entries(lambda slow: slow.temperature_margins_celsius),
         ("threshold",),
         THRESHOLDS,
     ),
     of_slow_reading(
         "perwatt_gpu_temperature_threshold_celsius",
-        "The temperature in degrees Celsius at which the GPU acts; boards before Ada, and GeForce.",
+        "The temperature in degrees Celsius at which the GPU reacts; boards before Ada, and GeForce.",
         entries(lambda slow: slow.temperature_thresholds_celsius),
         ("threshold",),
         THRESHOLDS,

@@ -29,15 +29,16 @@ def _active(slow: GpuSlowReading) -> Values:
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_reading(
         "perwatt_gpu_throttled_seconds_total",
-        "Seconds in which clocks were held down, by reason, by the driver's own counters; reasons overlap, "
-        "so that they do not add up. sw_thermal, hw_thermal and hw_power_brake need a driver since 575.",
+        "Seconds in which clocks were lowered, by reason, from the driver's own counters. Reasons overlap: "
+        "do not add them. sw_thermal, hw_thermal and hw_power_brake need driver 575 or newer.",
         each({reason: _counted(reason) for reason in COUNTED}),
         ("reason",),
         {"reason": COUNTED},
     ),
     of_slow_reading(
         "perwatt_gpu_throttle_active",
-        "1 for each reason for which clocks are lower now than they could be, else 0; several may hold.",
+        "1 for each reason for which clocks are lower now than they could be, else 0; several reasons may "
+        "be active.",
         _active,
         ("reason",),
         {"reason": ACTIVE},

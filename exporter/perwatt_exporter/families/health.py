@@ -32,8 +32,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_gpu_health",
         "gauge",
-        "1 for the state that the GPU is in, else 0: degraded does less than it should, at_risk may "
-        "fail soon, failed does not work or must be reset. The rules are in docs/health.md.",
+        "1 for the state of the GPU, else 0: degraded does less than it should, at_risk may fail soon, "
+        "failed does not work or needs a reset. The rules are in docs/health.md.",
         ("gpu", "state"),
         _health,
         {"state": HEALTH_STATES},
@@ -51,7 +51,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_events_total",
         "counter",
-        "What happened since the agent started, by kind; /v1/events has the newest.",
+        "Events since the agent started, by kind; /v1/events has the newest.",
         ("kind",),
         _events,
         {"kind": EVENT_KINDS},

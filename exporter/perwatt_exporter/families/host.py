@@ -32,28 +32,28 @@ def _load(name: str, help_text: str, value: Callable[[HostReading], float | None
 FAMILIES: tuple[Family[Snapshot], ...] = (
     _part_energy(
         "perwatt_host_cpu_energy_joules_total",
-        "Energy of each processor in joules, by its own counter (RAPL) or, on NVIDIA Grace, its power; "
-        "counters that went round are put together. Boundary: the package, without memory on RAPL.",
+        "Energy of each processor in joules, by its own counter (RAPL) or, on NVIDIA Grace, from its "
+        "power. Counters that wrap are corrected. Boundary: the package; with RAPL, without memory.",
         "package",
     ),
     _part_energy(
         "perwatt_host_dram_energy_joules_total",
-        "Energy in joules of the memory at each processor, by RAPL. Absent where it does not tell.",
+        "Energy in joules of the memory of each processor, by RAPL. Absent if RAPL does not report it.",
         "dram",
     ),
     _load(
         "perwatt_host_cpu_utilization_ratio",
-        "How busy the host's processors were since the snapshot before, all together.",
+        "Utilization of all of the host's processors together since the previous snapshot, 0 to 1.",
         lambda host: host.cpu_utilization_ratio,
     ),
     _load(
         "perwatt_host_memory_used_bytes",
-        "Memory of the host that cannot be had without swapping.",
+        "Memory of the host that is not available without swapping, in bytes.",
         lambda host: host.memory_used_bytes,
     ),
     _load(
         "perwatt_host_memory_total_bytes",
-        "Memory of the host.",
+        "Memory of the host, in bytes.",
         lambda host: host.memory_total_bytes,
     ),
 )

@@ -50,8 +50,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_mig_info",
         "info",
-        "A MIG instance of a GPU by its UUID: the numbers of its GPU instance and compute instance, and the "
-        "profile that it was made from.",
+        "Static facts of a MIG instance: its UUID, the numbers of its GPU instance and compute instance, "
+        "and its profile.",
         ("gpu", "mig", "gpu_instance", "compute_instance", "profile"),
         _info,
         basis=slow_readings,
@@ -91,21 +91,21 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     _family(
         _monitored,
         "perwatt_mig_sm_active_ratio",
-        "Share of the SMs that were busy, as a mean since the reading before (10-15 s), 0 to 1; of the whole "
-        "GPU instance, which other compute instances may share.",
+        "Share of the SMs that were busy since the previous reading (10-15 s), 0 to 1. It describes the "
+        "whole GPU instance, which other compute instances may share.",
         SM_ACTIVE,
     ),
     _family(
         _monitored,
         "perwatt_mig_sm_occupancy_ratio",
-        "Active warps as a share of all there could be, measured as perwatt_mig_sm_active_ratio is.",
+        "Active warps as a share of the maximum, measured like perwatt_mig_sm_active_ratio.",
         SM_OCCUPANCY,
     ),
     _family(
         _monitored,
         "perwatt_mig_pipe_active_ratio",
-        "Share of time in which tensor cores, or FP64, FP32 or FP16 units, were at work, measured as "
-        "perwatt_mig_sm_active_ratio is.",
+        "Share of time in which tensor cores, or FP64, FP32 or FP16 units, were active, measured like "
+        "perwatt_mig_sm_active_ratio.",
         each(PIPES),
         "pipe",
         tuple(PIPES),
@@ -113,7 +113,7 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     _family(
         _monitored,
         "perwatt_mig_dram_bandwidth_ratio",
-        "Memory bandwidth in use as a share of all there is, measured as perwatt_mig_sm_active_ratio is.",
+        "Memory bandwidth in use as a share of the maximum, measured like perwatt_mig_sm_active_ratio.",
         DRAM_BANDWIDTH,
     ),
 )

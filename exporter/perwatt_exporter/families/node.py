@@ -49,9 +49,10 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     _node(
         "perwatt_node_energy_joules_total",
         "counter",
-        "Energy of this node at the wall (AC) in joules, all of it: GPUs, host, fans and power supplies. "
-        "One source at a time; one that takes over counts from then on. source=model is built from parts "
-        "with what perwatt_node_model_info states. Absent without either; it is never guessed from the GPUs.",
+        "Energy of the whole node at the wall (AC) in joules: GPUs, host, fans and power supplies. There "
+        "is one source at a time; a new one counts from the time at which it takes over. source=model is "
+        "computed from measured parts and from what perwatt_node_model_info states. Absent without a "
+        "meter or a model; it is never guessed from the GPUs.",
         lambda meter: meter.energy_joules,
     ),
     _node(
@@ -63,20 +64,20 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     _node(
         "perwatt_node_power_watts",
         "gauge",
-        "Power of this node at the wall (AC), as its source showed it last.",
+        "Power of this node at the wall (AC) in watts, as its source last reported it.",
         lambda meter: meter.power_watts,
     ),
     _meter(
         "perwatt_node_meter_energy_joules_total",
         "counter",
-        "Energy in joules by further meters of the same node or of parts of it, to compare with; never to "
-        "be added to it, for they contain each other.",
+        "Energy in joules by further meters of the node or of parts of it, for comparison. Do not add it "
+        "to the node's energy: the meters contain each other.",
         lambda meter: meter.energy_joules if meter.role == "further" else None,
     ),
     _meter(
         "perwatt_node_meter_up",
         "gauge",
-        "1 while the readings of a meter are believed, 0 while it answers and cannot be right: see "
+        "1 while the readings of a meter are accepted, 0 while it answers and cannot be right: see "
         "perwatt_node_meter_rejections_total. Absent while it does not answer: see "
         "perwatt_collector_success.",
         lambda meter: meter.is_believed,
@@ -84,8 +85,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_node_meter_rejections_total",
         "counter",
-        "Readings of a meter that added nothing since the agent started, by reason: unread, malformed, "
-        "negative, implausible beside the boards, frozen, jump of a counter, or its reset.",
+        "Rejected readings of a meter since the agent started, by reason: unread, malformed, negative, "
+        "implausible compared with the boards, frozen, a jump of a counter, or its reset.",
         ("meter", "reason"),
         _rejections,
         {"reason": ("unread", "malformed", "negative", "implausible", "frozen", "jump", "reset")},
@@ -93,14 +94,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     _meter(
         "perwatt_node_meter_period_seconds",
         "gauge",
-        "How far apart a meter's readings are.",
+        "Seconds between the readings of a meter.",
         lambda meter: meter.period_seconds,
     ),
     Family(
         "perwatt_node_model_info",
         "info",
-        "What source=model assumes: the power of all but boards, processors and their memory, and the "
-        "power out of the supplies divided by the power into them.",
+        "What source=model assumes: the power in watts of all but boards, processors and their memory, "
+        "and the efficiency of the power supplies, as output power / input power.",
         ("rest_watts", "psu_efficiency"),
         _model,
     ),

@@ -118,8 +118,8 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_workload_info",
         "info",
-        "Who the workload is; joined to its other series by `workload`. Members of one engine that spans "
-        "several nodes share a group. What is not known is empty.",
+        "Static facts of the workload; `workload` joins its other series. Members of one engine that "
+        "spans several nodes share a group. What is not known is empty.",
         (
             "workload",
             "group",
@@ -137,27 +137,28 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_workload_up",
         "gauge",
-        "1 while the workload's engine answers, 0 while it does not; its counters then stand still.",
+        "1 while the workload's engine answers, 0 while it does not; its counters then do not move.",
         ("workload",),
         _up,
     ),
     Family(
         "perwatt_workload_missing_gpus",
         "gauge",
-        "GPUs that the workload's launch asked for and that it does not hold on this node; while there are "
-        "any, its joules are not all of its joules. Absent where its launch is not known.",
+        "GPUs that the workload requested and does not hold on this node. While there are any, its joules "
+        "are incomplete. Absent if it is not known what it requested.",
         ("workload",),
         _missing_gpus,
     ),
     _count(
         "perwatt_output_tokens_total",
-        "Tokens that the engine generated, as the engine counts them: a fall is a restart of the engine.",
+        "Tokens that the engine generated, by the engine's own count. The counter falls when the engine "
+        "restarts.",
         lambda counts: counts.output_tokens,
     ),
     _counts(
         "perwatt_prompt_tokens_total",
-        "Prompt tokens by how they were served: computed, or taken from the engine's cache. The two add up "
-        "to all prompt tokens; what the engine cannot tell is absent.",
+        "Prompt tokens by how they were served: computed, or taken from the engine's cache. The two add "
+        "up to all prompt tokens. What the engine does not report is absent.",
         "source",
         {
             "computed": lambda counts: counts.prompt_computed_tokens,
@@ -166,13 +167,13 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     _count(
         "perwatt_effective_output_tokens_total",
-        "Output tokens of requests that ended well, by stop or by length. Absent where the engine cannot "
-        "tell them apart.",
+        "Output tokens of requests that ended normally, by stop or by length. Absent if the engine does "
+        "not report them.",
         lambda counts: counts.effective_output_tokens,
     ),
     _counts(
         "perwatt_requests_total",
-        "Ended requests by outcome; an outcome that the engine cannot tell is absent.",
+        "Ended requests by outcome. An outcome is absent if the engine does not report it.",
         "outcome",
         {
             "ok": lambda counts: counts.requests_ok,
@@ -182,53 +183,54 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     ),
     _gauge(
         "perwatt_requests_running",
-        "Requests that the engine works on at the moment. Absent while its page is out of reach.",
+        "Requests that the engine processes now. Absent while its page cannot be read.",
         lambda counts: counts.requests_running,
     ),
     _gauge(
         "perwatt_requests_waiting",
-        "Requests that wait in the engine's queue. Absent while its page is out of reach.",
+        "Requests that wait in the engine's queue. Absent while its page cannot be read.",
         lambda counts: counts.requests_waiting,
     ),
     _gauge(
         "perwatt_kv_cache_usage_ratio",
-        "How full the engine's key-value cache is, from 0 to 1, as a mean over its replicas. Absent while "
-        "its page is out of reach.",
+        "Used share of the engine's key-value cache, 0 to 1, as a mean over its replicas. Absent while "
+        "its page cannot be read.",
         lambda counts: counts.kv_cache_usage_ratio,
     ),
     _counts(
         "perwatt_wasted_tokens_total",
-        "Tokens that took work and that nobody got, by cause: output of requests that were aborted or "
+        "Wasted tokens, computed but not delivered, by cause: output of requests that were aborted or "
         "failed, tokens computed again, drafts that were rejected. The first two are part of the output, "
-        "the others are not. A cause that the engine cannot tell is absent.",
+        "the others are not. A cause is absent if the engine does not report it.",
         "cause",
         {cause: _wasted(cause) for cause in get_args(WasteCause)},
     ),
     _count(
         "perwatt_request_preemptions_total",
-        "How often the engine took a request's cache away, to compute it again later.",
+        "How often the engine took a request's cache away and had to compute it again later.",
         lambda counts: counts.preemptions,
     ),
     _count(
         "perwatt_engine_gpu_flops_total",
-        "Floating-point operations of each of the engine's GPUs, by the engine's own reckoning, as a mean "
+        "Floating-point operations of each of the engine's GPUs, by the engine's own estimate, as a mean "
         "over its ranks. Absent while the engine does not count them.",
         lambda counts: counts.flops_per_gpu,
     ),
     Family(
         "perwatt_work_total",
         "counter",
-        "Useful work in a unit of the workload's own, such as samples, images or steps, as it reports it. "
-        "Units never add; a fall is a restart of the workload.",
+        "Useful work in the workload's own unit, such as samples, images or steps, as it reports it. "
+        "Never add different units. The counter falls when the workload restarts.",
         ("workload", "unit"),
         _work,
     ),
     Family(
         "perwatt_workload_energy_joules_total",
         "counter",
-        "Board energy in joules that the workload took on each GPU: active while it served, idle while it "
-        "held the GPU without a request, loading before it served. It advances together with the workload's "
-        "tokens, so that both describe the same moment. The model is empty until the engine named it.",
+        "Board energy in joules that the workload used on each GPU: active while it served, idle while it "
+        "held the GPU without a request, loading before it served. It advances together with the "
+        "workload's tokens, so that both describe the same time. The model is empty until the engine "
+        "reports it.",
         ("workload", "model", "gpu", "state"),
         _energy,
         {"state": ("active", "idle", "loading")},
@@ -236,9 +238,10 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_workload_attribution_info",
         "info",
-        "How the workload's share of a GPU that it holds is found now: exclusive when it holds it alone; by "
-        "slices and activity of its MIG instances, or by slices alone; else by the SM utilisation of its "
-        "processes, by who has work, or equally.",
+        "How the workload's share of a GPU is determined now: exclusive if it holds the GPU alone; "
+        "mig_activity by slices and activity of its MIG instances, mig_slice by slices alone; sm_share by "
+        "the SM utilization of its processes; busy_share by which workloads have requests; equal if none "
+        "of these is known.",
         ("workload", "gpu", "method"),
         _attribution,
         {"method": get_args(Method)},

@@ -22,16 +22,16 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
     Family(
         "perwatt_gpu_xid_errors_total",
         "counter",
-        "XID errors that the GPU told of since the agent started, by NVIDIA's number; earlier ones are "
-        "not told. `unknown` is an error that the driver cannot name, `other` any beyond 32 different ones. "
-        "A number is absent until it comes, and all stay while the GPU does not answer.",
+        "XID errors that the GPU reported since the agent started, by NVIDIA's number. `unknown` is an "
+        "error that the driver cannot name; `other` counts all beyond 32 different numbers. A number is "
+        "absent until it occurs, and stays while the GPU does not answer.",
         ("gpu", "xid"),
         _errors,
     ),
     Family(
         "perwatt_gpu_xid_last_timestamp_seconds",
         "gauge",
-        "When the agent heard of the XID error last, in Unix time; the driver gives no time of its own.",
+        "When the agent last received this XID error, in Unix time; the driver reports no time.",
         ("gpu", "xid"),
         _last,
     ),
