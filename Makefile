@@ -8,12 +8,18 @@ DEV := $(VENV)/.dev
 PYTEST := $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --root-user-action=ignore
 
-.PHONY: up check test prove test-gpu test-engines lint bench bench-compare docs lock clean
+# Tests start many processes: each would compile all modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: up check fast-tests test prove test-gpu test-engines lint bench bench-compare docs lock clean
 
 up: $(RUNTIME)  ## run perwatt on this machine
 	$(BIN)/perwatt up
 
-check: lint  ## the inner loop: what `make lint` does, and the fast tests
+check: $(DEV)  ## the inner loop: what `make lint` does, beside the fast tests
+	@$(MAKE) --no-print-directory --jobs=2 lint fast-tests
+
+fast-tests: $(DEV)
 	$(PYTEST) -q -n 2 -m "not slow" --hypothesis-profile quick
 
 # Three workers on two cores, because the longest tests wait for a minute's window to pass.

@@ -119,6 +119,7 @@ class TestManyBoards:
 
         assert "at most 256 members" in str(await failure(content, clock))
 
+    @pytest.mark.slow
     async def test_slow(self, clock: ManualClock) -> None:
         """A search longer than one read goes on in the next, and the message says what spares it."""
         content = {path: late(document, 0.15) for path, document in many_boards(30).items()}
@@ -138,6 +139,7 @@ class TestManyBoards:
         assert all("the next read goes on" in one and "`path`" in one for one in failures)
         assert len(asked) <= len(content) + len(failures) + 1
 
+    @pytest.mark.slow
     async def test_slow_renewal(self, clock: ManualClock) -> None:
         """While the route is searched again over several reads, each of them still gives the power."""
         content = many_boards(30)

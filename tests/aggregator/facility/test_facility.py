@@ -85,6 +85,7 @@ class TestSeveral:
         assert (None, True) == (item.carbon, "several_carbon_kinds" in item.reasons)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

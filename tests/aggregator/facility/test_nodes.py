@@ -70,6 +70,7 @@ def regular(period: float, phase: float, late: list[float], seconds: float) -> l
     return [phase + place * period + late[place % len(late)] for place in range(count)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     period=st.sampled_from([1.0, 4.0, 5.0, 7.0, 10.0, 15.0, 30.0, 60.0]),

@@ -81,6 +81,7 @@ def test_too_many_series() -> None:
         NodeRing(60.0, 5.0).add(many)
 
 
+@pytest.mark.slow
 def test_renamed_series_fill_the_history() -> None:
     """New names on each page, which is within its bound: the history starts again, within its own."""
     ring, machine, full = NodeRing(900.0, 1.0), serving_machine(), False

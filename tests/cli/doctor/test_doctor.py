@@ -145,6 +145,7 @@ class TestAddress:
         """A free address is ok, and stays free."""
         assert "ok" == check_address("127.0.0.1:0").status
 
+    @pytest.mark.slow
     def test_held(self) -> None:
         """A port in use blocks; the finding names its process and the flag to change."""
         with socket.create_server(("127.0.0.1", 0)) as holder:

@@ -21,6 +21,8 @@ from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.family import Family
 
+pytestmark = pytest.mark.slow
+
 INTERVAL_SECONDS = 5.0
 
 

@@ -351,6 +351,7 @@ class TestHostileClients:
 
         assert [b"HTTP/1.1 200"] * 12 == run(scenario())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("pipelined", [1, 3])
     def test_who_never_reads_is_not_logged(
         self, run: Run, caplog: pytest.LogCaptureFixture, pipelined: int

@@ -207,6 +207,7 @@ class TestRefused:
 
         assert 409 == problem(await post(app, body_of(model="other")))[0]
 
+    @pytest.mark.slow
     async def test_many_jobs(self, app: Router, book: WorkRegistry) -> None:
         """Of 10,000 jobs named alike half the places are held, and jobs of other names still find one."""
         statuses = [

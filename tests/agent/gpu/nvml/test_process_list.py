@@ -57,6 +57,7 @@ class TestLayouts:
 
                 assert expected(processes) == read(driver, clock)
 
+    @pytest.mark.slow
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         pids=st.lists(st.integers(1, PID_MAX), max_size=8, unique=True),

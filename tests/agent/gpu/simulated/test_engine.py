@@ -48,6 +48,7 @@ class TestCounts:
         assert clock.unix() - 600.0 == counts.process_start_unix_seconds
         assert ["flops_per_gpu"] == [fact for fact, count in asdict(counts).items() if count is None]
 
+    @pytest.mark.slow
     async def test_monotone(self, clock: ManualClock) -> None:
         """Counters count whole things and never fall; at times nobody asks for anything."""
         counters = (
