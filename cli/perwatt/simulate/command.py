@@ -24,14 +24,14 @@ from perwatt_exporter.http.server import serve
 DEFAULT_AGE_SECONDS = 3_600.0
 SPARE_CONNECTIONS = 512
 MAX_PORT = 65_536
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
 
 def run_simulate(arguments: argparse.Namespace) -> int:
-    """Serve the fleet of the command line."""
+    """Serve the fleet of the command line. Raises CommandError."""
+    check_addresses(arguments)
     sock = listen(arguments.listen_address, "--web.listen-address")
     host = sock.getsockname()[0]
-    if arguments.clock == "manual" and not (host.startswith("127.") or host == "::1"):
-        raise CommandError("--clock manual lets clients move the clock; listen on 127.0.0.1 only")
     plan = plan_of(arguments, time.time())
     fleet = Fleet(plan)
     clock = FleetClock(
@@ -56,6 +56,17 @@ def run_simulate(arguments: argparse.Namespace) -> int:
     return run_daemon(main, uvloop.run)
 
 
+def check_addresses(arguments: argparse.Namespace) -> None:
+    """Raises CommandError where a clock could be moved by others, or where there are not enough ports."""
+    host = arguments.listen_address.rpartition(":")[0]
+    if arguments.clock == "manual" and host not in LOOPBACK:
+        raise CommandError("--clock manual lets clients move the clock; listen on 127.0.0.1 only")
+    if arguments.first_port is not None and arguments.first_port + arguments.nodes > MAX_PORT:
+        raise CommandError(
+            f"--first-port {arguments.first_port} leaves no room for {arguments.nodes} nodes below {MAX_PORT}"
+        )
+
+
 def plan_of(arguments: argparse.Namespace, now: float) -> FleetPlan:
     """The plan that the command line asks for; the fleet started an hour before *now*."""
     start = START_UNIX_SECONDS if arguments.clock == "manual" else float(round(now - DEFAULT_AGE_SECONDS))
@@ -78,8 +89,6 @@ def listen_for_nodes(host: str, first_port: int | None, nodes: int) -> list[sock
     """A listening socket for each node, where each has its port."""
     if first_port is None:
         return []
-    if first_port + nodes > MAX_PORT:
-        raise CommandError(f"--first-port {first_port} leaves no room for {nodes} nodes below {MAX_PORT}")
     host = f"[{host}]" if ":" in host else host
     return [listen(f"{host}:{first_port + number}", "--first-port") for number in range(nodes)]
 
