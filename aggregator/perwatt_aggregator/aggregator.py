@@ -8,16 +8,20 @@ from msgspec.structs import replace
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.build import build_meter
+from perwatt_aggregator.answers.capacity import capacity
 from perwatt_aggregator.answers.compute.chain import compute
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.answers.facility import facility_item
+from perwatt_aggregator.answers.filters import matches, node_matches
 from perwatt_aggregator.answers.inventory import gpu_items, node_items, source_items, workload_items
 from perwatt_aggregator.answers.ledger.ledger import ledger
+from perwatt_aggregator.answers.prometheus_targets import prometheus_targets
 from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.facility import Facility
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.facility.state import FacilityState
+from perwatt_aggregator.fleet.groups import EVERYTHING, Where
 from perwatt_aggregator.fleet.members import Members
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
@@ -26,8 +30,10 @@ from perwatt_aggregator.readings.duplicates import duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
-from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension, LedgerDimension
-from perwatt_aggregator.schema.compute import Compute, ComputeDimension
+from perwatt_aggregator.schema.capacity import Capacity
+from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension
+from perwatt_aggregator.schema.compute import Compute
+from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.facility import Facilities
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
@@ -161,21 +167,41 @@ class Aggregator:
         seconds: float = DEFAULT_WINDOW_SECONDS,
         by: Sequence[Dimension] = (),
         boundaries: Sequence[Boundary] = BOUNDARIES,
+        where: Where = EVERYTHING,
     ) -> Efficiency:
-        """Tokens per joule over the last *seconds*."""
-        items = efficiency(self.views(seconds), by, boundaries, is_whole=self.is_whole)
+        """Tokens per joule over the last *seconds*. Raises TooManyGroups, as all answers by groups do."""
+        items = efficiency(self.views(seconds), by, boundaries, where, is_whole=self.is_whole)
         return Efficiency(by=tuple(by), items=items)
 
-    def ledger(self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[LedgerDimension] = ()) -> Ledger:
+    def ledger(
+        self,
+        seconds: float = DEFAULT_WINDOW_SECONDS,
+        by: Sequence[Dimension] = (),
+        where: Where = EVERYTHING,
+    ) -> Ledger:
         """The ledger of all joules of the last *seconds*."""
-        return Ledger(by=tuple(by), items=ledger(self.views(seconds), by, is_whole=self.is_whole))
+        return Ledger(by=tuple(by), items=ledger(self.views(seconds), by, where, is_whole=self.is_whole))
 
     def compute(
-        self, seconds: float = DEFAULT_WINDOW_SECONDS, by: Sequence[ComputeDimension] = ("workload",)
+        self,
+        seconds: float = DEFAULT_WINDOW_SECONDS,
+        by: Sequence[Dimension] = ("workload",),
+        where: Where = EVERYTHING,
     ) -> Compute:
         """The chain from peak to useful compute over the last *seconds*."""
-        items = compute(self.views(seconds), by, self._config.compute, is_whole=self.is_whole)
+        items = compute(self.views(seconds), by, self._config.compute, where, is_whole=self.is_whole)
         return Compute(by=tuple(by), items=items)
+
+    def capacity(
+        self,
+        seconds: float = DEFAULT_WINDOW_SECONDS,
+        by: Sequence[Dimension] = ("model",),
+        kw: float | None = None,
+        where: Where = EVERYTHING,
+    ) -> Capacity:
+        """Output tokens now, and at a budget of *kw* at each boundary."""
+        items = capacity(self.views(seconds), by, kw, where, is_whole=self.is_whole)
+        return Capacity(by=tuple(by), kw=kw, items=items)
 
     def views(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> tuple[NodeView, ...]:
         """The view of every node over the last *seconds*, with the state of its facility."""
@@ -186,7 +212,9 @@ class Aggregator:
         now = self._clock.unix()
         return tuple(facility.state(now - seconds, now) for facility in self.facilities)
 
-    def facility_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Facilities:
+    def facility_answer(
+        self, seconds: float = DEFAULT_WINDOW_SECONDS, where: Where = EVERYTHING
+    ) -> Facilities:
         """Every facility: its PUE, rates and energy."""
         states = self.facility_states(seconds)
         views = self._views(seconds, states)
@@ -196,7 +224,7 @@ class Aggregator:
             )
             for facility, state in zip(self.facilities, states, strict=True)
         )
-        return Facilities(items=tuple(items))
+        return Facilities(items=tuple(item for item in items if matches(item, where)))
 
     def _views(self, seconds: float, states: Sequence[FacilityState]) -> tuple[NodeView, ...]:
         now = self._clock.monotonic()
@@ -232,15 +260,36 @@ class Aggregator:
         self._duplicates = found
         return found
 
-    def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Nodes:
-        """Every configured agent, and its scrape health."""
-        items = node_items(self.nodes, seconds, self._clock.monotonic(), self.duplicates())
+    def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS, where: Where = EVERYTHING) -> Nodes:
+        """Every agent, and its scrape health."""
+        items = node_items(self._nodes(where), seconds, self._clock.monotonic(), self.duplicates())
         return Nodes(items=items, sources=source_items(self.target_sources))
 
-    def gpu_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Gpus:
+    def gpu_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS, where: Where = EVERYTHING) -> Gpus:
         """Every GPU."""
-        return Gpus(items=gpu_items(self.nodes, seconds, self._clock.monotonic()))
+        items = gpu_items(self._nodes(where), seconds, self._clock.monotonic())
+        return Gpus(items=tuple(item for item in items if matches(item, where)))
 
-    def workload_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS) -> Workloads:
+    def workload_answer(
+        self, seconds: float = DEFAULT_WINDOW_SECONDS, where: Where = EVERYTHING
+    ) -> Workloads:
         """Every workload."""
-        return Workloads(items=workload_items(self.nodes, seconds, self._clock.monotonic()))
+        items = workload_items(self._nodes(where), seconds, self._clock.monotonic())
+        return Workloads(items=tuple(item for item in items if matches(item, where)))
+
+    def prometheus_targets(self, where: Where = EVERYTHING) -> tuple[PrometheusTargets, ...]:
+        """The agents, in the format of Prometheus's HTTP service discovery."""
+        return prometheus_targets(node.target for node in self._nodes(where))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The target labels that are dimensions."""
+        return self._config.labels
+
+    @property
+    def scrape_interval_seconds(self) -> float:
+        return self._config.scrape_interval
+
+    def _nodes(self, where: Where) -> tuple[Node, ...]:
+        """The nodes that *where* keeps, by their name, facility and labels."""
+        return tuple(node for node in self.nodes if node_matches(node, where))

@@ -10,12 +10,8 @@ from msgspec import Struct
 
 from perwatt import options
 from perwatt.logs import set_up_logging
-from perwatt_agent.configfile.value_kinds import URL, duration, number
-
-TOPICS = ("efficiency", "ledger", "compute", "facility", "nodes", "gpus", "workloads")
-GROUPS = ("model", "engine", "node", "gpu", "workload", "group", "facility")
-BOUNDARIES = ("gpu_board", "node", "facility")
-LONGEST_WINDOW_SECONDS = 366 * 86400.0
+from perwatt.query.arguments import add_query_arguments
+from perwatt_agent.configfile.value_kinds import number
 
 
 class Command(Struct, frozen=True):
@@ -51,48 +47,6 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="configuration file of an agent or an aggregator (YAML)"
-    )
-
-
-def _add_query(parser: argparse.ArgumentParser) -> None:
-    window = options.argument(duration(1.0, LONGEST_WINDOW_SECONDS))
-    parser.add_argument("topic", choices=TOPICS, help="which figures to show")
-    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
-    boundaries = options.words(BOUNDARIES)
-    parser.add_argument(
-        "--boundary",
-        type=boundaries,
-        metavar="A,B",
-        help=f"which boundaries to show, of {', '.join(BOUNDARIES)} [all]",
-    )
-    live = parser.add_argument_group("from an aggregator")
-    live.add_argument(
-        "--url", type=options.argument(URL), help="address of the aggregator [http://127.0.0.1:9837]"
-    )
-    live.add_argument(
-        "--window", type=window, metavar="DURATION", help="length of the window, ending now [60s]"
-    )
-    live.add_argument("--by", type=options.words(GROUPS), metavar="A,B", help=f"group by {', '.join(GROUPS)}")
-    times = "RFC 3339 or Unix seconds"
-    past = parser.add_argument_group("from a recording")
-    past.add_argument(
-        "--recording",
-        type=Path,
-        metavar="FILE",
-        help="a file written by perwatt record, or CSV with the header t_unix_s,watts",
-    )
-    past.add_argument(
-        "--from", type=options.instant, metavar="TIME", help=f"start of the window, {times} [first reading]"
-    )
-    past.add_argument(
-        "--to", type=options.instant, metavar="TIME", help=f"end of the window, {times} [last reading]"
-    )
-    past.add_argument(
-        "--pue", type=options.argument(number(1.0)), metavar="RATIO", help="PUE of the facility"
-    )
-    rate = options.argument(number(0.0))
-    past.add_argument(
-        "--tokens-per-second", type=rate, metavar="X", help="token rate, for a recording without tokens"
     )
 
 
@@ -232,7 +186,7 @@ COMMANDS = {
     "up": Command(_add_up, _up),
     "agent": Command(_add_agent, _agent),
     "aggregator": Command(_add_aggregator, _aggregator),
-    "query": Command(_add_query, _query),
+    "query": Command(add_query_arguments, _query),
     "check-config": Command(_add_check, _check_config),
     "doctor": Command(_add_agent, _doctor),
     "record": Command(_add_record, _record),

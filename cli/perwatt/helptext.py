@@ -68,14 +68,17 @@ COMMANDS = {
         "  perwatt aggregator --facility.pue.ratio 1.25 --facility.node-overhead.ratio 1.8",
     ),
     "query": HelpText(
-        "efficiency|ledger|compute|facility|nodes|gpus|workloads [FLAGS]",
+        "efficiency|ledger|compute|capacity|facility|nodes|gpus|workloads [FLAGS]",
         "print figures of an aggregator or of a recording",
-        "Prints a table, or JSON with --json. Each figure has its boundary, window, coverage and\n"
-        "provenance; a figure that is not valid has its reasons. A value that is not known is `-`.\n"
+        "Prints a table that fits the terminal, JSON with --json, or CSV with --csv. Each\n"
+        "figure has its boundary, window, coverage and provenance; a figure that is not valid\n"
+        "has its reasons. A value that is not known is `-`.\n"
         "docs/glossary.md explains these words.",
         "  perwatt query efficiency --window 60s --by model\n"
         "  perwatt query ledger --window 5m --by facility\n"
         "  perwatt query compute --by node\n"
+        "  perwatt query efficiency --by model,rack --where rack=r1,r2 --sort=-joules_per_token --watch\n"
+        "  perwatt query capacity --kw 500 --columns model,boundary,at_budget,bound_by\n"
         "  perwatt query nodes --url http://aggregator:9837 --json\n"
         "  perwatt query efficiency --recording run.jsonl --from 2026-11-21T10:00:00Z --pue 1.25",
     ),

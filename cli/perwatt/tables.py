@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from perwatt.errors import CommandError
+from perwatt.table_layout import aligned, too_wide
+from perwatt.terminal import PLAIN, Terminal
 from perwatt_agent.configfile.printable import escaped_items
 from perwatt_aggregator.validity.all import TABLE as REASONS
 
@@ -19,8 +22,15 @@ BANNERS = {
 ABSENT = "-"
 
 
-def answer_text(topic: str, items: Sequence[Item]) -> str:
-    """The answer of `/v1/<topic>` as a table, followed by the meaning of its reasons."""
+def answer_text(
+    topic: str, items: Sequence[Item], names: Sequence[str] = (), terminal: Terminal = PLAIN
+) -> str:
+    """
+    The answer of `/v1/<topic>` as a table, followed by the meaning of its reasons.
+
+    *names* are the columns to show: titles, or paths of fields. By default those of the topic, as far as they
+    fit the *terminal*. Raises CommandError for one that there is not.
+    """
     if not items:
         return "no data yet"
     items = escaped_items(items)
@@ -28,21 +38,38 @@ def answer_text(topic: str, items: Sequence[Item]) -> str:
         entries = [entry for item in items for _, entry in _entries(item["tree"])]
         return "\n".join([*_banners(items), *map(tree_text, items), *_reason_lines([*items, *entries])])
     columns = list(COLUMNS[topic])
-    if topic in ("efficiency", "compute"):
-        names = dict.fromkeys(name for item in items for name in item["group"])
-        columns = [(name, _fact("group", name)) for name in names] + columns
+    dimensions = list(dict.fromkeys(name for item in items for name in item.get("group", ())))
+    columns = [(name, _fact("group", name)) for name in dimensions] + columns
+    if names:
+        columns = [_chosen(name, columns, items) for name in names]
     rows = [[read(item) for _, read in columns] for item in items]
-    table = aligned([title for title, _ in columns], rows)
-    return "\n".join([*_banners(items), table, *_reason_lines(items)])
+    titles = [title for title, _ in columns]
+    hidden = [] if names else too_wide(titles, rows, titles[: len(dimensions) + 2], terminal)
+    kept = [place for place, title in enumerate(titles) if title not in hidden]
+    rows = [[row[place] for place in kept] for row in rows]
+    table = aligned([titles[place] for place in kept], rows, terminal)
+    note = f"hidden to fit {terminal.width} characters: {', '.join(hidden)} (--columns shows them)"
+    return "\n".join([*_banners(items), table, *([note] if hidden else []), *_reason_lines(items)])
 
 
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns two spaces apart, those with numbers to the right."""
-    columns = list(zip(header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    right = [any(map(_is_number, column[1:])) for column in columns]
-    lines = ([_pad(*cell) for cell in zip(row, widths, right, strict=True)] for row in (header, *rows))
-    return "\n".join("  ".join(line).rstrip() for line in lines)
+def _chosen(name: str, columns: Sequence[Column], items: Sequence[Item]) -> Column:
+    """The column with this title, or of the field at this path."""
+    for title, read in columns:
+        if title == name:
+            return title, read
+    path = name.split(".")
+    if any(_has(item, path) for item in items):
+        return name, _fact(*path)
+    titles = ", ".join(title for title, _ in columns)
+    raise CommandError(f"no column {name!r}; choose from {titles}, or from the fields that --json shows")
+
+
+def _has(item: Any, path: Sequence[str]) -> bool:
+    for name in path:
+        if not isinstance(item, Mapping) or name not in item:
+            return False
+        item = item[name]
+    return True
 
 
 def tree_text(item: Item) -> str:
@@ -94,14 +121,6 @@ def _banners(items: Sequence[Item]) -> Iterator[str]:
     for provenance, banner in BANNERS.items():
         if any(provenance in (item.get("backend"), *item.get("provenance", ())) for item in items):
             yield banner
-
-
-def _pad(text: str, width: int, right: bool) -> str:
-    return text.rjust(width) if right else text.ljust(width)
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(".", "", 1).isdigit()
 
 
 def _fact(*path: str) -> Callable[[Item], str]:
@@ -204,6 +223,20 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("provenance", _fact("provenance")),
         ("MFU valid", _fact("valid")),
         ("reasons", lambda item: _text(list(dict.fromkeys(_reasons(item))))),
+    ),
+    "capacity": (
+        ("boundary", _fact("boundary")),
+        ("tokens/s", _fact("output_tokens_per_second")),
+        ("tokens/day", _fact("per_day")),
+        ("tokens/J", _fact("tokens_per_joule")),
+        ("W", _fact("power_watts")),
+        ("max W", _fact("max_power_watts")),
+        ("tokens/s at budget", _fact("at_budget")),
+        ("bound by", _fact("bound_by")),
+        ("headroom kW", _fact("headroom_kw")),
+        ("window", _window),
+        ("valid", _fact("valid")),
+        ("reasons", _fact("reasons")),
     ),
     "facility": (
         ("facility", _fact("facility")),

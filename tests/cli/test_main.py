@@ -98,8 +98,8 @@ class TestExitCodes:
             ),
             (["query", "efficiency", "--pue", "1.2"], "perwatt query: --pue works only with --recording"),
             (
-                ["query", "efficiency", "--by", "x"],
-                "perwatt query: argument --by: expected one or several of model,engine,",
+                ["query", "efficiency", "--by", "model,"],
+                "perwatt query: argument --by: expected names separated by commas, not 'model,'",
             ),
             (
                 ["query", "efficiency", "--window", "60"],

@@ -4,12 +4,12 @@ Efficiency answer: work over energy, for any grouping and any boundary.
 A ratio is a sum of tokens over a sum of joules of the same intervals, never a mean of ratios.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from perwatt_aggregator.answers.counts import requests, tokens
 from perwatt_aggregator.answers.headline import headline
 from perwatt_aggregator.answers.slo import slo_answer
-from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.fleet.groups import EVERYTHING, Fleet, Group, Where
 from perwatt_aggregator.fleet.sums import Sums, sums_of
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import product, quotient
@@ -27,13 +27,25 @@ def efficiency(
     views: Iterable[NodeView],
     by: Sequence[Dimension],
     boundaries: Sequence[Boundary],
+    where: Where = EVERYTHING,
     *,
     is_whole: bool = True,
 ) -> tuple[EfficiencyItem, ...]:
-    """One item for each group of the fleet by *by*, and for each of *boundaries*."""
-    fleet = Fleet(views, by, is_whole=is_whole)
-    sums = [sums_of(group, fleet) for group in fleet.groups()]
-    return tuple(_ItemBuilder(one, boundary).item() for one in sums for boundary in boundaries)
+    """
+    One item for each group of the fleet by *by*, and for each of *boundaries*.
+
+    Raises TooManyGroups.
+    """
+    fleet = Fleet(views, by, where, is_whole=is_whole)
+    return tuple(item for _, item in group_items(fleet, boundaries))
+
+
+def group_items(fleet: Fleet, boundaries: Sequence[Boundary]) -> Iterator[tuple[Group, EfficiencyItem]]:
+    """Each group of *fleet* with its item at each of *boundaries*."""
+    for group in fleet.groups():
+        sums = sums_of(group, fleet)
+        for boundary in boundaries:
+            yield group, _ItemBuilder(sums, boundary).item()
 
 
 class _ItemBuilder:

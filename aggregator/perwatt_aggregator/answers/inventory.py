@@ -93,6 +93,7 @@ def _node(node: Node, seconds: float, now: float, duplicate_of: str | None) -> N
         gpu_energy_joules=total(gpu.energy_joules for gpu in node_window.gpus) if node_window else None,
         node_power_watts=meter.energy_joules / meter.seconds if meter else None,
         node_energy_joules=meter.energy_joules if meter else None,
+        facility=node.facility.name,
     )
 
 
@@ -201,6 +202,10 @@ def _workload(
         ),
         age_seconds=node.age_seconds(now) or 0.0,
         reasons=ordered(work.reasons if work else ()),
+        namespace=facts.namespace or None,
+        pod=facts.pod or None,
+        slurm_job=facts.slurm_job or None,
+        systemd_unit=facts.systemd_unit or None,
     )
 
 

@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from perwatt_aggregator.api.problems import MEDIA_TYPE
+from perwatt_aggregator.schema.capacity import Capacity
 from perwatt_aggregator.schema.compute import Compute
+from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.events import Events
 from perwatt_aggregator.schema.facility import Facilities
@@ -25,12 +27,15 @@ _ANSWERS = (
     Gpus,
     Workloads,
     Events,
+    Capacity,
+    PrometheusTargets,
     Problem,
 )
 _PROBLEM = {"schema": {"$ref": _REF.format(name="Problem")}}
 
 Responses = dict[int | str, dict[str, Any]]
 
+UNCHANGED: Responses = {304: {"description": "The client has this answer already (`If-None-Match`)."}}
 PROBLEMS: Responses = {
     405: {"description": "Only GET and HEAD are supported.", "content": {MEDIA_TYPE: _PROBLEM}},
     422: {"description": "A parameter is not valid.", "content": {MEDIA_TYPE: _PROBLEM}},
@@ -39,13 +44,14 @@ PROBLEMS: Responses = {
 }
 
 
-def answers_with(answer: type[msgspec.Struct], example: object = None) -> Responses:
-    """The responses of an operation with the body *answer*."""
-    content: dict[str, Any] = {"schema": {"$ref": _REF.format(name=answer.__name__)}}
+def answers_with(answer: type[msgspec.Struct], example: object = None, *, is_list: bool = False) -> Responses:
+    """The responses of an operation with the body *answer*, or a list of them."""
+    schema: dict[str, Any] = {"$ref": _REF.format(name=answer.__name__)}
+    content: dict[str, Any] = {"schema": {"type": "array", "items": schema} if is_list else schema}
     if example is not None:
         content["example"] = msgspec.to_builtins(example)
     summary = (answer.__doc__ or "").strip()
-    return {200: {"description": summary, "content": {"application/json": content}}, **PROBLEMS}
+    return {200: {"description": summary, "content": {"application/json": content}}, **UNCHANGED, **PROBLEMS}
 
 
 def answers_text(description: str, *media_types: str) -> Responses:

@@ -52,8 +52,9 @@ async def _invalid(request: Request, error: Exception) -> Response:
 def _descriptions(request: Request, names: set[str]) -> Iterator[str]:
     """What the parameters of the endpoint mean, with their bounds."""
     dependant = getattr(request.scope.get("route"), "dependant", None)
-    for parameter in dependant.query_params if dependant else ():
-        if parameter.name in names and parameter.field_info.description:
+    dependants = (dependant, *dependant.dependencies) if dependant else ()
+    for parameter in (one for each in dependants for one in each.query_params):
+        if parameter.alias in names and parameter.field_info.description:
             yield parameter.field_info.description
 
 

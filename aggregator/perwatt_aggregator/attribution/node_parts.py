@@ -59,6 +59,20 @@ class NodeParts(Struct, frozen=True):
     end_unix: float
 
     @property
+    def by_gpu_model(self) -> tuple[Part, ...]:
+        """One part for each workload; of those on GPUs of several models, one for each GPU."""
+        mixed = {
+            (part.owner.workload, part.owner.model)
+            for part in self.by_workload
+            if len(part.gpus.uuids) > 1 and not part.owner.gpu_model
+        }
+        if not mixed:
+            return self.by_workload
+        whole = (one for one in self.by_workload if (one.owner.workload, one.owner.model) not in mixed)
+        split = (one for one in self.by_gpu if (one.owner.workload, one.owner.model) in mixed)
+        return (*whole, *split)
+
+    @property
     def unmeasured_holders(self) -> tuple[Part, ...]:
         """The parts of workloads on GPUs that cannot be measured."""
         return tuple(part for part in self.by_workload if part.owner.workload and part.gpus.unmeasured)
@@ -124,6 +138,7 @@ class _Divider:
         self._leaves = board_leaves(window)
         self._has_few_readings = window.readings < MIN_READINGS
         self._unmeasured = frozenset(gpu.gpu for gpu in window.gpus if not gpu.is_measurable)
+        self._gpu_models = {gpu.gpu: gpu.activity.name for gpu in window.gpus}
         self._sources = {gpu.gpu: gpu.sources for gpu in window.gpus}
         self._gpu_seconds = {gpu.gpu: gpu.covered_seconds + _slack_seconds(gpu) for gpu in window.gpus}
         self._divergences = {gpu.gpu: gpu.divergence_ratio or 0.0 for gpu in window.gpus}
@@ -173,6 +188,11 @@ class _Divider:
                 model=work.model,
                 engine=work.engine,
                 group=work.group,
+                gpu_model=self._gpu_model(gpus),
+                namespace=work.namespace,
+                pod=work.pod,
+                slurm_job=work.slurm_job,
+                systemd_unit=work.systemd_unit,
             ),
             gpus=GpuSet(
                 uuids=gpus,
@@ -218,7 +238,7 @@ class _Divider:
         joules = gpu.unattributed_joules + gpu.waiting_joules
         gpus = (gpu.gpu,)
         return Part(
-            owner=Owner(self._node, gpu=gpu.gpu),
+            owner=Owner(self._node, gpu=gpu.gpu, gpu_model=self._gpu_models[gpu.gpu]),
             gpus=GpuSet(
                 uuids=gpus,
                 weight=0.0 if is_held or not gpu.is_measurable else 1.0,
@@ -248,6 +268,11 @@ class _Divider:
         """
         boards = (self._gpu_seconds[gpu] for gpu in self._measured(gpus) if gpu in self._gpu_seconds)
         return min((work.covered_seconds + work.slack_seconds, *boards))
+
+    def _gpu_model(self, gpus: tuple[str, ...]) -> str:
+        """The model of all *gpus*; empty if they are of several."""
+        names = {self._gpu_models.get(gpu, "") for gpu in gpus}
+        return names.pop() if len(names) == 1 else ""
 
     def _measured(self, gpus: tuple[str, ...]) -> list[str]:
         return [gpu for gpu in gpus if gpu not in self._unmeasured]

@@ -15,7 +15,7 @@ class Owner(Struct, frozen=True):
     """
     Labels of a part: they place it in a group of any dimension. What does not apply is empty.
 
-    `gpu` is set only if the part is on a single GPU.
+    `gpu` is set only if the part is on a single GPU, and `gpu_model` only if all its GPUs are of one model.
     """
 
     node: str
@@ -24,6 +24,11 @@ class Owner(Struct, frozen=True):
     model: str = ""
     engine: str = ""
     group: str = ""
+    gpu_model: str = ""
+    namespace: str = ""
+    pod: str = ""
+    slurm_job: str = ""
+    systemd_unit: str = ""
 
     @property
     def engine_key(self) -> EngineKey:

@@ -1,5 +1,6 @@
 """Labels and gauges of an agent's GPUs and workloads, beside its counters."""
 
+import sys
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -23,6 +24,7 @@ _BY_SLICES = ("mig_activity", "mig_slice")
 _GPU_GAUGES = {
     "perwatt_gpu_up": "up",
     "perwatt_gpu_power_watts": "power_watts",
+    "perwatt_gpu_power_limit_watts": "power_limit_watts",
     "perwatt_gpu_utilization_ratio": "utilization_ratio",
     "perwatt_gpu_memory_used_bytes": "memory_used_bytes",
     "perwatt_gpu_memory_total_bytes": "memory_total_bytes",
@@ -33,6 +35,15 @@ _GPU_GAUGES = {
     "perwatt_gpu_pipe_active_ratio": "tensor_active_ratio",
     "perwatt_gpu_pcie_generation_max": "pcie_generation_max",
     "perwatt_gpu_pcie_lanes_max": "pcie_lanes_max",
+}
+_WORKLOAD_LABELS = {
+    "group": "group",
+    "role": "role",
+    "engine": "engine",
+    "k8s_namespace": "namespace",
+    "k8s_pod": "pod",
+    "slurm_job": "slurm_job",
+    "systemd_unit": "systemd_unit",
 }
 GPU_FACTS = (_GPU_INFO, *_GPU_GAUGES)
 WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
@@ -80,6 +91,7 @@ class GpuFacts(Struct, frozen=True):
     tensor_active_ratio: float | None = None
     pcie_generation_max: float | None = None
     pcie_lanes_max: float | None = None
+    power_limit_watts: float | None = None
 
 
 class WorkloadFacts(Struct, frozen=True):
@@ -100,6 +112,10 @@ class WorkloadFacts(Struct, frozen=True):
     estimated_gpus: frozenset[str] = frozenset()
     missing_gpus: int = 0
     requests_running: float | None = None
+    namespace: str = ""
+    pod: str = ""
+    slurm_job: str = ""
+    systemd_unit: str = ""
 
 
 def gpus_of(facts: Facts) -> dict[str, GpuFacts]:
@@ -131,6 +147,7 @@ def _gpu(gpu: str, info: Series | None, gauges: dict[str, float]) -> GpuFacts:
         tensor_active_ratio=gauges.get("tensor_active_ratio"),
         pcie_generation_max=gauges.get("pcie_generation_max"),
         pcie_lanes_max=gauges.get("pcie_lanes_max"),
+        power_limit_watts=gauges.get("power_limit_watts"),
     )
 
 
@@ -151,7 +168,7 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     return {
         name: WorkloadFacts(
             name,
-            *_labels_of(infos.get(name)),
+            **_labels_of(infos.get(name)),
             up=up.get(name, False),
             shared_gpus=frozenset(shared.get(name, ())),
             estimated_gpus=frozenset(estimated.get(name, ())),
@@ -162,6 +179,7 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     }
 
 
-def _labels_of(info: Series | None) -> tuple[str, str, str]:
-    """Group, role and engine; empty while the page does not have them."""
-    return (info.label("group"), info.label("role"), info.label("engine")) if info else ("", "", "")
+def _labels_of(info: Series | None) -> dict[str, str]:
+    """Engine and owner; none while the page does not have them."""
+    labels = dict(info.labels) if info else {}
+    return {field: sys.intern(labels[label]) for label, field in _WORKLOAD_LABELS.items() if label in labels}

@@ -15,11 +15,15 @@ CarbonKind = Literal["average", "marginal"]
 CARBON_KINDS: tuple[CarbonKind, ...] = get_args(CarbonKind)
 CarbonSource = Literal["flat", "file", "query"]
 
-Dimension = Literal["model", "engine", "node", "gpu", "workload", "group"]
-DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
-LedgerDimension = Literal["facility", "node", "model", "workload"]
-LEDGER_DIMENSIONS: tuple[LedgerDimension, ...] = get_args(LedgerDimension)
-AnyDimension = Dimension | LedgerDimension
+Dimension = str
+"""A name in DIMENSIONS, or a target label that the configuration names under `labels`."""
+DIMENSIONS: tuple[Dimension, ...] = (
+    *("model", "engine", "node", "gpu", "gpu_model", "workload", "group", "facility"),
+    *("namespace", "pod", "slurm_job", "systemd_unit"),
+)
+NODE_DIMENSIONS: frozenset[Dimension] = frozenset(("node", "facility"))
+"""Those of whole nodes, as target labels are."""
+Source = Literal["agents", "recording"]
 Provenance = Literal["counter", "estimated", "integrated", "module", "replay", "simulated"]
 PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
 
@@ -27,6 +31,7 @@ Instant = Annotated[str, Meta(description="RFC 3339, UTC.", extra_json_schema={"
 Ratio = Annotated[float, Meta(ge=0, le=1)]
 Amount = Annotated[float, Meta(ge=0)]
 Count = Annotated[int, Meta(ge=0)]
+Next = Annotated[str | None, Meta(description="The `cursor` of the next page; null on the last one.")]
 Reasons = Annotated[tuple[str, ...], Meta(description="All that apply, from docs/validity.md.")]
 
 

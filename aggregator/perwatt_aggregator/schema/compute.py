@@ -4,10 +4,17 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
-from perwatt_aggregator.schema.common import SCHEMA_VERSION, Amount, Ratio, Reasons, Window
+from perwatt_aggregator.schema.common import (
+    SCHEMA_VERSION,
+    Amount,
+    Dimension,
+    Next,
+    Ratio,
+    Reasons,
+    Source,
+    Window,
+)
 
-ComputeDimension = Literal["node", "model", "workload"]
-COMPUTE_DIMENSIONS: tuple[ComputeDimension, ...] = get_args(ComputeDimension)
 StepName = Literal["peak", "alive", "sm_active", "tensor_active", "model"]
 LinkName = Literal["pcie", "nvlink"]
 ComputeSource = Literal["table", "configured", "counter", "gauge", "engine", "simulated", "replay"]
@@ -74,11 +81,13 @@ class ComputeItem(Struct, frozen=True):
     provenance: Provenance
     valid: bool
     reasons: Reasons
+    source: Source = "agents"
 
 
 class Compute(Struct, frozen=True, kw_only=True):
     """The chain from peak to useful compute: one item for each group."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    by: tuple[ComputeDimension, ...]
+    by: tuple[Dimension, ...]
     items: tuple[ComputeItem, ...]
+    next: Next = None

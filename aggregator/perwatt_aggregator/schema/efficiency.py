@@ -11,10 +11,12 @@ from perwatt_aggregator.schema.common import (
     CarbonKind,
     Count,
     Dimension,
+    Next,
     Provenance,
     PueKind,
     Ratio,
     Reasons,
+    Source,
     Window,
 )
 
@@ -193,6 +195,7 @@ class EfficiencyItem(Struct, frozen=True):
             "nothing else makes the figure invalid; null otherwise."
         ),
     ] = None
+    source: Source = "agents"
 
 
 class Efficiency(Struct, frozen=True, kw_only=True):
@@ -201,3 +204,4 @@ class Efficiency(Struct, frozen=True, kw_only=True):
     schema_version: Literal[1] = SCHEMA_VERSION
     by: tuple[Dimension, ...]
     items: tuple[EfficiencyItem, ...]
+    next: Next = None

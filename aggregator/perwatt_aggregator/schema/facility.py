@@ -10,11 +10,13 @@ from perwatt_aggregator.schema.common import (
     CarbonKind,
     CarbonSource,
     Instant,
+    Next,
     PriceKind,
     Provenance,
     PueKind,
     Ratio,
     Reasons,
+    Source,
     Window,
 )
 
@@ -115,6 +117,7 @@ class FacilityItem(Struct, frozen=True):
     meters: tuple[FacilityMeter, ...]
     valid: bool
     reasons: Reasons
+    source: Source = "agents"
 
 
 class Facilities(Struct, frozen=True, kw_only=True):
@@ -122,3 +125,4 @@ class Facilities(Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[FacilityItem, ...]
+    next: Next = None

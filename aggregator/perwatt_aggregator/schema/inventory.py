@@ -9,9 +9,11 @@ from perwatt_aggregator.schema.common import (
     Amount,
     Count,
     Instant,
+    Next,
     Provenance,
     Ratio,
     Reasons,
+    Source,
     Window,
 )
 from perwatt_aggregator.schema.efficiency import Requests, Tokens
@@ -45,6 +47,8 @@ class NodeItem(Struct, frozen=True):
     gpu_energy_joules: Amount | None
     node_power_watts: Amount | None
     node_energy_joules: Amount | None
+    facility: str
+    source: Source = "agents"
 
 
 class SourceItem(Struct, frozen=True):
@@ -66,6 +70,7 @@ class Nodes(Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[NodeItem, ...]
+    next: Next = None
     sources: tuple[SourceItem, ...] = ()
 
 
@@ -87,6 +92,7 @@ class GpuItem(Struct, frozen=True):
     provenance: tuple[Provenance, ...]
     workloads: tuple[str, ...]
     age_seconds: Amount
+    source: Source = "agents"
 
 
 class Gpus(Struct, frozen=True, kw_only=True):
@@ -94,6 +100,7 @@ class Gpus(Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[GpuItem, ...]
+    next: Next = None
 
 
 class WorkloadItem(Struct, frozen=True):
@@ -120,6 +127,11 @@ class WorkloadItem(Struct, frozen=True):
     provenance: tuple[Provenance, ...]
     age_seconds: Amount
     reasons: Reasons
+    namespace: str | None = None
+    pod: str | None = None
+    slurm_job: str | None = None
+    systemd_unit: str | None = None
+    source: Source = "agents"
 
 
 class Workloads(Struct, frozen=True, kw_only=True):
@@ -127,3 +139,4 @@ class Workloads(Struct, frozen=True, kw_only=True):
 
     schema_version: Literal[1] = SCHEMA_VERSION
     items: tuple[WorkloadItem, ...]
+    next: Next = None

@@ -9,10 +9,12 @@ from perwatt_aggregator.schema.common import (
     Amount,
     Boundary,
     CarbonKind,
-    LedgerDimension,
+    Dimension,
+    Next,
     Provenance,
     Ratio,
     Reasons,
+    Source,
     Window,
 )
 
@@ -60,11 +62,13 @@ class LedgerItem(Struct, frozen=True):
     provenance: tuple[Provenance, ...]
     valid: bool
     reasons: Reasons
+    source: Source = "agents"
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
     """The ledger of all joules: one tree for each group."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    by: tuple[LedgerDimension, ...]
+    by: tuple[Dimension, ...]
     items: tuple[LedgerItem, ...]
+    next: Next = None

@@ -44,3 +44,4 @@ class GpuActivity(Struct, frozen=True):
     pcie: Traffic | None = None
     nvlink: Traffic | None = None
     pcie_bytes_per_second: float | None = None
+    power_limit_watts: float | None = None

@@ -29,6 +29,7 @@ def gpu_activity(increases: Increases, facts: GpuFacts, nominal_seconds: float) 
         pcie=reader.traffic(PCIE_BYTES),
         nvlink=reader.traffic(NVLINK_BYTES),
         pcie_bytes_per_second=_pcie_bytes_per_second(facts),
+        power_limit_watts=facts.power_limit_watts,
     )
 
 

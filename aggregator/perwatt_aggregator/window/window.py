@@ -128,6 +128,10 @@ class WorkloadWindow(Struct, frozen=True):
     reasons: tuple[str, ...]
     missing_gpus: int = 0
     estimated_gpus: frozenset[str] = frozenset()
+    namespace: str = ""
+    pod: str = ""
+    slurm_job: str = ""
+    systemd_unit: str = ""
 
 
 class MeterWindow(Struct, frozen=True):

@@ -121,6 +121,10 @@ class _WorkloadReader:
             reasons=(*self._reasons(joules, counts), *slo_reasons(slo)),
             missing_gpus=facts.missing_gpus,
             estimated_gpus=facts.estimated_gpus,
+            namespace=facts.namespace,
+            pod=facts.pod,
+            slurm_job=facts.slurm_job,
+            systemd_unit=facts.systemd_unit,
         )
 
     def _slo(self, counts: Sequence[Counter]) -> SloWindow | None:

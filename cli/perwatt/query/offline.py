@@ -57,7 +57,8 @@ def efficiency_of_recording(
     state = facility.state(samples[0].unix_seconds, samples[-1].unix_seconds)
     view = node.view(seconds, samples[-1].monotonic_seconds, state)
     views = [view] if view is not None else []
-    return [msgspec.to_builtins(item) for item in efficiency(views, (), BOUNDARIES)]
+    items = efficiency(views, (), BOUNDARIES)
+    return [msgspec.to_builtins(msgspec.structs.replace(item, source="recording")) for item in items]
 
 
 def _samples(recording: Recording, start_unix: float | None, end_unix: float | None) -> Iterator[NodeSample]:

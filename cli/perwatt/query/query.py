@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import os
+import sys
 import urllib.error
 import urllib.request
 from http.client import HTTPException
@@ -9,13 +11,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from perwatt.errors import CommandError
+from perwatt.query.arguments import FILTERS
+from perwatt.query.csv_text import csv_text
+from perwatt.query.watch import watch
 from perwatt.tables import answer_text
+from perwatt.terminal import Terminal
 from perwatt_agent.configfile.printable import escaped_json
 from perwatt_agent.configfile.value_kinds import show_duration
-from perwatt_aggregator.schema.common import DIMENSIONS, LEDGER_DIMENSIONS
-from perwatt_aggregator.schema.compute import COMPUTE_DIMENSIONS
 
-DIMENSIONS_OF = {"efficiency": DIMENSIONS, "ledger": LEDGER_DIMENSIONS, "compute": COMPUTE_DIMENSIONS}
+BY_GROUPS = ("efficiency", "ledger", "compute", "capacity")
+"""Topics whose items are groups."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
@@ -29,28 +34,38 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 def run_query(arguments: argparse.Namespace) -> int:
     """Print the answer. Figures that are not valid are an answer too: the exit code is 0."""
-    answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
-    if arguments.json:
-        print(escaped_json(answer, indent=2))
-    else:
-        print(answer_text(arguments.topic, answer["items"]))
+    if arguments.watch is not None:
+        return watch(lambda: _shown(arguments), arguments.watch, sys.stdout)
+    print(_shown(arguments))
     return 0
+
+
+def _shown(arguments: argparse.Namespace) -> str:
+    """The answer in the form that is asked for."""
+    answer = _from_recording(arguments) if arguments.recording else _from_aggregator(arguments)
+    columns = tuple(arguments.columns.split(",")) if arguments.columns else ()
+    if arguments.json:
+        return escaped_json(answer, indent=2)
+    if arguments.csv:
+        return csv_text(answer["items"], columns)
+    terminal = Terminal.of(sys.stdout, os.environ)
+    return answer_text(arguments.topic, answer["items"], columns, terminal)
 
 
 def usage_error(arguments: argparse.Namespace) -> str:
     """Message for a wrong combination of arguments; empty when it is right."""
     only_offline = [flag for flag in ("from", "to", "pue", "tokens_per_second") if _given(arguments, flag)]
-    only_online = [flag for flag in ("url", "window", "by") if _given(arguments, flag)]
+    online = ("url", "window", "by", "sort", "limit", "kw", "watch", "where", *FILTERS)
+    only_online = [flag for flag in online if _given(arguments, flag)]
     only_efficiency = [flag for flag in ("boundary", "recording") if _given(arguments, flag)]
     if arguments.topic != "efficiency" and only_efficiency:
         return f"{_flag(only_efficiency[0])} works only with `query efficiency`"
-    if arguments.by is not None and arguments.topic not in DIMENSIONS_OF:
-        return f"--by works only with `query {'`, `query '.join(DIMENSIONS_OF)}`"
-    known = DIMENSIONS_OF.get(arguments.topic, ())
-    unknown = set((arguments.by or "").split(",")).difference(("", *known))
-    if unknown:
-        wrong = f"`query {arguments.topic}` cannot group by {', '.join(sorted(unknown))}"
-        return f"{wrong}; choose from {', '.join(known)}"
+    if arguments.by is not None and arguments.topic not in BY_GROUPS:
+        return f"--by works only with `query {'`, `query '.join(BY_GROUPS)}`"
+    if arguments.kw is not None and arguments.topic != "capacity":
+        return "--kw works only with `query capacity`"
+    if arguments.columns and (arguments.json or (arguments.topic == "ledger" and not arguments.csv)):
+        return "--columns works with tables and with --csv"
     if arguments.recording and only_online:
         return f"{_flag(only_online[0])} does not work with --recording"
     if not arguments.recording and only_offline:
@@ -70,7 +85,11 @@ def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
     base = arguments.url or "http://127.0.0.1:9837"
     window = show_duration(arguments.window) if arguments.window else None
     asked = {"window": window, "by": arguments.by, "boundary": arguments.boundary}
-    parameters = urlencode({name: value for name, value in asked.items() if value}, safe=",")
+    asked |= {name: getattr(arguments, name) for name in ("sort", "limit", "kw", *FILTERS)}
+    asked |= dict(arguments.where or ())
+    # An empty filter means what has no value; all else that is empty was not given.
+    given = {name: one for name, one in asked.items() if one is not None and (one != "" or name != "by")}
+    parameters = urlencode(given, safe=",")
     url = f"{base.rstrip('/')}/v1/{arguments.topic}" + (f"?{parameters}" if parameters else "")
     return _answer_of(_fetch(url, base), base)
 

@@ -16,6 +16,7 @@ from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.api.parameters import number_pattern, seconds_of, window_pattern
 from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.fleet.groups import EVERYTHING, Where
 from perwatt_aggregator.schema.common import BOUNDARIES, DIMENSIONS
 
 CONTRACT = json.loads("""
@@ -154,7 +155,7 @@ class TestErrors:
             ("/v1/efficiency?boundary=", "GET", 422),
             ("/v1/efficiency?windows=60s", "GET", 422),
             ("/v1/efficiency?by=model&by=node", "GET", 422),
-            ("/v1/compute?by=gpu", "GET", 422),
+            ("/v1/compute?by=gpus", "GET", 422),
             ("/v1/compute?window=1h", "GET", 422),
             ("/v1/compute?boundary=node", "GET", 422),
         ],
@@ -198,7 +199,7 @@ class TestErrors:
         """Even a defect is answered with a problem, and goes on to the server's log."""
 
         class Broken(Aggregator):
-            def node_answer(self, seconds: float = 60.0) -> Any:
+            def node_answer(self, seconds: float = 60.0, where: Where = EVERYTHING) -> Any:
                 raise RuntimeError("broken on purpose")
 
         app = create_app(Broken(AggregatorConfig(), ManualClock()))
@@ -292,15 +293,17 @@ class TestDocument:
         document = (await ask(app, "/openapi.json")).json()
         operations = [one for path in document["paths"].values() for one in path.values()]
 
-        assert len(operations) == len({one["operationId"] for one in operations}) == 12
+        assert len(operations) == len({one["operationId"] for one in operations}) == 14
         for one in operations:
             assert one["tags"]
             assert one["summary"]
-            assert {"200", "405", "422", "500", "default"} == one["responses"].keys()
+            unchanged = {"304"} if one["tags"] == ["answers"] else set()
+            assert {"200", "405", "422", "500", "default"} | unchanged == one["responses"].keys()
 
     async def test_dimensions_are_listed(self, app: Any) -> None:
         """The document names every value that a list may hold."""
         document = (await ask(app, "/openapi.json")).json()
-        by = document["paths"]["/v1/efficiency"]["get"]["parameters"][1]["schema"]["pattern"]
+        parameters = document["paths"]["/v1/efficiency"]["get"]["parameters"]
+        by = next(one["schema"]["pattern"] for one in parameters if one["name"] == "by")
 
         assert all(dimension in by for dimension in DIMENSIONS)

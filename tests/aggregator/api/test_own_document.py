@@ -15,7 +15,8 @@ pytestmark = pytest.mark.slow
 
 def fleet() -> Followed:
     """Two machines with workloads; the second cannot be reached."""
-    followed = Followed([serving_machine(gpus=2, workloads=2), serving_machine(prefix="B")], FACILITY)
+    machines = [serving_machine(gpus=2, workloads=2), serving_machine(prefix="B")]
+    followed = Followed(machines, FACILITY, labels=("rack", "class"))
     followed.look()
     followed.run(60.0, node_watts=900.0)
     followed.aggregator.nodes[1].fail("timeout")

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import FACILITY, Followed
 
@@ -83,6 +84,17 @@ def test_groups_sum_to_the_whole(fleet: Followed, by: set[Dimension], boundary: 
     assert pytest.approx(whole.energy_joules, rel=CLOSE) == joules(items)
     if "gpu" not in by:
         assert (whole.tokens.output or 0) == sum(item.tokens.output or 0 for item in items)
+
+
+@settings(max_examples=40, deadline=None)
+@given(fleets(), st.sampled_from(DIMENSIONS), st.sampled_from(["gpu_board", "node", "facility"]))
+def test_a_filter_keeps_a_group(fleet: Followed, name: Dimension, boundary: Boundary) -> None:
+    """A filter by a value gives the group of this value, joule by joule and reason by reason."""
+    for group in fleet.items(name, boundary=boundary, seconds=900.0):
+        where = {name: frozenset((group.group[name] or "",))}
+        (kept,) = fleet.aggregator.efficiency(900.0, (), (boundary,), where).items
+
+        assert replace(group, group={}) == kept
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,9 +22,3 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert ["chat", "1", "1", "990", "bf16", "100", "50", "25", "4.41", "15.9", "10"] == chat.split()[:11]
     assert ["-", "1", "1", "990", "bf16", "100", "-", "-", "0"] == nobodys.split()[:9]
     assert ["no_performance_monitor"] == [line.partition(":")[0] for line in explained]
-
-
-def test_no_dimension_of_others(capsys: pytest.CaptureFixture[str]) -> None:
-    """It goes by its own dimensions alone."""
-    assert 2 == main(["query", "compute", "--by", "gpu"])
-    assert "cannot group by gpu" in capsys.readouterr().err

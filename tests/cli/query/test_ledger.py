@@ -69,8 +69,8 @@ class TestTree:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["ledger", "--by", "gpu"], "cannot group by gpu"),
-        (["efficiency", "--by", "facility"], "cannot group by facility"),
+        (["ledger", "--columns", "J"], "--columns works with tables and with --csv"),
+        (["efficiency", "--kw", "5"], "--kw works only with `query capacity`"),
         (["nodes", "--by", "node"], "works only with `query efficiency`, `query ledger`, `query compute`"),
         (["ledger", "--boundary", "node"], "works only with `query efficiency`"),
     ],

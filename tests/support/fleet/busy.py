@@ -11,7 +11,8 @@ from perwatt_agent.facts.gpu import GpuSnapshot
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_aggregator.answers.compute.config import ComputeConfig, ModelConfig
 from perwatt_aggregator.answers.compute.sizes import flops_per_token
-from perwatt_aggregator.schema.compute import ComputeDimension, ComputeItem, LinkUse, Step, StepName
+from perwatt_aggregator.schema.common import Dimension
+from perwatt_aggregator.schema.compute import ComputeItem, LinkUse, Step, StepName
 from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import Followed
 
@@ -96,10 +97,10 @@ class Busy:
                         gpu.work(self.fleet.interval_seconds)
             self.fleet.run(self.fleet.interval_seconds, **steady)
 
-    def items(self, *by: ComputeDimension, seconds: float = 60.0) -> tuple[ComputeItem, ...]:
+    def items(self, *by: Dimension, seconds: float = 60.0) -> tuple[ComputeItem, ...]:
         return self.fleet.aggregator.compute(seconds, by).items
 
-    def item(self, *by: ComputeDimension, seconds: float = 60.0) -> ComputeItem:
+    def item(self, *by: Dimension, seconds: float = 60.0) -> ComputeItem:
         """The one item that there is."""
         (item,) = self.items(*by, seconds=seconds)
         return item

@@ -16,7 +16,7 @@ from perwatt_aggregator.facility.config import (
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.objectives import SloConfig
 from perwatt_aggregator.readings.page_reader import sample_of_snapshot
-from perwatt_aggregator.schema.common import Boundary, Dimension, LedgerDimension
+from perwatt_aggregator.schema.common import Boundary, Dimension
 from perwatt_aggregator.schema.efficiency import EfficiencyItem
 from perwatt_aggregator.schema.ledger import LedgerItem
 from perwatt_aggregator.targets.config import agents_at
@@ -47,6 +47,7 @@ class Followed:
         uncertainty: UncertaintyConfig = UncertaintyConfig(),  # noqa: B008 - frozen
         compute: ComputeConfig = ComputeConfig(),  # noqa: B008 - frozen
         memory: NodeMemory | None = None,
+        labels: Sequence[str] = (),
     ) -> None:
         self.machines = list(machines)
         self.clock = ManualClock()
@@ -59,6 +60,7 @@ class Followed:
             uncertainty=uncertainty,
             slo=tuple(slo),
             compute=compute,
+            labels=tuple(labels),
         )
         self.aggregator = Aggregator(config, self.clock, memory)
         self.interval_seconds = interval_seconds
@@ -81,10 +83,10 @@ class Followed:
             self.clock.advance(self.interval_seconds)
             self.look()
 
-    def trees(self, *by: LedgerDimension, seconds: float = 60.0) -> tuple[LedgerItem, ...]:
+    def trees(self, *by: Dimension, seconds: float = 60.0) -> tuple[LedgerItem, ...]:
         return self.aggregator.ledger(seconds, by).items
 
-    def tree(self, *by: LedgerDimension, seconds: float = 60.0) -> LedgerItem:
+    def tree(self, *by: Dimension, seconds: float = 60.0) -> LedgerItem:
         """The one tree that there is."""
         (item,) = self.trees(*by, seconds=seconds)
         return item

@@ -10,13 +10,13 @@ from perwatt_aggregator.answers.compute.sizes import Sizes
 from perwatt_aggregator.answers.compute.useful import useful
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.part import Part
-from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.groups import EVERYTHING, Fleet, Group, Where
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import maximum, product, quotient
+from perwatt_aggregator.schema.common import Dimension
 from perwatt_aggregator.schema.compute import (
     COMPUTE_SOURCES,
-    ComputeDimension,
     ComputeItem,
     ComputeSource,
     LinkName,
@@ -42,13 +42,14 @@ _ROUNDING_ERROR = 1e-9
 
 def compute(
     views: Iterable[NodeView],
-    by: Sequence[ComputeDimension],
+    by: Sequence[Dimension],
     config: ComputeConfig,
+    where: Where = EVERYTHING,
     *,
     is_whole: bool = True,
 ) -> tuple[ComputeItem, ...]:
     """One chain for each group of the fleet by *by* that holds a GPU."""
-    fleet = Fleet(views, by, is_whole=is_whole)
+    fleet = Fleet(views, by, where, is_whole=is_whole)
     holdings = Holdings(fleet.views.values(), Peaks(config.peaks))
     sizes = Sizes(config.models)
     chains = [_Chain(group, fleet, holdings, sizes, config.precision) for group in fleet.groups()]

@@ -8,11 +8,11 @@ from perwatt_aggregator.answers.ledger.tree import LedgerTree
 from perwatt_aggregator.attribution import leaves
 from perwatt_aggregator.attribution.leaves import Entry
 from perwatt_aggregator.attribution.part import EngineKey
-from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.groups import EVERYTHING, Fleet, Group, Where
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import quotient, total
-from perwatt_aggregator.schema.common import PROVENANCES, Boundary, LedgerDimension, Provenance, Window
+from perwatt_aggregator.schema.common import PROVENANCES, Boundary, Dimension, Provenance, Window
 from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
 from perwatt_aggregator.validity.all import is_valid, ordered
@@ -28,10 +28,14 @@ _OF_TOKENS = frozenset(("counts_at_request_end", "tokens_uncovered", "no_latency
 
 
 def ledger(
-    views: Iterable[NodeView], by: Sequence[LedgerDimension], *, is_whole: bool = True
+    views: Iterable[NodeView],
+    by: Sequence[Dimension],
+    where: Where = EVERYTHING,
+    *,
+    is_whole: bool = True,
 ) -> tuple[LedgerItem, ...]:
     """One tree for each group of the fleet by *by*."""
-    fleet = Fleet(views, by, is_whole=is_whole)
+    fleet = Fleet(views, by, where, is_whole=is_whole)
     books = {view.node: NodeLedger(view, view.parts) for view in fleet.views.values() if view.parts}
     shares = _shares(fleet)
     return tuple(_ItemBuilder(group, fleet, books, shares).item() for group in fleet.groups())

@@ -19,7 +19,7 @@ from perwatt_aggregator.facility.config import (
     PueConfig,
 )
 from perwatt_aggregator.facility.shared_meter import SharedReading
-from perwatt_aggregator.schema.common import LEDGER_DIMENSIONS, LedgerDimension
+from perwatt_aggregator.schema.common import DIMENSIONS, Dimension
 from perwatt_aggregator.schema.ledger import LedgerEntry
 
 pytestmark = pytest.mark.slow
@@ -175,8 +175,8 @@ def test_a_tree_is_the_sum_of_its_leaves(fleet: Followed) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(fleets(), st.sets(st.sampled_from(LEDGER_DIMENSIONS)))
-def test_groups_have_the_joules_of_the_whole(fleet: Followed, by: set[LedgerDimension]) -> None:
+@given(fleets(), st.sets(st.sampled_from(DIMENSIONS)))
+def test_groups_have_the_joules_of_the_whole(fleet: Followed, by: set[Dimension]) -> None:
     """Grouped by anything, every leaf has the joules that it has in the one tree."""
     whole = {entry.name: entry.energy_joules for entry in entries(fleet.tree(seconds=SECONDS).tree)}
     items = fleet.trees(*sorted(by), seconds=SECONDS)
