@@ -8,6 +8,7 @@ from perwatt_agent.engine.deduplication import FrontendDeduplicator
 from perwatt_agent.engine.endpoint_poller import EndpointPoller
 from perwatt_agent.engine.followers import FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
+from perwatt_agent.engine.shared_pages import SharedPages
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
@@ -30,13 +31,16 @@ class EngineCollector:
         self._claims = claims
         self._gpu_claims = gpu_claims or GpuClaims()
         self._deduplicator = FrontendDeduplicator()
+        self._shared_pages = SharedPages()
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
         self._gpu_claims.update(samples)
-        samples_of_pages = [sample for poller in self._pollers for sample in poller.drain(known)]
+        samples_of_pages = self._shared_pages.mark(
+            [sample for poller in self._pollers for sample in poller.drain(known)]
+        )
         return self._deduplicator.deduplicate(samples_of_pages) + (
             self._claims.drain(known) if self._claims else []
         )

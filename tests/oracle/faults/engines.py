@@ -42,6 +42,7 @@ def _divided(fleet: TrueFleet, random: Random) -> tuple[TrueNode, TrueEngine, Tr
     second = TrueEngine(
         f"{first.name}-rank-1", first.model, first.gpus[1:], first.rate.times(part), first.clock
     )
+    second.processes[0].born += 0.25
     first.gpus, first.rate = first.gpus[:1], first.rate.times(1.0 - part)
     node.claims[first.name] = tuple(gpu.uuid for gpu in first.gpus)
     return node, first, second
