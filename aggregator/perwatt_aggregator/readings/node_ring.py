@@ -55,14 +55,17 @@ class Attribution:
 
     `step_seconds` is the time that the latest attribution covered. A gap that is shorter may only be the
     phase between the agent's readings of the engine and the aggregator's readings of the agent.
+    `forgotten_row` is the newest row up to which the agent does not know what it had attributed before.
     """
 
-    __slots__ = ("row", "step_seconds", "unix_seconds")
+    __slots__ = ("forgotten_row", "is_forgotten", "row", "step_seconds", "unix_seconds")
 
     def __init__(self, row: int, unix_seconds: float) -> None:
         self.row = row
         self.unix_seconds = unix_seconds
         self.step_seconds = 0.0
+        self.is_forgotten = False
+        self.forgotten_row = -1
 
 
 class NodeRing:
@@ -261,13 +264,20 @@ class NodeRing:
             if column is None or name not in self.attributions:
                 self.attributions[name] = Attribution(row, sample.unix_seconds)
                 continue
-            covered = raw if column.is_reset_by(raw) else raw - column.raw
+            is_reset = column.is_reset_by(raw)
+            covered = raw if is_reset else raw - column.raw
+            attribution = self.attributions[name]
+            attribution.is_forgotten = attribution.is_forgotten or is_reset
+            if attribution.is_forgotten:
+                # An agent that lost its memory counts joules anew, and engines go on: seconds are missing.
+                attribution.forgotten_row = row
+                yield name, False
             if covered <= 0.0:
                 continue
-            attribution = self.attributions[name]
             elapsed = sample.unix_seconds - attribution.unix_seconds
-            if elapsed - covered > self.gap_seconds:
+            if elapsed - covered > self.gap_seconds and not attribution.is_forgotten:
                 yield name, self._after_gap_row <= attribution.row
+            attribution.is_forgotten = False
             attribution.row, attribution.unix_seconds = row, sample.unix_seconds
             attribution.step_seconds = min(covered, elapsed, self.gap_seconds)
 
@@ -277,6 +287,8 @@ class NodeRing:
 
         If the agent observed a restart of the engine, its joules cover the engine from its start.
         """
+        if counter.name == WORKLOAD_COVERED and counter.workload in uncovered:
+            return self.attributions[counter.workload].forgotten_row != self.last_row
         if counter.name not in _COUNTS or counter.workload not in uncovered:
             return True
         return is_reset and uncovered[counter.workload]

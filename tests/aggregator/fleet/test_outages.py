@@ -140,6 +140,22 @@ class TestAgentOutage:
         assert 1 / 3 == pytest.approx(item.tokens_per_joule, rel=0.06)
         assert not item.valid
 
+    def test_an_agent_that_lost_its_memory(self) -> None:
+        """It counts joules anew while the engine goes on: what was used meanwhile is missing, at once."""
+        fleet, machine = followed()
+        engine = machine.workloads[0]
+        machine.unix += 5.0
+        fleet.clock.advance(5.0)
+        engine.output = (engine.output or 0.0) + 500.0
+        engine.joules["GPU-0"], engine.covered_seconds = [0.0, 0.0, 0.0], 0.0
+        fleet.run(5.0)
+        item = fleet.item("model")
+
+        assert (False, True) == (item.valid, item.coverage_ratio < 0.95)
+        assert {"coverage_low", "counter_reset", "tokens_uncovered"} >= set(item.reasons)
+        fleet.run(65.0)
+        assert fleet.item("model").valid
+
     def test_an_integrated_source_does_not_bridge(self) -> None:
         """Integrated power covers only the time with an agent."""
         machine = Machine([Gpu("GPU-0", source="integrated")])
