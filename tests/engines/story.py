@@ -102,11 +102,16 @@ class Story:
     def _agent(self, name: str) -> AbstractContextManager[PerwattProcess]:
         state = self._folder / name
         state.mkdir()
-        arguments = ["agent", "--sample-interval", "500ms", "--engines.interval", "1s"]
-        if name == "configured":
-            endpoint = f"url=http://127.0.0.1:{self.port}/metrics,workload=chat,gpus={HELD}"
-            arguments += ["--engines.discover", "false", "--engine", endpoint]
-        return perwatt(state, *arguments, environment=self.driver.environment())
+        return perwatt(state, *agent_arguments(name, self.port), environment=self.driver.environment())
+
+
+def agent_arguments(name: str, port: int) -> list[str]:
+    """How the agent *name*, one of AGENTS, is started beside an engine at *port*."""
+    arguments = ["agent", "--sample-interval", "500ms", "--engines.interval", "1s"]
+    if name == "configured":
+        endpoint = f"url=http://127.0.0.1:{port}/metrics,workload=chat,gpus={HELD}"
+        arguments += ["--engines.discover", "false", "--engine", endpoint]
+    return arguments
 
 
 def _settled_further(agent: PerwattProcess, before: Page) -> Page:

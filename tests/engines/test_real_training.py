@@ -17,6 +17,7 @@ pytestmark = pytest.mark.engines
 
 ROOT = Path(__file__).parents[2]
 TRAIN = Path(__file__).with_name("train.py")
+AGENT_ARGUMENTS = ("agent", "--work-trusted-job", "*")
 HELD = 1
 ROWS, ROW_TOKENS, EPOCHS = 16, 32, 100  # some seconds: joules come sweep by sweep
 STEPS, BATCH = 7, 32
@@ -30,7 +31,7 @@ def agent(tmp_path: Path) -> Iterator[PerwattProcess]:
     with FakeDriver.create(tmp_path, gpus=2, real_time=True) as driver:
         for gpu in (0, 1):
             driver.set_waveform(gpu, Constant(100.0))
-        with perwatt(tmp_path, "agent", "--work-trusted-job", "*", environment=driver.environment()) as agent:
+        with perwatt(tmp_path, *AGENT_ARGUMENTS, environment=driver.environment()) as agent:
             agent.wait_for(lambda page: page.value("perwatt_gpus", state="ok") == 2)
             yield agent
 
