@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -48,16 +49,23 @@ class FleetApp:
     """
     Serves a fleet. The page of node N is at `/node/N/metrics`; a slow page comes late and a frozen one never.
 
-    With a *first_port*, the agent of node N is also at that port plus N.
+    With a *first_port*, the agent of node N is also at that port plus N. *stop* ends the wait for slow pages.
 
     A node whose agent is down gets 503: all nodes share one server, which cannot refuse a connection for
     one of them.
     """
 
-    def __init__(self, fleet: Fleet, clock: FleetClock, first_port: int | None = None) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: FleetClock,
+        first_port: int | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
         self._fleet = fleet
         self._clock = clock
         self._first_port = first_port
+        self._stop = stop or asyncio.Event()
         self._rest = Router(
             {
                 "/": lambda _: self._overview(),
@@ -101,7 +109,9 @@ class FleetApp:
             await _until_gone(receive)
             return
         if stretch.reach == "slow":
-            await asyncio.sleep(stretch.delay_seconds)
+            # It ends with the process: a cancelled request would be logged as a fault.
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), stretch.delay_seconds)
         response = None if stretch.reach == "unreachable" else answer(number, scope)
         await send_response(send, response or plain(503, "This node is down, as the simulation has it."))
 

@@ -49,7 +49,7 @@ def run_simulate(arguments: argparse.Namespace) -> int:
             flush=True,
         )
         limits = replace(LIMITS, connections=plan.nodes + SPARE_CONNECTIONS)
-        app = FleetApp(fleet, clock, arguments.first_port)
+        app = FleetApp(fleet, clock, arguments.first_port, stop)
         await serve(app, sock, *of_nodes, stop=stop, limits=limits)
         return 0
 

@@ -116,6 +116,20 @@ async def test_events_of_an_agent() -> None:
     assert [] == quiet["items"]
 
 
+async def test_slow_node() -> None:
+    """A slow page comes late, and holds up no other; the end of the process ends the wait."""
+    fleet = Fleet(steady_plan(2, 8, 1, PlannedEvent(START + 100.0, "slow", 0, seconds=60.0, factor=3_600.0)))
+    stop = asyncio.Event()
+    one = FleetApp(fleet, FleetClock(None, START + 120.0), stop=stop)
+
+    slow = asyncio.create_task(ask(one, "/node/0/metrics"))
+    assert 200 == (await ask(one, "/node/1/metrics")).status
+    assert not slow.done()
+    stop.set()
+
+    assert 200 == (await slow).status
+
+
 async def test_frozen_node_does_not_answer() -> None:
     """A frozen page keeps its client waiting until the client leaves, and holds up no other."""
     one = app(PlannedEvent(START + 100.0, "frozen", 0, seconds=60.0))
