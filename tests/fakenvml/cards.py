@@ -53,7 +53,8 @@ class Card(Struct, frozen=True):
     load: dict[str, Any]
 
     def state(self, state: State) -> dict[str, Any]:
-        return self.idle if state == "idle" else self.load
+        """The facts of this state, and `profile`."""
+        return {**(self.idle if state == "idle" else self.load), "profile": self.profile}
 
 
 @cache

@@ -97,6 +97,17 @@ RULES: tuple[Rule, ...] = (
         lambda gpu: _recovery(gpu) in ADVISED,
     ),
     Rule(
+        "sram_threshold",
+        "at_risk",
+        "The memory on the chip (SRAM) had more uncorrectable errors than NVIDIA's field diagnostic accepts. "
+        "Drain the GPU and run the field diagnostic.",
+        lambda gpu: (
+            gpu.slow is not None
+            and gpu.slow.sram_errors is not None
+            and gpu.slow.sram_errors.threshold_exceeded is True
+        ),
+    ),
+    Rule(
         "remap_failed",
         "failed",
         "A memory row could not be remapped. Replace the GPU.",

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.ecc import EccCount, SramErrors
 from perwatt_agent.facts.gpm import GpmReading
 from perwatt_agent.facts.gpu_process import GpuProcess, ProcessUse
 from perwatt_agent.facts.gpu_status import (
@@ -68,9 +68,10 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     `temperature_thresholds_celsius` are temperatures at which the board acts. Boards since Ada,
     but not GeForce, report instead the degrees to their limit, `temperature_margin_celsius`, and the margins
     at which they act, `temperature_margins_celsius`, which may be negative. `nvlink_errors` count by kind.
-    `mig` is None without MIG and empty without an instance. `mig_slices` is the number of compute slices of
-    the whole GPU. `top_processes` is None unless they are configured, and `active_vgpus` except on a host of
-    vGPUs.
+    `throttle_reasons_unknown` are reasons that the board does not report reliably. `remap_banks` counts banks
+    of memory by the availability of spare rows. `mig` is None without MIG and empty without an instance.
+    `mig_slices` is the number of compute slices of the whole GPU. `top_processes` is None unless they are
+    configured, and `active_vgpus` except on a host of vGPUs.
     """
 
     monotonic_seconds: float
@@ -84,6 +85,7 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     clock_memory_max_hertz: float | None = None
     performance_state: int | None = None
     throttle_reasons: tuple[ThrottleReason, ...] | None = None
+    throttle_reasons_unknown: tuple[ThrottleReason, ...] = ()
     temperature_margin_celsius: float | None = None
     temperature_margins_celsius: dict[str, float] = {}
     temperature_thresholds_celsius: dict[str, float] = {}
@@ -110,6 +112,8 @@ class GpuSlowReading(Struct, frozen=True, omit_defaults=True):
     remapped_rows_uncorrected: int | None = None
     remapped_rows_pending: bool | None = None
     remapped_rows_failed: bool | None = None
+    remap_banks: dict[str, int] = {}
+    sram_errors: SramErrors | None = None
     recovery_action: RecoveryAction | None = None
     compute_mode: ComputeMode | None = None
     persistence: bool | None = None

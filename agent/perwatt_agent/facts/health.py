@@ -19,6 +19,7 @@ HealthReason = Literal[
     "xid_application_repeated",
     "recovery_needed",
     "recovery_advised",
+    "sram_threshold",
     "remap_failed",
     "remap_pending",
     "ecc_uncorrectable",

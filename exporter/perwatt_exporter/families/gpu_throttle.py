@@ -23,14 +23,16 @@ def _counted(reason: str) -> Callable[[GpuReading], float | None]:
 def _active(slow: GpuSlowReading) -> Values:
     if slow.throttle_reasons is not None:
         for reason in ACTIVE:
-            yield (reason,), reason in slow.throttle_reasons
+            if reason not in slow.throttle_reasons_unknown:
+                yield (reason,), reason in slow.throttle_reasons
 
 
 FAMILIES: tuple[Family[Snapshot], ...] = (
     of_reading(
         "perwatt_gpu_throttled_seconds_total",
         "Seconds in which clocks were lowered, by reason, from the driver's own counters. Reasons overlap: "
-        "do not add them. sw_thermal, hw_thermal and hw_power_brake need driver 575 or newer.",
+        "do not add them. sw_thermal, hw_thermal and hw_power_brake need driver 575 or newer. sw_power_cap "
+        "is absent on GeForce boards of Turing, which count it far below their power limit.",
         each({reason: _counted(reason) for reason in COUNTED}),
         ("reason",),
         {"reason": COUNTED},

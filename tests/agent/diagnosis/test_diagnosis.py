@@ -10,7 +10,7 @@ from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.diagnosis.gpu_history import LOAD_RATIO
 from perwatt_agent.diagnosis.rules import RULES
 from perwatt_agent.diagnosis.xids import MAX_CODES, OTHER
-from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.ecc import EccCount, SramErrors
 from perwatt_agent.facts.engine_counts import EngineCounts
 from perwatt_agent.facts.event import Event
 from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot, GpuState
@@ -167,6 +167,7 @@ SICK: list[tuple[str, str, Callable[[Ward], None]]] = [
     ("xid_application_repeated", "degraded", tells(13, 31, 13)),
     *[("recovery_needed", "failed", shows(recovery_action=one)) for one in ("reset", "reboot", "bus_reset")],
     *[("recovery_advised", "at_risk", shows(recovery_action=one)) for one in ("drain_p2p", "other")],
+    ("sram_threshold", "at_risk", shows(sram_errors=SramErrors(threshold_exceeded=True))),
     ("remap_failed", "failed", shows(remapped_rows_failed=True)),
     ("remap_pending", "at_risk", shows(remapped_rows_pending=True)),
     ("remap_pending", "at_risk", shows(retired_pages_pending=True)),

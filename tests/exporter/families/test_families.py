@@ -53,6 +53,8 @@ NO_UNIT = {
     *("perwatt_gpu_link_bytes_per_second", "perwatt_mig_slices", "perwatt_mig_multiprocessors"),
     "perwatt_node_meter_up",
     "perwatt_node_meter_rejections_total",
+    *("perwatt_gpu_sram_errors_total", "perwatt_gpu_sram_uncorrected_errors_total"),
+    *("perwatt_gpu_sram_threshold_exceeded", "perwatt_gpu_remap_banks"),
 }
 NOT_BASE = re.compile(
     r"milli|micro|kilo|mega|giga|kwh|watthours|watt_hours|_wh\b|percent|_mhz|_ghz|_mib|_gib|_mb\b|_gb\b|_ms\b|"

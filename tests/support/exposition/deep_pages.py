@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.ecc import EccCount, SramErrors
 from perwatt_agent.facts.gpm import GpmReading
 from perwatt_agent.facts.gpu import GpuSnapshot
 from perwatt_agent.facts.gpu_process import ProcessUse
@@ -81,6 +81,8 @@ DEEP_SLOW = replace(
     remapped_rows_uncorrected=0,
     remapped_rows_pending=True,
     remapped_rows_failed=False,
+    remap_banks={"max": 2558, "high": 1, "partial": 0, "low": 0, "none": 1},
+    sram_errors=SramErrors(4, 0, 1, 9, 2, 1, {"l2": 2, "sm": 1, "other": 0}, threshold_exceeded=False),
     recovery_action="drain_and_reset",
     compute_mode="exclusive_process",
     persistence=True,

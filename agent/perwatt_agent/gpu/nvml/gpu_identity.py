@@ -22,7 +22,7 @@ ARCHITECTURES = {
     10: "blackwell",
     13: "rubin",
 }
-_AMPERE = 7
+_TURING, _AMPERE = 6, 7
 _COMPUTE_GA100 = (8, 0)
 
 
@@ -73,6 +73,7 @@ def _describe(handle: Any, uuid: str, index: int, driver: tuple[int, ...]) -> tu
         # nvml.h: the mean of one second "on Ampere (except GA100) or newer", else instantaneous.
         usage_is_mean=architecture >= _AMPERE and compute != _COMPUTE_GA100,
         numa_node=info.numa_node,
+        reports_power_caps=not (architecture == _TURING and "GeForce" in info.name),
         mig=_optional(pynvml.nvmlDeviceGetMigMode, handle, (0, 0))[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
     )
     return info, traits

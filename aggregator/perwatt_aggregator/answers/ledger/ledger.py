@@ -11,7 +11,7 @@ from perwatt_aggregator.attribution.part import EngineKey
 from perwatt_aggregator.fleet.groups import EVERYTHING, Fleet, Group, Where
 from perwatt_aggregator.fleet.sums import sums_of
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.optional import quotient, total
+from perwatt_aggregator.optional import quotient
 from perwatt_aggregator.schema.common import PROVENANCES, Boundary, Dimension, Provenance, Window
 from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.schema.ledger import LedgerEntry, LedgerItem
@@ -85,7 +85,7 @@ class _ItemBuilder:
             carbon_kind=sums.bill.carbon_kind,
             tree=self._entry(leaves.TREE),
             throttled_seconds=throttled,
-            power_capped_seconds=total(throttled.get(reason) for reason in POWER_CAPS),
+            power_capped_seconds=_power_capped(throttled),
             coverage_ratio=sums.by_boundary[tree.boundary].coverage_ratio,
             largest_gap_seconds=sums.largest_gap_seconds,
             age_seconds=sums.age_seconds,
@@ -148,6 +148,12 @@ class _ItemBuilder:
             for reason, own in parts.throttled_seconds.get(gpu, {}).items() if parts else ():
                 seconds[reason] = seconds.get(reason, 0.0) + own
         return seconds
+
+
+def _power_capped(throttled: Mapping[str, float]) -> float | None:
+    """None where no board reports the time at its own cap, as GeForce boards of Turing do not."""
+    own, brake = (throttled.get(reason) for reason in POWER_CAPS)
+    return None if own is None else own + (brake or 0.0)
 
 
 def _ordered(provenance: frozenset[str]) -> tuple[Provenance, ...]:

@@ -14,8 +14,10 @@ from support.gpus.fakenvml import FakeDriver
 
 from perwatt_agent.accounting.idle_power import LEARN_SECONDS, IdlePower
 from perwatt_agent.clock import ManualClock
+from perwatt_agent.facts.ecc import SramErrors
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
+from perwatt_agent.gpu.nvml.readers.memory_health import AVAILABILITIES
 from perwatt_agent.gpu.nvml.readers.tables import ECC_PLACES
 
 Facts: TypeAlias = dict[str, Any]
@@ -25,6 +27,8 @@ REASONS = (
     *("idle", "application_clocks", "sw_power_cap", "hw_slowdown", "sync_boost"),
     *("sw_thermal", "hw_thermal", "hw_power_brake", "display_clocks"),
 )
+SRAM_PARTS = ("l2", "sm", "pcie", "mcu", "other")
+CAP_IS_NO_CAP = ("geforce_turing",)
 
 
 def scaled(name: str, factor: float, place: int | None = None) -> Callable[[Facts], Any]:
@@ -46,6 +50,16 @@ def ecc(facts: Facts) -> dict[str, int]:
     """Only a card that has ECC at all shows errors."""
     counts = facts["ecc_errors"] if facts["ecc_enabled"] is not None else {}
     return {f"ecc_{place}": errors for place, errors in counts.items() if errors is not None}
+
+
+def sram(facts: Facts) -> SramErrors | None:
+    """Only of a card that has ECC; the driver answers 0 on an RTX 4080 SUPER too."""
+    counts = dict(facts["sram"])
+    if facts["ecc_enabled"] is None:
+        return None
+    parts = {"microcontroller" if part == "mcu" else part: counts.pop(part) for part in SRAM_PARTS}
+    exceeded = bool(counts.pop("threshold_exceeded"))
+    return SramErrors(**counts, aggregate_uncorrected=parts, threshold_exceeded=exceeded)
 
 
 def row(name: str) -> Callable[[Facts], Any]:
@@ -78,7 +92,9 @@ FAST: dict[str, Check] = {
     "replays": (scaled("pcie_replays", 1), lambda fast, _: fast.pcie_replays),
     "throttled time": (
         lambda facts: {
-            reason: pytest.approx(amount / 1e6) for reason, amount in facts["throttled_microseconds"].items()
+            reason: pytest.approx(amount / 1e6)
+            for reason, amount in facts["throttled_microseconds"].items()
+            if reason != "sw_power_cap" or facts["profile"] not in CAP_IS_NO_CAP
         },
         lambda fast, _: {
             reason: seconds
@@ -101,8 +117,17 @@ SLOW: dict[str, Check] = {
     "highest memory clock": (scaled("clock_max_mhz", 1e6, 2), lambda _, slow: slow.clock_memory_max_hertz),
     "P-state": (lambda facts: facts["performance_state"], lambda _, slow: slow.performance_state),
     "reasons": (
-        lambda facts: tuple(one for bit, one in enumerate(REASONS) if facts["event_reasons"] >> bit & 1),
+        lambda facts: tuple(
+            one
+            for bit, one in enumerate(REASONS)
+            if facts["event_reasons"] >> bit & 1
+            and not (one == "sw_power_cap" and facts["profile"] in CAP_IS_NO_CAP)
+        ),
         lambda _, slow: slow.throttle_reasons,
+    ),
+    "reasons that are not known": (
+        lambda facts: ("sw_power_cap",) if facts["profile"] in CAP_IS_NO_CAP else (),
+        lambda _, slow: slow.throttle_reasons_unknown,
     ),
     "margin": (scaled("margin_celsius", 1), lambda _, slow: slow.temperature_margin_celsius),
     "margins": (lambda facts: present(facts, "margin"), lambda _, slow: slow.temperature_margins_celsius),
@@ -154,6 +179,13 @@ SLOW: dict[str, Check] = {
     "rows remapped for others": (row("uncorrected"), lambda _, slow: slow.remapped_rows_uncorrected),
     "rows that wait": (row("pending"), lambda _, slow: slow.remapped_rows_pending),
     "rows that failed": (row("failed"), lambda _, slow: slow.remapped_rows_failed),
+    "spare rows": (
+        lambda facts: (
+            dict(zip(AVAILABILITIES, facts["remap_banks"], strict=True)) if facts["remap_banks"][0] else {}
+        ),
+        lambda _, slow: slow.remap_banks,
+    ),
+    "SRAM": (sram, lambda _, slow: slow.sram_errors),
     "recovery action": (lambda facts: facts["recovery_action"], lambda _, slow: slow.recovery_action),
     "persistence": (lambda facts: facts["persistence"], lambda _, slow: slow.persistence),
     "virtualization": (lambda facts: facts["virtualization"], lambda _, slow: slow.virtualization_mode),
@@ -242,9 +274,18 @@ def test_a_profile_is_a_card_at_rest(driver: FakeDriver, capture: Card, clock: M
     checks = dict(list((FAST | SLOW).items())[1:])
     del checks["virtualization"], checks["replays"]
 
-    assert {name: of_card(capture.idle) for name, (of_card, _) in checks.items()} == {
+    assert {name: of_card(capture.state("idle")) for name, (of_card, _) in checks.items()} == {
         name: read(fast, slow) for name, (_, read) in checks.items()
     }
+
+
+@pytest.mark.parametrize("capture", ["rtx4080super-595.71.05"], indirect=True)
+def test_zeros_without_ecc_are_no_count(driver: FakeDriver, capture: Card, clock: ManualClock):
+    """The card counts no errors, because it cannot find one: the call is not even made."""
+    assert [0] * 11 == list(driver.get(0, "sram_count"))
+    assert 1 == driver.get(0, "has_sram")
+    assert None is Played(driver, clock, capture, "idle").slow.sram_errors
+    assert 0 == driver.calls("nvmlDeviceGetSramEccErrorStatus")
 
 
 @pytest.mark.parametrize("capture", PROFILED, indirect=True)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import asdict
-from support.gpus.fakedepth import set_fields
+from support.gpus.fakedepth import enable_mig, set_fields
 from support.gpus.nvml import Open, opening
 
 from perwatt_agent.clock import ManualClock
-from perwatt_agent.facts.ecc import EccCount
+from perwatt_agent.facts.ecc import EccCount, SramErrors
 from perwatt_agent.facts.gpu_reading import GpuReading, GpuSlowReading
 from perwatt_agent.gpu.nvml.backend import NvmlBackend
 from perwatt_agent.gpu.nvml.driver.traits import Options, version_numbers
@@ -86,6 +86,23 @@ class TestThrottling:
 
         assert seconds == {reason: throttled[reason] for reason in throttled if reason in NEWER_REASONS}
         backend.close()
+
+    def test_a_cap_that_is_none(self, opened: Open):
+        """GeForce boards of Turing count time at the power cap far below it: time and state are absent."""
+        driver, devices = opened("geforce_turing")
+        set_fields(driver, 0, {74: 9_000_000_000, 271: 1_000_000_000})
+        driver.set(0, event_reasons=0x4 | 0x8)
+        reading, slow = devices[0].read(), devices[0].read_slow()
+
+        assert ("sw_power_cap" in reading.throttled_seconds, 1.0) == (
+            False,
+            reading.throttled_seconds["hw_power_brake"],
+        )
+        assert (("hw_slowdown",), ("sw_power_cap",)) == (
+            slow.throttle_reasons,
+            slow.throttle_reasons_unknown,
+        )
+        assert 0 == driver.calls("field:74")
 
     @pytest.mark.parametrize("older_driver", [False, True])
     def test_reasons_of_now(self, opened: Open, older_driver: bool):
@@ -188,6 +205,51 @@ class TestErrors:
             slow.retired_pages_uncorrected,
             slow.retired_pages_pending,
         )
+
+    def test_sram(self, opened: Open):
+        """How errors were found, in which part of the chip, and whether there were too many."""
+        driver, devices = opened()
+        driver.set(0, sram_count=list(range(1, 12)), sram_threshold_exceeded=1)
+
+        assert devices[0].read_slow().sram_errors == SramErrors(
+            volatile_corrected=6,
+            volatile_parity=4,
+            volatile_secded=5,
+            aggregate_corrected=3,
+            aggregate_parity=1,
+            aggregate_secded=2,
+            aggregate_uncorrected={"l2": 7, "sm": 8, "pcie": 9, "microcontroller": 10, "other": 11},
+            threshold_exceeded=True,
+        )
+
+    @pytest.mark.parametrize("code", [3, 4, 13])
+    def test_sram_may_need_root(self, opened: Open, code: int, caplog: pytest.LogCaptureFixture):
+        """Without the right to it, it is absent, nothing fails, and the log says nothing."""
+        driver, devices = opened()
+        driver.fail("nvmlDeviceGetSramEccErrorStatus", code=code)
+        readings = [devices[0].read_slow().sram_errors for _ in range(3)]
+
+        assert [None] * 3 == readings
+        assert {} == devices[0].read().failed_calls
+        assert 1 == driver.calls("nvmlDeviceGetSramEccErrorStatus")
+        assert [] == caplog.records
+
+    def test_sram_without_ecc(self, opened: Open):
+        """With ECC off nobody counts, and a 0 would be false."""
+        driver, devices = opened()
+        set_fields(driver, 0, {1: 0})
+
+        assert None is devices[0].read_slow().sram_errors
+
+    def test_spare_rows(self, opened: Open):
+        """How many banks have how many spare rows left; also with MIG, when remapped rows are absent."""
+        driver, devices = opened()
+        driver.set(0, remap_banks=(2557, 1, 0, 0, 2))
+        enable_mig(driver, 0)
+        slow = devices[0].read_slow()
+
+        assert {"max": 2557, "high": 1, "partial": 0, "low": 0, "none": 2} == slow.remap_banks
+        assert None is slow.remapped_rows_corrected
 
     def test_retired_pages(self, opened: Open):
         """Boards before Ampere retire pages."""

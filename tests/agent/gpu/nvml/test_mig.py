@@ -198,7 +198,7 @@ def test_sixteen_gpus_in_seven_parts(tmp_path: Path, clock: ManualClock):
             clock.advance(10.0)
 
         assert 112 == len({mig.uuid for reading in readings for mig in reading.mig or ()})
-        assert 16 * (13 + 7 * 5) == calls
+        assert 16 * (15 + 7 * 5) == calls
 
         backend.close()
         assert {"held": 0, "late": 0, "mixed": 0} == driver.gpm_samples

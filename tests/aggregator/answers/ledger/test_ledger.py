@@ -249,13 +249,21 @@ class TestLeaves:
 
         assert 0.9 * 36000.0 == pytest.approx(found["effective"])
 
-    def test_throttled_time_stands_beside(self) -> None:
+    @pytest.mark.parametrize(
+        ("rates", "capped"),
+        [
+            ({"sw_power_cap": 4.0, "hw_thermal": 1.0}, 12.0),
+            ({"sw_power_cap": 4.0, "hw_power_brake": 1.0}, 15.0),
+            pytest.param({"hw_power_brake": 1.0}, None, id="a board that does not report its cap"),
+        ],
+    )
+    def test_throttled_time_stands_beside(self, rates: dict[str, float], capped: float | None) -> None:
         """Throttled time counts each GPU once, by reason, and is not a leaf."""
         machine = serving_machine(gpus=2)
         fleet = Followed([machine], METERED)
         for seconds in (0.0, 3.0):
             sample = sample_of_snapshot(machine.snapshot())
-            told = {"sw_power_cap": 4.0 * seconds, "hw_thermal": seconds}
+            told = {reason: rate * seconds for reason, rate in rates.items()}
             counters = {
                 Counter(GPU_THROTTLED, gpu="GPU-0", part=reason): value for reason, value in told.items()
             }
@@ -265,7 +273,7 @@ class TestLeaves:
             machine.run(60.0)
         item = fleet.tree()
 
-        assert ({"hw_thermal": 3.0, "sw_power_cap": 12.0}, 12.0) == (
+        assert ({reason: rate * 3.0 for reason, rate in rates.items()}, capped) == (
             item.throttled_seconds,
             item.power_capped_seconds,
         )

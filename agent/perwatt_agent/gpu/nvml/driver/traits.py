@@ -27,6 +27,9 @@ class Traits(Struct, frozen=True):
     `usage_is_mean` says what nvmlDeviceGetPowerUsage means on this architecture. `driver` is the driver's
     version in numbers; field ids above 250 and new counters go by it, never by the binding's constants.
     `numa_node` is set where the operating system owns the memory. `mig` says whether MIG is on at first.
+
+    `reports_power_caps` is False on GeForce boards of Turing: at 39 of 250 W, an RTX 2080 SUPER counted up to
+    9 of 15 seconds as time at its power cap.
     """
 
     driver: tuple[int, ...] = ()
@@ -34,6 +37,7 @@ class Traits(Struct, frozen=True):
     usage_is_mean: bool = False
     numa_node: int | None = None
     mig: bool = False
+    reports_power_caps: bool = True
 
 
 def version_numbers(version: str) -> tuple[int, ...]:

@@ -40,6 +40,12 @@ def _reasons(bits: int) -> Facts:
     return {"throttle_reasons": tuple(reason for place, reason in enumerate(_REASONS) if bits >> place & 1)}
 
 
+def without_power_cap(reasons: tuple[ThrottleReason, ...]) -> Facts:
+    """The reasons of a board on which the power cap cannot be told; see `Traits.reports_power_caps`."""
+    left = tuple(reason for reason in reasons if reason != "sw_power_cap")
+    return {"throttle_reasons": left, "throttle_reasons_unknown": ("sw_power_cap",)}
+
+
 def bar1(handle: Any) -> Facts:
     memory = pynvml.nvmlDeviceGetBAR1MemoryInfo(handle)
     total = memory.bar1Total

@@ -23,7 +23,9 @@ from perwatt_agent.gpu.nvml.readers.details import (
     WHOLE_GPU_CALLS,
     Fans,
     clock_memory,
+    without_power_cap,
 )
+from perwatt_agent.gpu.nvml.readers.memory_health import remap_banks, sram_errors
 from perwatt_agent.gpu.nvml.readers.mig import MigMode, MigReader
 from perwatt_agent.gpu.nvml.readers.os_memory import node_memory
 from perwatt_agent.gpu.nvml.readers.processes import (
@@ -54,6 +56,7 @@ class SlowReader:
         self._calls = calls
         self._context = context
         self._numa_node = traits.numa_node
+        self._caps_unknown = not traits.reports_power_caps
         self._mode = mode
         self._mig = mig
         self._fields = FieldReader(slow_fields(traits, context.options.detail), calls)
@@ -74,20 +77,25 @@ class SlowReader:
         for fact, call in LIMIT_CALLS.items():
             if fact not in self._fields.best:
                 facts |= self._calls.first(handle, call)
-        facts |= self._details(handle)
+        facts |= self._details(handle, has_ecc=facts.get("ecc_enabled") is True)
         facts |= self._processes(handle)
         facts["ecc_errors"] = tuple(
             EccCount(*place, facts.pop(fact)) for fact, place in ECC_PLACES.items() if fact in facts
         )
         return GpuSlowReading(monotonic_seconds=self._context.clock.monotonic(), **nested(facts))
 
-    def _details(self, handle: Any) -> Facts:
+    def _details(self, handle: Any, *, has_ecc: bool) -> Facts:
         if self._context.options.detail == "core":
             return self._calls.first(handle, clock_memory)
         facts: Facts = {}
         for alternatives in SLOW_CALLS if self._mode.enabled else (*SLOW_CALLS, *WHOLE_GPU_CALLS):
             facts |= self._calls.first(handle, *alternatives)
+        facts |= self._calls.first(handle, remap_banks)
+        if has_ecc:  # a GeForce board of Ada counts 0 errors, because it cannot find one
+            facts |= self._calls.first(handle, sram_errors)
         facts |= self._once.read(handle) | self._fans.read(handle) | self._virtualization.read(handle)
+        if self._caps_unknown and facts.get("throttle_reasons") is not None:
+            facts |= without_power_cap(facts["throttle_reasons"])
         if "temperature_margins_celsius.slowdown" not in self._fields.best:
             facts |= self._thresholds.read(handle)
         if self._numa_node is not None:

@@ -138,6 +138,8 @@ def slow_fields(traits: Traits, detail: Detail = "full") -> Table:
 
 def _throttle(traits: Traits) -> Table:
     ids = dict(_THROTTLE)
+    if not traits.reports_power_caps:
+        del ids["sw_power_cap"]
     for version, first in _NEWER_THROTTLE:
         if traits.driver >= version:
             ids |= {reason: first + place for place, reason in enumerate(_NEWER_THROTTLE_REASONS)}
