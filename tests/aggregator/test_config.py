@@ -130,7 +130,8 @@ def test_a_renamed_key_goes_by_its_other_name_only() -> None:
 
 
 WRONG = [
-    ("facility:\n  pue: {ratio: 0.9}", "2: facility.pue.ratio: expected a number of at least 1, not '0.9'"),
+    ("facility:\n  pue: {ratio: 0.9}", "2: facility.pue.ratio: expected a number from 1 to 10, not '0.9'"),
+    ("facility:\n  pue: {ratio: 48}", "2: facility.pue.ratio: expected a number from 1 to 10, not '48'"),
     ("facility:\n  pue: {}", "2: facility.pue.ratio: expected a number of at least 1, but it is missing"),
     (
         "facility: {pue: {kind: measured, ratio: 1.2}}",
@@ -220,7 +221,7 @@ WRONG = [
     ),
     (
         "facility: {price: {currency: USD, per_kwh: -1}}",
-        "1: facility.price.per_kwh: expected a number of at least 0, not '-1'",
+        "1: facility.price.per_kwh: expected a number from 0 to 1e+06, not '-1'",
     ),
     (
         "facility: {carbon: {grams_co2e_per_kwh: 4, kind: mean}}",

@@ -174,7 +174,7 @@ class TestCheckConfig:
             ("\nsampling: 1s\n", "2: sampling: unknown key, expected sample_interval"),
             (
                 "facility: {pue: {ratio: 0.5}}\n",
-                "1: facility.pue.ratio: expected a number of at least 1, not '0.5'",
+                "1: facility.pue.ratio: expected a number from 1 to 10, not '0.5'",
             ),
         ],
     )

@@ -2,7 +2,16 @@
 
 from msgspec import Struct
 
-from perwatt_agent.accounting.gpu_counter import CounterState, Judgement, has_restarted, judge, miss, resume
+from perwatt_agent.accounting.gpu_counter import (
+    FALLBACK_LIMIT_WATTS,
+    LEAP_FACTOR,
+    CounterState,
+    Judgement,
+    has_restarted,
+    judge,
+    miss,
+    resume,
+)
 from perwatt_agent.accounting.integrator import NOTHING, Increment, Integrator
 from perwatt_agent.facts.gpu import GpuEnergy
 from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
@@ -60,7 +69,7 @@ class EnergyAccount:
     def add(self, reading: GpuReading, limit_watts: float | None, generation: int) -> GpuEnergy | None:
         """Account for one reading; return None if it contains no energy."""
         old = self._state
-        integrated = self._integrate(reading)
+        integrated = self._integrate(reading, limit_watts)
         self._drawn = integrated if self._drawn is NOTHING else _sum(self._drawn, integrated)
         judgement = self._judge(reading, limit_watts, generation)
         counted = NOTHING if judgement is None else judgement.increment
@@ -110,8 +119,9 @@ class EnergyAccount:
         part = min(1.0, (reading.monotonic_seconds - before.monotonic_seconds) / drawn.seconds)
         return Increment(drawn.joules * part, drawn.seconds * part)
 
-    def _integrate(self, reading: GpuReading) -> Increment:
-        if reading.power_watts is None:
+    def _integrate(self, reading: GpuReading, limit_watts: float | None) -> Increment:
+        most = LEAP_FACTOR * (limit_watts or FALLBACK_LIMIT_WATTS)
+        if reading.power_watts is None or not 0.0 <= reading.power_watts <= most:
             return NOTHING
         return self._integrator.add(
             reading.monotonic_seconds, reading.power_watts, is_mean=reading.power_is_mean

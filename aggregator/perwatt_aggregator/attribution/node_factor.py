@@ -52,7 +52,9 @@ def board_watts(window: NodeWindow) -> float | None:
 
 def _measured(meter: MeterWindow, window: NodeWindow, uncertainty: UncertaintyConfig) -> NodeFactor:
     boards = meter.board_joules
-    reasons = ["too_few_meter_refreshes"] if meter.has_too_few_refreshes else []
+    reasons = sorted(meter.refused.union(*(gpu.refused for gpu in window.gpus)))
+    if meter.has_too_few_refreshes:
+        reasons.append("too_few_meter_refreshes")
     if meter.source_changed:
         reasons.append("source_changed")
     if meter.energy_joules < boards:

@@ -40,7 +40,8 @@ class NodeParts(Struct, frozen=True):
 
     `start_unix` and `end_unix` are the readings between which its boards were measured; the span of a part
     is that of its tokens. `board_watts` is the mean power of all boards, `throttled_seconds` is by GPU and
-    reason, `activity` by GPU. `has_all_boards` is false if much of the boards' energy was not read.
+    reason, `activity` by GPU. `has_all_boards` is false if much of the boards' energy was not read, and
+    `has_refused_boards` is true if readings of it do not count.
     """
 
     by_workload: tuple[Part, ...]
@@ -57,6 +58,7 @@ class NodeParts(Struct, frozen=True):
     filled: bool
     start_unix: float
     end_unix: float
+    has_refused_boards: bool = False
 
     @property
     def by_gpu_model(self) -> tuple[Part, ...]:
@@ -111,6 +113,7 @@ def node_parts(
         filled=window.filled,
         start_unix=window.start_unix,
         end_unix=window.end_unix,
+        has_refused_boards=any(gpu.refused for gpu in window.gpus),
     )
 
 
@@ -166,7 +169,8 @@ class _Divider:
         """One part for each GPU with joules of no workload."""
         for gpu in self._window.gpus:
             # A GPU whose joules all belong to workloads has no such part.
-            if gpu.gpu not in self._holders or gpu.unattributed_joules or gpu.waiting_joules or gpu.reset:
+            rest = gpu.unattributed_joules or gpu.waiting_joules
+            if gpu.gpu not in self._holders or rest or gpu.reset or gpu.refused:
                 yield self._unattributed(gpu)
         if self._has_meter_only and not self._window.workloads:
             yield Part(
@@ -256,7 +260,7 @@ class _Divider:
                 disputed_joules=self._disputed({gpu.gpu: joules}),
             ),
             span=self._window_span(self._coverage_ratio(gpu.covered_seconds + _slack_seconds(gpu))),
-            reasons=("counter_reset",) if gpu.reset else (),
+            reasons=(*gpu.refused, *(("counter_reset",) if gpu.reset else ())),
         )
 
     def _covered_seconds(self, work: WorkloadWindow, gpus: tuple[str, ...]) -> float:

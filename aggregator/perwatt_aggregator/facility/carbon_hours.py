@@ -7,13 +7,11 @@ from pathlib import Path
 
 from perwatt_agent.meters.meter import MeterFailure
 from perwatt_agent.meters.reading.quantity import number, unix_seconds
-from perwatt_aggregator.validity.thresholds import MIN_COVERAGE_RATIO
+from perwatt_aggregator.validity.thresholds import MAX_GRAMS_PER_KWH, MIN_COVERAGE_RATIO
 
 HOUR_SECONDS = 3600.0
 TIME_COLUMN, VALUE_COLUMN = "time", "grams_co2e_per_kwh"
 MAX_FILE_BYTES = 16 * 1024 * 1024
-MAX_GRAMS_PER_KWH = 20_000.0
-"""No grid emits more, not even at the margin: a larger value has the wrong unit."""
 
 
 class Hours:

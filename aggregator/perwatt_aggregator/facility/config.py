@@ -25,6 +25,7 @@ from perwatt_aggregator.facility.kinds import (
     HoursOfDay,
 )
 from perwatt_aggregator.schema.common import CARBON_KINDS, PUE_KINDS, CarbonKind, PueKind
+from perwatt_aggregator.validity.thresholds import MAX_GRAMS_PER_KWH, MAX_PRICE_PER_KWH, MAX_PUE_RATIO
 
 DAY_SECONDS = 86400.0
 MIN_PERIOD_SECONDS = 900.0
@@ -46,7 +47,8 @@ class PueConfig(Struct, frozen=True):
     """Power usage effectiveness: facility joules per joule at the nodes."""
 
     ratio: Annotated[
-        float | None, Key("PUE: facility joules / IT joules; the fallback of a live PUE", number(1.0))
+        float | None,
+        Key("PUE: facility joules / IT joules; the fallback of a live PUE", number(1.0, MAX_PUE_RATIO)),
     ] = None
     kind: Annotated[
         PueKind,
@@ -78,7 +80,7 @@ class NodeOverheadConfig(Struct, frozen=True):
     """An estimate of node joules from board joules, only where no node meter exists."""
 
     ratio: Annotated[
-        float, Key("estimate of node joules / board joules, for nodes without a meter", number(1.0))
+        float, Key("estimate of node joules / board joules, for nodes without a meter", number(1.0, 10.0))
     ]
 
 
@@ -100,7 +102,7 @@ class RateConfig(PlaceConfig, frozen=True, kw_only=True):
 class TimeOfUseConfig(Struct, frozen=True):
     """A price at some hours of some days, in the time zone of the price."""
 
-    per_kwh: Annotated[float, Key("price of a kilowatt-hour in these hours", number(0.0))]
+    per_kwh: Annotated[float, Key("price of a kilowatt-hour in these hours", number(0.0, MAX_PRICE_PER_KWH))]
     days: Annotated[
         frozenset[int],
         Key("days, such as `mon-fri`; hours past midnight belong to the day on which they begin", WEEKDAYS),
@@ -114,7 +116,7 @@ class PriceConfig(Struct, frozen=True):
     currency: Annotated[str, Key("currency code of ISO 4217, such as `EUR`", CURRENCY)]
     per_kwh: Annotated[
         float | None,
-        Key("price of a kilowatt-hour, outside of `times`", number(0.0)),
+        Key("price of a kilowatt-hour, outside of `times`", number(0.0, MAX_PRICE_PER_KWH)),
     ] = None
     time_zone: Annotated[str, Key("time zone of `times`, such as `Europe/Berlin`", ZONE)] = "UTC"
     times: Annotated[
@@ -126,7 +128,9 @@ class PriceConfig(Struct, frozen=True):
 class CarbonConfig(Struct, frozen=True):
     """Carbon intensity of a kilowatt-hour: of `query` or `file`, or `grams_co2e_per_kwh`."""
 
-    grams_co2e_per_kwh: Annotated[float | None, Key("emissions per kilowatt-hour", number(0.0))] = None
+    grams_co2e_per_kwh: Annotated[
+        float | None, Key("emissions per kilowatt-hour", number(0.0, MAX_GRAMS_PER_KWH))
+    ] = None
     kind: Annotated[CarbonKind, Key("kind of intensity: `average` or `marginal`", one_of(*CARBON_KINDS))] = (
         "average"
     )
@@ -140,7 +144,7 @@ class CarbonConfig(Struct, frozen=True):
 class CapitalConfig(Struct, frozen=True):
     """Capital cost of the hardware over its lifetime, in the currency of the price."""
 
-    per_gpu_hour: Annotated[float, Key("cost of one GPU for one hour, used or not", number(0.0))]
+    per_gpu_hour: Annotated[float, Key("cost of one GPU for one hour, used or not", number(0.0, 1e9))]
 
 
 class FacilityConfig(Struct, frozen=True):

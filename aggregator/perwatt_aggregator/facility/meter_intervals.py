@@ -7,6 +7,7 @@ from msgspec import Struct
 from perwatt_agent.accounting.integrator import Integrator
 from perwatt_agent.facts.readings import MeterSample
 from perwatt_agent.meters.meter import MeterFailure
+from perwatt_agent.meters.reading.quantity import MAX_WATTS
 
 GAP_PERIODS = 3.0
 """Power is not integrated across a gap of more than this many periods of the meter."""
@@ -29,14 +30,18 @@ class PlausibilityCheck:
     Check of a power against the powers before it.
 
     A power of more than ten times the one before, or less than a tenth, is accepted only if the next
-    reading confirms it: a wrong unit, a lost digit or a replaced counter shows only once.
+    reading confirms it: a wrong unit, a lost digit or a replaced counter shows only once. A power above
+    *max_watts* is never accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_watts: float = MAX_WATTS) -> None:
+        self._max_watts = max_watts
         self._known: float | None = None
         self._suspect: float | None = None
 
     def accepts(self, watts: float) -> bool:
+        if not 0.0 <= watts <= self._max_watts:
+            return False
         leaps = self._known is not None and not _alike(watts, self._known, LEAP_RATIO)
         confirmed = self._suspect is not None and _alike(watts, self._suspect, CONFIRMING_RATIO)
         if leaps and not confirmed:
@@ -55,7 +60,8 @@ class MeterIntervals:
     Intervals of energy from the samples of one meter: of its counter if it has one, else of its power.
 
     Many counters count whole kilowatt-hours, so that an interval runs from one step of the counter to the
-    next. A counter that falls has wrapped if its range is known; otherwise it was reset.
+    next. A counter that falls has wrapped if its range is known; otherwise it was reset. A step that makes up
+    for the fall is none: two counters answer in turn.
     """
 
     def __init__(self) -> None:
@@ -92,7 +98,8 @@ class MeterIntervals:
 def _refuse(watts: float) -> MeterFailure:
     return MeterFailure(
         "implausible",
-        f"{watts:.6g} W is ten times more or less than before; accepted if the next reading confirms it",
+        f"{watts:.6g} W is ten times more or less than before, which the next reading must confirm, or above "
+        f"{MAX_WATTS:g} W; check the meter, `unit` and `factor`",
     )
 
 
@@ -100,6 +107,7 @@ class _CounterIntervals:
     def __init__(self) -> None:
         self._last: tuple[float, float] | None = None  # when the counter last moved, and where to
         self._has_stepped = False
+        self._fell_by: float | None = None
         self._plausible = PlausibilityCheck()
 
     def add(self, sample: MeterSample, joules: float) -> Iterator[Interval]:
@@ -115,8 +123,14 @@ class _CounterIntervals:
             step += sample.energy_range_joules
         self._last = (now, joules)
         if step < 0.0:
-            self._has_stepped = False
+            self._has_stepped, self._fell_by = False, -step
             return
+        if self._fell_by is not None and step >= self._fell_by:
+            self._has_stepped, self._fell_by = False, None
+            raise MeterFailure(
+                "implausible",
+                "the counter fell and is back: check whether two meters answer in turn at one address",
+            )
         # It is not known how much of the first step had been counted before the first sample.
         stepped, self._has_stepped = self._has_stepped, True
         if not stepped:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+from perwatt_agent.accounting.plausibility import MAX_WATTS
 from perwatt_agent.clock import Clock
 from perwatt_agent.meters.meter import Meter, MeterFailure
 from perwatt_aggregator.facility.history import EnergyHistory
@@ -248,7 +249,7 @@ class _NodeIntervals:
     def __init__(self) -> None:
         self.is_metered = False
         self._last: tuple[float, dict[str, float], dict[str, float]] | None = None
-        self._plausible = PlausibilityCheck()
+        self._plausible = PlausibilityCheck(MAX_WATTS["node"])
 
     def add(self, sample: NodeSample) -> Iterator[Interval]:
         energy, covered = _by_source(sample, NODE_ENERGY), _by_source(sample, NODE_COVERED)

@@ -1,6 +1,5 @@
 """Rates per kilowatt-hour from outside: a price or carbon intensity of a query, carbon hours of a file."""
 
-import math
 from pathlib import Path
 
 from msgspec import Struct
@@ -11,6 +10,7 @@ from perwatt_agent.meters.reading.figure import FigureReader
 from perwatt_aggregator.facility.carbon_hours import Hours, plausible_grams, read_hours
 from perwatt_aggregator.facility.config import RateConfig
 from perwatt_aggregator.schema.facility import SourceName
+from perwatt_aggregator.validity.thresholds import MAX_PRICE_PER_KWH
 
 KILOWATT_HOURS: dict[str, float] = {"kilowatt_hour": 1.0, "megawatt_hour": 1000.0}
 FILE_SECONDS = 60.0
@@ -43,10 +43,12 @@ class PolledRate:
 
     async def read(self) -> None:
         figure = await self._reader.read()
-        value = figure.value * self._config.factor
-        if not math.isfinite(value):
-            raise MeterFailure("implausible", f"a {self.name} of {value:g} is not plausible")
-        per_kwh = value / KILOWATT_HOURS[self._config.per]
+        per_kwh = figure.value * self._config.factor / KILOWATT_HOURS[self._config.per]
+        # A price may be negative.
+        if not abs(per_kwh) <= MAX_PRICE_PER_KWH:
+            raise MeterFailure(
+                "implausible", f"a {self.name} of {per_kwh:g} per kilowatt-hour is not plausible; check `per`"
+            )
         if self.name == "carbon":
             plausible_grams(per_kwh)
         self._last = (self._clock.monotonic() - figure.age_seconds, per_kwh)

@@ -85,9 +85,11 @@ def _without_own_meter(watts: float, view: NodeView) -> float | None:
 
 
 def _lacks_boards(view: NodeView) -> bool:
-    """Whether joules of boards that were not measured would be given to the other nodes."""
+    """Whether joules of boards that were not measured, or not counted, would be given to the other nodes."""
     parts = view.parts
-    return parts is not None and (not parts.has_all_boards or bool(parts.unmeasured_holders))
+    return parts is not None and (
+        not parts.has_all_boards or parts.has_refused_boards or bool(parts.unmeasured_holders)
+    )
 
 
 def _is_measured(view: NodeView) -> bool:

@@ -39,6 +39,7 @@ class Agent:
         self.last_success_unix: float | None = None
         self.scrape_seconds: float | None = None
         self._clock_offset_seconds = 0.0
+        self._has_refusals = False
 
     @property
     def sample(self) -> NodeSample | None:
@@ -58,6 +59,8 @@ class Agent:
         """
         sample = self._aligned(sample, unix_seconds)
         is_new = self.ring.add(sample)
+        if is_new:
+            self._log_refusals()
         gpus = known_gpus(sample, self.gpus)
         if gpus is not None:
             self._memory.add(self.target.node, gpus)
@@ -81,6 +84,20 @@ class Agent:
                     offset,
                 )
         return replace(sample, unix_seconds=sample.unix_seconds - self._clock_offset_seconds)
+
+    def _log_refusals(self) -> None:
+        """Log the first reading that does not count; the next one only after a history without any."""
+        row = self.ring.last_row
+        newest = next((one for one in self.ring.refused.items() if one[1].row == row), None)
+        if newest is not None and not self._has_refusals:
+            labels = ", ".join(f"{label}={value!r}" for label, value in newest[0]._asdict().items() if value)
+            logger.warning(
+                "%s: a reading does not count (%s): %s; docs/validity.md says what to do",
+                self.target.node,
+                newest[1].reason,
+                labels,
+            )
+        self._has_refusals = bool(self.ring.refused)
 
     def fail(self, reason: str) -> None:
         """Count a scrape that failed."""

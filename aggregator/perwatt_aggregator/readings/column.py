@@ -6,14 +6,21 @@ from perwatt_aggregator.readings.row_store import Rows
 
 
 class Column(Rows):
-    """One counter: its increase since its first reading, per row; NaN in a row without a reading."""
+    """
+    One counter: its increase since its first reading, per row; NaN in a row without a reading.
 
-    __slots__ = ("raw", "resets", "total", "uncounted")
+    `moved_row` is the row in which it last moved; None until it moves. `fell_by` is how far it fell in a
+    reading that was refused, until it has made up for that; None if there is no such reading.
+    """
+
+    __slots__ = ("fell_by", "moved_row", "raw", "resets", "total", "uncounted")
 
     def __init__(self, row: int, raw: float) -> None:
         super().__init__(row, 0.0)
         self.raw = raw
         self.total = 0.0
+        self.moved_row: int | None = None
+        self.fell_by: float | None = None
         self.resets: tuple[int, ...] = ()
         self.uncounted: tuple[int, ...] = ()
 
@@ -26,13 +33,27 @@ class Column(Rows):
         if increase < 0.0:
             increase = raw
             self.resets += (self.last_row + 1,)
-        self.raw = raw
         if counts:
             self.total += increase
         elif increase:
             self.uncounted += (self.last_row + 1,)
-        self.append(self.total)
+        self._append_total(raw)
         return increase
+
+    def refuse(self, raw: float) -> None:
+        """Add a reading that adds nothing; the next one adds what is beyond it."""
+        self.fell_by = self.raw - raw if raw < self.raw else None
+        self._append_total(raw)
+
+    def makes_up(self, raw: float) -> bool:
+        """Whether one step makes up for a fall that was refused: then the counter before it is back."""
+        return self.fell_by is not None and raw - self.raw >= self.fell_by
+
+    def _append_total(self, raw: float) -> None:
+        if raw != self.raw:
+            self.raw = raw
+            self.moved_row = self.last_row + 1
+        self.append(self.total)
 
     def drop_before(self, row: int) -> int:
         """Drop the values, resets and uncounted increases of earlier rows."""

@@ -16,6 +16,7 @@ TENSOR = "tensor"
 _GPU_INFO = "perwatt_gpu_info"
 _WORKLOAD_INFO = "perwatt_workload_info"
 _WORKLOAD_UP = "perwatt_workload_up"
+_START = "perwatt_workload_start_timestamp_seconds"
 _RUNNING = "perwatt_requests_running"
 _MISSING_GPUS = "perwatt_workload_missing_gpus"
 _ATTRIBUTION = "perwatt_workload_attribution_info"
@@ -45,8 +46,23 @@ _WORKLOAD_LABELS = {
     "slurm_job": "slurm_job",
     "systemd_unit": "systemd_unit",
 }
+MAX_GROUP_GPUS = 1024
+"""One engine may have GPUs on many nodes."""
+MIN_CALIBRATION_RATIO, MAX_CALIBRATION_RATIO = 0.5, 1.5
+"""As in the agent's configuration."""
+_MAX_GAUGE = 1e18
+_GAUGE_BOUNDS = {
+    "perwatt_gpu_power_watts": (0.0, 1e5),
+    "perwatt_gpu_utilization_ratio": (0.0, 1.0),
+    "perwatt_gpu_energy_calibration_ratio": (MIN_CALIBRATION_RATIO, MAX_CALIBRATION_RATIO),
+    "perwatt_gpu_energy_divergence_ratio": (-1.0, _MAX_GAUGE),
+    "perwatt_gpu_idle_power_watts": (0.0, 1e5),
+    "perwatt_gpu_sm_active_ratio": (0.0, 1.0),
+    "perwatt_gpu_pipe_active_ratio": (0.0, 1.0),
+}
+"""A gauge outside of these is not known."""
 GPU_FACTS = (_GPU_INFO, *_GPU_GAUGES)
-WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
+WORKLOAD_FACTS = (_WORKLOAD_INFO, _WORKLOAD_UP, _START, _MISSING_GPUS, _ATTRIBUTION, _RUNNING)
 
 
 MAX_FACT = 1e15
@@ -100,7 +116,8 @@ class WorkloadFacts(Struct, frozen=True):
 
     `shared_gpus` are also used by other workloads. Some of them are `estimated_gpus`: its joules on these
     are an estimate (MIG). `missing_gpus` is how many GPUs its launch requested on its node and did not get.
-    `requests_running` is None if the engine does not report it.
+    `requests_running` is None if the engine does not report it, `start_unix_seconds` if the start of the
+    process that counts is not known.
     """
 
     workload: str
@@ -112,6 +129,7 @@ class WorkloadFacts(Struct, frozen=True):
     estimated_gpus: frozenset[str] = frozenset()
     missing_gpus: int = 0
     requests_running: float | None = None
+    start_unix_seconds: float | None = None
     namespace: str = ""
     pod: str = ""
     slurm_job: str = ""
@@ -122,8 +140,9 @@ def gpus_of(facts: Facts) -> dict[str, GpuFacts]:
     """Every GPU on a page, by its UUID."""
     known: dict[str, dict[str, float]] = {}
     for name, field in _GPU_GAUGES.items():
+        low, high = _GAUGE_BOUNDS.get(name, (0.0, _MAX_GAUGE))
         for one, value in facts.get(name, ()):
-            if one.label("pipe") in ("", TENSOR):
+            if low <= value <= high and one.label("pipe") in ("", TENSOR):
                 known.setdefault(one.label("gpu"), {})[field] = value
     infos = {one.label("gpu"): one for one, _ in facts.get(_GPU_INFO, ())}
     return {gpu: _gpu(gpu, infos.get(gpu), known.get(gpu, {})) for gpu in infos.keys() | known.keys()}
@@ -157,7 +176,8 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
     up = {one.label("workload"): value == 1.0 for one, value in facts.get(_WORKLOAD_UP, ())}
     infos = {one.label("workload"): one for one, _ in facts.get(_WORKLOAD_INFO, ())}
     missing = {one.label("workload"): gpu_count(one, value) for one, value in facts.get(_MISSING_GPUS, ())}
-    running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ())}
+    running = {one.label("workload"): value for one, value in facts.get(_RUNNING, ()) if value >= 0.0}
+    starts = {one.label("workload"): value for one, value in facts.get(_START, ())}
     shared: dict[str, set[str]] = {}
     estimated: dict[str, set[str]] = {}
     for one, _ in facts.get(_ATTRIBUTION, ()):
@@ -174,6 +194,7 @@ def workloads_of(facts: Facts) -> dict[str, WorkloadFacts]:
             estimated_gpus=frozenset(estimated.get(name, ())),
             missing_gpus=missing.get(name, 0),
             requests_running=running.get(name),
+            start_unix_seconds=starts.get(name),
         )
         for name in up.keys() | infos.keys()
     }

@@ -1,11 +1,39 @@
 """Increases of the counters of a ring between two of its rows."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import chain
 
 from perwatt_aggregator.optional import total
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.sample import GPU_ENERGY, UNATTRIBUTED, WORKLOAD_ENERGY, Counter
+
+
+class Refusals:
+    """Why readings in a window do not count, by what their counters belong to."""
+
+    def __init__(self, refused: Iterable[tuple[Counter, str]]) -> None:
+        self._by_owner: dict[tuple[str, str], set[str]] = {}
+        for counter, reason in refused:
+            if counter.workload:
+                owner = ("workload", counter.workload)
+            elif counter.gpu:
+                owner = ("gpu", counter.gpu)
+            else:
+                owner = ("meter", counter.name)
+            self._by_owner.setdefault(owner, set()).add(reason)
+
+    def of_workload(self, workload: str, gpus: Iterable[str]) -> frozenset[str]:
+        """Those of a workload, and of its *gpus*."""
+        own = self._by_owner.get(("workload", workload), ())
+        return frozenset(own).union(*map(self.of_gpu, gpus))
+
+    def of_gpu(self, gpu: str) -> frozenset[str]:
+        return frozenset(self._by_owner.get(("gpu", gpu), ()))
+
+    def of_meter(self, *names: str) -> frozenset[str]:
+        """Those of the counters of these names, which belong to the node."""
+        return frozenset().union(*(self._by_owner.get(("meter", name), ()) for name in names))
 
 
 class Increases:
@@ -21,6 +49,9 @@ class Increases:
         self.last = last
         self._counters: dict[str, list[Counter]] = {}
         self._increases: dict[Counter, float | None] = {}
+        self.refusals = Refusals(
+            (counter, refusal.reason) for counter, refusal in ring.refused.items() if refusal.row >= first
+        )
         for counter, column in chain(ring.columns.live.items(), ring.columns.ended_since(first)):
             self._counters.setdefault(counter.name, []).append(counter)
             self._increases[counter] = column.increase(first, last)

@@ -8,13 +8,15 @@ MAX_HISTORY_BYTES all that is kept of a node, also of series that ended.
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import NamedTuple
 
 from perwatt_aggregator.readings.column import Column
 from perwatt_aggregator.readings.gauges import RUNNING, SM_ACTIVE, TENSOR_ACTIVE, UP, Gauge, Gauges
 from perwatt_aggregator.readings.page_owner import PageOwner
-from perwatt_aggregator.readings.row_store import RowStore
+from perwatt_aggregator.readings.plausibility import OTHER_MODEL, Plausibility
+from perwatt_aggregator.readings.row_store import SERIES_BYTES, RowStore
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
     EFFECTIVE_TOKENS,
@@ -47,6 +49,13 @@ class TooManySeries(Exception):
 
 class HistoryFull(Exception):
     """The recent readings of the node have more series than its share of memory holds."""
+
+
+class Refusal(NamedTuple):
+    """The newest row in which a counter had a reading that does not count, and why."""
+
+    row: int
+    reason: str
 
 
 class Attribution:
@@ -89,6 +98,8 @@ class NodeRing:
         self.sample: NodeSample | None = None
         self._unix = array("d", [_NAN]) * self._capacity
         self.columns: RowStore[Counter, Column] = RowStore(self._capacity)
+        self.refused: dict[Counter, Refusal] = {}
+        self._plausibility = Plausibility(self.columns, lambda row: self.unix(max(row, self.first_row)))
         self.attributions: dict[str, Attribution] = {}
         self.calibration_ratios: dict[str, float] = {}
         self.divergence_ratios: dict[str, float | None] = {}
@@ -118,8 +129,9 @@ class NodeRing:
         If the node's clock was set, or if another agent is behind the address, older readings cannot be
         compared any more: they are dropped. If they need too much memory, all readings are dropped too.
         """
-        if len(sample.counters) > MAX_SERIES:
-            raise TooManySeries(f"{len(sample.counters)} series, more than {MAX_SERIES}")
+        series = len(sample.counters) + len(sample.refused)
+        if series > MAX_SERIES:
+            raise TooManySeries(f"{series} series, more than {MAX_SERIES}")
         last = self.sample
         if last is not None and sample.unix_seconds == last.unix_seconds:
             return False
@@ -143,7 +155,7 @@ class NodeRing:
     @property
     def bytes(self) -> int:
         """The memory of all series that are kept."""
-        return self.columns.bytes + self.gauges.bytes
+        return self.columns.bytes + self.gauges.bytes + len(self.refused) * SERIES_BYTES
 
     def has_several_agents(self, now: float) -> bool:
         """Whether several agents have served the page in turn lately, at monotonic time *now*."""
@@ -213,11 +225,15 @@ class NodeRing:
         self.last_row = row
         self.sample = sample
         self._unix[row % self._capacity] = sample.unix_seconds
+        refusals = self._plausibility.refusals(sample)
+        self._refuse(row, {**dict.fromkeys(sample.refused, "implausible_value"), **refusals})
         uncovered = dict(self._update_attributions(sample, row))
         for counter, raw in sample.counters.items():
             column = self.columns.resume(counter, row)
             if column is None:
                 self.columns.start(counter, Column(row, raw))
+            elif counter in refusals:
+                column.refuse(raw)
             else:
                 column.add(raw, counts=self._counts(counter, column.is_reset_by(raw), uncovered))
         for gpu in sample.gpus.values():
@@ -230,6 +246,14 @@ class NodeRing:
         for counter in self.columns.end_row(row):
             if counter.name == WORKLOAD_COVERED:
                 self.attributions.pop(counter.workload, None)
+
+    def _refuse(self, row: int, reasons: Mapping[Counter, str]) -> None:
+        if self.refused:
+            first_row = self.first_row
+            self.refused = {counter: one for counter, one in self.refused.items() if one.row >= first_row}
+        for counter, reason in reasons.items():
+            if reason != OTHER_MODEL:
+                self.refused[counter] = Refusal(row, reason)
 
     def _drop_ratios(self, sample: NodeSample) -> None:
         """Drop the ratios of GPUs that no reading in the ring has, once they are many."""

@@ -7,13 +7,21 @@ from contextlib import suppress
 from perwatt_agent.facts.engine_counts import Histogram
 from perwatt_agent.facts.snapshot import Snapshot
 from perwatt_agent.net.prometheus_text import PageParser, Series
+from perwatt_aggregator.readings.bounds import (
+    BOUNDS,
+    MAX_PERIOD_SECONDS,
+    is_possible,
+)
 from perwatt_aggregator.readings.facts import (
     GPU_FACTS,
+    MAX_CALIBRATION_RATIO,
     MAX_GPUS,
     MAX_WORKLOADS,
+    MIN_CALIBRATION_RATIO,
     TENSOR,
     WORKLOAD_FACTS,
     BadValue,
+    Facts,
     checked,
     gpu_count,
     gpus_of,
@@ -24,6 +32,7 @@ from perwatt_aggregator.readings.objectives import NO_OBJECTIVES, Objectives, Sl
 from perwatt_aggregator.readings.sample import (
     BUCKETS,
     COUNTERS,
+    GPU_ENERGY,
     PIPE_CYCLES,
     TIME_TO_FIRST_TOKEN,
     Counter,
@@ -47,7 +56,18 @@ _BACKEND_UP = "perwatt_backend_up"
 _GPUS = "perwatt_gpus"
 _EVENTS = "perwatt_events_total"
 _METER_PERIOD = "perwatt_node_meter_period_seconds"
-_NODE_FACTS = (_TIMESTAMP, _AGENT_INFO, _BACKEND_INFO, _BACKEND_UP, _GPUS, _EVENTS, _METER_PERIOD)
+_PROCESS_START = "process_start_time_seconds"
+_CALIBRATION = "perwatt_gpu_energy_calibration_ratio"
+_NODE_FACTS = (
+    _PROCESS_START,
+    _TIMESTAMP,
+    _AGENT_INFO,
+    _BACKEND_INFO,
+    _BACKEND_UP,
+    _GPUS,
+    _EVENTS,
+    _METER_PERIOD,
+)
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
 
 
@@ -72,6 +92,7 @@ class PageReader:
         self._objectives = objectives
         # An agent writes each family below its TYPE line, so that families that are not kept can be skipped.
         heads = {head for family in families(objectives) for head in (family.name, family.stem)}
+        heads.add(_PROCESS_START)
         self._parser = PageParser(WANTED, families=heads, max_lines=MAX_LINES)
         self._known: dict[Series, Counter] = {}
 
@@ -118,23 +139,40 @@ def _series(name: str, labels: dict[str, str], value: float | Histogram) -> Iter
         yield Series(f"{name}_bucket", tuple(sorted(inside.items()))), count
 
 
+def _sorted(
+    series: Iterable[tuple[Series, float]], known: dict[Series, Counter]
+) -> tuple[dict[Counter, float], dict[Counter, float], Facts, frozenset[Counter]]:
+    """Counters, buckets, facts, and the counters whose value is not possible. Raises BadValue."""
+    counters: dict[Counter, float] = {}
+    buckets: dict[Counter, float] = {}
+    facts: dict[str, list[tuple[Series, float]]] = {}
+    refused: set[Counter] = set()
+    for one, value in series:
+        if one.name not in COUNTERS:
+            if one.name == _CALIBRATION:
+                facts.setdefault(one.name, []).append((one, value))
+            elif math.isfinite(value):
+                facts.setdefault(one.name, []).append((one, checked(one, value)))
+        elif not is_possible(one.name, value):
+            # Of other counters no joules and no tokens are made: without a reading they are unknown.
+            if one.name in BOUNDS:
+                refused.add(_counter(one, known))
+        elif one.name != PIPE_CYCLES or one.label("pipe") == TENSOR:
+            (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
+    uncalibrated = _uncalibrated(facts, counters)
+    refused.update(uncalibrated)
+    for counter in uncalibrated:
+        del counters[counter]
+    return counters, buckets, facts, frozenset(refused)
+
+
 def _assemble(
     series: Iterable[tuple[Series, float]],
     monotonic_seconds: float,
     known: dict[Series, Counter],
     objectives: Objectives,
 ) -> NodeSample:
-    counters: dict[Counter, float] = {}
-    buckets: dict[Counter, float] = {}
-    facts: dict[str, list[tuple[Series, float]]] = {}
-    for one, value in series:
-        if not math.isfinite(value):
-            continue
-        if one.name in COUNTERS:
-            if value >= 0.0 and (one.name != PIPE_CYCLES or one.label("pipe") == TENSOR):
-                (buckets if one.name in BUCKETS else counters)[_counter(one, known)] = value
-        else:
-            facts.setdefault(one.name, []).append((one, checked(one, value)))
+    counters, buckets, facts, refused = _sorted(series, known)
     if _TIMESTAMP not in facts:
         raise NotAnAgent(
             f"no {_TIMESTAMP} on the page; check that `sources.agents` names the page of a perwatt agent"
@@ -154,11 +192,15 @@ def _assemble(
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
         # A meter's name starts with its source.
         meter_periods={
-            one.label("meter").partition("/")[0]: value for one, value in facts.get(_METER_PERIOD, ())
+            one.label("meter").partition("/")[0]: value
+            for one, value in facts.get(_METER_PERIOD, ())
+            if 0.0 < value <= MAX_PERIOD_SECONDS
         },
         events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
         agent=agent.label("agent") if agent else "",
         agent_start=agent.label("start") if agent else "",
+        start_unix_seconds=_start(agent, facts),
+        refused=refused,
     )
 
 
@@ -166,6 +208,24 @@ def _instant(series: Series, unix_seconds: float) -> float:
     if not 0.0 <= unix_seconds <= MAX_UNIX_SECONDS:
         raise BadValue(f"{series.name} is {unix_seconds:g}; set the clock of the node")
     return unix_seconds
+
+
+def _uncalibrated(facts: Facts, counters: Iterable[Counter]) -> list[Counter]:
+    """The energy counters of GPUs whose calibration is not possible, so that their joules are not known."""
+    gpus = {
+        one.label("gpu")
+        for one, value in facts.get(_CALIBRATION, ())
+        if not MIN_CALIBRATION_RATIO <= value <= MAX_CALIBRATION_RATIO
+    }
+    return [one for one in counters if one.name == GPU_ENERGY and one.gpu in gpus] if gpus else []
+
+
+def _start(agent: Series | None, facts: Facts) -> float | None:
+    """When the agent started; an agent without an id shows the start of its process."""
+    with suppress(ValueError):
+        if agent is not None and math.isfinite(start := float(agent.label("start"))):
+            return start
+    return next((value for _, value in facts.get(_PROCESS_START, ())), None)
 
 
 def kept(buckets: Iterable[Counter], objectives: Objectives) -> Iterator[Counter]:

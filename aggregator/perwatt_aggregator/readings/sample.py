@@ -84,6 +84,9 @@ class NodeSample(Struct, frozen=True):
     seconds between two readings of the node's meters, by source, if the agent reports them. `events` is how
     many events there were since the agent started; None if the agent does not count them. `agent` is the
     agent's random id and `agent_start` its start; both are empty if the agent has none.
+    `start_unix_seconds` is when the process that serves the page started, None if that is not known.
+
+    `refused` are counters with an impossible value: not finite, negative, or larger than anything counts.
     """
 
     unix_seconds: float
@@ -98,6 +101,8 @@ class NodeSample(Struct, frozen=True):
     events: float | None = None
     agent: str = ""
     agent_start: str = ""
+    start_unix_seconds: float | None = None
+    refused: frozenset[Counter] = frozenset()
 
     @property
     def listed_gpus(self) -> int:

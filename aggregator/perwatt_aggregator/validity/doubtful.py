@@ -52,6 +52,23 @@ TABLE: tuple[Reason, ...] = (
         "valid again 15 minutes later.",
     ),
     Reason(
+        "implausible_value",
+        True,
+        "A counter of the agent has a value, or rose faster, than is possible: more than twice the GPU's "
+        "power limit, 100 kW of a node, 100,000 output tokens a second of a GPU; or the calibration of a GPU "
+        "is not between 0.5 and 1.5. The reading does not count.",
+        "The aggregator's log names the counter: check its meter, unit and factor, or the engine's page. The "
+        "figure is valid again once the reading has left the window.",
+    ),
+    Reason(
+        "unwitnessed_reset",
+        True,
+        "A counter of the agent fell, and neither the agent nor the engine shows a restart: another counter "
+        "may be in its place. The reading does not count.",
+        "The aggregator's log names the counter: do not let several agents, engines or meters answer in turn "
+        "at one address. The figure is valid again once the fall has left the window.",
+    ),
+    Reason(
         "energy_meters_disagree",
         True,
         "A GPU's energy counter differs from its integrated power by more than 20 %, for more than 5 % of "

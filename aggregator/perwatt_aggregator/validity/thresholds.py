@@ -26,3 +26,7 @@ MAX_PUE_AGE_SECONDS = 2 * 365 * _DAY_SECONDS
 """Of a stated measurement: an older one is not used."""
 STALE_PUE_PERIOD_RATIO = 1 / 24
 """Of a live PUE's period: with a period of a day, it is stale if its newest reading is an hour old."""
+MAX_GRAMS_PER_KWH = 20_000.0
+"""No grid emits more, not even at the margin: a larger value has the wrong unit."""
+MAX_PRICE_PER_KWH = 1e6
+"""In any currency: a larger price has the wrong unit."""

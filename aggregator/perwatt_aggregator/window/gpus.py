@@ -78,6 +78,7 @@ def _gpu(
         throttled_seconds=_throttled_seconds(increases, gpu),
         activity=activity,
         divergence_ratio=increases.divergence(gpu),
+        refused=increases.refusals.of_gpu(gpu),
     )
 
 

@@ -14,8 +14,12 @@ from perwatt_aggregator.window.window import HostWindow, MeterWindow
 
 
 def host_window(increases: Increases) -> HostWindow:
-    """Energy of the node's processors and of their memory."""
-    return HostWindow(increases.total(HOST_CPU_ENERGY), increases.total(HOST_DRAM_ENERGY))
+    """Energy of the node's processors and of their memory; None if readings of it do not count."""
+
+    def joules(name: str) -> float | None:
+        return None if increases.refusals.of_meter(name) else increases.total(name)
+
+    return HostWindow(joules(HOST_CPU_ENERGY), joules(HOST_DRAM_ENERGY))
 
 
 def meter_window(increases: Increases, sample: NodeSample) -> MeterWindow | None:
@@ -45,6 +49,7 @@ def meter_window(increases: Increases, sample: NodeSample) -> MeterWindow | None
         ),
         period_seconds=period or None,
         source_changed=len(_sources_seen(increases)) > 1,
+        refused=increases.refusals.of_meter(NODE_ENERGY, NODE_COVERED),
     )
 
 

@@ -83,7 +83,8 @@ class GpuWindow(Struct, frozen=True):
     `waiting_joules` are not attributed yet, because the page of an engine is overdue by more than a gap.
     `energy_joules` is None if nothing was measured. `throttled_seconds` are by reason, and reasons overlap.
     `divergence_ratio` is by how much the GPU's counter exceeds its integrated power, None if not known.
-    A GPU that is not `is_measurable` answers, and has neither energy nor power.
+    A GPU that is not `is_measurable` answers, and has neither energy nor power. `refused` is why readings of
+    its counters do not count.
     """
 
     gpu: str
@@ -98,6 +99,7 @@ class GpuWindow(Struct, frozen=True):
     activity: GpuActivity = GpuActivity()
     divergence_ratio: float | None = None
     is_measurable: bool = True
+    refused: frozenset[str] = frozenset()
 
     @property
     def unattributed_joules(self) -> float:
@@ -139,7 +141,8 @@ class MeterWindow(Struct, frozen=True):
     The node meter; `board_joules` are those between its own readings.
 
     `energy_joules` are those of all `seconds`, at the mean power of the `covered_seconds` among them.
-    `period_seconds` is the time between the meter's own readings, None if it is not known.
+    `period_seconds` is the time between the meter's own readings, None if it is not known. `refused` is why
+    readings of its counters do not count.
     """
 
     sources: tuple[str, ...]
@@ -151,6 +154,7 @@ class MeterWindow(Struct, frozen=True):
     has_too_few_refreshes: bool
     period_seconds: float | None = None
     source_changed: bool = False
+    refused: frozenset[str] = frozenset()
 
 
 class HostWindow(Struct, frozen=True):

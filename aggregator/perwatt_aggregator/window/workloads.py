@@ -162,6 +162,7 @@ class _WorkloadReader:
             self._ring, facts.engine, facts.workload, counts, increases.first, increases.last
         ):
             yield "counts_at_request_end"
+        yield from increases.refusals.of_workload(self._workload, joules)
         if any(increases.resets(counter) for counter in counts):
             yield "counter_reset"
         uncounted = (row for counter in counts for row in self._ring.columns[counter].uncounted)

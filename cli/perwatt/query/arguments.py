@@ -106,9 +106,9 @@ def _add_past(parser: argparse.ArgumentParser) -> None:
         "--to", type=options.instant, metavar="TIME", help=f"end of the window, {times} [last reading]"
     )
     past.add_argument(
-        "--pue", type=options.argument(number(1.0)), metavar="RATIO", help="PUE of the facility"
+        "--pue", type=options.argument(number(1.0, 10.0)), metavar="RATIO", help="PUE of the facility"
     )
-    rate = options.argument(number(0.0))
+    rate = options.argument(number(0.0, 1e12))
     past.add_argument(
         "--tokens-per-second", type=rate, metavar="X", help="token rate, for a recording without tokens"
     )

@@ -109,6 +109,13 @@ def _attribution(snapshot: Snapshot) -> Iterator[Sample]:
                 yield (workload.info.workload, energy.gpu, energy.method), 1
 
 
+def _start(snapshot: Snapshot) -> Iterator[Sample]:
+    for workload in snapshot.workloads:
+        start = workload.counts.process_start_unix_seconds if workload.counts else None
+        if start is not None:
+            yield (workload.info.workload,), start
+
+
 def _covered(snapshot: Snapshot) -> Iterator[Sample]:
     for workload in snapshot.workloads:
         yield (workload.info.workload,), workload.covered_seconds
@@ -140,6 +147,14 @@ FAMILIES: tuple[Family[Snapshot], ...] = (
         "1 while the workload's engine answers, 0 while it does not; its counters then do not move.",
         ("workload",),
         _up,
+    ),
+    Family(
+        "perwatt_workload_start_timestamp_seconds",
+        "gauge",
+        "When the process that counts the workload's tokens started, in Unix time. If a count falls and "
+        "this does not rise, the engine did not restart. Absent where the start is not known.",
+        ("workload",),
+        _start,
     ),
     Family(
         "perwatt_workload_missing_gpus",

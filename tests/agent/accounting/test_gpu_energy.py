@@ -132,6 +132,18 @@ class TestIntegrated:
 
         assert (600.0, 2.0) == (energy and energy.joules, energy and energy.covered_seconds)
 
+    @pytest.mark.parametrize("watts", [4.8e9, 2.0 * LIMIT, -5.0])
+    def test_impossible_power(self, watts: float) -> None:
+        """A power that no board draws is not integrated: its time is not covered."""
+        account = EnergyAccount(MAX_GAP_SECONDS)
+        for second in range(5):
+            energy = account.add(reading(float(second), None, 300.0), LIMIT, 1)
+        account.add(reading(5.0, None, watts), LIMIT, 1)
+        energy = account.add(reading(6.0, None, 300.0), LIMIT, 1)
+
+        assert energy is not None
+        assert energy.joules == pytest.approx(300.0 * energy.covered_seconds)
+
     def test_nothing(self) -> None:
         """A GPU that gives neither counter nor power has no energy, not zero."""
         assert EnergyAccount(MAX_GAP_SECONDS).add(reading(100.0), LIMIT, 1) is None

@@ -54,6 +54,23 @@ def integrated(readings: Sequence[tuple[float, float]]) -> float:
 
 
 class TestCounter:
+    def test_two_in_turn(self) -> None:
+        """The step back to the counter before a fall is no energy."""
+        mine = [(10.0 * n, 1e6 + 5_000.0 * n) for n in range(12)]
+        other = [(10.0 * n, 9.8e5 + 5_000.0 * n) for n in range(12)]
+        found = [(other if n // 3 % 2 else mine)[n] for n in range(12)]
+        intervals, refused = followed(counter(found))
+
+        assert "implausible" in refused
+        assert {5_000.0} == {one.joules for one in intervals}
+
+    def test_no_building(self) -> None:
+        """More than a gigawatt is not confirmed by any reading."""
+        readings = [(10.0 * n, 4.8e10 * n) for n in range(8)]
+        intervals, refused = followed(counter(readings))
+
+        assert ([], {"implausible"}) == (intervals, set(refused))
+
     def test_steps(self) -> None:
         """From the first step on, each step is an interval."""
         assert [(10.0, 20.0, 1000.0), (20.0, 30.0, 1100.0)] == counted(

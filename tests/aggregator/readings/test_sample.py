@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from support.fleet.agents import Gpu, Machine, Workload, serving_machine
 
 from perwatt_agent.facts.engine_counts import Histogram
@@ -107,14 +108,19 @@ def test_other_units_of_work() -> None:
 
 
 def test_numbers_that_are_none() -> None:
-    """What is not a number, infinite or negative is absent, never 0."""
+    """What is not a number, infinite, negative or beyond any count is refused, never 0."""
+    values = (b"NaN", b"+Inf", b"-1", b"1e308")
     lines = b"".join(
         b'perwatt_output_tokens_total{workload="w",model="%d"} %s\n' % (place, value)
-        for place, value in enumerate((b"NaN", b"+Inf", b"-1"))
+        for place, value in enumerate(values)
     )
     plain = written(serving_machine().snapshot())
+    sample = PageReader().read(plain + lines, 0.0)
 
-    assert PageReader().read(plain, 0.0) == PageReader().read(plain + lines, 0.0)
+    assert PageReader().read(plain, 0.0) == replace(sample, refused=frozenset())
+    assert {(OUTPUT_TOKENS, str(place)) for place in range(len(values))} == {
+        (counter.name, counter.model) for counter in sample.refused
+    }
 
 
 def test_a_page_of_someone_else() -> None:

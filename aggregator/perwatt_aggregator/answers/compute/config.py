@@ -12,8 +12,8 @@ from perwatt_agent.configfile.value_kinds import BOOLEAN, TEXT, number, one_of
 Precision = Literal["fp32", "tf32", "fp16", "bf16", "fp8", "int8", "fp4"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
-_FLOPS = number(1.0)
-_AMOUNT = number(1.0)
+_FLOPS = number(1.0, 1e18)
+_AMOUNT = number(1.0, 1e18)
 _PRECISION = one_of(*PRECISIONS)
 
 
