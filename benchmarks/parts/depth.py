@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pynvml
-import uvloop
 from msgspec import Struct
 from support.agent.rig import ALONE
 from support.gpus.fakedepth import enable_mig
@@ -140,7 +139,7 @@ def _sweep_row(latency_seconds: float) -> tuple[tuple[str, ...], float]:
         FakeDriver.create(Path(folder), gpus=GPUS, real_time=True).install() as driver,
     ):
         busy(driver)
-        sweeps = uvloop.run(_sweeps(Path(folder), driver, latency_seconds))
+        sweeps = asyncio.run(_sweeps(Path(folder), driver, latency_seconds))
     ratio = median([sweep.seconds / sweep.floor_seconds for sweep in sweeps])
     calls = median([sweep.calls for sweep in sweeps])
     took = median([sweep.seconds for sweep in sweeps])
