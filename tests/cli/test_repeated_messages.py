@@ -154,4 +154,4 @@ async def test_real_agents_that_flap(stream: io.StringIO) -> None:
         handler.close()
     lines = stream.getvalue().splitlines()
     assert 2 * MAX_NAMED + 2 == len(lines), lines
-    assert all("sources.agents" in line for line in lines)
+    assert all("check this target under `sources`" in line for line in lines)

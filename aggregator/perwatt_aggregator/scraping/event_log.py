@@ -43,7 +43,7 @@ class EventLog:
         except (ScrapeFailed, msgspec.MsgspecError) as error:
             if name not in self._failing:
                 logger.warning(
-                    "no events of %s: %s; will keep trying; check this entry of sources.agents",
+                    "no events of %s: %s; will keep trying; check this target under `sources`",
                     node.target.url,
                     error,
                 )

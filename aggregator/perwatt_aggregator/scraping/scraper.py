@@ -207,7 +207,7 @@ def _report(node: Agent, before: str | None, failed: Exception) -> None:
     """Log a failure of another kind than *before*; several agents with one kind of failure are counted."""
     if node.failure != before:
         logger.warning(
-            "no reading of %s (%s): %s; check this entry of sources.agents",
+            "no reading of %s (%s): %s; check this target under `sources`",
             node.target.url,
             node.failure,
             failed,
