@@ -6,17 +6,18 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import asdict
 
-from perwatt_agent.diagnosis.event_ring import EventRing
 from perwatt_agent.facts.event import Event
 from perwatt_aggregator.readings.agent import Agent
 from perwatt_aggregator.schema.events import EventItem, Events
+from perwatt_aggregator.scraping.event_store import EventStore
 from perwatt_aggregator.scraping.scraper import Fetch, ScrapeFailed
 from perwatt_exporter.routes.events import Events as AgentEvents
 
 logger = logging.getLogger(__name__)
 
-MAX_EVENTS = 10_000
 MAX_LIMIT = 1_000
+MAX_ANSWER_BYTES = 2 * 1024 * 1024
+"""Of MAX_LIMIT events with long messages; decoding them takes some milliseconds."""
 
 
 class EventLog:
@@ -27,7 +28,7 @@ class EventLog:
     """
 
     def __init__(self, run: str) -> None:
-        self._ring: EventRing[EventItem] = EventRing(run, MAX_EVENTS)
+        self._store = EventStore(run)
         self._cursors: dict[str, str] = {}
         self._fetched: dict[str, float] = {}
         self._failing: set[str] = set()
@@ -51,20 +52,22 @@ class EventLog:
             return
         self._failing.discard(name)
         self._fetched[name], self._cursors[name] = counted, answer.next
-        for item in reversed(answer.items):
-            self._ring.add(_of_node(name, item))
+        for item in reversed(answer.items[:MAX_LIMIT]):
+            self._store.add(_of_node(name, item))
 
     def answer(self, since: str | None, limit: int) -> Events:
         """At most *limit* events after the cursor *since*; all events for a cursor of another run."""
-        number = self._ring.number_of(since or "")
-        return Events(self._ring.newest(number, limit), self._ring.cursor)
+        return self._store.newest(since, limit)
 
     async def _fetch(self, node: Agent, fetch: Fetch) -> AgentEvents:
         """Raises ScrapeFailed and MsgspecError."""
         cursor = self._cursors.get(node.target.node)
         query = f"?limit={MAX_LIMIT}" + (f"&since={quote(cursor)}" if cursor else "")
         base = node.target.url.partition("?")[0].rpartition("/")[0]
-        return msgspec.json.decode(await fetch(f"{base}/v1/events{query}"), type=AgentEvents)
+        answer = await fetch(f"{base}/v1/events{query}")
+        if len(answer) > MAX_ANSWER_BYTES:
+            raise ScrapeFailed("too_large", f"the events have more than {MAX_ANSWER_BYTES} bytes")
+        return msgspec.json.decode(answer, type=AgentEvents)
 
 
 def _of_node(node: str, item: Event) -> EventItem:
