@@ -13,11 +13,11 @@ from msgspec.structs import replace
 
 from perwatt.errors import CommandError
 from perwatt.run.daemon import address, listen, run_daemon
-from perwatt.simulate.app import FleetApp
-from perwatt.simulate.clock import FleetClock
 from perwatt.simulate.fleet import Fleet
 from perwatt.simulate.plan import DAY_SECONDS, FAULTS, SKEWED_SHARE, START_UNIX_SECONDS, FleetPlan, Rollout
-from perwatt.simulate.targets import targets
+from perwatt.simulate.serving.app import FleetApp
+from perwatt.simulate.serving.clock import FleetClock
+from perwatt.simulate.serving.targets import targets
 from perwatt_exporter.http.connection import LIMITS
 from perwatt_exporter.http.server import serve
 

@@ -25,6 +25,8 @@ pytestmark = pytest.mark.slow
 
 INTERVAL_SECONDS = 5.0
 
+pytestmark = pytest.mark.slow
+
 
 class Watched:
     """An aggregator that reads the pages of a fleet, with one clock for both."""

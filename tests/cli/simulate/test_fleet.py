@@ -137,6 +137,7 @@ class TestTruth:
 
         assert pytest.approx(whole, rel=1e-9) == sums(truth(fleet, begin, end, by).items)
 
+    @pytest.mark.slow
     @given(st.lists(st.floats(0.0, 3 * DAY), min_size=3, max_size=5))
     def test_times_add_up(self, seconds: list[float]) -> None:
         """The truth of a time is the sum of the truth of its parts."""

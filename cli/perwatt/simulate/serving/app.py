@@ -9,9 +9,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from msgspec import Struct
 
-from perwatt.simulate.clock import FleetClock
 from perwatt.simulate.fleet import Fleet
-from perwatt.simulate.targets import targets
+from perwatt.simulate.serving.clock import FleetClock
+from perwatt.simulate.serving.targets import targets
 from perwatt.simulate.truth import DIMENSIONS, truth
 from perwatt_exporter.http.asgi import (
     Receive,

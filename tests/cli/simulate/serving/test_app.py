@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from support.servers.asgi import ask
 
-from perwatt.simulate.app import FleetApp
-from perwatt.simulate.clock import FleetClock
 from perwatt.simulate.events import PlannedEvent
 from perwatt.simulate.fleet import Fleet
 from perwatt.simulate.plan import START_UNIX_SECONDS as START
 from perwatt.simulate.plan import steady_plan
-from perwatt.simulate.targets import targets
+from perwatt.simulate.serving.app import FleetApp
+from perwatt.simulate.serving.clock import FleetClock
+from perwatt.simulate.serving.targets import targets
 
 
 def app(*events: PlannedEvent, seconds: float = 120.0, manual: bool = True) -> FleetApp:
