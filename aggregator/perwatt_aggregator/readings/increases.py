@@ -93,7 +93,8 @@ class Increases:
 
     def resets(self, counter: Counter) -> list[int]:
         """The rows in between at which the counter had been reset."""
-        return [row for row in self.ring.columns[counter].resets if self.first < row <= self.last]
+        resets = self.ring.columns[counter].resets
+        return [row for row in resets if self.first < row <= self.last] if resets else []
 
     def calibration(self, gpu: str) -> float:
         """The ratio by which joules of a GPU are multiplied."""
