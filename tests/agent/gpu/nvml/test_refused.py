@@ -117,6 +117,19 @@ def test_is_left_alone_meanwhile(board: Board, refused: str):
     assert before < board.driver.calls(refused, 0) <= before + 2
 
 
+def test_a_constant_without_value_is_read_again(board: Board):
+    """A link that was down when its maximum was read has one later; what has a value is not read again."""
+    board.driver.set(0, pcie_width_max=0xFFFFFFFF)
+    board.read()
+    board.driver.set(0, pcie_width_max=16)
+    before = board.driver.calls("nvmlDeviceGetMaxPcieLinkGeneration", 0)
+
+    assert None is board.read()[1].pcie_width_max
+    board.wait()
+    assert 16 == board.read()[1].pcie_width_max
+    assert before == board.driver.calls("nvmlDeviceGetMaxPcieLinkGeneration", 0)
+
+
 def test_a_counter_is_not_exchanged_for_another(board: Board):
     """The counter in use is kept, because the increase from one counter to another is no traffic."""
     refusal = board.driver.fail("field:138", 0, NOT_SUPPORTED)

@@ -107,16 +107,28 @@ class GpuCalls:
 
 
 class ConstantFacts:
-    """Facts that never change: each call is made until it succeeds, and then not again."""
+    """
+    Facts that never change: each call is made until it succeeds, and then not again.
+
+    A call whose value was a sentinel is made again after the calls were reset.
+    """
 
     def __init__(self, gpu_calls: GpuCalls, calls: Sequence[Call]) -> None:
         self._calls = gpu_calls
         self._left = list(calls)
+        self._without_value: list[Call] = []
+        self._resets = gpu_calls.resets
         self._known: Facts = {}
 
     def read(self, handle: Any) -> Facts:
+        if self._resets != self._calls.resets:
+            self._resets = self._calls.resets
+            self._left += self._without_value
+            self._without_value.clear()
         for call in tuple(self._left):
             if facts := self._calls.first(handle, call):
                 self._known |= facts
                 self._left.remove(call)
+                if None in facts.values():
+                    self._without_value.append(call)
         return self._known
