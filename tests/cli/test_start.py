@@ -8,10 +8,13 @@ from perwatt.main import build_parser
 NOT_OF_THE_AGENT = {
     "aiohttp": "the aggregator's client",
     "fastapi": "the aggregator's server",
+    "perwatt_agent.gpu.simulated.backend": "for simulated GPUs",
     "perwatt_aggregator": "the aggregator itself",
     "prometheus_client": "the aggregator's metrics of its own process",
     "psutil": "for `perwatt doctor`",
     "pydantic": "part of FastAPI",
+    "secrets": "loads hashes; the agent's id needs random bytes alone",
+    "statistics": "loads fractions and decimals; the agent needs one median",
     "uvloop": "the aggregator's event loop: 2 MiB, and no cheaper a scrape a second",
     "yaml": "read only where there is a file",
 }

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_PYTHON = r"python[\d.]*t?"
+_PYTHON = re.compile(r"python[\d.]*t?")  # compared with each process of a node
 _PYTHON_OPTIONS_WITH_VALUE = ("-X", "-W", "--check-hash-based-pycs")
 
 
@@ -15,7 +15,7 @@ def program(command: Sequence[str]) -> str:
     "vllm serve m" and "vllm.entrypoints.openai.api_server".
     """
     rest = list(command)
-    if rest and re.fullmatch(_PYTHON, _name(rest[0])):
+    if rest and _PYTHON.fullmatch(_name(rest[0])):
         rest = _after_interpreter(rest[1:])
     return " ".join([_name(rest[0]), *rest[1:]]) if rest else ""
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import cache
 
 from perwatt_agent.discovery.command_line import has_option, number
 from perwatt_agent.discovery.rank_coverage import RequestedGpus
@@ -9,6 +10,10 @@ from perwatt_agent.engine.catalog import ENGINES
 from perwatt_agent.engine.kind import EngineKind
 from perwatt_agent.engine.launch import Launch
 from perwatt_agent.facts.workload import Role
+
+# Each pattern is compiled once, at its first use. `re` remembers them too, but finds them several times
+# slower, and each process of a node is compared with those of all engines.
+pattern_of = cache(re.compile)
 
 # A launch that names its part of a disaggregated engine; every other launch does both parts.
 _ROLES: tuple[tuple[str, Role], ...] = (
@@ -27,7 +32,8 @@ _OWN_CACHE = r"Multi|\w*(Offload|Cache|Storage|Store|KV)\w*Connector"
 def kind_of(program: str, kinds: Sequence[EngineKind] = ENGINES) -> EngineKind | None:
     """Return the first of *kinds* whose launch signature matches a program; None if none does."""
     return next(
-        (kind for kind in kinds if kind.launch is not None and re.match(kind.launch.serves, program)), None
+        (kind for kind in kinds if kind.launch is not None and pattern_of(kind.launch.serves).match(program)),
+        None,
     )
 
 
@@ -77,7 +83,7 @@ def ranks_requested(launch: Launch, command: Sequence[str]) -> int:
 def own_rank(launch: Launch, program: str) -> int | None:
     """Return the number of the data-parallel rank that a program serves alone; None if it does not."""
     pattern = launch.ranks.own_server if launch.ranks else None
-    match = re.match(pattern, program) if pattern else None
+    match = pattern_of(pattern).match(program) if pattern else None
     return int(match[1]) if match else None
 
 
@@ -89,7 +95,7 @@ def rank_port(launch: Launch, command: Sequence[str], port: int, rank: int) -> i
 
 def leads_to(launch: Launch, programs: Sequence[str]) -> bool:
     """Return whether *programs*, from a process on a GPU up to this launch, belong to this engine."""
-    return launch.through is None or any(re.match(launch.through, program) for program in programs)
+    return launch.through is None or any(pattern_of(launch.through).match(program) for program in programs)
 
 
 def shares_kv(command: Sequence[str], kinds: Sequence[EngineKind] = ENGINES) -> bool:
@@ -100,10 +106,10 @@ def shares_kv(command: Sequence[str], kinds: Sequence[EngineKind] = ENGINES) -> 
     if any(not re.match(_OWN_CACHE, name) for name in re.findall(_CONNECTOR, text)):
         return True
     patterns = (kind.launch.shares_kv for kind in kinds if kind.launch is not None)
-    return any(re.search(pattern, text) for pattern in patterns if pattern is not None)
+    return any(pattern_of(pattern).search(text) for pattern in patterns if pattern is not None)
 
 
 def role_of(command: Sequence[str]) -> Role:
     """Return the role that a command line gives its workload."""
     text = " ".join(command)
-    return next((role for pattern, role in _ROLES if re.search(pattern, text)), "mixed")
+    return next((role for pattern, role in _ROLES if pattern_of(pattern).search(text)), "mixed")

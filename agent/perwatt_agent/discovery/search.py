@@ -4,7 +4,6 @@ Search for engines: from processes on the GPUs to the launch of their engine, an
 It reads the tables of processes and sockets, and opens no connection.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from perwatt_agent.discovery.launches import (
     launch_port,
     leads_to,
     own_rank,
+    pattern_of,
     rank_port,
     requested_gpus,
     role_of,
@@ -204,7 +204,7 @@ class _Sockets:
         return rank_port(root.launch, command, port, root.rank)
 
     def _is_server(self, launch: Launch, process: Process) -> bool:
-        return re.match(launch.serves, self._table.program(process)) is not None
+        return pattern_of(launch.serves).match(self._table.program(process)) is not None
 
     def _with_candidates(
         self, found: DiscoveredEngine, launch: Launch, servers: list[Process], members: tuple[Process, ...]
@@ -238,7 +238,7 @@ class _Sockets:
         pattern = launch.serves_at_port
         if pattern is None:
             return []
-        return [process for process in members if re.match(pattern, self._table.program(process))]
+        return [process for process in members if pattern_of(pattern).match(self._table.program(process))]
 
 
 def _requested(root: _Root, command: Sequence[str]) -> RequestedGpus | None:
