@@ -5,7 +5,7 @@ A counter that falls was reset, or it is another counter. Only a restart that th
 began again with the counter, tells the two apart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from perwatt_aggregator.readings.column import Column
 from perwatt_aggregator.readings.row_store import RowStore
@@ -52,6 +52,7 @@ class Restarts:
         self._engine_starts: dict[str, float] = {}
         self._has_agent_restarted: bool | None = None
         self._restarted_engines: dict[str, bool] = {}
+        self._engines_going_on: frozenset[str] | None = None
 
     def update(self, sample: NodeSample, max_since_reset: Callable[[Counter, Column], float]) -> None:
         """Take in a page; *max_since_reset* is the most that a reset counter can show."""
@@ -60,6 +61,7 @@ class Restarts:
         self._has_agent_restarted = _is_later(self._agent_start, sample.start_unix_seconds)
         if sample.start_unix_seconds is not None:
             self._agent_start = max(sample.start_unix_seconds, self._agent_start or 0.0)
+        self._engines_going_on = None
         self._restarted_engines = {}
         known, self._engine_starts = self._engine_starts, {}
         for name, workload in sample.workloads.items():
@@ -95,17 +97,15 @@ class Restarts:
         known = self._restarted_engines.get(workload)
         if known is not None:
             return known
-        counters = self._counters
-        before = {
-            counter: one.raw
-            for counter, one in self._columns.live.items()
-            if counter.workload == workload
-            and counter.name in _MAIN_COUNTS
-            and one.raw > 0.0
-            and counter in counters
-        }
-        fell = all(counters[counter] < raw for counter, raw in before.items())
-        return fell and len(column.resets) < MAX_UNTIMED_RESETS
+        if self._engines_going_on is None:
+            self._engines_going_on = frozenset(self._find_engines_going_on())
+        return workload not in self._engines_going_on and len(column.resets) < MAX_UNTIMED_RESETS
+
+    def _find_engines_going_on(self) -> Iterator[str]:
+        """The workloads with a count that did not fall; all at once, because many may fall on one page."""
+        for counter, column in self._columns.live.items():
+            if counter.name in _MAIN_COUNTS and self._counters.get(counter, -1.0) >= column.raw > 0.0:
+                yield counter.workload
 
     def _began_again(self, counter: Counter) -> bool:
         """Whether the seconds that belong to *counter* began again since the page before."""
