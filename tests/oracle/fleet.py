@@ -1,5 +1,6 @@
 """The fleet of one schedule: machines, an aggregator that follows them, and what is true of any window."""
 
+import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from perwatt_exporter.families.all import ALL
 from perwatt_exporter.page.pages import Pages
 
 SCRAPE_SECONDS = 5.0
+WINDOW_SECONDS = 60.0
 MODELS = ("chat", "code")
 
 
@@ -46,6 +48,7 @@ class TrueFleet:
         self._seconds = seconds
         self._memory = NodeMemory()
         self.nodes = [self._node(random, number, folder) for number in range(random.randint(1, 3))]
+        self._pages = {node.name: _pages(node) for node in self.nodes}
         self.sources: list[TrueSource] = []
         for node in self.nodes:
             self.add_source(node.name, node)
@@ -68,6 +71,7 @@ class TrueFleet:
         config = AggregatorConfig(agents_at(*urls), SCRAPE_SECONDS)
         self._aggregator = Aggregator(config, self.clock, self._memory)
         self._readers = [PageReader() for _ in self.sources]
+        self._read_at: dict[str, float] = {}
         return self._aggregator
 
     def _node(self, random: Random, number: int, folder: Path) -> TrueNode:
@@ -101,16 +105,17 @@ class TrueFleet:
             if not (node.is_alive and node.answers):
                 followed.fail("timeout")
                 continue
-            page = _pages(node).body("text", "identity")
+            self._read_at[source.node.name] = self.clock.monotonic()
+            page = self._pages[node.name].body("text", "identity")
             followed.add(reader.read(page, self.clock.monotonic()), self.clock.unix())
 
-    def items(self, seconds: float = 60.0) -> Iterable[EfficiencyItem]:
+    def items(self, seconds: float = WINDOW_SECONDS) -> Iterable[EfficiencyItem]:
         """All figures that are held against the truth."""
         for by in ((), ("model",), ("node",), ("workload",)):
             yield from self._aggregator.efficiency(seconds, by, ("gpu_board", "node")).items
 
-    def true_tokens_per_joule(self, item: EfficiencyItem) -> float | None:
-        """What the item should be; None where it has no such figure."""
+    def true_tokens_per_joule(self, item: EfficiencyItem, seconds: float = WINDOW_SECONDS) -> float | None:
+        """What the item of a window of *seconds* should be; None where it has no such figure."""
         if item.window is None:
             return None
         start, end = (self._monotonic(text) for text in (item.window.start, item.window.end))
@@ -125,7 +130,9 @@ class TrueFleet:
         ]
         by_owner = "model" in item.group or "workload" in item.group
         if by_owner:
-            # Work whose page is not configured is not known, and no part of a group of known work.
+            # Groups of work are those of the work that was read: of configured pages, on nodes that answered.
+            nodes = [node for node in nodes if self._was_read(node, seconds)]
+            engines = [engine for node in nodes for engine in node.engines if engine in engines]
             engines = [engine for engine in engines if self._is_configured(engine)]
         tokens = sum(engine.rate.between(start, end) for engine in engines)
         joules = 0.0
@@ -135,6 +142,9 @@ class TrueFleet:
             own = sum(gpu.watts.between(start, end) for gpu in boards)
             joules += own * (node.factor(start, end) if item.boundary == "node" else 1.0)
         return tokens / joules if joules else None
+
+    def _was_read(self, node: TrueNode, seconds: float) -> bool:
+        return self.clock.monotonic() - self._read_at.get(node.name, -math.inf) < seconds
 
     def _is_configured(self, engine: TrueEngine) -> bool:
         return any(engine in node.pages.values() for node in self.nodes)
