@@ -63,7 +63,7 @@ def _add_live(parser: argparse.ArgumentParser) -> None:
     )
     live.add_argument(
         "--by",
-        type=_names,
+        type=_no_or_more_names,
         metavar="A,B",
         help=f"group by {', '.join(FILTERS)}, or target labels of the aggregator's configuration",
     )
@@ -118,6 +118,10 @@ def _names(text: str) -> str:
     if not all(name.strip() for name in text.split(",")):
         raise argparse.ArgumentTypeError(f"expected names separated by commas, not {text!r}")
     return text
+
+
+def _no_or_more_names(text: str) -> str:
+    return text and _names(text)
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -87,8 +87,8 @@ def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
     asked = {"window": window, "by": arguments.by, "boundary": arguments.boundary}
     asked |= {name: getattr(arguments, name) for name in ("sort", "limit", "kw", *FILTERS)}
     asked |= dict(arguments.where or ())
-    # An empty filter means what has no value; all else that is empty was not given.
-    given = {name: one for name, one in asked.items() if one is not None and (one != "" or name != "by")}
+    # Empty is not absent: no grouping in place of the default one, and a filter for what has no value.
+    given = {name: one for name, one in asked.items() if one is not None}
     parameters = urlencode(given, safe=",")
     url = f"{base.rstrip('/')}/v1/{arguments.topic}" + (f"?{parameters}" if parameters else "")
     return _answer_of(_fetch(url, base), base)

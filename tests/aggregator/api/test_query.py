@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from support.fleet.agents import Machine, serving_machine
 from support.fleet.fleets import FACILITY
 from support.servers.asgi import ask
@@ -21,7 +22,8 @@ from perwatt_aggregator.targets.config import AgentTargetConfig, SourcesConfig
 class Racks:
     """Three machines of 2 GPUs in two racks, each GPU held by an engine of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit_watts: float | None = None) -> None:
+        self.limit_watts = limit_watts
         self.clock = ManualClock()
         agents = tuple(
             AgentTargetConfig(f"http://node{index}:9836/metrics", labels={"rack": rack})
@@ -43,7 +45,9 @@ class Racks:
     def read(self) -> None:
         for node, machine in zip(self.aggregator.nodes, self.machines, strict=True):
             machine.monotonic = self.clock.monotonic()
-            node.add(sample_of_snapshot(machine.snapshot(), node.objectives), self.clock.unix())
+            sample = sample_of_snapshot(machine.snapshot(), node.objectives)
+            gpus = {gpu: replace(one, power_limit_watts=self.limit_watts) for gpu, one in sample.gpus.items()}
+            node.add(replace(sample, gpus=gpus), self.clock.unix())
 
     async def items(self, target: str) -> list[dict[str, Any]]:
         reply = await ask(self.app, target)
@@ -253,11 +257,21 @@ class TestCapacity:
         assert item["output_tokens_per_second"] > 0
 
     async def test_what_binds(self) -> None:
-        """A budget below what the GPUs may use binds; above it, the GPUs do."""
-        racks = Racks()
-        for node in racks.aggregator.nodes:
-            for part in node.view(60.0, racks.clock.monotonic()).parts.activity.values():  # type: ignore[union-attr]
-                assert part.power_limit_watts is None
+        """A budget below the GPUs' power limits binds; above them, the GPUs do."""
+        racks = Racks(limit_watts=700.0)
+        # Three nodes of 2 GPUs, one for each model: 3 x 700 W at the boards, 1.8 times that at the nodes.
+        for kw, expected in (
+            (2.0, ["power", "power", "power"]),
+            (3.0, ["gpus", "power", "power"]),
+            (4.0, ["gpus", "gpus", "power"]),
+            (5.0, ["gpus", "gpus", "gpus"]),
+        ):
+            items = await racks.items(f"/v1/capacity?kw={kw}&model=llama")
+            assert expected == [item["bound_by"] for item in items]
+            assert [2100.0, 3780.0, 4725.0] == [pytest.approx(item["max_power_watts"]) for item in items]
+
+    async def test_limits_that_are_not_known(self, racks: Racks) -> None:
+        """Without the power limits of all GPUs it is not known what binds."""
         assert {None} == {item["bound_by"] for item in await racks.items("/v1/capacity?kw=1")}
 
 

@@ -45,7 +45,7 @@ class TestParameters:
             ),
             (["nodes", "--where", "rack=r1,r2", "--where", "row="], "rack=r1,r2&row="),
             (["nodes", "--sort=-gpu_power_watts", "--limit", "5"], "sort=-gpu_power_watts&limit=5"),
-            (["capacity", "--kw", "500"], "kw=500.0"),
+            (["capacity", "--kw", "500", "--by", ""], "by=&kw=500.0"),
         ],
     )
     def test_are_those_of_the_api(

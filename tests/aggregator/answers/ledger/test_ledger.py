@@ -320,7 +320,7 @@ class TestFace:
         assert (1, ["facility", "node"]) == (answer["schema_version"], answer["by"])
         assert {"facility": "default", "node": "node0:9836"} == item["group"]
         assert "facility" == item["tree"]["name"]
-        assert 422 == (await ask(app, "/v1/ledger?by=gpu")).status
+        assert 422 == (await ask(app, "/v1/ledger?by=gpus")).status
 
     async def test_metrics(self) -> None:
         """The leaves as gauges that add up to the total; null leaves are absent."""
