@@ -102,7 +102,7 @@ def node_parts(
         by_gpu=tuple(divider.by_gpu()) + unattributed if has_wide_work else by_workload,
         missing=(missing(node, missing_gpus, window),) if missing_gpus else (),
         has_all_boards=_covered_boards_ratio(window, missing_gpus) >= MIN_COVERAGE_RATIO
-        and not any(work.missing_gpus for work in window.workloads),
+        and not any(part.gpus.missing and not part.is_unproven for part in by_workload),
         factor=node_factor(window, facility, uncertainty),
         host=window.host,
         host_uncertainty_ratio=uncertainty.of((rapl.ROW.name,)),

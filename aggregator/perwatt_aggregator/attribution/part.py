@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from perwatt_agent.work.job import ENGINE as SELF_REPORTED
 from perwatt_aggregator.validity.uncertainty import COUNTER_REFRESH_SECONDS
 from perwatt_aggregator.window.window import Counts, NodeWindow
 
@@ -114,6 +115,11 @@ class Part(Struct, frozen=True):
     counts: Counts | None = None
     is_known: bool = False
     reasons: tuple[str, ...] = ()
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether a job reports this work itself, and proves none of the GPUs that it claims."""
+        return self.owner.engine == SELF_REPORTED and not self.gpus.uuids and self.gpus.missing > 0
 
 
 def unreachable(node: str, gpus: int | None) -> Part:

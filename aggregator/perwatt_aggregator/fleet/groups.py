@@ -94,6 +94,9 @@ class Fleet:
                 or any(part.energy.leaves.values())
             ):
                 gathered.setdefault(self._key(part), []).append(part)
+        for key, parts in gathered.items():
+            # Any process can claim what it does not use: that is its own figure's fault, and no other's.
+            gathered[key] = [part for part in parts if not part.is_unproven] or parts
         if len(gathered) > MAX_GROUPS:
             raise TooManyGroups(f"{len(gathered)} groups, more than {MAX_GROUPS}")
         keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
