@@ -57,6 +57,11 @@ class Judgement(Struct, frozen=True):
     state: CounterState
 
     @property
+    def is_accepted(self) -> bool:
+        """Whether this reading is the last good one."""
+        return self.verdict in ("first", "good", "reset")
+
+    @property
     def is_pending(self) -> bool:
         """Whether the joules since the last good reading are not known yet."""
         return self.verdict in ("still", "held")

@@ -74,13 +74,13 @@ class EnergyAccount:
         judgement = self._judge(reading, limit_watts, generation)
         counted = NOTHING if judgement is None else judgement.increment
         self._compare(counted, self._drawn)
-        if judgement is not None and judgement.state.monotonic_seconds == reading.monotonic_seconds:
+        if judgement is not None and judgement.is_accepted:
             self._drawn = NOTHING
         believed = judgement is not None and not judgement.is_broken
         source: EnergySource = reading.energy_source if believed else "integrated"
         used = counted if believed else self._drawn_since_good(judgement, reading) or integrated
-        increment = self._published_increment(source, used)
         has_energy = (reading.energy_joules if believed else reading.power_watts) is not None
+        increment = self._published_increment(source, used, is_shown=has_energy)
         is_pending = (judgement is not None and judgement.is_pending) or self._owed is not NOTHING
         is_known = has_energy and not is_pending
         self._state = EnergyState(
@@ -96,14 +96,16 @@ class EnergyAccount:
         self._source = source
         return self._published(source)
 
-    def _published_increment(self, source: EnergySource, increment: Increment) -> Increment:
+    def _published_increment(
+        self, source: EnergySource, increment: Increment, *, is_shown: bool
+    ) -> Increment:
         """Return what the series of *source* shows of an increment; a broken counter may continue later."""
         goes_on = self._source in (None, source) or (self._source == "integrated" and source != "integrated")
         owed, self._owed = self._owed, NOTHING
         if source != "integrated":
             return increment if goes_on else NOTHING
         increment = increment if owed is NOTHING else _sum(owed, increment)
-        if goes_on:
+        if goes_on and is_shown:
             return increment
         self._owed = increment
         return NOTHING

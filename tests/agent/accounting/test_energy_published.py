@@ -98,6 +98,8 @@ def schedules(*steps: Callable[[Board, float, float], None]) -> st.SearchStrateg
 @example([(leap, 300.0, 1.0), (go_on, 300.0, 0.0), (reload_driver, 300.0, 1.0), (go_on, 300.0, 0.0)])
 @example([(glitch, 300.0, 0.0), (tick, 300.0, 0.0), (restart_agent, 300.0, 1.0), (tick, 300.0, 0.0)])
 @example([(miss, 300.0, 1.0), (go_on, 300.0, 0.0), (reopen_driver, 300.0, 1.0), (go_on, 300.0, 0.0)])
+@example([(glitch, 1.0, 1.0), (miss_power, 0.0, 0.0)])
+@example([(miss_power, 0.0, 0.0), (leap, 0.0, 1.0), (tick, 0.0, 0.0)])
 def test_page_and_account_agree(steps: list[Step]) -> None:
     """
     Whatever happens, who sums the shown series' growth has exactly the accepted joules, and never
