@@ -24,3 +24,11 @@ async def test_a_fault_alone(seed: int, fault: str, tmp_path: Path) -> None:
     verdict = await run_schedule(seed, tmp_path, faults=1, only=fault)
 
     assert [] == verdict.wrong
+
+
+@pytest.mark.parametrize("seed", [22, 37, 184])
+async def test_found(seed: int, tmp_path: Path) -> None:
+    """Schedules of several faults with a wrong figure once: leaps, a lost state, a page that came late."""
+    verdict = await run_schedule(seed, tmp_path)
+
+    assert [] == verdict.wrong

@@ -214,6 +214,7 @@ class _Divider:
                 seconds=work.covered_seconds,
                 coverage_ratio=self._coverage_ratio(self._covered_seconds(work, gpus)),
                 has_few_readings=self._has_few_readings or work.attributions < MIN_READINGS - 1,
+                late_seconds=max(0.0, self._window.start_unix - work.start_unix),
             ),
             counts=counts,
             is_known=work.counts.is_known,

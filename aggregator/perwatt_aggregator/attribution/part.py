@@ -90,7 +90,8 @@ class Span(Struct, frozen=True):
     Time of a part.
 
     `seconds` is the time that its tokens and joules cover, by which rates are divided.
-    `coverage_ratio` is the share of the window that this is.
+    `coverage_ratio` is the share of the window that this is. `late_seconds` are those before the window: work
+    whose page came late counts from its last attribution on.
     """
 
     start_unix: float
@@ -98,6 +99,7 @@ class Span(Struct, frozen=True):
     seconds: float
     coverage_ratio: float
     has_few_readings: bool = False
+    late_seconds: float = 0.0
 
 
 class Part(Struct, frozen=True):

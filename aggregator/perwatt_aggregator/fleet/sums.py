@@ -12,7 +12,7 @@ from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
 from perwatt_aggregator.schema.instants import mean_window
-from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO
+from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO, MAX_LATE_RATIO
 from perwatt_aggregator.validity.uncertainty import of_sum
 
 
@@ -153,8 +153,22 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
         yield "too_few_readings"
     if is_disputed(group.parts):
         yield "energy_meters_disagree"
+    if _spans_differ(group.parts):
+        yield "spans_differ"
     if not group.has_whole_groups:
         yield "shared_group"
+
+
+def _spans_differ(parts: Sequence[Part]) -> bool:
+    """Whether much of the joules is from before the window, and other parts have nothing from then."""
+    measured = [(part.energy.joules, part.span) for part in parts if part.energy.joules]
+    least = min((span.late_seconds for _, span in measured), default=0.0)
+    late = sum(
+        joules * (span.late_seconds - least) / (span.end_unix - span.start_unix)
+        for joules, span in measured
+        if span.late_seconds > least
+    )
+    return late > MAX_LATE_RATIO * sum(joules for joules, _ in measured)
 
 
 def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:

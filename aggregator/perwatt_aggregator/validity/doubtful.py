@@ -77,6 +77,13 @@ TABLE: tuple[Reason, ...] = (
         "leave it out with the agent's `gpu.exclude`.",
     ),
     Reason(
+        "spans_differ",
+        True,
+        "Work whose page came late has tokens and joules from before the window, and other work of the group "
+        "has not, so that the two do not add up.",
+        "Wait until the window is over, or group by `workload`.",
+    ),
+    Reason(
         "shared_group",
         True,
         "The item has only some members of an engine that spans several, so its tokens and joules do "
