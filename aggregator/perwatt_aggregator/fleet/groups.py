@@ -114,7 +114,9 @@ class Fleet:
         return (*parts, *view.parts.missing) if self._has_whole_nodes else parts
 
     def _is_kept(self, part: Part) -> bool:
-        return all(self._label(part, dimension) in values for dimension, values in self._where.items())
+        return not self._where or all(
+            self._label(part, dimension) in values for dimension, values in self._where.items()
+        )
 
     def _key(self, part: Part) -> tuple[str, ...]:
         return tuple(self._label(part, dimension) for dimension in self._by)
