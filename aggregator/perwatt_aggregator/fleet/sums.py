@@ -164,7 +164,7 @@ def _spans_differ(parts: Sequence[Part]) -> bool:
     measured = [(part.energy.joules, part.span) for part in parts if part.energy.joules]
     least = min((span.late_seconds for _, span in measured), default=0.0)
     late = sum(
-        joules * (span.late_seconds - least) / (span.end_unix - span.start_unix)
+        joules * (span.late_seconds - least) / max(span.late_seconds, span.end_unix - span.start_unix)
         for joules, span in measured
         if span.late_seconds > least
     )
