@@ -225,7 +225,7 @@ class NodeRing:
         self.last_row = row
         self.sample = sample
         self._unix[row % self._capacity] = sample.unix_seconds
-        refusals = self._plausibility.refusals(sample)
+        refusals = self._plausibility.refusals(sample, row)
         self._refuse(row, {**dict.fromkeys(sample.refused, "implausible_value"), **refusals})
         uncovered = dict(self._update_attributions(sample, row))
         for counter, raw in sample.counters.items():

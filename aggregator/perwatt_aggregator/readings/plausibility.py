@@ -27,9 +27,9 @@ class Plausibility:
         self._limit_watts: dict[str, float] = {}
         self._gpus: dict[str, frozenset[str]] = {}
 
-    def refusals(self, sample: NodeSample) -> Mapping[Counter, str]:
-        """The counters of *sample* whose reading does not count, and why. Each page is checked once."""
-        self._learn(sample)
+    def refusals(self, sample: NodeSample, row: int) -> Mapping[Counter, str]:
+        """The counters of *sample*, in *row*, whose reading does not count, and why. Check each page once."""
+        self._learn(sample, row)
         found = {}
         for counter, raw in sample.counters.items():
             column = self._columns.get(counter)
@@ -39,7 +39,7 @@ class Plausibility:
                     found[counter] = reason
         return found
 
-    def _learn(self, sample: NodeSample) -> None:
+    def _learn(self, sample: NodeSample, row: int) -> None:
         self._sample = sample
         # A limit that is lowered now was higher a moment ago.
         self._limit_watts = {
@@ -52,7 +52,7 @@ class Plausibility:
             if counter.name == WORKLOAD_ENERGY:
                 gpus.setdefault(counter.workload, set()).add(counter.gpu)
         self._gpus = {name: frozenset(found) for name, found in gpus.items()}
-        self._restarts.update(sample, self._max_since_reset)
+        self._restarts.update(sample, row, self._max_since_reset)
 
     def _refusal(self, counter: Counter, column: Column, raw: float) -> str:
         if column.makes_up(raw):

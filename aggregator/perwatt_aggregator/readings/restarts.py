@@ -34,6 +34,7 @@ TOLERANCE_SECONDS = 2.0
 """Starts are known to the second or better."""
 MAX_UNTIMED_RESETS = 2
 """Within the history of a ring, of an engine whose start is not known: no engine restarts as often."""
+_SPARE_ENGINES = 64
 
 _MAIN_COUNTS = frozenset((OUTPUT_TOKENS, PROMPT_TOKENS, EFFECTIVE_TOKENS, REQUESTS, WORK))
 _ENGINE = BUCKETS | _MAIN_COUNTS | {WASTED_TOKENS, ENGINE_FLOPS}
@@ -42,59 +43,105 @@ _GPU = frozenset((GPU_COVERED, UNATTRIBUTED))
 _METERS = frozenset((NODE_ENERGY, NODE_COVERED, HOST_CPU_ENERGY, HOST_DRAM_ENERGY))
 
 
+class _Process:
+    """
+    The start of an agent or of an engine, as its pages show it.
+
+    `known_row` is the first row with a start, `later_row` the newest with a later start than before.
+    """
+
+    __slots__ = ("is_shown", "known_row", "later_row", "start")
+
+    def __init__(self) -> None:
+        self.start: float | None = None
+        self.is_shown = False
+        self.known_row = 0
+        self.later_row = -1
+
+    def update(self, row: int, start: float | None) -> None:
+        """Take in the start that the page of *row* shows."""
+        self.is_shown = start is not None
+        if start is None:
+            return
+        if self.start is None:
+            self.start, self.known_row = start, row
+            return
+        if start > self.start + TOLERANCE_SECONDS:
+            self.later_row = row
+        self.start = max(start, self.start)
+
+    def has_restarted_since(self, row: int) -> bool | None:
+        """Whether it restarted after the page of *row*; None if that is not known."""
+        if self.later_row > row:
+            return True
+        return False if self.is_shown and self.known_row <= row else None
+
+
 class Restarts:
-    """What the newest page of one node shows of restarts; `columns` are the counters before it."""
+    """
+    What the pages of one node show of restarts; `columns` are the counters before the newest page.
+
+    A counter may be missing on the pages after a restart, while its engine or its meter is not read yet. So a
+    restart explains the fall of each counter that was not read since.
+    """
 
     def __init__(self, columns: RowStore[Counter, Column]) -> None:
         self._columns = columns
         self._counters: Mapping[Counter, float] = {}
-        self._agent_start: float | None = None
-        self._engine_starts: dict[str, float] = {}
-        self._has_agent_restarted: bool | None = None
-        self._restarted_engines: dict[str, bool] = {}
+        self._agent = _Process()
+        self._engines: dict[str, _Process] = {}
         self._engines_going_on: frozenset[str] | None = None
 
-    def update(self, sample: NodeSample, max_since_reset: Callable[[Counter, Column], float]) -> None:
-        """Take in a page; *max_since_reset* is the most that a reset counter can show."""
+    def update(
+        self, sample: NodeSample, row: int, max_since_reset: Callable[[Counter, Column], float]
+    ) -> None:
+        """Take in the page of *row*; *max_since_reset* is the most that a reset counter can show."""
         self._counters = sample.counters
         self._max_since_reset = max_since_reset
-        self._has_agent_restarted = _is_later(self._agent_start, sample.start_unix_seconds)
-        if sample.start_unix_seconds is not None:
-            self._agent_start = max(sample.start_unix_seconds, self._agent_start or 0.0)
         self._engines_going_on = None
-        self._restarted_engines = {}
-        known, self._engine_starts = self._engine_starts, {}
+        self._agent.update(row, sample.start_unix_seconds)
         for name, workload in sample.workloads.items():
-            before, start = known.get(name), workload.start_unix_seconds
-            is_later = _is_later(before, start)
-            if is_later is not None:
-                self._restarted_engines[name] = is_later
-            latest = max((one for one in (before, start) if one is not None), default=None)
-            if latest is not None:
-                self._engine_starts[name] = latest
+            engine = self._engines.get(name)
+            if engine is None:
+                engine = self._engines[name] = _Process()
+            engine.update(row, workload.start_unix_seconds)
+        if len(self._engines) > 2 * len(sample.workloads) + _SPARE_ENGINES:
+            self._drop_ended(sample)
+
+    def _drop_ended(self, sample: NodeSample) -> None:
+        """Drop the engines of which no counter is kept."""
+        self._engines = {
+            name: engine
+            for name, engine in self._engines.items()
+            if name in sample.workloads or Counter(WORKLOAD_COVERED, workload=name) in self._columns
+        }
 
     def explain(self, counter: Counter, column: Column, raw: float) -> bool:
         """Whether the fall of *counter* to *raw* is a reset: it can have counted so much, and it is shown."""
         if raw > self._max_since_reset(counter, column):
             return False
         name = counter.name
+        agent = self._agent.has_restarted_since(column.last_row)
         if name in _ENGINE:
-            return bool(self._has_agent_restarted) or self._engine_restarted(counter.workload, column)
+            return bool(agent) or self._engine_restarted(counter.workload, column)
         if name in _WORKLOAD:
-            engine = self._restarted_engines.get(counter.workload, False)
-            return bool(self._has_agent_restarted) or engine or self._began_again(counter)
+            return bool(agent or self._start_is_later(counter.workload, column)) or self._began_again(counter)
         if name in _GPU:
-            return bool(self._has_agent_restarted) or self._began_again(counter)
-        if name in _METERS and self._has_agent_restarted is not None:
-            return self._has_agent_restarted
+            return bool(agent) or self._began_again(counter)
+        if name in _METERS and agent is not None:
+            return agent
         if name == NODE_ENERGY:
             return self._began_again(counter)
         # An agent shows the fall of a driver's counter only if the driver can have counted so much since.
         return True
 
+    def _start_is_later(self, workload: str, column: Column) -> bool | None:
+        engine = self._engines.get(workload)
+        return None if engine is None else engine.has_restarted_since(column.last_row)
+
     def _engine_restarted(self, workload: str, column: Column) -> bool:
         """Whether an engine restarted: by its start, else if nothing that it counts went on."""
-        known = self._restarted_engines.get(workload)
+        known = self._start_is_later(workload, column)
         if known is not None:
             return known
         if self._engines_going_on is None:
@@ -120,10 +167,3 @@ class Restarts:
         if column is None or seconds is None:
             return False
         return seconds < column.raw and seconds <= self._max_since_reset(clock, column)
-
-
-def _is_later(before: float | None, start: float | None) -> bool | None:
-    """Whether a start is a later one; None if one of the two is not known."""
-    if before is None or start is None:
-        return None
-    return start > before + TOLERANCE_SECONDS

@@ -229,6 +229,47 @@ class TestRestart:
         assert set() == OWN_REASONS & spoilt.reasons
         assert spoilt.is_valid
 
+    @pytest.mark.parametrize("pages", [1, 3])
+    @pytest.mark.parametrize("is_agent", [True, False])
+    def test_counter_that_is_late(self, pages: int, *, is_agent: bool) -> None:
+        """The first pages after a restart lack the engine and the meter: the restart explains their fall."""
+        spoilt = Spoilt(AgentInfo("a", 1.0))
+        spoilt.engine_start = 1_000.0
+        spoilt.look()
+        spoilt.run(20)
+        workloads, meter = spoilt.machine.workloads, spoilt.machine.meter
+        if is_agent:
+            self._agent(spoilt)
+            spoilt.agent = AgentInfo("a", 9.0)
+            meter = NodeMeterSnapshot("ipmi", 0.0, 0.0)
+        else:
+            self._engine(spoilt)
+            spoilt.engine_start = 2_000.0
+        spoilt.machine.workloads, spoilt.machine.meter = [], None
+        for _ in range(pages):
+            spoilt.machine.run(5.0)
+            spoilt.fleet.clock.advance(5.0)
+            spoilt.look()
+        spoilt.machine.workloads, spoilt.machine.meter = workloads, meter
+        for _ in range(15):
+            spoilt.run(1)
+            spoilt.check()
+            assert set() == OWN_REASONS & spoilt.reasons
+        assert spoilt.is_valid
+
+    def test_explains_a_late_counter_once(self) -> None:
+        """A restart explains no second fall of a counter that was read since."""
+        spoilt = Spoilt(AgentInfo("a", 1.0))
+        spoilt.look()
+        spoilt.run(20)
+        self._agent(spoilt)
+        spoilt.agent = AgentInfo("a", 9.0)
+        spoilt.run(3)
+        self._agent(spoilt)
+        spoilt.run(1, "perwatt_workload_covered_seconds_total", lambda value: str(value + 20.0))
+
+        assert "unwitnessed_reset" in spoilt.reasons
+
     def test_agent_that_goes_back(self) -> None:
         """A start explains no counter that shows more than it can have counted since: its state is old."""
         spoilt = Spoilt(AgentInfo("a", 1.0))
