@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+# The tables of the rules are beside them.
+sys.path.append(str(Path(__file__).parents[1] / "dashboards" / "prometheus"))
+
 from pages import (
     aggregator_metrics,
     compute,
@@ -18,6 +21,7 @@ from pages import (
     http_api,
     meters,
     metrics,
+    runbook,
     validity,
 )
 
@@ -33,6 +37,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "compute.md": compute.document,
     "health.md": health.document,
     "meters.md": meters.document,
+    "runbook.md": runbook.document,
 }
 
 

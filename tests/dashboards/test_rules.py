@@ -5,11 +5,19 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import energy_alerts
+import gpu_alerts
+import perwatt_rules
 import pytest
+import rules_model
 import yaml
 from support.servers import promql
 
-PROMETHEUS = Path(__file__).parents[2] / "dashboards" / "prometheus"
+from perwatt_agent.diagnosis import xids
+from perwatt_agent.facts.health import HEALTH_REASONS
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "dashboards" / "prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yaml"))
 TEST_FILES = sorted((PROMETHEUS / "tests").glob("*.test.yaml"))
 
@@ -19,11 +27,18 @@ RULES: list[dict[str, Any]] = [
     for group in yaml.safe_load(path.read_text())["groups"]
     for rule in group["rules"]
 ]
+UNIT_TESTS: list[dict[str, Any]] = [
+    test for path in TEST_FILES for test in yaml.safe_load(path.read_text())["tests"]
+]
 RECORDINGS = {rule["record"]: rule for rule in RULES if "record" in rule}
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 
-# Prometheus makes these two itself.
-BUILT_IN = {"up", "ALERTS"}
+# Prometheus makes these itself.
+BUILT_IN = {"up", "scrape_duration_seconds"}
+# What these show has no ratio of its own.
+WITHOUT_RATIO = {"perwatt_workload_info", "perwatt_workload_missing_gpus"}
+# The operator records this one.
+OF_THE_SITE = {energy_alerts.CONTRACT}
 
 
 def promtool(*arguments: str) -> None:
@@ -44,29 +59,80 @@ def test_rules_do_what_they_say(path: Path) -> None:
     promtool("test", "rules", str(path))
 
 
-def test_every_rule_file_has_tests() -> None:
-    """A rule file without unit tests is not shipped."""
-    assert [path.name.replace(".yaml", ".test.yaml") for path in RULE_FILES] == [
-        path.name for path in TEST_FILES
-    ]
+def test_the_committed_rules_are_fresh() -> None:
+    """`python dashboards/prometheus/perwatt_rules.py` would change nothing."""
+    assert perwatt_rules.files() == {path.name: path.read_text() for path in RULE_FILES}
+
+
+def test_groups_fit_limits() -> None:
+    """No group has more rules than Mimir takes by default."""
+    groups = (*perwatt_rules.RECORDING_GROUPS, *perwatt_rules.ALERT_GROUPS)
+
+    assert len(groups) == len({group.name for group in groups})
+    assert all(len(group.rules) <= rules_model.MAX_RULES for group in groups)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_fires_in_a_test(name: str) -> None:
+def test_every_alert_fires_and_does_not(name: str) -> None:
     """
-    Each alert is seen firing in the unit tests.
+    Each alert fires in a unit test, and at another time of the same test it does not.
 
-    That the others stay silent is part of the same tests: they list all that fires.
+    What fires beside it, and what does not, is part of the same tests: they list all that fires.
     """
-    tests = (PROMETHEUS / "tests" / "perwatt-alerts.test.yaml").read_text()
+    firing = [
+        [f'alertname="{name}"' in str(check["exp_samples"]) for check in test["promql_expr_test"]]
+        for test in UNIT_TESTS
+    ]
 
-    assert f'alertname="{name}"' in tests
+    assert any(any(times) and not all(times) for times in firing)
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_recording_is_tested(name: str) -> None:
+    """Each recorded series has its figure in a unit test."""
+    assert any(
+        name in check["expr"] and check["exp_samples"]
+        for test in UNIT_TESTS
+        for check in test["promql_expr_test"]
+    )
+
+
+@pytest.mark.parametrize("code", [*map(str, range(1, 200)), "unknown", "other"])
+def test_each_xid_has_one_alert_at_most(code: str) -> None:
+    """The lists of fatal and warning XID errors are disjoint, and are those of the agent's own rules."""
+    fatal, warning = (
+        promql.selectors(f"up{selector}")[0].matchers.matchers[0]
+        for selector in (gpu_alerts.FATAL_XIDS, gpu_alerts.WARNING_XIDS)
+    )
+    is_fatal = re.fullmatch(fatal.value, code) is not None
+    is_warning = re.fullmatch(warning.value, code) is None  # of a negative matcher
+    kind = xids.meaning_of(int(code) if code.isdigit() else xids.UNNAMED).kind
+
+    assert (kind == "fatal", kind == "warning") == (is_fatal, is_warning)
+
+
+def test_every_reason_of_health_has_one_alert() -> None:
+    """No reason of the agent's health rules is without an alert, and none has two."""
+    by_state = {"driver_down", "lost", "hung", "unreadable"}  # of perwatt_backend_up and perwatt_gpus
+    named = [
+        reason
+        for alert in ALERTS.values()
+        for selector in promql.selectors(alert["expr"])
+        for matcher in selector.matchers.matchers
+        if matcher.name == "reason" and selector.name == "perwatt_gpu_health_reason"
+        for reason in matcher.value.split("|")
+    ]
+
+    assert sorted(named) == sorted(set(HEALTH_REASONS) - by_state)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.get("record") or rule["alert"])
 def test_rules_name_only_what_exists(rule: dict[str, Any]) -> None:
     """An expression names metrics of the contract, with labels that they have, or rules recorded here."""
-    assert set() == promql.metric_names(rule["expr"]) - promql.METRICS - RECORDINGS.keys() - BUILT_IN
+    assert (
+        set()
+        == promql.metric_names(rule["expr"]) - promql.METRICS - RECORDINGS.keys() - BUILT_IN - OF_THE_SITE
+    )
     for selector in promql.selectors(rule["expr"]):
         if selector.name in promql.METRICS:
             labels = {matcher.name for matcher in selector.matchers.matchers}
@@ -78,20 +144,27 @@ def test_recorded_names_tell_level_metric_and_operation(name: str) -> None:
     """Names are level:metric:operations, ratios are named so, and a rate drops the counter's `_total`."""
     level, metric, operation = name.split(":")
 
-    assert re.fullmatch(r"(instance|job|facility)(_(model|state|cause))*", level)
+    assert re.fullmatch(
+        r"(gpu|workload|model|node|rack|cluster|facility)(_(workload|state|cause|source|outcome))*", level
+    )
     assert re.fullmatch(r"perwatt_[a-z_]+", metric)
     assert not metric.endswith("_total")
-    assert re.fullmatch(r"(ratio_)?rate(5m|1h)", operation)
+    assert re.fullmatch(r"rate5m|ratio_(rate|avg)(5m|1h)|sum|count|max", operation)
     assert ("_per_" in metric) == operation.startswith("ratio_")
 
 
 @pytest.mark.parametrize("name", [name for name in RECORDINGS if ":ratio_" in name])
 def test_ratios_are_sums_over_sums(name: str) -> None:
-    """A ratio divides recorded sums and never averages; what it divides by is more than zero."""
-    expression = RECORDINGS[name]["expr"]
+    """
+    A ratio divides recorded sums; what it divides by is more than zero.
 
-    assert set() == promql.metric_names(expression) - RECORDINGS.keys()
-    assert "avg" not in expression
+    It never averages but over time, sums on both sides.
+    """
+    expression = RECORDINGS[name]["expr"]
+    averages = 2 * len(re.findall(":ratio_avg", name))
+
+    assert set() == promql.metric_names(expression) - RECORDINGS.keys() - WITHOUT_RATIO
+    assert averages == expression.count("avg_over_time(") == expression.count("avg")
     assert "> 0)" in expression
 
 
@@ -106,5 +179,16 @@ def test_alerts_say_what_to_do(name: str) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
     assert "{{" not in summary
     assert summary.endswith(".")
-    assert len(description) > len(summary)
+    assert description.endswith(".")
+    assert alert["annotations"]["runbook_url"] == f"docs/runbook.md#{name.lower()}"
     assert "{{" in description or alert["expr"].startswith("absent")
+
+
+def test_the_runbook_has_a_part_for_each_alert() -> None:
+    """Each part of the runbook has all four answers."""
+    parts = (ROOT / "docs" / "runbook.md").read_text().split("\n## ")[1:]
+
+    assert list(ALERTS) == [part.partition("\n")[0] for part in parts]
+    for part in parts:
+        for question in ("What it means.", "How to see it.", "What to do.", "When to ignore it."):
+            assert re.search(rf"\*\*{question}\*\* .{{20,}}", part), part
