@@ -184,6 +184,7 @@ class _Divider:
     def _work(
         self, work: WorkloadWindow, gpus: tuple[str, ...], counts: Counts | None, reasons: tuple[str, ...]
     ) -> Part:
+        late_seconds = max(0.0, self._window.start_unix - work.start_unix)
         return Part(
             owner=Owner(
                 node=self._node,
@@ -212,9 +213,11 @@ class _Divider:
                 start_unix=work.start_unix,
                 end_unix=work.end_unix,
                 seconds=work.covered_seconds,
-                coverage_ratio=self._coverage_ratio(self._covered_seconds(work, gpus)),
+                coverage_ratio=self._coverage_ratio(
+                    self._covered_seconds(work, gpus, late_seconds), late_seconds
+                ),
                 has_few_readings=self._has_few_readings or work.attributions < MIN_READINGS - 1,
-                late_seconds=max(0.0, self._window.start_unix - work.start_unix),
+                late_seconds=late_seconds,
             ),
             counts=counts,
             is_known=work.counts.is_known,
@@ -264,15 +267,15 @@ class _Divider:
             reasons=(*gpu.refused, *(("counter_reset",) if gpu.reset else ())),
         )
 
-    def _covered_seconds(self, work: WorkloadWindow, gpus: tuple[str, ...]) -> float:
+    def _covered_seconds(self, work: WorkloadWindow, gpus: tuple[str, ...], late_seconds: float) -> float:
         """
-        The time that tokens and joules cover.
+        The time that tokens and joules cover, in the window and in the *late_seconds* before it.
 
         The slack of a workload is the phase between two clocks, not a time in which joules of a GPU are
         missing: how much of the window a GPU covers is known to the second.
         """
         boards = (self._gpu_seconds[gpu] for gpu in self._measured(gpus) if gpu in self._gpu_seconds)
-        return min((work.covered_seconds + work.slack_seconds, *boards))
+        return min((work.covered_seconds + work.slack_seconds, *(one + late_seconds for one in boards)))
 
     def _gpu_model(self, gpus: tuple[str, ...]) -> str:
         """The model of all *gpus*; empty if they are of several."""
@@ -288,8 +291,8 @@ class _Divider:
             window.start_unix, window.end_unix, window.seconds, coverage_ratio, self._has_few_readings
         )
 
-    def _coverage_ratio(self, covered_seconds: float) -> float:
-        return min(1.0, covered_seconds / self._window.nominal_seconds)
+    def _coverage_ratio(self, covered_seconds: float, late_seconds: float = 0.0) -> float:
+        return min(1.0, covered_seconds / (self._window.nominal_seconds + late_seconds))
 
     def _provenance(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(self._sources_of(gpus).union(self._label)))

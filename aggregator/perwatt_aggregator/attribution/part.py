@@ -90,8 +90,8 @@ class Span(Struct, frozen=True):
     Time of a part.
 
     `seconds` is the time that its tokens and joules cover, by which rates are divided.
-    `coverage_ratio` is the share of the window that this is. `late_seconds` are those before the window: work
-    whose page came late counts from its last attribution on.
+    `late_seconds` are those before the window: work whose page came late counts from its last attribution on.
+    `coverage_ratio` is the share of the window, and of the late seconds, that is covered.
     """
 
     start_unix: float

@@ -61,11 +61,15 @@ def workload_windows(
 
 
 def without_ended(workloads: Iterable[WorkloadWindow], gpus: Iterable[GpuWindow]) -> Iterator[WorkloadWindow]:
-    """Leave out workloads that ended before the window: no increase, and no waiting joules on their GPUs."""
+    """
+    Leave out workloads that ended before the window: no increase, and no waiting joules on their GPUs.
+
+    One that lacks a GPU has not ended, even if its page does not answer: the node is not read completely.
+    """
     waiting = {gpu.gpu for gpu in gpus if gpu.waiting_joules > NEGLIGIBLE_JOULES}
     for work in workloads:
         moved = work.covered_seconds or any(work.counts.work.values())
-        if work.up or moved or not waiting.isdisjoint(work.joules):
+        if work.up or moved or work.missing_gpus or not waiting.isdisjoint(work.joules):
             yield work
 
 

@@ -1,7 +1,9 @@
 """Efficiency answer: tokens per joule of any group, and when it is not valid."""
 
+from dataclasses import replace
+
 import pytest
-from support.fleet.agents import Machine, serving_machine
+from support.fleet.agents import Machine, Workload, serving_machine
 from support.fleet.fleets import BARE, FACILITY, Followed
 
 from perwatt_agent.facts.workload import Method
@@ -204,6 +206,25 @@ class TestGrouping:
         item = steady(machine).item("model")
 
         assert (valid, not valid) == (item.valid, "gpus_missing" in item.reasons)
+
+    def test_a_missing_gpu_and_no_page(self) -> None:
+        """The meter has joules of a board that nobody reads: no figure at the node is valid."""
+        machine = serving_machine()
+        machine.workloads.append(Workload("code", up=False, missing_gpus=1))
+        fleet = Followed([machine])
+        fleet.look()
+        for _ in range(12):
+            code = replace(machine.workloads[1])
+            machine.run(5.0, node_watts=1_000.0)
+            machine.workloads[1] = code
+            fleet.clock.advance(5.0)
+            fleet.look()
+        item = fleet.item("node", boundary="node")
+
+        assert (1000.0, False) == (pytest.approx(item.power_watts), item.valid)
+        assert "gpus_missing" in item.reasons
+        chat = {one.group["workload"]: one for one in fleet.items("workload", boundary="node")}["chat-0"]
+        assert (False, True) == (chat.valid, "gpus_missing" in chat.reasons)
 
 
 class TestTime:
