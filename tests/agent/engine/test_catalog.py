@@ -25,6 +25,7 @@ PACKAGES = [ROOT / "agent", ROOT / "exporter", ROOT / "aggregator", ROOT / "cli"
 
 MAY_NAME_ENGINES = {
     "agent/perwatt_agent/gpu/simulated/": "the simulated engine shows a real engine's metric names",
+    "cli/perwatt/simulate/catalog.py": "the simulated fleet runs engines of several kinds",
     "agent/perwatt_agent/discovery/pod_list.py": "annotations that a Kubernetes platform defines",
 }
 
