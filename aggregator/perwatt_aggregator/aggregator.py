@@ -13,6 +13,7 @@ from perwatt_aggregator.answers.compute.chain import compute
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.answers.facility import facility_item
 from perwatt_aggregator.answers.filters import matches, node_matches
+from perwatt_aggregator.answers.history.series import history_answer
 from perwatt_aggregator.answers.inventory import gpu_items, node_items, source_items, workload_items
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.answers.prometheus_targets import prometheus_targets
@@ -26,6 +27,10 @@ from perwatt_aggregator.fleet.members import Members
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
+from perwatt_aggregator.history.history import History, NoHistory
+from perwatt_aggregator.history.reader import HistoryQuery
+from perwatt_aggregator.history.recorder import VIEW_SECONDS, Recorder
+from perwatt_aggregator.history.values import Tick
 from perwatt_aggregator.readings.duplicates import duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
@@ -36,6 +41,7 @@ from perwatt_aggregator.schema.compute import Compute
 from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.facility import Facilities
+from perwatt_aggregator.schema.history import History as HistoryAnswer
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.scraping.event_log import EventLog
@@ -55,12 +61,19 @@ class Aggregator:
     """
     Scrapes the agents that *config* names or discovers, and answers at any time from the readings so far.
 
-    *memory* is what is known of the nodes from before; by default nothing. Raises ValueError if a meter
-    cannot be built.
+    *memory* is what is known of the nodes from before; by default nothing. *history* is where sums are kept;
+    by default nowhere. Raises ValueError if a meter cannot be built.
     """
 
-    def __init__(self, config: AggregatorConfig, clock: Clock, memory: NodeMemory | None = None) -> None:
+    def __init__(
+        self,
+        config: AggregatorConfig,
+        clock: Clock,
+        memory: NodeMemory | None = None,
+        history: History | None = None,
+    ) -> None:
         self._memory = memory or NodeMemory()
+        self.history = history
         self._config = config
         self._objectives = Objectives(config.slo)
         self._clock = clock
@@ -69,6 +82,7 @@ class Aggregator:
         self.shared_meters = tuple(
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
         )
+        self._recorder = Recorder(self._share if self.shared_meters else None)
         self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
         self._scraper = Scraper((), config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
@@ -152,6 +166,8 @@ class Aggregator:
             asyncio.create_task(meter.run(), name=f"poll {meter.name}") for meter in self.shared_meters
         ]
         self._polling.append(asyncio.create_task(self._memory.run(), name="save nodes"))
+        if self.history is not None:
+            self._polling.append(asyncio.create_task(self.history.run(self.tick), name="record history"))
 
     async def stop(self) -> None:
         """Stop scraping and polling; answers remain possible."""
@@ -236,7 +252,14 @@ class Aggregator:
             for node in members
             if node.target.node not in doubles
         )
-        views = {view.node: view for view in found if view is not None}
+        return self._share(tuple(view for view in found if view is not None), seconds)
+
+    def _share(self, found: Sequence[NodeView], seconds: float = VIEW_SECONDS) -> tuple[NodeView, ...]:
+        """The views, with the joules of shared meters divided among those that these cover."""
+        now = self._clock.monotonic()
+        views = {view.node: view for view in found}
+        doubles = self._duplicates
+        members = (*self._members.ended(now), *self.nodes)
         for meter in self.shared_meters:
             # A node may be covered by its other address.
             names = [node.target.node for node in members if meter.covers_node(node.target.node)]
@@ -245,6 +268,22 @@ class Aggregator:
             reading = meter.reading(now - seconds, now)
             views |= {view.node: view for view in allocate(under, reading, seconds, self._config.uncertainty)}
         return tuple(views.values())
+
+    async def tick(self, start: int, seconds: int) -> Tick:
+        """What all nodes used and did since the tick before, for the history."""
+        now = self._clock.monotonic()
+        nodes = (*self._members.ended(now), *self.nodes)
+        states = {state.name: state for state in self.facility_states(float(seconds))}
+        return await self._recorder.tick(start, seconds, now, nodes, self.duplicates(), states)
+
+    async def history_answer(
+        self, query: HistoryQuery, boundaries: Sequence[Boundary] = BOUNDARIES
+    ) -> HistoryAnswer:
+        """The history by step. Raises NoHistory, TooManyGroups and TooManyPoints."""
+        if self.history is None:
+            raise NoHistory("no history is kept; set `history.path` in the aggregator's configuration")
+        found = await self.history.sums(query)
+        return history_answer(found, query, boundaries, self.labels)
 
     def duplicates(self) -> dict[str, str]:
         """The nodes that are left out of all sums, each with the node that shows the same; logged once."""
@@ -285,6 +324,11 @@ class Aggregator:
     def labels(self) -> tuple[str, ...]:
         """The target labels that are dimensions."""
         return self._config.labels
+
+    @property
+    def unix_seconds(self) -> float:
+        """The time of the aggregator's clock."""
+        return self._clock.unix()
 
     @property
     def scrape_interval_seconds(self) -> float:

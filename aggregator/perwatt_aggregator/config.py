@@ -12,6 +12,7 @@ from perwatt_agent.configfile.value_kinds import ADDRESS, PATH, duration
 from perwatt_aggregator.answers.compute.config import ComputeConfig, check_compute
 from perwatt_aggregator.facility.config import FacilityConfig, check_facility
 from perwatt_aggregator.facility.shared_meter_config import SharedMeterConfig, check_shared_meters
+from perwatt_aggregator.history.config import HistoryConfig, check_history
 from perwatt_aggregator.readings.objectives import SloConfig, check_objectives
 from perwatt_aggregator.schema.common import DIMENSIONS
 from perwatt_aggregator.targets.config import LABEL_NAME, SourcesConfig, check_sources
@@ -53,6 +54,7 @@ class AggregatorConfig(Struct, frozen=True):
     data_dir: Annotated[
         Path, Key("folder for what must survive a restart: how many GPUs each node has", PATH)
     ] = Path("/var/lib/perwatt")
+    history: HistoryConfig = field(default_factory=HistoryConfig)
     web: AggregatorWebConfig = field(default_factory=AggregatorWebConfig)
 
     @property
@@ -100,6 +102,7 @@ def check_aggregator(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tu
     yield from check_shared_meters(config.meters, agents, is_valid, others=config.sources.discovers)
     yield from check_objectives(config.slo, is_valid)
     yield from check_compute(config.compute, is_valid)
+    yield from check_history(config.history)
 
 
 def _check_labels(labels: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ FORMS = {
     "calibration": "UUID=RATIO",
     "idle-watts": "NAME=WATTS",
     "uncertainty": "SOURCE=RATIO",
+    "history-retention": "RESOLUTION=DURATION",
     "meter": "kind=csv,file=FILE,unit=watts",
 }
 """Form of the value of each repeatable flag."""

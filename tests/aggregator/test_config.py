@@ -281,7 +281,7 @@ WRONG = [
     (
         "backend: nvml",
         "1: backend: unknown key, expected one of sources, scrape_interval, facility, facilities, "
-        "meters, uncertainty, slo, compute, labels, data_dir, web",
+        "meters, uncertainty, slo, compute, labels, data_dir, history, web",
     ),
     (
         "slo:\n- time_to_first_token: 0.2",

@@ -1,36 +1,33 @@
 """The endpoints that answer with figures, and the parameters that they take."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
-from fastapi.routing import APIRoute
-from msgspec import Struct
 
 from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers.filters import NODE_FILTERS, filters_of
-from perwatt_aggregator.api import openapi
 from perwatt_aggregator.api.answering import Answering
+from perwatt_aggregator.api.endpoint import endpoint
 from perwatt_aggregator.api.examples import EFFICIENCY
 from perwatt_aggregator.api.metrics import WINDOW
 from perwatt_aggregator.api.paging import Page
 from perwatt_aggregator.api.parameters import (
+    ALL_BOUNDARIES,
     MIN_WINDOW_SECONDS,
     PAGE,
+    Boundaries,
     boundaries_of,
     dimensions_of,
     filters,
     grouping,
-    list_pattern,
     paging,
     seconds_of,
     window_pattern,
 )
 from perwatt_aggregator.fleet.groups import Where
 from perwatt_aggregator.schema.capacity import Capacity, CapacityItem
-from perwatt_aggregator.schema.common import BOUNDARIES, DIMENSIONS
+from perwatt_aggregator.schema.common import DIMENSIONS
 from perwatt_aggregator.schema.compute import Compute, ComputeItem
 from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency, EfficiencyItem
@@ -40,9 +37,6 @@ from perwatt_aggregator.schema.inventory import GpuItem, Gpus, NodeItem, Nodes, 
 from perwatt_aggregator.schema.ledger import Ledger, LedgerItem
 from perwatt_aggregator.scraping.event_log import MAX_LIMIT
 
-Handler = TypeVar("Handler", bound=Callable[..., Awaitable[Response]])
-
-ALL_BOUNDARIES = ",".join(BOUNDARIES)
 MAX_KW = 1e6
 _Window = Annotated[
     str,
@@ -50,14 +44,6 @@ _Window = Annotated[
         pattern=window_pattern(int(HISTORY_SECONDS)),
         description=f"Length of the window: {MIN_WINDOW_SECONDS}s to {HISTORY_SECONDS:g}s.",
         examples=["60s", "5m"],
-    ),
-]
-_Boundaries = Annotated[
-    str,
-    Query(
-        pattern=list_pattern(BOUNDARIES, may_be_empty=False),
-        description="Boundaries of the energy: GPU boards, nodes at their power inlets, the whole facility.",
-        examples=["node", "gpu_board,facility"],
     ),
 ]
 _Kw = Annotated[
@@ -83,20 +69,20 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         for examples in (("model", "model,node"), ("facility", "node,workload"), ("workload", "node,model"))
     )
 
-    @_answer(app, "/v1/efficiency", Efficiency, {"window", "by", "boundary", *PAGE, *dimensions}, EFFICIENCY)
+    @endpoint(app, "/v1/efficiency", Efficiency, {"window", "by", "boundary", *PAGE, *dimensions}, EFFICIENCY)
     async def efficiency(
         request: Request,
         kept: Annotated[Where, Depends(where)],
         page: Annotated[Page, Depends(paging(EfficiencyItem, dimensions))],
         window: _Window = WINDOW,
         by: Annotated[str, by_model] = "",
-        boundary: _Boundaries = ALL_BOUNDARIES,
+        boundary: Boundaries = ALL_BOUNDARIES,
     ) -> Response:
         """Tokens per joule, by group and boundary."""
         seconds, groups, boundaries = seconds_of(window), dimensions_of(by), boundaries_of(boundary)
         return answering.page(request, page, lambda: aggregator.efficiency(seconds, groups, boundaries, kept))
 
-    @_answer(app, "/v1/ledger", Ledger, {"window", "by", *PAGE, *dimensions})
+    @endpoint(app, "/v1/ledger", Ledger, {"window", "by", *PAGE, *dimensions})
     async def ledger(
         request: Request,
         kept: Annotated[Where, Depends(where)],
@@ -108,7 +94,7 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         seconds, groups = seconds_of(window), dimensions_of(by)
         return answering.page(request, page, lambda: aggregator.ledger(seconds, groups, kept))
 
-    @_answer(app, "/v1/compute", Compute, {"window", "by", *PAGE, *dimensions})
+    @endpoint(app, "/v1/compute", Compute, {"window", "by", *PAGE, *dimensions})
     async def compute(
         request: Request,
         kept: Annotated[Where, Depends(where)],
@@ -120,7 +106,7 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         seconds, groups = seconds_of(window), dimensions_of(by)
         return answering.page(request, page, lambda: aggregator.compute(seconds, groups, kept))
 
-    @_answer(app, "/v1/capacity", Capacity, {"window", "by", "kw", *PAGE, *dimensions})
+    @endpoint(app, "/v1/capacity", Capacity, {"window", "by", "kw", *PAGE, *dimensions})
     async def capacity(
         request: Request,
         kept: Annotated[Where, Depends(where)],
@@ -139,7 +125,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
     of_nodes = (*NODE_FILTERS, *aggregator.labels)
     of_gpus, of_workloads = ((*of_nodes, *filters_of(item)) for item in (GpuItem, WorkloadItem))
 
-    @_answer(app, "/v1/facility", Facilities, {"window", *PAGE, *filters_of(FacilityItem)})
+    @endpoint(app, "/v1/facility", Facilities, {"window", *PAGE, *filters_of(FacilityItem)})
     async def facility(
         request: Request,
         kept: Annotated[Where, Depends(filters(filters_of(FacilityItem)))],
@@ -149,7 +135,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         """Every facility: its PUE, price and carbon intensity, their sources, and its energy."""
         return answering.page(request, page, lambda: aggregator.facility_answer(seconds_of(window), kept))
 
-    @_answer(app, "/v1/nodes", Nodes, {"window", *PAGE, *of_nodes})
+    @endpoint(app, "/v1/nodes", Nodes, {"window", *PAGE, *of_nodes})
     async def nodes(
         request: Request,
         kept: Annotated[Where, Depends(filters(of_nodes))],
@@ -159,7 +145,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         """Every agent, whether it is up, and why not; and the sources that discover agents."""
         return answering.page(request, page, lambda: aggregator.node_answer(seconds_of(window), kept))
 
-    @_answer(app, "/v1/gpus", Gpus, {"window", *PAGE, *of_gpus})
+    @endpoint(app, "/v1/gpus", Gpus, {"window", *PAGE, *of_gpus})
     async def gpus(
         request: Request,
         kept: Annotated[Where, Depends(filters(of_gpus))],
@@ -169,7 +155,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         """Every GPU: its state and power now, and its energy in the window."""
         return answering.page(request, page, lambda: aggregator.gpu_answer(seconds_of(window), kept))
 
-    @_answer(app, "/v1/workloads", Workloads, {"window", *PAGE, *of_workloads})
+    @endpoint(app, "/v1/workloads", Workloads, {"window", *PAGE, *of_workloads})
     async def workloads(
         request: Request,
         kept: Annotated[Where, Depends(filters(of_workloads))],
@@ -179,55 +165,14 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         """Every workload: its work, and its joules by state."""
         return answering.page(request, page, lambda: aggregator.workload_answer(seconds_of(window), kept))
 
-    @_answer(app, "/v1/events", Events, {"since", "limit"})
+    @endpoint(app, "/v1/events", Events, {"since", "limit"})
     async def events(request: Request, since: _Since = None, limit: _Limit = 100) -> Response:
         """Events of GPUs, drivers, meters and engines on all nodes, newest first."""
         return answering.json(request, aggregator.events.answer(since, limit))
 
-    @_answer(app, "/v1/sd/prometheus", PrometheusTargets, {*of_nodes}, is_list=True)
+    @endpoint(app, "/v1/sd/prometheus", PrometheusTargets, {*of_nodes}, is_list=True)
     async def prometheus_targets(
         request: Request, kept: Annotated[Where, Depends(filters(of_nodes))]
     ) -> Response:
         """The agents, for `http_sd_configs` of Prometheus."""
         return answering.json(request, aggregator.prometheus_targets(kept))
-
-
-def operation_name(route: APIRoute) -> str:
-    """The id of an operation is the name of its function."""
-    return route.name
-
-
-def _answer(
-    app: FastAPI,
-    path: str,
-    answer: type[Struct],
-    parameters: Iterable[str],
-    example: Struct | None = None,
-    *,
-    is_list: bool = False,
-) -> Callable[[Handler], Handler]:
-    responses = openapi.answers_with(answer, example, is_list=is_list)
-    return app.get(
-        path,
-        tags=["answers"],
-        responses=responses,
-        response_class=Response,
-        generate_unique_id_function=operation_name,
-        dependencies=[Depends(_only(frozenset(parameters)))],
-    )
-
-
-def _only(names: frozenset[str]) -> Callable[[Request], Any]:
-    """Reject unknown and repeated parameters: to ignore them would answer another request."""
-    known = ", ".join(sorted(names))
-
-    async def check(request: Request) -> None:
-        given = [name for name, _ in request.query_params.multi_items()]
-        faults = {name: f"unknown parameter; expected one of {known}" for name in given if name not in names}
-        faults |= {name: "expected at most once" for name in given if given.count(name) > 1}
-        if faults:
-            raise RequestValidationError(
-                [{"loc": ("query", name), "msg": fault} for name, fault in faults.items()]
-            )
-
-    return check

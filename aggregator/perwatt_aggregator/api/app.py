@@ -8,17 +8,17 @@ from perwatt_agent import __version__
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api import openapi, problems
 from perwatt_aggregator.api.answering import Answering
-from perwatt_aggregator.api.answers import Handler, add_groups, add_inventory, operation_name
+from perwatt_aggregator.api.answers import add_groups, add_inventory
+from perwatt_aggregator.api.endpoint import Handler, operation_name
 from perwatt_aggregator.api.head import HeadAsGet
+from perwatt_aggregator.api.history import add_history
 from perwatt_aggregator.api.metrics import FAMILIES, state_of
 from perwatt_aggregator.api.page import page_response
-from perwatt_aggregator.schema.common import BOUNDARIES
 from perwatt_exporter.http.negotiate import OPENMETRICS, TEXT, choose_encoding, choose_offer
 from perwatt_exporter.page.client_process import ClientProcessMetrics
 from perwatt_exporter.page.pages import Pages
 
 JSON = "application/json"
-ALL_BOUNDARIES = ",".join(BOUNDARIES)
 PLAIN = "text/plain; charset=utf-8"
 _TAGS = [
     {"name": "answers", "description": "Work and energy, and their sources."},
@@ -43,6 +43,7 @@ def create_app(aggregator: Aggregator) -> FastAPI:
     answering = Answering(aggregator.scrape_interval_seconds)
     add_groups(app, aggregator, answering)
     add_inventory(app, aggregator, answering)
+    add_history(app, aggregator, answering)
     _add_service(app, aggregator)
     openapi.install(app)
     return app

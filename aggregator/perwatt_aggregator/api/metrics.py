@@ -7,10 +7,12 @@ from msgspec import Struct
 from perwatt_aggregator.aggregator import DEFAULT_WINDOW_SECONDS, Aggregator
 from perwatt_aggregator.api.families.compute import compute_families
 from perwatt_aggregator.api.families.facility import FacilityNow, facility_families
+from perwatt_aggregator.api.families.history import history_families
 from perwatt_aggregator.api.families.ledger import ledger_families
 from perwatt_aggregator.api.families.shared_meters import shared_meter_families
 from perwatt_aggregator.facility.shared_meter import SharedMeter
 from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.history.history import History
 from perwatt_aggregator.readings.node_ring import MAX_HISTORY_BYTES
 from perwatt_aggregator.schema.common import BOUNDARIES
 from perwatt_aggregator.schema.compute import ComputeItem
@@ -33,6 +35,7 @@ class State(Struct, frozen=True):
     compute: tuple[ComputeItem, ...]
     shared_meters: tuple[SharedMeter, ...]
     target_sources: tuple[TargetSource, ...] = ()
+    history: History | None = None
 
 
 def state_of(aggregator: Aggregator) -> State:
@@ -50,6 +53,7 @@ def state_of(aggregator: Aggregator) -> State:
         compute.items,
         aggregator.shared_meters,
         aggregator.target_sources,
+        aggregator.history,
     )
 
 
@@ -74,6 +78,10 @@ def _compute(state: State) -> tuple[ComputeItem, ...]:
 
 def _shared_meters(state: State) -> tuple[SharedMeter, ...]:
     return state.shared_meters
+
+
+def _history(state: State) -> History | None:
+    return state.history
 
 
 def _target_up(state: State) -> Iterator[Sample]:
@@ -134,6 +142,7 @@ FAMILIES: tuple[Family[State], ...] = (
     *ledger_families(_ledger, WINDOW),
     *compute_families(_compute, WINDOW),
     *shared_meter_families(_shared_meters),
+    *history_families(_history),
     Family(
         "perwatt_aggregator_target_up",
         "gauge",

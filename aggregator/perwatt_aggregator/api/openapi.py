@@ -13,6 +13,7 @@ from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.events import Events
 from perwatt_aggregator.schema.facility import Facilities
+from perwatt_aggregator.schema.history import History
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.schema.problem import Problem
@@ -28,6 +29,7 @@ _ANSWERS = (
     Workloads,
     Events,
     Capacity,
+    History,
     PrometheusTargets,
     Problem,
 )

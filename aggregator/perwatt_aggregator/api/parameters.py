@@ -19,6 +19,9 @@ MIN_WINDOW_SECONDS = 10
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
+ALL_BOUNDARIES = ",".join(BOUNDARIES)
+
+
 def seconds_of(window: str) -> float:
     """The seconds of a duration such as 60s, 5m or 1h."""
     return float(int(window[:-1]) * _UNIT_SECONDS[window[-1]])
@@ -142,3 +145,13 @@ def _decades(low: int, high: int) -> list[tuple[int, int]]:
 def _digits_pattern(start: int, end: int) -> str:
     pairs = zip(str(start), str(end), strict=True)
     return "".join(first if first == last else f"[{first}-{last}]" for first, last in pairs)
+
+
+Boundaries = Annotated[
+    str,
+    Query(
+        pattern=list_pattern(BOUNDARIES, may_be_empty=False),
+        description="Boundaries of the energy: GPU boards, nodes at their power inlets, the whole facility.",
+        examples=["node", "gpu_board,facility"],
+    ),
+]

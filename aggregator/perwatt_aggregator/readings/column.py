@@ -10,15 +10,17 @@ class Column(Rows):
     One counter: its increase since its first reading, per row; NaN in a row without a reading.
 
     `moved_row` is the row in which it last moved; None until it moves. `fell_by` is how far it fell in a
-    reading that was refused, until it has made up for that; None if there is no such reading.
+    reading that was refused, until it has made up for that; None if there is no such reading. `recorded` is
+    how much of the increase since the first reading is in the history.
     """
 
-    __slots__ = ("fell_by", "moved_row", "raw", "resets", "total", "uncounted")
+    __slots__ = ("fell_by", "moved_row", "raw", "recorded", "resets", "total", "uncounted")
 
     def __init__(self, row: int, raw: float) -> None:
         super().__init__(row, 0.0)
         self.raw = raw
         self.total = 0.0
+        self.recorded = 0.0
         self.moved_row: int | None = None
         self.fell_by: float | None = None
         self.resets: tuple[int, ...] = ()

@@ -12,11 +12,15 @@ from perwatt.errors import CommandError
 from perwatt.run.daemon import address, listen, run_daemon
 from perwatt.run.event_loop import cancelled_by, together
 from perwatt.run.status import show
-from perwatt_agent.clock import SystemClock
+from perwatt_agent.clock import Clock, SystemClock
 from perwatt_agent.configfile.layers import ConfigError
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api.app import create_app
 from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.history.config import HistoryConfig
+from perwatt_aggregator.history.history import History
+from perwatt_aggregator.history.schema import HistoryRefused
+from perwatt_aggregator.history.store import HistoryStore
 from perwatt_aggregator.readings.node_memory import NodeFile
 from perwatt_exporter.http.server import serve
 
@@ -51,7 +55,11 @@ async def serve_aggregator(
     """Scrape and answer until *stop* is set."""
     try:
         clock = SystemClock()
-        aggregator = Aggregator(config, clock, NodeFile(config.data_dir, clock))
+        aggregator = Aggregator(
+            config, clock, NodeFile(config.data_dir, clock), open_history(config.history, clock)
+        )
+    except HistoryRefused as error:
+        raise CommandError(str(error)) from None
     except ValueError as error:
         raise CommandError(f"facility: {error}") from None
     await aggregator.start()
@@ -64,6 +72,15 @@ async def serve_aggregator(
         await together(stop, *work)
     finally:
         await aggregator.stop()
+
+
+def open_history(config: HistoryConfig, clock: Clock) -> History | None:
+    """The history that is configured; None if there is none. Raises HistoryRefused."""
+    if config.path is None:
+        return None
+    history = History(config, HistoryStore(config, config.path), clock)
+    history.open()
+    return history
 
 
 async def _reload_on_signal(aggregator: Aggregator, reload: Reload) -> None:

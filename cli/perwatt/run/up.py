@@ -13,6 +13,7 @@ from perwatt.run.simulated_machine import has_driver
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.config import AgentConfig
 from perwatt_aggregator.config import AggregatorConfig
+from perwatt_aggregator.history.config import HistoryConfig
 from perwatt_aggregator.targets.config import agents_at
 
 
@@ -21,7 +22,7 @@ def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
     sock = listen(agent.web.listen_address)
     aggregator_sock = listen(aggregator.web.listen_address, "aggregator.web.listen_address")
     own = agents_at(f"http://{address(sock)}/metrics")
-    aggregator = msgspec.structs.replace(aggregator, sources=own)
+    aggregator = msgspec.structs.replace(aggregator, sources=own, history=_history(aggregator))
 
     async def main(stop: asyncio.Event) -> int:
         config = agent
@@ -38,3 +39,9 @@ def run_up(agent: AgentConfig, aggregator: AggregatorConfig) -> int:
         return 0
 
     return run_daemon(main, uvloop.run)
+
+
+def _history(config: AggregatorConfig) -> HistoryConfig:
+    """One machine keeps its history where all else is that outlives the process."""
+    path = config.history.path or config.data_dir / "history.db"
+    return msgspec.structs.replace(config.history, path=path)

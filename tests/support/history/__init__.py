@@ -1,0 +1,1 @@
+"""A history by hand: ticks of a fleet whose clock a test moves."""
