@@ -55,7 +55,12 @@ class TrueNode:
         self._registry: WorkRegistry | None = None
 
     def use_all_gpus(self) -> None:
-        """Let one engine serve on all GPUs, and claim them all."""
+        """
+        Let one engine serve on all GPUs, and claim them all.
+
+        "All" names no GPU: one that the driver has never listed is not in this machine, as nothing shows it.
+        """
+        self.gpus[:] = [gpu for gpu in self.gpus if gpu.is_listed]
         engine = self.engines[0]
         engine.gpus = tuple(self.gpus)
         self.engines, self.pages, self.claims = [engine], {engine.name: engine}, {engine.name: "all"}

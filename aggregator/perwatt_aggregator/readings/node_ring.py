@@ -105,6 +105,8 @@ class NodeRing:
         self.divergence_ratios: dict[str, float | None] = {}
         self.gauges = Gauges(self._capacity, MAX_SERIES)
         self._after_gap_row = 0
+        self.in_turn_row = -1
+        """The newest row before which the agent refused a page that several engines serve in turn."""
 
     @property
     def first_row(self) -> int:
@@ -222,6 +224,8 @@ class NodeRing:
         row = self.last_row + 1
         if row and sample.unix_seconds - self.unix(row - 1) > self.gap_seconds:
             self._after_gap_row = row
+        if self.sample is not None and sample.pages_in_turn not in (0.0, self.sample.pages_in_turn):
+            self.in_turn_row = row
         self.last_row = row
         self.sample = sample
         self._unix[row % self._capacity] = sample.unix_seconds

@@ -55,6 +55,8 @@ _BACKEND_INFO = "perwatt_backend_info"
 _BACKEND_UP = "perwatt_backend_up"
 _GPUS = "perwatt_gpus"
 _EVENTS = "perwatt_events_total"
+_FAILURES = "perwatt_collector_failures_total"
+_IN_TURN = "several_processes"
 _METER_PERIOD = "perwatt_node_meter_period_seconds"
 _PROCESS_START = "process_start_time_seconds"
 _CALIBRATION = "perwatt_gpu_energy_calibration_ratio"
@@ -66,6 +68,7 @@ _NODE_FACTS = (
     _BACKEND_UP,
     _GPUS,
     _EVENTS,
+    _FAILURES,
     _METER_PERIOD,
 )
 WANTED = frozenset((*COUNTERS, *_NODE_FACTS, *GPU_FACTS, *WORKLOAD_FACTS))
@@ -197,6 +200,9 @@ def _assemble(
             if 0.0 < value <= MAX_PERIOD_SECONDS
         },
         events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
+        pages_in_turn=sum(
+            value for one, value in facts.get(_FAILURES, ()) if one.label("reason") == _IN_TURN
+        ),
         agent=agent.label("agent") if agent else "",
         agent_start=agent.label("start") if agent else "",
         start_unix_seconds=_start(agent, facts),

@@ -86,6 +86,9 @@ class NodeSample(Struct, frozen=True):
     agent's random id and `agent_start` its start; both are empty if the agent has none.
     `start_unix_seconds` is when the process that serves the page started, None if that is not known.
 
+    `pages_in_turn` is how many pages of engines the agent refused because several processes serve them in
+    turn.
+
     `refused` are counters with an impossible value: not finite, negative, or larger than anything counts.
     """
 
@@ -99,6 +102,7 @@ class NodeSample(Struct, frozen=True):
     counters: dict[Counter, float]
     meter_periods: dict[str, float] = {}
     events: float | None = None
+    pages_in_turn: float = 0.0
     agent: str = ""
     agent_start: str = ""
     start_unix_seconds: float | None = None

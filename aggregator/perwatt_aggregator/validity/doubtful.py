@@ -52,6 +52,14 @@ TABLE: tuple[Reason, ...] = (
         "valid again 15 minutes later.",
     ),
     Reason(
+        "several_processes",
+        True,
+        "The page of an engine of this node is served by several processes in turn, each with counts of its "
+        "own, and an engine of the work has no page now.",
+        "Give each process an address of its own, and configure each of them in the agent's "
+        "`engines.endpoints`.",
+    ),
+    Reason(
         "implausible_value",
         True,
         "A counter of the agent has a value, or rose faster, than is possible: more than twice the GPU's "

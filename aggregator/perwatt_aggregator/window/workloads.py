@@ -155,6 +155,9 @@ class _WorkloadReader:
         increases, facts = self._increases, self._facts
         if facts is None or not facts.up:
             yield "engine_unreachable"
+            # What was counted until the agent found it out is of one process, and its joules are of all.
+            if self._ring.in_turn_row > increases.first:
+                yield "several_processes"
         gpus = [self._sample.gpus.get(gpu, GpuFacts(gpu)) for gpu in joules]
         missing = facts is not None and facts.missing_gpus
         if missing or not all(gpu.up for gpu in gpus) or self._was_down(joules):

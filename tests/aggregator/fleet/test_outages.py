@@ -84,6 +84,30 @@ class TestEngineOutage:
         assert item.window is not None
         assert 135.0 == pytest.approx(item.window.seconds)
 
+    def test_several_processes(self) -> None:
+        """Once the agent finds several processes on a page, what it counted before is not valid: at once."""
+        fleet, machine = followed()
+        assert fleet.item("workload").valid
+        machine.engine_failures["several_processes"] = 1
+        wait(machine, 5.0)
+        fleet.clock.advance(5.0)
+        fleet.look()
+        item = fleet.item("workload")
+
+        assert (True, False) == (item.coverage_ratio >= 0.95, item.valid)
+        assert ("several_processes", "engine_unreachable") == item.reasons
+
+    def test_other_failures(self) -> None:
+        """A page that did not answer once leaves what was counted before as it was."""
+        fleet, machine = followed()
+        machine.engine_failures["timeout"] = 1
+        wait(machine, 5.0)
+        fleet.clock.advance(5.0)
+        fleet.look()
+        item = fleet.item("workload")
+
+        assert (True, ("engine_unreachable",)) == (item.valid, item.reasons)
+
 
 def wait(machine: Machine, seconds: float) -> None:
     """The engine serves while its page does not answer: the board's joules are not attributed."""

@@ -12,9 +12,9 @@ from perwatt_agent.gpu.backend import GpuFailure
 
 
 def _unlisted(fleet: TrueFleet, random: Random) -> None:
-    """A GPU that the driver never lists, though configuration names it."""
-    _, gpu = a_gpu(fleet, random)
-    gpu.is_listed = False
+    """A GPU that the driver never lists, though configuration names it, which "all" does not."""
+    node, gpu = a_gpu(fleet, random)
+    gpu.is_listed = "all" in node.claims.values()
 
 
 def _claimed_by_index(fleet: TrueFleet, random: Random) -> None:

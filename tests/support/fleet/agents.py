@@ -8,7 +8,7 @@ from perwatt_agent.facts.engine_counts import EngineCounts, Histogram, WasteCaus
 from perwatt_agent.facts.gpu import GpuEnergy, GpuInfo, GpuSnapshot
 from perwatt_agent.facts.gpu_reading import EnergySource, GpuReading
 from perwatt_agent.facts.host_meter import MeterRole, MeterScope, MeterSnapshot, NodeMeterSnapshot
-from perwatt_agent.facts.snapshot import BackendStatus, Snapshot
+from perwatt_agent.facts.snapshot import BackendStatus, CollectorHealth, Snapshot
 from perwatt_agent.facts.workload import Method, WorkloadGpuEnergy, WorkloadInfo, WorkloadSnapshot
 
 
@@ -117,6 +117,7 @@ class Machine:
     backend: str = "nvml"
     backend_up: bool = True
     unidentified_gpus: int = 0
+    engine_failures: dict[str, int] = field(default_factory=dict)
     unix: float = 1_800_000_000.0
     monotonic: float = 1_000.0
 
@@ -127,6 +128,7 @@ class Machine:
             BackendStatus(self.backend, self.backend_up, "570.1", "12.570"),
             tuple(gpu.snapshot(index, self.monotonic) for index, gpu in enumerate(self.gpus)),
             workloads=tuple(workload.snapshot() for workload in self.workloads),
+            collectors=(CollectorHealth("engine", True, None, None, tuple(self.engine_failures.items())),),
             node_meters=() if self.meter is None else (self.meter,),
             unidentified_gpus=self.unidentified_gpus,
             meters=tuple(self._meters()),
