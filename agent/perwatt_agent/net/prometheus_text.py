@@ -98,7 +98,8 @@ class PageParser:
         Malformed lines are skipped and added to `malformed_lines`, which counts since the parser was made.
         Raises PageError if they are the majority, or if *page* is not a metrics page.
         """
-        *_, samples = self.slices(page)
+        lines = self._lines(page)
+        *_, samples = self._slices(lines, len(lines))
         return samples
 
     def slices(self, page: bytes) -> Iterator[list[tuple[Series, float]]]:
@@ -107,9 +108,11 @@ class PageParser:
 
         Between two slices the caller may do other work, or stop.
         """
-        self._refuse_other_kinds(page)
-        lines = self._short_lines(page)
-        step = max(1, min(SLICE_LINES, SLICE_BYTES // max(1, *map(len, lines))))
+        lines = self._lines(page)
+        longest = max(map(len, lines))
+        yield from self._slices(lines, max(1, min(SLICE_LINES, SLICE_BYTES // max(1, longest))))
+
+    def _slices(self, lines: list[bytes], step: int) -> Iterator[list[tuple[Series, float]]]:
         samples: list[tuple[Series, float]] = []
         bad = good = 0
         for start in range(0, len(lines), step):
@@ -131,8 +134,10 @@ class PageParser:
             # A known key was matched in full before, so the rest of the line is the value.
             key, _, number = line.rpartition(b" ")
             try:
-                series = self._young[key]
-                value = 0.0 if series is None else _float(number)
+                if (series := self._young[key]) is None:
+                    good += 1
+                    continue
+                value = _float(number)
             except (KeyError, ValueError):
                 try:
                     series, value = self._read(line)
@@ -144,15 +149,20 @@ class PageParser:
                 samples.append((series, value))
         return bad, good
 
-    def _short_lines(self, page: bytes) -> list[bytes]:
-        """Return the lines of *page* that may be wanted. Raises PageError if they are too many."""
-        families = self._families
-        if page.count(b"\n") > self._max_lines:
-            if families is None and self._wanted_families:
-                page = _only(page, self._wanted_families)
-            if page.count(b"\n") > self._max_lines:
-                raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
-        return (page if families is None else _only(page, families)).split(b"\n")
+    def _lines(self, page: bytes) -> list[bytes]:
+        """Return the lines of *page* that may be wanted. Raises PageError if it is none, or has too many."""
+        self._refuse_other_kinds(page)
+        if self._families is not None:
+            if page.count(b"\n") <= self._max_lines:
+                return _only(page, self._families).split(b"\n")
+        else:
+            # No more pieces than are allowed, and one: to count the lines first takes as long as to split.
+            lines = page.split(b"\n", self._max_lines + 1)
+            if len(lines) > self._max_lines + 1 and self._wanted_families:
+                lines = _only(page, self._wanted_families).split(b"\n", self._max_lines + 1)
+            if len(lines) <= self._max_lines + 1:
+                return lines
+        raise PageError("too_many_lines", f"the page has more than {self._max_lines} lines")
 
     def _refuse_other_kinds(self, page: bytes) -> None:
         start = page[:64].lstrip()

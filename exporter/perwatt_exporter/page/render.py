@@ -46,7 +46,9 @@ class Renderer(Generic[S]):
 
     def __init__(self, families: Iterable[Family[S]] = ()) -> None:
         self._families = [_FamilyWriter(family) for family in families]
-        self._facts: dict[Basis[S], tuple[object, ...]] = {}
+        self._facts: dict[Basis[S], tuple[object, ...] | None] = {
+            family.basis: None for family in self._families if family.basis is not None
+        }
         self._writers: dict[str, _FamilyWriter[Any]] = {}
 
     def collected(self, collected: Iterable[Collected[Any]], form: Format) -> list[str]:
@@ -56,21 +58,20 @@ class Renderer(Generic[S]):
             if family.name not in self._writers:
                 self._writers[family.name] = _FamilyWriter(family)
             writer = self._writers[family.name]
-            texts += writer.under_head(writer.write(samples), form)
+            if lines := writer.write(samples):
+                texts += writer.heads[form], lines
         return texts
 
     def snapshot(self, snapshot: S, form: Format) -> list[str]:
         """Render all that the families read from *snapshot*; those whose basis stayed are not read."""
         rows = _SnapshotRows(snapshot)
-        bases = {writer.basis for writer in self._families if writer.basis is not None}
-        facts = {basis: basis(snapshot) for basis in bases}
-        stayed = {basis for basis in bases if _are_same(facts[basis], self._facts.get(basis))}
-        texts = [
-            text
-            for writer in self._families
-            for text in writer.under_head(writer.lines if writer.basis in stayed else writer.read(rows), form)
-        ]
-        self._facts = facts  # last: after an error in between, all are read again
+        facts = {basis: basis(snapshot) for basis in self._facts}
+        stayed = {basis for basis, before in self._facts.items() if _are_same(facts[basis], before)}
+        texts: list[str] = []
+        for writer in self._families:
+            if lines := writer.lines if writer.basis in stayed else writer.read(rows):
+                texts += writer.heads[form], lines
+        self._facts = {**facts}  # last: after an error in between, all are read again
         return texts
 
 
@@ -80,17 +81,17 @@ def _are_same(facts: tuple[object, ...], before: tuple[object, ...] | None) -> b
 
 
 class _SnapshotRows(Generic[S]):
-    """A snapshot, and the rows of tables in it: many tables share theirs."""
+    """A snapshot, and the rows of tables in it, as labels and facts: many tables share theirs."""
 
     def __init__(self, snapshot: S) -> None:
         self.snapshot = snapshot
-        self._rows: dict[Callable[[S], Rows[Any]], Rows[Any]] = {}
+        self._rows: dict[Callable[[S], Rows[Any]], tuple[list[tuple[str, ...]], list[Any]]] = {}
 
-    def rows(self, find: Callable[[S], Rows[Any]]) -> Rows[Any]:
-        rows = self._rows.get(find)
-        if rows is None:
-            rows = self._rows[find] = find(self.snapshot)
-        return rows
+    def rows(self, find: Callable[[S], Rows[Any]]) -> tuple[list[tuple[str, ...]], list[Any]]:
+        if find not in self._rows:
+            rows = find(self.snapshot)
+            self._rows[find] = [labels for labels, _ in rows], [facts for _, facts in rows]
+        return self._rows[find]
 
 
 class _FamilyWriter(Generic[S]):
@@ -104,7 +105,7 @@ class _FamilyWriter(Generic[S]):
         self._read = family.read
         self._series_type = _HistogramSeries if family.kind == "histogram" else _Series
         text_kind = "gauge" if family.kind == "info" else family.kind
-        self._heads: dict[Format, str] = {
+        self.heads: dict[Format, str] = {
             "text": _head(family.name, text_kind, family.help),
             "openmetrics": _head(family.stem, family.kind, family.help, quotes=True),
         }
@@ -113,14 +114,10 @@ class _FamilyWriter(Generic[S]):
         self._line_up: list[_Series] = []
         self._amounts: list[float | None] = []
 
-    def under_head(self, lines: str, form: Format) -> tuple[str, ...]:
-        """A family's part of a page; one without samples does not appear."""
-        return (self._heads[form], lines) if lines else ()
-
     def read(self, rows: _SnapshotRows[S]) -> str:
         """The lines of what the family reads from a snapshot."""
         if isinstance(self._read, Table):
-            self.lines = self._write_table(rows.rows(self._read.rows), self._read.columns)
+            self.lines = self._write_table(*rows.rows(self._read.rows), self._read.columns)
         else:
             self.lines = self.write(self._read(rows.snapshot))
         return self.lines
@@ -142,10 +139,9 @@ class _FamilyWriter(Generic[S]):
             known.clear()
         return "".join(lines)
 
-    def _write_table(self, rows: Rows[T], columns: Columns[T]) -> str:
+    def _write_table(self, places: list[tuple[str, ...]], facts: list[T], columns: Columns[T]) -> str:
         """The lines of a table: the same as before while its amounts are, else those that changed anew."""
-        amounts = [amount_of(facts) for _, facts in rows for _, amount_of in columns]
-        places = [row for row, _ in rows]
+        amounts = [amount_of(one) for one in facts for _, amount_of in columns]
         if places != self._places:
             self._places = places
             self._line_up = [
