@@ -27,6 +27,7 @@ SECONDS = {
     "e2e/test_agent_process.py": 100,
     "e2e/test_up.py": 80,
     "agent/sampling/test_fault_matrix.py": 75,
+    "dashboards/test_rules_on_a_fleet.py": 60,
     "e2e/test_group.py": 30,
     "e2e/test_joules_and_money.py": 30,
 }

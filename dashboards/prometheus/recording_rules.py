@@ -24,6 +24,10 @@ INCOMPLETE = "on (job, instance, workload) (perwatt_workload_missing_gpus > 0)"
 IN_GROUP = 'perwatt_workload_info{group!=""}'
 """Members of an engine on several nodes: one member has the tokens, all have joules."""
 
+UNNAMED = 'gpu_workload_state:perwatt_workload_energy_joules:rate5m{model=""}'
+NAMED = "workload:perwatt_models:group"
+WITH_MODEL = 'group by (job, instance, workload, model) (perwatt_output_tokens_total{model!=""})'
+
 
 def counted(series: str) -> str:
     """
@@ -80,9 +84,34 @@ COUNTERS = Group(
         Recording("workload:perwatt_output_tokens:rate5m", counted("perwatt_output_tokens_total")),
         Recording("workload_source:perwatt_prompt_tokens:rate5m", counted("perwatt_prompt_tokens_total")),
         Recording("workload_outcome:perwatt_requests:rate5m", counted("perwatt_requests_total")),
+        # While an engine loads, its model is not known and the label is empty. Its joules of loading are the
+        # model's as soon as the model is known. A workload with several models has no such name.
+        Recording(
+            NAMED,
+            f"""
+            {WITH_MODEL}
+            and on (job, instance, workload)
+            count by (job, instance, workload) (
+              {WITH_MODEL}
+            ) == 1
+            """,
+        ),
         Recording(
             "workload_state:perwatt_workload_energy_joules:rate5m",
-            "sum without (gpu) (gpu_workload_state:perwatt_workload_energy_joules:rate5m)",
+            f"""
+            sum without (gpu, before) (
+              gpu_workload_state:perwatt_workload_energy_joules:rate5m{{model!=""}}
+              or
+              label_replace(
+                {UNNAMED}
+                * on (job, instance, workload) group_left (model) {NAMED},
+                "before", "unnamed", "", ""
+              )
+              or
+              {UNNAMED}
+              unless on (job, instance, workload) {NAMED}
+            )
+            """,
         ),
         Recording(
             "workload:perwatt_workload_energy_joules:rate5m",

@@ -64,6 +64,14 @@ def test_the_committed_rules_are_fresh() -> None:
     assert perwatt_rules.files() == {path.name: path.read_text() for path in RULE_FILES}
 
 
+@pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.name)
+def test_levels_are_evaluated_in_order(path: Path) -> None:
+    """promtool takes any order of groups that is not stated, and then figures depend on luck."""
+    stated = yaml.safe_load(path.read_text())["group_eval_order"]
+
+    assert [group.name for group in perwatt_rules.RECORDING_GROUPS] == stated
+
+
 def test_groups_fit_limits() -> None:
     """No group has more rules than Mimir takes by default."""
     groups = (*perwatt_rules.RECORDING_GROUPS, *perwatt_rules.ALERT_GROUPS)
@@ -149,7 +157,7 @@ def test_recorded_names_tell_level_metric_and_operation(name: str) -> None:
     )
     assert re.fullmatch(r"perwatt_[a-z_]+", metric)
     assert not metric.endswith("_total")
-    assert re.fullmatch(r"rate5m|ratio_(rate|avg)(5m|1h)|sum|count|max", operation)
+    assert re.fullmatch(r"rate5m|ratio_(rate|avg)(5m|1h)|sum|count|max|group", operation)
     assert ("_per_" in metric) == operation.startswith("ratio_")
 
 
