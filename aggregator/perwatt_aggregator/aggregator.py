@@ -248,9 +248,10 @@ class Aggregator:
         doubles = self.duplicates()
         members = (*self._members.ended(now), *self.nodes)
         found = (
-            node.view(seconds, now, by_name[node.facility.name])
+            node.duplicate_view(now, by_name[node.facility.name])
+            if node.target.node in doubles
+            else node.view(seconds, now, by_name[node.facility.name])
             for node in members
-            if node.target.node not in doubles
         )
         return self._share(tuple(view for view in found if view is not None), seconds)
 

@@ -1,6 +1,5 @@
 """The fleet of one schedule: machines, an aggregator that follows them, and what is true of any window."""
 
-import math
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -71,7 +70,7 @@ class TrueFleet:
         config = AggregatorConfig(agents_at(*urls), SCRAPE_SECONDS)
         self._aggregator = Aggregator(config, self.clock, self._memory)
         self._readers = [PageReader() for _ in self.sources]
-        self._read_at: dict[str, float] = {}
+        self._reads: dict[str, list[float]] = {}
         return self._aggregator
 
     def _node(self, random: Random, number: int, folder: Path) -> TrueNode:
@@ -105,7 +104,11 @@ class TrueFleet:
             if not (node.is_alive and node.answers):
                 followed.fail("timeout")
                 continue
-            self._read_at[source.node.name] = self.clock.monotonic()
+            reads = self._reads.setdefault(source.name, [])
+            if node is source.node:
+                reads.append(self.clock.monotonic())
+            else:
+                reads.clear()
             page = self._pages[node.name].body("text", "identity")
             followed.add(reader.read(page, self.clock.monotonic()), self.clock.unix())
 
@@ -144,7 +147,9 @@ class TrueFleet:
         return tokens / joules if joules else None
 
     def _was_read(self, node: TrueNode, seconds: float) -> bool:
-        return self.clock.monotonic() - self._read_at.get(node.name, -math.inf) < seconds
+        """Whether an address of the node has lately shown it, and twice in a row: else nothing increased."""
+        found = [self._reads.get(source.name, []) for source in self.sources if source.node is node]
+        return any(len(reads) > 1 and self.clock.monotonic() - reads[-1] < seconds for reads in found)
 
     def _is_configured(self, engine: TrueEngine) -> bool:
         return any(engine in node.pages.values() for node in self.nodes)

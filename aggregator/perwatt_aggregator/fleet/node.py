@@ -115,6 +115,22 @@ class Node(Agent):
             labels=self.target.labels,
         )
 
+    def duplicate_view(self, now: float, facility: FacilityState = UNKNOWN) -> NodeView | None:
+        """
+        The view of a node that shows what another one shows.
+
+        None, because that one counts already; but if it lately showed another machine, nobody reads that now.
+        """
+        if not self.ring.has_other_agent(now):
+            return None
+        return NodeView(
+            self.target.node,
+            gpus=self.gpus,
+            facility=facility,
+            reasons=("several_agents",),
+            labels=self.target.labels,
+        )
+
     def _last_view(
         self, seconds: float, now: float, left_seconds: float, facility: FacilityState
     ) -> NodeView | None:

@@ -101,7 +101,7 @@ class Increases:
         return self.ring.calibration_ratios.get(gpu, 1.0)
 
     def divergence(self, gpu: str) -> float | None:
-        """By what ratio the GPU's counter exceeds its integrated power; None if not known."""
+        """By what ratio the GPU's counter last exceeded its integrated power; None if never known."""
         return self.ring.divergence_ratios.get(gpu)
 
     def board_joules(self, first: int, last: int) -> float:

@@ -102,7 +102,7 @@ class NodeRing:
         self._plausibility = Plausibility(self.columns, lambda row: self.unix(max(row, self.first_row)))
         self.attributions: dict[str, Attribution] = {}
         self.calibration_ratios: dict[str, float] = {}
-        self.divergence_ratios: dict[str, float | None] = {}
+        self.divergence_ratios: dict[str, float] = {}
         self.gauges = Gauges(self._capacity, MAX_SERIES)
         self._after_gap_row = 0
         self.in_turn_row = -1
@@ -162,6 +162,10 @@ class NodeRing:
     def has_several_agents(self, now: float) -> bool:
         """Whether several agents have served the page in turn lately, at monotonic time *now*."""
         return self._owner.has_several(now)
+
+    def has_other_agent(self, now: float) -> bool:
+        """Whether another agent has taken the place of one on the page lately, at monotonic time *now*."""
+        return self._owner.has_changed(now)
 
     def increase(self, counter: Counter, first: int, last: int) -> float | None:
         """The increase of a counter between two rows; None if it was not read twice."""
@@ -240,13 +244,8 @@ class NodeRing:
                 column.refuse(raw)
             else:
                 column.add(raw, counts=self._counts(counter, column.is_reset_by(raw), uncovered))
-        for gpu in sample.gpus.values():
-            # A GPU that does not answer keeps the ratio that belongs to its readings in the ring.
-            if gpu.up:
-                self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
-                self.divergence_ratios[gpu.gpu] = gpu.divergence_ratio
         self.gauges.add(row, self._gauge_values(sample))
-        self._drop_ratios(sample)
+        self._update_ratios(sample)
         for counter in self.columns.end_row(row):
             if counter.name == WORKLOAD_COVERED:
                 self.attributions.pop(counter.workload, None)
@@ -258,6 +257,16 @@ class NodeRing:
         for counter, reason in reasons.items():
             if reason != OTHER_MODEL:
                 self.refused[counter] = Refusal(row, reason)
+
+    def _update_ratios(self, sample: NodeSample) -> None:
+        """Take in the ratios that belong to the readings of GPUs."""
+        for gpu in sample.gpus.values():
+            # A GPU that does not answer keeps the ratio that belongs to its readings in the ring.
+            if gpu.up:
+                self.calibration_ratios[gpu.gpu] = gpu.calibration_ratio or 1.0
+                if gpu.divergence_ratio is not None:
+                    self.divergence_ratios[gpu.gpu] = gpu.divergence_ratio
+        self._drop_ratios(sample)
 
     def _drop_ratios(self, sample: NodeSample) -> None:
         """Drop the ratios of GPUs that no reading in the ring has, once they are many."""

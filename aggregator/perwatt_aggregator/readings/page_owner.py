@@ -21,6 +21,7 @@ class PageOwner:
         self._last: NodeSample | None = None
         self._last_seen: dict[Hashable, float] = {}
         self._returned_at: float | None = None
+        self._changed_at: float | None = None
 
     def update(self, sample: NodeSample) -> bool:
         """Take in a reading; return whether another agent served the one before."""
@@ -34,6 +35,8 @@ class PageOwner:
         )
         if (is_other or is_restarted) and self._served(key, now):
             self._returned_at = now
+        if is_other:
+            self._changed_at = now
         self._last_seen = {one: at for one, at in self._last_seen.items() if now - at < SEVERAL_SECONDS}
         self._last_seen[key] = now
         return is_other
@@ -41,6 +44,10 @@ class PageOwner:
     def has_several(self, now: float) -> bool:
         """Whether agents have taken turns lately, at monotonic time *now*."""
         return self._returned_at is not None and now - self._returned_at < SEVERAL_SECONDS
+
+    def has_changed(self, now: float) -> bool:
+        """Whether another agent took the place of one lately, at monotonic time *now*."""
+        return self._changed_at is not None and now - self._changed_at < SEVERAL_SECONDS
 
     def _served(self, key: Hashable, now: float) -> bool:
         at = self._last_seen.get(key)

@@ -65,6 +65,7 @@ def _gpu(
     energy = product(joules, increases.calibration(gpu))
     unallocated, unknown = (_unattributed(increases, gpu, cause) for cause in ("unallocated", "unknown"))
     late = energy is not None and late_joules is not None
+    has_counter = any(counter.part != "integrated" for counter in read)
     waiting = max(0.0, (energy or 0.0) - (late_joules or 0.0) - unallocated - unknown) if late else 0.0
     return GpuWindow(
         gpu=gpu,
@@ -77,7 +78,8 @@ def _gpu(
         reset=any(increases.resets(counter) for counter in read),
         throttled_seconds=_throttled_seconds(increases, gpu),
         activity=activity,
-        divergence_ratio=increases.divergence(gpu),
+        # An agent that integrates now, or has just started, shows no ratio of the counter before.
+        divergence_ratio=increases.divergence(gpu) if has_counter else None,
         refused=increases.refusals.of_gpu(gpu),
     )
 

@@ -55,6 +55,21 @@ def test_within_the_bound(divergence: float | None) -> None:
     assert max(METER_UNCERTAINTY, abs(divergence or 0.0)) <= found.relative_uncertainty
 
 
+def test_after_the_counter() -> None:
+    """While the window has joules of the counter, it is in doubt, though power is integrated now."""
+    gpu = Gpu("GPU-0")
+    machine = Doubtful([gpu], [Workload("chat", joules={"GPU-0": [0.0, 0.0, 0.0]})])
+    machine.divergences = (-0.999,)
+    fleet = Followed([machine], BARE)
+    fleet.run(90.0)
+    gpu.source, gpu.joules, machine.divergences = "integrated", 0.0, (None,)
+    fleet.run(30.0)
+    assert REASON in fleet.item().reasons
+    fleet.run(40.0)
+
+    assert fleet.item().valid
+
+
 def test_a_small_share() -> None:
     """One doubtful GPU of thirty does not spoil the figure of them all, but adds its part; three do."""
     one = item(0.5, *[0.0] * 29)

@@ -74,6 +74,24 @@ def test_several_agents_on_one_machine() -> None:
     ]
 
 
+def test_an_address_that_lost_its_agent() -> None:
+    """An address leads to the agent of another one: its own machine is missing, and not gone."""
+    first, second = machine("GPU-a", "1"), machine("GPU-b", "2")
+    fleet = Followed([first, second], BARE)
+    fleet.run(90.0)
+    assert fleet.item().valid
+    fleet.machines = [first, first]
+    for _ in range(18):
+        first.run(5.0)
+        fleet.clock.advance(5.0)
+        fleet.look()
+    item = fleet.item()
+
+    assert (0.5, False) == (item.coverage_ratio, item.valid)
+    assert {"several_agents", "node_unreachable"} <= set(item.reasons)
+    assert 300.0 == pytest.approx(item.power_watts)
+
+
 def test_two_agents_in_turn() -> None:
     """Behind one address, nothing is valid, and the reason is its own."""
     first, second = machine("GPU-a", "1"), machine("GPU-b", "2")
