@@ -217,7 +217,8 @@ class _Divider:
                     self._covered_seconds(work, gpus, late_seconds), late_seconds
                 ),
                 has_few_readings=self._has_few_readings or work.attributions < MIN_READINGS - 1,
-                late_seconds=late_seconds,
+                late_seconds=max(late_seconds, work.late_seconds),
+                lost_seconds=work.lost_seconds,
             ),
             counts=counts,
             is_known=work.counts.is_known,

@@ -91,7 +91,8 @@ class Span(Struct, frozen=True):
 
     `seconds` is the time that its tokens and joules cover, by which rates are divided.
     `late_seconds` are those before the window: work whose page came late counts from its last attribution on.
-    `coverage_ratio` is the share of the window, and of the late seconds, that is covered.
+    `coverage_ratio` is the share of the window, and of the late seconds, that is covered. `lost_seconds` are
+    those whose tokens may be lost, because the engine was restarted.
     """
 
     start_unix: float
@@ -100,6 +101,7 @@ class Span(Struct, frozen=True):
     coverage_ratio: float
     has_few_readings: bool = False
     late_seconds: float = 0.0
+    lost_seconds: float = 0.0
 
 
 class Part(Struct, frozen=True):

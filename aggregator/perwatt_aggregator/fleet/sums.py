@@ -7,13 +7,14 @@ from msgspec import Struct
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
+from perwatt_aggregator.fleet.late import late_ratio
 from perwatt_aggregator.fleet.unmeasured import is_disputed, reasons_at_boards, reasons_at_node
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.work import Work, without_joules, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
 from perwatt_aggregator.schema.instants import mean_window
 from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO, MAX_LATE_RATIO
-from perwatt_aggregator.validity.uncertainty import of_sum
+from perwatt_aggregator.validity.uncertainty import combined, of_late, of_sum
 
 
 class Energy(Struct, frozen=True):
@@ -124,7 +125,8 @@ def _at_boundary(
 ) -> BoundarySums:
     coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
     energy = _energy(parts, fleet, boundary)
-    uncertainty_ratio = None if energy is None else of_sum(_joules_with_uncertainty(parts, fleet, boundary))
+    of_parts = None if energy is None else of_sum(_joules_with_uncertainty(parts, fleet, boundary))
+    uncertainty_ratio = combined(of_parts, of_late(late_ratio(parts)))
     return BoundarySums(energy, coverage_ratio, uncertainty_ratio, provenance, reasons)
 
 
@@ -153,22 +155,10 @@ def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
         yield "too_few_readings"
     if is_disputed(group.parts):
         yield "energy_meters_disagree"
-    if _spans_differ(group.parts):
+    if late_ratio(group.parts) > MAX_LATE_RATIO:
         yield "spans_differ"
     if not group.has_whole_groups:
         yield "shared_group"
-
-
-def _spans_differ(parts: Sequence[Part]) -> bool:
-    """Whether much of the joules is from before the window, and other parts have nothing from then."""
-    measured = [(part.energy.joules, part.span) for part in parts if part.energy.joules]
-    least = min((span.late_seconds for _, span in measured), default=0.0)
-    late = sum(
-        joules * (span.late_seconds - least) / max(span.late_seconds, span.end_unix - span.start_unix)
-        for joules, span in measured
-        if span.late_seconds > least
-    )
-    return late > MAX_LATE_RATIO * sum(joules for joules, _ in measured)
 
 
 def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:

@@ -10,7 +10,13 @@ from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
 from perwatt_aggregator.optional import product
 from perwatt_aggregator.schema.common import Boundary
 from perwatt_aggregator.targets.target import NO_LABELS
-from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS, combined, of_alignment, of_window
+from perwatt_aggregator.validity.uncertainty import (
+    SWEEP_SECONDS,
+    combined,
+    of_alignment,
+    of_restart,
+    of_window,
+)
 
 
 class NodeView(Struct, frozen=True):
@@ -65,11 +71,13 @@ class NodeView(Struct, frozen=True):
     def uncertainty_at(self, boundary: Boundary, part: Part) -> float | None:
         """Relative uncertainty of the joules of *part* at *boundary*; None if it is not known."""
         covered = part.span.coverage_ratio * self.fresh_ratio
+        at_restart = of_restart(part.span.seconds, part.span.lost_seconds)
         if boundary == "gpu_board" or self.parts is None:
             return combined(
                 part.energy.uncertainty_ratio,
                 of_window(part.span.seconds, part.energy.refresh_seconds, covered),
                 of_alignment(part.span.seconds, SWEEP_SECONDS / 2.0),
+                at_restart,
             )
         factor = self.parts.factor
         refresh = max(factor.refresh_seconds, part.energy.refresh_seconds)
@@ -77,6 +85,7 @@ class NodeView(Struct, frozen=True):
             factor.uncertainty_ratio,
             of_window(part.span.seconds, refresh, min(covered, factor.coverage_ratio)),
             of_alignment(part.span.seconds, max(refresh, SWEEP_SECONDS) / 2.0),
+            at_restart,
         )
         if boundary == "node":
             return at_node

@@ -87,6 +87,13 @@ class Column(Rows):
             last -= 1
         return (first, last) if first < last else None
 
+    def next_move(self, first: int, last: int) -> int | None:
+        """The first row after *first* up to *last* in which the counter moved; None if it did not."""
+        start = max(first, self.first_row)
+        before = self.at(start)
+        rows = range(start + 1, min(last, self.last_row) + 1)
+        return next((row for row in rows if self.at(row) > before), None)
+
     def moves(self, first: int, last: int) -> int:
         """The number of rows after *first* up to *last* in which the counter moved."""
         first, last = max(first, self.first_row), min(last, self.last_row)

@@ -189,6 +189,10 @@ class NodeRing:
         """The number of rows after *first* up to *last* in which the counter moved."""
         return self.columns[counter].moves(first, last)
 
+    def next_move(self, counter: Counter, first: int, last: int) -> int | None:
+        """The first row after *first* up to *last* in which the counter moved; None if it did not."""
+        return self.columns[counter].next_move(first, last)
+
     def max_running(self, workload: str, first: int, last: int) -> float | None:
         """The maximum of a workload's running requests in these rows; None if no row has a value."""
         return max(self.gauges.values(Gauge(RUNNING, workload), first, last), default=None)

@@ -88,8 +88,8 @@ TABLE: tuple[Reason, ...] = (
         "spans_differ",
         True,
         "Work whose page came late has tokens and joules from before the window, and other work of the group "
-        "has not, so that the two do not add up.",
-        "Wait until the window is over, or group by `workload`.",
+        "has not, so that the two do not add up: more than 2 % of the joules or tokens are from before.",
+        "Wait until that page's return has left the window, use a longer window, or group by `workload`.",
     ),
     Reason(
         "shared_group",

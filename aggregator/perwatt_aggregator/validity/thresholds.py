@@ -14,8 +14,9 @@ MAX_DIVERGENCE_RATIO = 0.2
 """Of a GPU's counter from its integrated power: good boards stay within 5 %, sampled power within 15 %."""
 MAX_DISPUTED_RATIO = 0.05
 """Of a group's joules: a smaller share with a doubtful counter does not make the group's figure doubtful."""
-MAX_LATE_RATIO = 0.05
-"""Of a group's joules: more of them from before the window, beside work that has none, weigh too much."""
+MAX_LATE_RATIO = 0.02
+"""Of a group's joules or tokens: more of them from before the window, beside work that has none, weigh too
+much. Nothing else bounds this error, and simulated figures have no uncertainty that could hide it."""
 MIN_METER_REFRESHES = 10
 """Of a meter in a window: the two ends, each uncertain by half a refresh, add 4 % (`of_window`)."""
 MIN_ENDS_PER_RUNNING = 10.0

@@ -81,6 +81,16 @@ def of_alignment(seconds: float, phase_seconds: float) -> float:
     return phase_seconds / (math.sqrt(3.0) * seconds) if seconds > 0.0 else 1.0
 
 
+def of_restart(seconds: float, lost_seconds: float) -> float:
+    """The uncertainty because an engine's tokens of up to *lost_seconds* before its restart are lost."""
+    return lost_seconds / (math.sqrt(3.0) * seconds) if seconds > 0.0 else 0.0
+
+
+def of_late(ratio: float) -> float:
+    """The uncertainty because a share of the joules or tokens, *ratio*, is from before the window."""
+    return ratio / math.sqrt(3.0)
+
+
 def of_sum(terms: Iterable[tuple[float, float | None]]) -> float | None:
     """
     The uncertainty of a sum of (amount, relative uncertainty) with correlated errors.

@@ -110,8 +110,10 @@ class WorkloadWindow(Struct, frozen=True):
     """
     One workload and one of its models: counts and joules between the same two attributions.
 
-    `covered_seconds` is the time that both cover. `slack_seconds` is the part of a gap that may only be the
-    phase between two clocks. `has_served` is true if it was ever active in the lifetime of its agent.
+    `covered_seconds` is the time that both cover; `late_seconds` of it lie before the window, because they
+    waited for the engine's page. `lost_seconds` is the time before resets whose tokens may be lost.
+    `slack_seconds` is the part of a gap that may only be the phase between two clocks. `has_served` is true
+    if it was ever active in the lifetime of its agent.
     """
 
     workload: str
@@ -134,6 +136,8 @@ class WorkloadWindow(Struct, frozen=True):
     pod: str = ""
     slurm_job: str = ""
     systemd_unit: str = ""
+    late_seconds: float = 0.0
+    lost_seconds: float = 0.0
 
 
 class MeterWindow(Struct, frozen=True):

@@ -106,6 +106,7 @@ class _WorkloadReader:
         start = self._ring.attributed_row(self._clock, increases.first)
         end = self._ring.attributed_row(self._clock, increases.last)
         attribution = self._ring.attributions.get(self._workload)
+        moves = self._ring.moves(self._clock, increases.first, increases.last)
         joules = self._state_joules(energy)
         slo = self._slo(counts)
         return WorkloadWindow(
@@ -119,7 +120,7 @@ class _WorkloadReader:
             end_unix=self._ring.unix(end),
             covered_seconds=covered,
             slack_seconds=attribution.step_seconds if attribution and covered else 0.0,
-            attributions=self._ring.moves(self._clock, increases.first, increases.last),
+            attributions=moves,
             counts=self._counts(counts, slo),
             joules=joules,
             reasons=(*self._reasons(joules, counts), *slo_reasons(slo)),
@@ -129,7 +130,33 @@ class _WorkloadReader:
             pod=facts.pod,
             slurm_job=facts.slurm_job,
             systemd_unit=facts.systemd_unit,
+            late_seconds=self._late_seconds(covered / moves) if moves else 0.0,
+            lost_seconds=self._lost_seconds(counts),
         )
+
+    def _late_seconds(self, step_seconds: float) -> float:
+        """
+        The covered time that lies before the window: the first attribution in it may be of a long wait.
+
+        Up to *step_seconds*, the mean of an attribution, it is the phase between two clocks, at both ends.
+        """
+        ring, first = self._ring, self._increases.first
+        row = ring.next_move(self._clock, first, self._increases.last)
+        if row is None:
+            return 0.0
+        covered = ring.increase(self._clock, first, row) or 0.0
+        phase_seconds = min(step_seconds, ring.gap_seconds)
+        return max(0.0, covered - (ring.unix(row) - ring.unix(first)) - phase_seconds)
+
+    def _lost_seconds(self, counts: Iterable[Counter]) -> float:
+        """The time between a reset of the tokens and the reading before it: what came then is lost."""
+        rows = {
+            row
+            for counter in counts
+            if counter.name == OUTPUT_TOKENS
+            for row in self._increases.resets(counter)
+        }
+        return sum(self._ring.unix(row) - self._ring.unix(row - 1) for row in rows)
 
     def _slo(self, counts: Sequence[Counter]) -> SloWindow | None:
         """Its requests compared with the objectives of its model; None if it makes no output."""
