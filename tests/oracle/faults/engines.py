@@ -22,8 +22,11 @@ def _restarted_engine(fleet: TrueFleet, random: Random) -> None:
     random.choice(random.choice(fleet.nodes).engines).restart()
 
 
-def _unreachable_engine(fleet: TrueFleet, random: Random) -> Heal:
+def _unreachable_engine(fleet: TrueFleet, random: Random) -> Heal | None:
+    """A page that does not answer; it is not one of two processes, as only pages show that they are two."""
     engine = random.choice(random.choice(fleet.nodes).engines)
+    if len(engine.processes) > 1:
+        return None
     engine.is_reachable = False
 
     def heal() -> None:
@@ -83,9 +86,15 @@ def _hidden_roles(fleet: TrueFleet, random: Random) -> None:
         node.hides_roles = True
 
 
-def _two_in_turn(fleet: TrueFleet, random: Random) -> Heal:
-    """Two processes behind the address of one page, each of which serves one to three pages at a time."""
+def _two_in_turn(fleet: TrueFleet, random: Random) -> Heal | None:
+    """
+    Two processes behind the address of one page, each of which serves one to three pages at a time.
+
+    The page can be read: until it has shown both, nothing tells one of two from an engine at half its rate.
+    """
     engine = random.choice(random.choice(fleet.nodes).engines)
+    if not engine.is_reachable:
+        return None
     engine.divide()
     turns = cycle((0, 1))
     order = (process for process in turns for _ in range(random.randint(1, 3)))
