@@ -5,14 +5,18 @@ import logging
 import threading
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.gpus.devices import PATIENCE_SECONDS
 
 from perwatt_agent.accounting.account import AccountState
 from perwatt_agent.accounting.attribution import AttributionState
 from perwatt_agent.clock import SystemClock
 from perwatt_agent.state.saver import Saver, is_in_memory
+from perwatt_agent.state.slots import Slots
 from perwatt_agent.state.state_file import StateFile
 
 
@@ -74,6 +78,44 @@ async def test_a_save_that_fails_removes_what_is_old(tmp_path: Path) -> None:
     fresh.save(account(3.0))
 
     assert StateFile(tmp_path, "boot").load() in (None, account(3.0))
+
+
+class FailingFile(StateFile):
+    """A state file whose disk has room, or has none."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "boot")
+        self._slots = FailingSlots(folder, "state")
+
+    def set_full(self, *, is_full: bool) -> None:
+        self._slots.is_full = is_full
+
+
+class FailingSlots(Slots):
+    is_full = False
+
+    def write(self, content: bytes) -> None:
+        if self.is_full:
+            raise OSError(28, "No space left on device")
+        super().write(content)
+
+
+@given(st.lists(st.sampled_from(["room", "full", "kill"]), max_size=12))
+async def test_any_schedule_of_writes(steps: list[str]) -> None:
+    """After any kill, what is loaded is what the last page showed, or nothing: counters never go back."""
+    with TemporaryDirectory() as name:
+        file, shown = FailingFile(Path(name)), None
+        for watts, step in enumerate([*steps, "kill"], 1):
+            if step == "kill":
+                file = FailingFile(Path(name))
+                loaded = file.load()
+                assert loaded in (shown, None)
+                shown = loaded
+                continue
+            file.set_full(is_full=step == "full")
+            shown = account(float(watts))
+            await Saver(file, SystemClock(), in_memory=True).save(partial(account, float(watts)))
+            assert step == "full" or shown == StateFile(Path(name), "boot").load()
 
 
 def test_which_folders_are_in_memory(tmp_path: Path) -> None:

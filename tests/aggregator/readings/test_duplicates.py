@@ -1,8 +1,11 @@
 """One agent under two addresses, and one GPU on two nodes, count once."""
 
 import logging
+from copy import deepcopy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from support.fleet.agents import Gpu, Machine, Workload
 from support.fleet.fleets import BARE, Followed
@@ -63,6 +66,26 @@ def test_others_count(others: tuple[Machine, Machine]) -> None:
     fleet.run(90.0)
 
     assert {} == fleet.aggregator.duplicates()
+
+
+AGENTS = (machine("GPU-a", "1"), machine("GPU-b", "2"), machine("GPU-c"), machine("GPU-d"))
+"""Two agents with an id, two older ones."""
+
+
+@given(st.lists(st.sampled_from(range(4)), min_size=1, max_size=6))
+def test_any_fleet(targets: list[int]) -> None:
+    """However often agents are named, the joules are those of the agents that there are, and valid."""
+    machines = deepcopy(AGENTS)
+    fleet = Followed([machines[target] for target in targets], BARE)
+    for _ in range(18):
+        for index in set(targets):
+            machines[index].run(5.0)
+        fleet.clock.advance(5.0)
+        fleet.look()
+    item = fleet.item()
+
+    assert (True, len(set(targets)) * 300.0 * 60.0) == (item.valid, pytest.approx(item.energy_joules))
+    assert len(targets) - len(set(targets)) == len(fleet.aggregator.duplicates())
 
 
 def test_several_agents_on_one_machine() -> None:

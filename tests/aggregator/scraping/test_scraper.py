@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 from collections.abc import AsyncIterator, Awaitable, Callable
+from random import Random
 
 import pytest
 from support.fleet.agents import serving_machine
@@ -13,6 +14,7 @@ from perwatt_agent.clock import SystemClock
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.config import AggregatorConfig
 from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.readings.page_reader import PageReader
 from perwatt_aggregator.scraping.scraper import MAX_PAGE_BYTES, SCRAPE_REASONS
 from perwatt_aggregator.targets.config import agents_at
 from perwatt_exporter.families.all import ALL
@@ -184,6 +186,23 @@ async def test_cut_pages_are_no_readings() -> None:
         found = {name: (nodes[name].failure, nodes[name].sample) for name in answers}
 
     assert dict.fromkeys(answers, ("protocol", None)) == found
+
+
+async def test_any_cut() -> None:
+    """Wherever a page is cut, no number is read that the whole page does not have."""
+    whole, random = good_page(), Random(15)
+    counters = PageReader().read(whole, 0.0).counters
+    cuts = [whole[: random.randrange(len(whole))] for _ in range(10)]
+    answers = {f"plain {index}": says(http(cut)) for index, cut in enumerate(cuts)} | {
+        f"packed {index}": says(http(gzip.compress(cut), "Content-Encoding: gzip"))
+        for index, cut in enumerate(cuts)
+    }
+    async with agents(answers) as urls, scraping(urls, 1.0) as nodes:
+        await until(lambda: all(node.failure or node.sample for node in nodes.values()))
+        found = [node.sample.counters for node in nodes.values() if node.sample is not None]
+
+    assert len(answers) > len(found)
+    assert all(one.items() <= counters.items() for one in found)
 
 
 async def test_nobody_there() -> None:
