@@ -29,7 +29,9 @@ from its previous counts.
 time of the process or the counts change back to earlier ones. The endpoint then fails with
 `several_processes` and shows no counts. It is read again after 60 pages in a row without a change of process:
 five minutes, if `engines.interval` is 5 s. Configure an endpoint for each process, each with an address of
-its own. A restart is one change, to a new start time and new counts, and does not fail.
+its own. A restart is one change, to a new start time and new counts, and does not fail. On pages without a
+start time, two busy processes that change places only every few minutes may look like one or two restarts,
+whose first counts are then added; from the third one within 15 minutes on, nothing is valid.
 
 **Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
 is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker
