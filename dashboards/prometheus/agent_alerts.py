@@ -213,6 +213,20 @@ AGGREGATOR = Group(
             ignore="The list of nodes does not change meanwhile.",
         ),
         Alert(
+            "PerwattHistoryDegraded",
+            "warning",
+            "10m",
+            "perwatt_history_up == 0",
+            summary="The aggregator has not kept its history for 10 minutes.",
+            detail="The history of {{ $labels.instance }} loses ticks; live answers go on.",
+            action="See `perwatt_history_failures_total` for the reason. If the disk is full, free space or "
+            "lower `history.max_bytes`; else the aggregator's log has the error.",
+            meaning="Answers over this time will lack it for ever, and windows that contain it are not "
+            "valid.",
+            check="`perwatt_history_up` is 0, and a `reason` of `perwatt_history_failures_total` increases.",
+            ignore="Prometheus keeps the agents' metrics, and nobody asks the aggregator for the past.",
+        ),
+        Alert(
             "PerwattMeterRejected",
             "warning",
             "15m",
