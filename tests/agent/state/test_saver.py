@@ -85,10 +85,10 @@ class FailingFile(StateFile):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "boot")
-        self._slots = FailingSlots(folder, "state")
+        self._slots = self._failing = FailingSlots(folder, "state")
 
     def set_full(self, *, is_full: bool) -> None:
-        self._slots.is_full = is_full
+        self._failing.is_full = is_full
 
 
 class FailingSlots(Slots):
