@@ -125,8 +125,13 @@ async def answers(followed: Followed) -> dict[str, Any]:
 
 def of_good(answer: dict[str, Any]) -> list[dict[str, Any]]:
     """The items of the good node alone."""
-    items = ({**(item.get("group") or {}), **item} for item in answer["items"])
-    return [item for item in items if item.get("node") == "node1:9836"]
+    return [item for item in answer["items"] if "node1:9836" in (item.get("node"), _node_of_group(item))]
+
+
+def _node_of_group(item: dict[str, Any]) -> str | None:
+    """The node of a group of parts; the group of a workload is a name."""
+    group = item.get("group")
+    return group.get("node") if isinstance(group, dict) else None
 
 
 @pytest.mark.slow

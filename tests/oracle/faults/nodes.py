@@ -80,9 +80,9 @@ def _two_in_turn(fleet: TrueFleet, random: Random) -> Heal:
 
 
 def _two_addresses(fleet: TrueFleet, random: Random) -> None:
-    """One agent that is configured by its name, and by its address."""
+    """One agent that is configured by its name, and by an address of its own."""
     number = random.randrange(len(fleet.nodes))
-    fleet.add_source(f"10.0.0.{number}", fleet.nodes[number])
+    fleet.add_source(f"10.0.{len(fleet.sources)}.{number}", fleet.nodes[number])
     fleet.start_aggregator()
 
 
