@@ -31,7 +31,7 @@ from perwatt_aggregator.history.history import History, NoHistory
 from perwatt_aggregator.history.reader import HistoryQuery
 from perwatt_aggregator.history.recorder import VIEW_SECONDS, Recorder
 from perwatt_aggregator.history.values import Tick
-from perwatt_aggregator.readings.duplicates import duplicates
+from perwatt_aggregator.readings.duplicates import Duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
@@ -87,6 +87,7 @@ class Aggregator:
         self._scraper = Scraper((), config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
         self._duplicates: dict[str, str] = {}
+        self._duplicates_now = Duplicates()
         self._was_whole = False
         self._without_facility: frozenset[str] = frozenset()
         self.facilities: tuple[Facility, ...] = ()
@@ -288,7 +289,7 @@ class Aggregator:
 
     def duplicates(self) -> dict[str, str]:
         """The nodes that are left out of all sums, each with the node that shows the same; logged once."""
-        found = duplicates(self.nodes, self._clock.monotonic())
+        found = self._duplicates_now.of(self.nodes, self._clock.monotonic())
         for node, original in found.items():
             if self._duplicates.get(node) != original:
                 logger.warning(

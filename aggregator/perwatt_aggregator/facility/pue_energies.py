@@ -11,7 +11,7 @@ from perwatt_aggregator.facility.history import EnergyHistory
 from perwatt_aggregator.facility.meter_intervals import Interval, MeterIntervals, PlausibilityCheck
 from perwatt_aggregator.optional import complete_total
 from perwatt_aggregator.readings.agent import Agent
-from perwatt_aggregator.readings.duplicates import duplicates, read_one_gpu
+from perwatt_aggregator.readings.duplicates import Duplicates, read_one_gpu
 from perwatt_aggregator.readings.sample import MODEL, NODE_COVERED, NODE_ENERGY, NodeSample
 from perwatt_aggregator.schema.facility import SourceName
 
@@ -87,6 +87,7 @@ class NodesEnergy:
         self._own: list[_NodeEnergy] = []
         self._ended: list[EnergyHistory] = []
         self._forgotten_joules = 0.0
+        self._doubles = Duplicates()
         self._same: dict[str, str] = {}
         self._ambiguous: tuple[str, str] | None = None
         self._set(nodes, shared, elsewhere, begin_seconds=-math.inf)
@@ -166,7 +167,7 @@ class NodesEnergy:
         now = self._clock.monotonic()
         agents = {agent.target.node: agent for agent in self._agents}
         silent = {node for node, agent in agents.items() if agent.is_stale(now)}
-        found = duplicates(self._agents, now)
+        found = self._doubles.of(self._agents, now)
         still = {one: other for one, other in self._same.items() if not silent.isdisjoint((one, other))}
         known = self._same.items()
         elsewhere = {agent.target.node for agent in self._elsewhere}

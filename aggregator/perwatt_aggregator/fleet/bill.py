@@ -4,13 +4,13 @@ Bill of a group: cost and emissions of its joules, each at the rates of its own 
 Different currencies are never added, and neither are average and marginal emissions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import FacilityState
-from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.fleet.share import ShareSums
+from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import total_of_products
 from perwatt_aggregator.schema.common import CarbonKind
 
@@ -32,24 +32,32 @@ class Bill(Struct, frozen=True):
     reasons: frozenset[str]
 
 
-def bill_of(parts: Sequence[Part], fleet: Fleet) -> Bill:
-    """The cost of the parts' joules at the facility, and of the time of their GPUs."""
-    views = [fleet.views[part.owner.node] for part in parts]
-    states = [view.facility for view in views]
-    facilities = tuple({state.name: state for state in states}.values())
+def bill_of(shares: Iterable[tuple[NodeView, ShareSums]]) -> Bill:
+    """The cost of the shares' joules at the facility, and of the time of their GPUs."""
+    by_name: dict[str, FacilityState] = {}
+    joules: dict[str, list[float]] = {}
+    gpu_seconds: dict[str, list[float]] = {}
+    for view, share in shares:
+        name = view.facility.name
+        by_name[name] = view.facility
+        gpu_seconds.setdefault(name, []).append(share.totals.gpu_seconds)
+        at_facility = share.energies[-1]
+        if at_facility.parts:
+            joules.setdefault(name, []).append(at_facility.joules)
+    facilities = tuple(by_name.values())
     currencies, kinds = _currencies(facilities), _carbon_kinds(facilities)
-    joules = [view.joules_at("facility", part) for view, part in zip(views, parts, strict=True)]
+    energies = [sum(joules[name]) if name in joules else None for name in by_name]
     return Bill(
         facilities,
         currency=currencies.pop() if len(currencies) == 1 else None,
-        energy=_at_rates(joules, [state.price.per_joule if state.price else None for state in states]),
+        energy=_at_rates(energies, [state.price.per_joule if state.price else None for state in facilities]),
         capital=_at_rates(
-            [part.gpus.seconds for part in parts],
-            [state.capital.per_gpu_second if state.capital else None for state in states],
+            [sum(gpu_seconds[name]) for name in by_name],
+            [state.capital.per_gpu_second if state.capital else None for state in facilities],
         ),
         carbon_kind=kinds.pop() if len(kinds) == 1 else None,
         grams_co2e=_at_rates(
-            joules, [state.carbon.grams_per_joule if state.carbon else None for state in states]
+            energies, [state.carbon.grams_per_joule if state.carbon else None for state in facilities]
         ),
         reasons=frozenset(_reasons(facilities)),
     )

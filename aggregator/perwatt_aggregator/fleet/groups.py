@@ -1,11 +1,13 @@
 """Groups of the fleet: the parts of all nodes, grouped by labels."""
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import Struct
 
 from perwatt_aggregator.attribution.part import Part, unreachable
+from perwatt_aggregator.fleet.share import NodeShare, Share, Shares
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.schema.common import DIMENSIONS, NODE_DIMENSIONS, Dimension
 
@@ -25,16 +27,21 @@ class TooManyGroups(Exception):
 
 class Group(Struct, frozen=True):
     """
-    Parts with the same labels.
+    Parts with the same labels, as `shares` of their nodes.
 
     `is_unattributed` if none of them belongs to a workload. `has_whole_groups` if every engine that spans
     several workloads has all its members in the group.
     """
 
     labels: dict[str, str | None]
-    parts: tuple[Part, ...]
+    shares: tuple[NodeShare, ...]
     is_unattributed: bool
     has_whole_groups: bool
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts; each call puts them together."""
+        return tuple(part for _, share in self.shares for part in share.parts)
 
 
 class Fleet:
@@ -43,6 +50,7 @@ class Fleet:
 
     Parts are filtered after they were divided: a filter changes no part, so that what filters keep adds up to
     the whole. Unless the fleet *is_whole*, it may have more nodes; the `reasons` of all groups say so.
+    `known_groups` are the engines over several nodes whose work is known.
     """
 
     def __init__(
@@ -64,29 +72,42 @@ class Fleet:
         if not is_whole and self._has_whole_nodes and "node" not in self._asked:
             self.reasons = frozenset(("targets_unknown",))
         self._by = by
-        self._parts = [part for view in self.views.values() for part in self._of(view)]
-        self._members: dict[str, int] = {}
-        models: dict[str, set[str]] = {}
-        known: set[str] = set()
-        for part in self._parts:
-            group, model = part.owner.group, part.owner.model
-            if group:
-                self._members[group] = self._members.get(group, 0) + 1
-                if model:
-                    models.setdefault(group, set()).add(model)
-                if part.is_known:
-                    known.add(group)
-        self._models = {group: names.pop() for group, names in models.items() if len(names) == 1}
-        self._known_groups = known
-
-    def is_known(self, part: Part) -> bool:
-        """Whether the work of the part is known, its own or that of its engine."""
-        return part.is_known or part.owner.group in self._known_groups
+        grouping = tuple(by), frozenset(where.items())
+        # Of a node with members of engines over several nodes, the labels depend on the other members.
+        self._models: dict[str, str] = {}
+        self._shares: dict[str, Shares | None] = {}
+        members = list[Part]()
+        for node, view in self.views.items():
+            cache = view.shares
+            shares: Shares | None = None if cache is None else cache.get(grouping)
+            if shares is None:
+                own = [part for part in self._of(view) if part.owner.group]
+                members += own
+                if not own:
+                    shares = self._divided(view)
+                    if cache is not None:
+                        cache.keep(grouping, shares)
+            self._shares[node] = shares
+        self._members = Tally(part.owner.group for part in members)
+        self._models = _models(members)
+        self.known_groups = frozenset(part.owner.group for part in members if part.is_known)
 
     def groups(self) -> tuple[Group, ...]:
         """The groups in order of their labels; without a label last. Raises TooManyGroups."""
+        gathered: dict[tuple[str, ...], list[NodeShare]] = {}
+        for node, view in self.views.items():
+            shares = self._shares[node]
+            for key, share in self._divided(view) if shares is None else shares:
+                gathered.setdefault(key, []).append((view, share))
+        if len(gathered) > MAX_GROUPS:
+            raise TooManyGroups(f"{len(gathered)} groups, more than {MAX_GROUPS}")
+        keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
+        return tuple(self._group(key, _proven(gathered[key])) for key in keys)
+
+    def _divided(self, view: NodeView) -> Shares:
+        """The parts of a node that are kept, by their labels."""
         gathered: dict[tuple[str, ...], list[Part]] = {}
-        for part in self._parts:
+        for part in self._of(view):
             if self._is_kept(part) and (
                 part.owner.workload
                 or self._has_places
@@ -94,13 +115,7 @@ class Fleet:
                 or any(part.energy.leaves.values())
             ):
                 gathered.setdefault(self._key(part), []).append(part)
-        for key, parts in gathered.items():
-            # Any process can claim what it does not use: that is its own figure's fault, and no other's.
-            gathered[key] = [part for part in parts if not part.is_unproven] or parts
-        if len(gathered) > MAX_GROUPS:
-            raise TooManyGroups(f"{len(gathered)} groups, more than {MAX_GROUPS}")
-        keys = sorted(gathered, key=lambda key: [(not value, value) for value in key])
-        return tuple(self._group(key, gathered[key]) for key in keys)
+        return tuple((key, Share(parts)) for key, parts in gathered.items())
 
     def _of(self, view: NodeView) -> tuple[Part, ...]:
         # What is not read is missing from the fleet and from its node's group; its workloads are not known.
@@ -132,17 +147,39 @@ class Fleet:
         label: str = getattr(part.owner, dimension)
         return label
 
-    def _group(self, key: tuple[str, ...], parts: list[Part]) -> Group:
-        members: dict[str, int] = {}
-        for part in parts:
-            if group := part.owner.group:
-                members[group] = members.get(group, 0) + 1
+    def _group(self, key: tuple[str, ...], shares: Sequence[NodeShare]) -> Group:
+        members = Tally(group for _, share in shares for group in share.engine_groups)
         return Group(
             labels={dimension: value or None for dimension, value in zip(self._by, key, strict=True)},
-            parts=tuple(parts),
-            is_unattributed=not self._has_places and not any(part.owner.workload for part in parts),
+            shares=tuple(shares),
+            is_unattributed=not self._has_places and not any(share.has_workload for _, share in shares),
             has_whole_groups=all(self._members[group] == count for group, count in members.items()),
         )
+
+
+def _models(members: Iterable[Part]) -> dict[str, str]:
+    """The model of each engine over several nodes, if it has one."""
+    models: dict[str, set[str]] = {}
+    for part in members:
+        if part.owner.model:
+            models.setdefault(part.owner.group, set()).add(part.owner.model)
+    return {group: names.pop() for group, names in models.items() if len(names) == 1}
+
+
+def _proven(shares: Sequence[NodeShare]) -> Sequence[NodeShare]:
+    """
+    The shares without the parts that are not proven, unless there are no others.
+
+    Any process can claim what it does not use: that is its own figure's fault, and no other's.
+    """
+    if not any(share.has_unproven for _, share in shares):
+        return shares
+    proven = ((view, share if not share.has_unproven else _of_proven(share)) for view, share in shares)
+    return [(view, share) for view, share in proven if share.parts] or shares
+
+
+def _of_proven(share: Share) -> Share:
+    return Share(part for part in share.parts if not part.is_unproven)
 
 
 def _is_of_node(dimension: Dimension) -> bool:

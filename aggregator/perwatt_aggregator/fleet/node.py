@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from perwatt_aggregator.attribution.node_parts import NodeParts, node_parts
 from perwatt_aggregator.facility.config import FacilityConfig
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
+from perwatt_aggregator.fleet.share_cache import ShareCache
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.fleet.window_cache import WindowCache
 from perwatt_aggregator.readings.agent import Agent
@@ -29,6 +30,14 @@ _FIRST_READING_SECONDS = 10.0
 
 
 T = TypeVar("T")
+
+
+class _Computed(NamedTuple):
+    """What a window of a node gives, until its next reading."""
+
+    window: NodeWindow | None
+    parts: NodeParts | None
+    shares: ShareCache[Any]
 
 
 class Node(Agent):
@@ -100,19 +109,21 @@ class Node(Agent):
                 reasons=reasons,
                 labels=self.target.labels,
             )
-        _, parts = self._windows.get(seconds, self.ring.last_row)
+        _, parts, shares = self._windows.get(seconds, self.ring.last_row)
         hidden_seconds = max(0.0, age - self.ring.gap_seconds)
+        stale = hidden_seconds > 0.0
         return NodeView(
             node=self.target.node,
             parts=parts,
             age_seconds=age,
-            fill_seconds=None if self.is_stale(now) else _fill_seconds(parts, seconds, age),
+            fill_seconds=None if stale else _fill_seconds(parts, seconds, age),
             fresh_ratio=1.0 - hidden_seconds / seconds,
-            stale=self.is_stale(now),
+            stale=stale,
             gpus=self.gpus,
             facility=facility,
             reasons=reasons,
             labels=self.target.labels,
+            shares=shares,
         )
 
     def duplicate_view(self, now: float, facility: FacilityState = UNKNOWN) -> NodeView | None:
@@ -142,7 +153,7 @@ class Node(Agent):
         own_seconds = (seconds - age) // interval_seconds * interval_seconds
         if own_seconds < (MIN_READINGS - 1) * interval_seconds:
             return None
-        window, parts = self._windows.get(own_seconds, self.ring.last_row)
+        window, parts, shares = self._windows.get(own_seconds, self.ring.last_row)
         if window is None or window.readings < MIN_READINGS:
             return None
         unread_seconds = max(0.0, left_seconds - (now - age) - self.ring.gap_seconds)
@@ -154,6 +165,7 @@ class Node(Agent):
             gpus=self.gpus,
             facility=facility,
             labels=self.target.labels,
+            shares=shares,
         )
 
     def _is_beginning(self, now: float) -> bool:
@@ -187,8 +199,9 @@ class Node(Agent):
             self.ring.clear()
             return compute()
 
-    def _compute(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
-        return self.attempt(lambda: self._window_and_parts(seconds))
+    def _compute(self, seconds: float) -> _Computed:
+        window, parts = self.attempt(lambda: self._window_and_parts(seconds))
+        return _Computed(window, parts, ShareCache())
 
     def _window_and_parts(self, seconds: float) -> tuple[NodeWindow | None, NodeParts | None]:
         window = node_window(self.ring, self._own(seconds), self.objectives)

@@ -39,7 +39,7 @@ def allocate(
         ):
             yield view
         else:
-            yield replace(view, parts=replace(view.parts, factor=factor))
+            yield replace(view, parts=replace(view.parts, factor=factor), shares=None)
 
 
 def _factor(

@@ -1,20 +1,19 @@
-"""Sums over the parts of a group: energy at each boundary, work, cost, and the time that they cover."""
+"""Sums of a group over its shares: energy at each boundary, work, cost, and the time that they cover."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.fleet.bill import Bill, bill_of
 from perwatt_aggregator.fleet.groups import Fleet, Group
 from perwatt_aggregator.fleet.late import late_ratio
-from perwatt_aggregator.fleet.unmeasured import is_disputed, reasons_at_boards, reasons_at_node
+from perwatt_aggregator.fleet.share import Energies, ShareSums, Totals
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.fleet.work import Work, without_joules, work_of
+from perwatt_aggregator.fleet.work import Work, work_of
 from perwatt_aggregator.schema.common import Boundary, Window
-from perwatt_aggregator.schema.instants import mean_window
-from perwatt_aggregator.validity.thresholds import MAX_FEW_READINGS_RATIO, MAX_LATE_RATIO
-from perwatt_aggregator.validity.uncertainty import combined, of_late, of_sum
+from perwatt_aggregator.schema.instants import window
+from perwatt_aggregator.validity.thresholds import MAX_DISPUTED_RATIO, MAX_FEW_READINGS_RATIO, MAX_LATE_RATIO
+from perwatt_aggregator.validity.uncertainty import combined, of_late
 
 
 class Energy(Struct, frozen=True):
@@ -59,34 +58,60 @@ class Sums(Struct, frozen=True):
 
 
 def sums_of(group: Group, fleet: Fleet) -> Sums:
-    """Add up the parts of *group*."""
-    views = [fleet.views[node] for node in {part.owner.node for part in group.parts}]
+    """Add up the shares of *group*."""
+    views = [view for view, _ in group.shares]
+    measured = _measured_groups(group)
+    shares = [share.sums(view, fleet.known_groups, measured) for view, share in group.shares]
     reached = [view.parts for view in views if view.parts is not None]
-    board_sources = frozenset(source for part in group.parts for source in part.energy.provenance)
-    if _is_estimated(group.parts, fleet):
-        board_sources |= {"estimated"}
-    node_sources = board_sources.union(*(parts.factor.provenance for parts in reached))
-    node_reasons = frozenset[str]().union(*(parts.factor.reasons for parts in reached))
-    node_reasons |= reasons_at_node(group.parts, fleet.views)
-    facility_reasons = node_reasons.union(*(view.facility.reasons for view in views))
+    totals = Totals(*map(sum, zip(*(one.totals for one in shares), strict=True)))
+    board_sources = _union(one.provenance for one in shares)
+    node_sources = board_sources.union(*{parts.factor.provenance for parts in reached})
+    node_reasons = _union(one.node_reasons for one in shares).union(
+        *{parts.factor.reasons for parts in reached}
+    )
+    facility_reasons = node_reasons.union(*{view.facility.reasons for view in views})
+    boards, node, facility = (
+        Energies(*map(sum, zip(*each, strict=True)))
+        for each in zip(*(one.energies for one in shares), strict=True)
+    )
+    boards_ratio, node_ratio = (
+        covered / totals.weight if totals.weight else 0.0
+        for covered in (totals.covered_boards, totals.covered_node)
+    )
+    late = late_ratio([one.late for one in shares])
+    board_reasons = _union(one.board_reasons for one in shares)
     return Sums(
         group=group,
-        work=work_of(group.parts),
-        window=mean_window(map(_weighed_span, group.parts)),
+        work=work_of(shares),
+        window=_window(totals),
         by_boundary={
-            "gpu_board": _at_boundary(
-                group.parts, fleet, "gpu_board", board_sources, reasons_at_boards(group.parts)
-            ),
-            "node": _at_boundary(group.parts, fleet, "node", node_sources, node_reasons),
-            "facility": _at_boundary(group.parts, fleet, "facility", node_sources, facility_reasons),
+            "gpu_board": _at_boundary(boards, boards_ratio, late, board_sources, board_reasons),
+            "node": _at_boundary(node, node_ratio, late, node_sources, node_reasons),
+            "facility": _at_boundary(facility, node_ratio, late, node_sources, facility_reasons),
         },
-        bill=bill_of(group.parts, fleet),
+        bill=bill_of(zip(views, shares, strict=True)),
         largest_gap_seconds=max((parts.largest_gap_seconds for parts in reached), default=None),
         age_seconds=max((view.age_seconds for view in views if view.age_seconds is not None), default=None),
         fill_seconds=_longest([view.fill_seconds for view in views]),
-        unmeasured_gpus=tuple(sorted({gpu for part in group.parts for gpu in part.gpus.unmeasured})),
-        reasons=frozenset(_reasons(group, views)) | fleet.reasons,
+        unmeasured_gpus=tuple(sorted(_union(one.unmeasured_gpus for one in shares))),
+        reasons=frozenset(_reasons(group, views, shares, totals, late)) | fleet.reasons,
     )
+
+
+def _measured_groups(group: Group) -> frozenset[str]:
+    """The engines over several nodes of which the group has joules."""
+    return frozenset(
+        part.owner.group
+        for _, share in group.shares
+        if share.engine_groups
+        for part in share.parts
+        if part.owner.group and part.energy.is_measured
+    )
+
+
+def _union(several: Iterable[frozenset[str]]) -> frozenset[str]:
+    # Most nodes have the same ones.
+    return frozenset[str]().union(*set(several))
 
 
 def _longest(waits: Sequence[float | None]) -> float | None:
@@ -95,118 +120,53 @@ def _longest(waits: Sequence[float | None]) -> float | None:
     return max(known, default=None) if len(known) == len(waits) else None
 
 
-def _weighed_span(part: Part) -> tuple[float, float, float]:
-    return part.span.start_unix, part.span.end_unix, part.gpus.weight
-
-
-def _is_estimated(parts: Sequence[Part], fleet: Fleet) -> bool:
-    """Whether *parts* have some, but not all, of a GPU whose division is an estimate."""
-    estimated = {(part.owner.node, gpu) for part in parts for gpu in part.gpus.estimated}
-    nodes = [fleet.views[node].parts for node in {node for node, _ in estimated}]
-    others = (part for node in nodes if node is not None for part in node.by_workload)
-    return _owners(estimated, parts) != _owners(estimated, others)
-
-
-def _owners(gpus: Collection[tuple[str, str]], parts: Iterable[Part]) -> set[tuple[str, str, str, str]]:
-    return {
-        (part.owner.node, gpu, part.owner.workload, part.owner.model)
-        for part in parts
-        for gpu in part.gpus.uuids
-        if (part.owner.node, gpu) in gpus
-    }
+def _window(totals: Totals) -> Window | None:
+    """The mean of the parts' spans by their weights, or of all alike if none has a weight."""
+    if not totals.spans:
+        return None
+    if totals.span_weight:
+        return window(totals.weighed_start / totals.span_weight, totals.weighed_end / totals.span_weight)
+    return window(totals.start / totals.spans, totals.end / totals.spans)
 
 
 def _at_boundary(
-    parts: Sequence[Part],
-    fleet: Fleet,
-    boundary: Boundary,
-    provenance: frozenset[str],
-    reasons: frozenset[str],
+    sums: Energies, coverage_ratio: float, late: float, provenance: frozenset[str], reasons: frozenset[str]
 ) -> BoundarySums:
-    coverage_ratio = _coverage_ratio(parts, fleet.views, at_node=boundary != "gpu_board")
-    energy = _energy(parts, fleet, boundary)
-    of_parts = None if energy is None else of_sum(_joules_with_uncertainty(parts, fleet, boundary))
-    uncertainty_ratio = combined(of_parts, of_late(late_ratio(parts)))
+    """
+    The energy at one boundary.
+
+    None if nothing was measured, or if a part is not known at that boundary: a sum without it would be
+    another quantity.
+    """
+    if not sums.parts or sums.unknown:
+        return BoundarySums(None, coverage_ratio, None, provenance, reasons)
+    active = None if sums.without_active else sums.active_joules
+    energy = Energy(sums.joules, active, sums.known_joules, sums.power_watts)
+    # Errors of meters of one class are correlated: uncertainties add up as the joules do.
+    is_certain = sums.size and not sums.without_uncertainty
+    of_parts = sums.error / sums.size if is_certain else None
+    uncertainty_ratio = combined(of_parts, of_late(late))
     return BoundarySums(energy, coverage_ratio, uncertainty_ratio, provenance, reasons)
 
 
-def _joules_with_uncertainty(
-    parts: Sequence[Part], fleet: Fleet, boundary: Boundary
-) -> Iterator[tuple[float, float | None]]:
-    """Each part's joules at *boundary*, and their relative uncertainty."""
-    for part in parts:
-        view = fleet.views[part.owner.node]
-        yield view.joules_at(boundary, part) or 0.0, view.uncertainty_at(boundary, part)
-
-
-def _reasons(group: Group, views: Sequence[NodeView]) -> Iterator[str]:
+def _reasons(
+    group: Group, views: Sequence[NodeView], shares: Sequence[ShareSums], totals: Totals, late: float
+) -> Iterator[str]:
     """The reasons of a group that do not depend on a boundary."""
-    for part in group.parts:
-        yield from part.reasons
-    for view in views:
-        yield from view.reasons
-    if any(part.counts and part.counts.is_known for part in without_joules(group.parts)):
+    yield from _union(one.reasons for one in shares)
+    for reasons in {view.reasons for view in views}:
+        yield from reasons
+    if any(one.has_joules for one in shares) and any(one.has_other_counts for one in shares):
         yield "tokens_uncovered"
     if any(view.stale for view in views):
         yield "stale"
     if not all(view.parts.filled for view in views if view.parts is not None):
         yield "window_not_filled"
-    if _few_readings(group.parts):
+    if totals.few_weight > MAX_FEW_READINGS_RATIO * totals.weight:
         yield "too_few_readings"
-    if is_disputed(group.parts):
+    if totals.disputed_joules > MAX_DISPUTED_RATIO * totals.drawn_joules:
         yield "energy_meters_disagree"
-    if late_ratio(group.parts) > MAX_LATE_RATIO:
+    if late > MAX_LATE_RATIO:
         yield "spans_differ"
     if not group.has_whole_groups:
         yield "shared_group"
-
-
-def _energy(parts: Sequence[Part], fleet: Fleet, boundary: Boundary) -> Energy | None:
-    """
-    Add up the parts' joules at *boundary*.
-
-    None if nothing was measured, or if a part is not known at that boundary: a sum without it would be
-    another quantity.
-    """
-    joules = known = power = 0.0
-    active: float | None = 0.0
-    found = False
-    for part in parts:
-        view = fleet.views[part.owner.node]
-        own = view.joules_at(boundary, part)
-        if own is None:
-            if boundary != "gpu_board" and part.energy.is_measured:
-                return None
-            continue
-        found = True
-        joules += own
-        known += own if fleet.is_known(part) else 0.0
-        power += own / part.span.seconds if part.span.seconds > 0.0 else 0.0
-        ratio = view.ratio_at(boundary)
-        if part.energy.joules is None or part.energy.active_joules is None or ratio is None:
-            active = None
-        elif active is not None:
-            active += part.energy.active_joules * ratio
-    return Energy(joules, active, known, power) if found else None
-
-
-def _coverage_ratio(parts: Iterable[Part], views: Mapping[str, NodeView], *, at_node: bool) -> float:
-    """The share of the window that readings cover: the mean over the GPUs of the parts."""
-    covered = total = 0.0
-    for part in parts:
-        view = views[part.owner.node]
-        ratio = part.span.coverage_ratio
-        if at_node and view.parts is not None:
-            ratio = min(ratio, view.parts.factor.coverage_ratio)
-        covered += part.gpus.weight * ratio * view.fresh_ratio
-        total += part.gpus.weight
-    return covered / total if total else 0.0
-
-
-def _few_readings(parts: Iterable[Part]) -> bool:
-    """Whether more than a small share of the parts has too few readings."""
-    few = total = 0.0
-    for part in parts:
-        total += part.gpus.weight
-        few += part.gpus.weight if part.span.has_few_readings else 0.0
-    return few > MAX_FEW_READINGS_RATIO * total

@@ -26,10 +26,13 @@ def reasons_at_node(parts: Iterable[Part], views: Mapping[str, NodeView]) -> fro
     by_node: dict[str, list[Part]] = {}
     for part in parts:
         by_node.setdefault(part.owner.node, []).append(part)
-    return frozenset(reason for node, own in by_node.items() for reason in _reasons(own, views[node].parts))
+    return frozenset(
+        reason for node, own in by_node.items() for reason in reasons_of_share(own, views[node].parts)
+    )
 
 
-def _reasons(own: Sequence[Part], node: NodeParts | None) -> Iterator[str]:
+def reasons_of_share(own: Sequence[Part], node: NodeParts | None) -> Iterator[str]:
+    """The same of *own*, parts of one node."""
     if node is None:
         return
     if not node.factor.has_meter:

@@ -1,12 +1,14 @@
 """Node view: the parts of one node over a window, and their joules at each boundary."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
 from perwatt_aggregator.attribution.node_parts import NodeParts
 from perwatt_aggregator.attribution.part import Part
 from perwatt_aggregator.facility.state import UNKNOWN, FacilityState
+from perwatt_aggregator.fleet.share_cache import ShareCache
 from perwatt_aggregator.optional import product
 from perwatt_aggregator.schema.common import Boundary
 from perwatt_aggregator.targets.target import NO_LABELS
@@ -26,7 +28,7 @@ class NodeView(Struct, frozen=True):
     `fresh_ratio` is the share of the window up to its newest reading, `gpus` the number of GPUs that it last
     had, None if that was never read, and `facility` the state of its facility over the window. `fill_seconds`
     is the time until its readings fill the window: 0 once they do, None while the node cannot be read.
-    `labels` are those of its target.
+    `labels` are those of its target. `shares` keeps what was computed from `parts`; None if nothing is kept.
     """
 
     node: str
@@ -39,6 +41,7 @@ class NodeView(Struct, frozen=True):
     facility: FacilityState = UNKNOWN
     reasons: tuple[str, ...] = ()
     labels: Mapping[str, str] = NO_LABELS
+    shares: ShareCache[Any] | None = None
 
     @property
     def factor_ratio(self) -> float | None:

@@ -1,14 +1,12 @@
-"""Work of a group of parts: their counts added up, and why ratios over them are null."""
+"""Work of a group: its counts added up, and why ratios over them are null."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
-from perwatt_aggregator.attribution.part import Part
-from perwatt_aggregator.optional import complete_total, quotient, total
+from perwatt_aggregator.fleet.share import ShareSums
+from perwatt_aggregator.fleet.work_amounts import added
 from perwatt_aggregator.window.window import Counts, SloWindow
-
-_OUTCOMES = ("ok", "aborted", "error")
 
 
 class Work(Struct, frozen=True):
@@ -53,67 +51,21 @@ class Work(Struct, frozen=True):
         )
 
 
-def work_of(parts: Iterable[Part]) -> Work:
-    """Add up the work of *parts*."""
-    parts = tuple(parts)
-    spans = any("tokens_span_gpus" in part.reasons for part in parts)
-    covered = () if spans else with_joules(parts)
-    counted = [(part, part.counts) for part in covered if part.counts and part.is_known]
+def work_of(shares: Sequence[ShareSums]) -> Work:
+    """
+    Add up the work of *shares*.
+
+    Tokens that are divided by no joules, neither their own nor those of their engine, are left out. If no
+    part has joules, nothing is divided, and all parts count.
+    """
+    spans = any(one.spans_gpus for one in shares)
+    several = [] if spans else [one.work for one in shares]
+    if not spans and not any(one.has_joules for one in shares):
+        several += [one.other_work for one in shares]
+    work = added(several)
     return Work(
-        counts=summed([counts for _, counts in counted]),
-        slos=tuple(counts.slo for _, counts in counted if counts.slo is not None),
-        output_per_second=total(
-            quotient(counts.output, part.span.seconds) or 0.0
-            for part, counts in counted
-            if counts.output is not None
-        ),
+        counts=work.counts(),
+        slos=work.slos,
+        output_per_second=work.amounts.output_per_second if work.amounts.with_output else None,
         spans_gpus=spans,
     )
-
-
-def summed(several: Sequence[Counts]) -> Counts:
-    """Add up *several* counts, but for `flops_per_gpu` and `slo`, which do not add."""
-    with_output = [counts for counts in several if counts.output is not None]
-    return Counts(
-        output=total(counts.output for counts in several),
-        prompt_computed=complete_total(counts.prompt_computed for counts in several),
-        prompt_cached=complete_total(counts.prompt_cached for counts in several),
-        effective_output=complete_total(counts.effective_output for counts in with_output),
-        requests=_complete_totals(_OUTCOMES, [counts.requests for counts in several]),
-        wasted=_complete_totals(
-            {cause for counts in with_output for cause in counts.wasted},
-            [counts.wasted for counts in with_output],
-        ),
-        work=_units(several),
-    )
-
-
-def with_joules(parts: Sequence[Part]) -> Sequence[Part]:
-    """
-    Leave out the parts whose tokens are divided by no joules, neither their own nor those of their group.
-
-    If no part has joules, nothing is divided, and all parts are kept.
-    """
-    measured = [part for part in parts if part.energy.is_measured]
-    groups = {part.owner.group for part in measured if part.owner.group}
-    kept = [part for part in parts if part.energy.is_measured or part.owner.group in groups]
-    return kept if measured else parts
-
-
-def without_joules(parts: Sequence[Part]) -> Sequence[Part]:
-    """The parts that `with_joules` leaves out."""
-    kept = {id(part) for part in with_joules(parts)}
-    return [part for part in parts if id(part) not in kept]
-
-
-def _complete_totals(names: Iterable[str], several: Sequence[dict[str, float]]) -> dict[str, float]:
-    totals = {name: complete_total(amounts.get(name) for amounts in several) for name in names}
-    return {name: amount for name, amount in totals.items() if amount is not None}
-
-
-def _units(several: Iterable[Counts]) -> dict[str, float]:
-    units: dict[str, float] = {}
-    for counts in several:
-        for unit, amount in counts.work.items():
-            units[unit] = units.get(unit, 0.0) + amount
-    return units

@@ -19,6 +19,10 @@ REPLAY = "replay"
 """The backend of a recording, which has a clock of its own."""
 
 
+Marks = tuple[tuple[str, ...], ...]
+"""What only one node shows: its GPUs, and its agent with its start."""
+
+
 class Agent:
     """One agent. Times are monotonic seconds of the aggregator's clock, unless named unix."""
 
@@ -33,6 +37,7 @@ class Agent:
         self.ring = ring
         self.objectives = objectives
         self._memory = memory or NodeMemory()
+        self.marks: Marks = ()
         self.up = False
         self.failure: str | None = None
         self.failures: Tally[str] = Tally()
@@ -61,6 +66,9 @@ class Agent:
         is_new = self.ring.add(sample)
         if is_new:
             self._log_refusals()
+            marks = _marks(sample)
+            # The same object as before is compared at once.
+            self.marks = self.marks if marks == self.marks else marks
         gpus = known_gpus(sample, self.gpus)
         if gpus is not None:
             self._memory.add(self.target.node, gpus)
@@ -113,6 +121,11 @@ class Agent:
         """Whether the newest reading is so old that a gap begins."""
         age = self.age_seconds(now)
         return age is None or age > self.ring.gap_seconds
+
+
+def _marks(sample: NodeSample) -> Marks:
+    gpus = (("gpu", gpu) for gpu in sample.gpus if not gpu.startswith("SIM-"))
+    return (*gpus, ("agent", sample.agent, sample.agent_start)) if sample.agent else tuple(gpus)
 
 
 def known_gpus(sample: NodeSample, before: int | None) -> int | None:

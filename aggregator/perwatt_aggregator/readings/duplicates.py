@@ -2,32 +2,41 @@
 
 from collections.abc import Iterable
 
-from perwatt_aggregator.readings.agent import Agent
+from perwatt_aggregator.readings.agent import Agent, Marks
 
 
-def duplicates(agents: Iterable[Agent], now: float) -> dict[str, str]:
+class Duplicates:
     """
-    Return the nodes that have the same agent, or a GPU in common, with a node before them, and that node.
+    The nodes that have the same agent, or a GPU in common, with a node before them.
 
     One agent may be configured by its name and by its address, and two agents may read the same GPUs. Agents
     that share a folder, and so an id, have starts of their own. Simulated GPUs are called after their host,
     whichever agent simulates them. A node that does not answer now is no duplicate: its GPUs may have moved
     to another one.
     """
+
+    def __init__(self) -> None:
+        self._read: list[tuple[str, Marks]] = []
+        self._found: dict[str, str] = {}
+
+    def of(self, agents: Iterable[Agent], now: float) -> dict[str, str]:
+        """Return those of *agents* that are duplicates, and the node that each of them shows."""
+        read = [(agent.target.node, agent.marks) for agent in agents if not agent.is_stale(now)]
+        # Requests come more often than nodes and GPUs change.
+        if read != self._read:
+            self._read, self._found = read, _duplicates(read)
+        return self._found
+
+
+def _duplicates(read: Iterable[tuple[str, Marks]]) -> dict[str, str]:
     found: dict[str, str] = {}
     owners: dict[tuple[str, ...], str] = {}
-    for agent in agents:
-        sample = agent.sample
-        if sample is None or agent.is_stale(now):
-            continue
-        marks: list[tuple[str, ...]] = [("gpu", gpu) for gpu in sample.gpus if not gpu.startswith("SIM-")]
-        if sample.agent:
-            marks.append(("agent", sample.agent, sample.agent_start))
+    for node, marks in read:
         before = next((owners[mark] for mark in marks if mark in owners), None)
         if before is not None:
-            found[agent.target.node] = before
-            continue
-        owners |= dict.fromkeys(marks, agent.target.node)
+            found[node] = before
+        else:
+            owners |= dict.fromkeys(marks, node)
     return found
 
 
