@@ -30,6 +30,7 @@ test: $(DEV)  ## all tests; installs the Debian packages that they need
 SCHEDULES ?= 200
 prove: $(DEV)  ## valid figures against the truth over many random faults: make prove SCHEDULES=1000
 	$(BIN)/python tests/oracle/prove.py $(SCHEDULES)
+	$(BIN)/python tests/aggregator/history/killing.py 50
 
 test-gpu: $(DEV)  ## the tests that need a real NVIDIA GPU
 	$(BIN)/python -m pytest -m gpu -s tests/gpu

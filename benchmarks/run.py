@@ -21,6 +21,7 @@ from benchmarks.parts import (
     engine_page,
     fleet,
     growth,
+    history,
     large_fleet,
     many_engines,
     micro,
@@ -54,6 +55,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "fleet": fleet.run,
     "large_fleet": large_fleet.run,
     "churn": churn.run,
+    "history": history.run,
     "simulator": simulator.run,
     "micro": micro.run,
 }

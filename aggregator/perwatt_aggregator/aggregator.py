@@ -13,7 +13,7 @@ from perwatt_aggregator.answers.compute.chain import compute
 from perwatt_aggregator.answers.efficiency import efficiency
 from perwatt_aggregator.answers.facility import facility_item
 from perwatt_aggregator.answers.filters import matches, node_matches
-from perwatt_aggregator.answers.history.series import history_answer
+from perwatt_aggregator.answers.history.past import Past
 from perwatt_aggregator.answers.inventory import gpu_items, node_items, source_items, workload_items
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.answers.prometheus_targets import prometheus_targets
@@ -27,8 +27,7 @@ from perwatt_aggregator.fleet.members import Members
 from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
-from perwatt_aggregator.history.history import History, NoHistory
-from perwatt_aggregator.history.reader import HistoryQuery
+from perwatt_aggregator.history.history import History
 from perwatt_aggregator.history.recorder import VIEW_SECONDS, Recorder
 from perwatt_aggregator.history.values import Tick
 from perwatt_aggregator.readings.duplicates import Duplicates
@@ -41,7 +40,6 @@ from perwatt_aggregator.schema.compute import Compute
 from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.facility import Facilities
-from perwatt_aggregator.schema.history import History as HistoryAnswer
 from perwatt_aggregator.schema.inventory import Gpus, Nodes, Workloads
 from perwatt_aggregator.schema.ledger import Ledger
 from perwatt_aggregator.scraping.event_log import EventLog
@@ -73,8 +71,8 @@ class Aggregator:
         history: History | None = None,
     ) -> None:
         self._memory = memory or NodeMemory()
-        self.history = history
         self._config = config
+        self.past = Past(history, config.labels, clock)
         self._objectives = Objectives(config.slo)
         self._clock = clock
         self._members = Members(self._node, config.facility_of, HISTORY_SECONDS)
@@ -83,7 +81,8 @@ class Aggregator:
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
         )
         self._recorder = Recorder(self._share if self.shared_meters else None)
-        self.events = EventLog(run=f"{int(clock.unix() * 1000):x}")
+        saved = (history.saved_events, history.add_event) if history is not None else ()
+        self.events = EventLog(f"{int(clock.unix() * 1000):x}", *saved)
         self._scraper = Scraper((), config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
         self._duplicates: dict[str, str] = {}
@@ -167,8 +166,8 @@ class Aggregator:
             asyncio.create_task(meter.run(), name=f"poll {meter.name}") for meter in self.shared_meters
         ]
         self._polling.append(asyncio.create_task(self._memory.run(), name="save nodes"))
-        if self.history is not None:
-            self._polling.append(asyncio.create_task(self.history.run(self.tick), name="record history"))
+        if (history := self.past.history) is not None:
+            self._polling.append(asyncio.create_task(history.run(self.tick), name="record history"))
 
     async def stop(self) -> None:
         """Stop scraping and polling; answers remain possible."""
@@ -277,15 +276,6 @@ class Aggregator:
         nodes = (*self._members.ended(now), *self.nodes)
         states = {state.name: state for state in self.facility_states(float(seconds))}
         return await self._recorder.tick(start, seconds, now, nodes, self.duplicates(), states)
-
-    async def history_answer(
-        self, query: HistoryQuery, boundaries: Sequence[Boundary] = BOUNDARIES
-    ) -> HistoryAnswer:
-        """The history by step. Raises NoHistory, TooManyGroups and TooManyPoints."""
-        if self.history is None:
-            raise NoHistory("no history is kept; set `history.path` in the aggregator's configuration")
-        found = await self.history.sums(query)
-        return history_answer(found, query, boundaries, self.labels)
 
     def duplicates(self) -> dict[str, str]:
         """The nodes that are left out of all sums, each with the node that shows the same; logged once."""

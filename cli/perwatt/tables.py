@@ -207,6 +207,18 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         ("valid", _validity),
         ("reasons", _fact("reasons")),
     ),
+    "history": (
+        ("time", _fact("time")),
+        ("boundary", _fact("boundary")),
+        ("tokens/J", _fact("tokens_per_joule")),
+        ("tokens", _fact("output_tokens")),
+        ("J", _fact("energy_joules")),
+        ("W", _fact("power_watts")),
+        ("cost", _fact("cost")),
+        ("g CO2e", _fact("grams_co2e")),
+        ("coverage", _fact("coverage_ratio")),
+        ("valid", _fact("valid")),
+    ),
     "compute": (
         ("GPUs", _fact("gpus_assigned")),
         ("alive", _fact("gpus_alive")),

@@ -32,9 +32,9 @@ class Answering:
             whole = answer()
             items, following = paged(whole.items, page)
         except TooManyGroups as error:
-            raise _refused("by", f"expected fewer groups: {error}") from None
+            raise refused("by", f"expected fewer groups: {error}") from None
         except TooManyItems as error:
-            raise _refused("limit", f"expected a limit: {error}") from None
+            raise refused("limit", f"expected a limit: {error}") from None
         return self.json(request, replace(whole, items=items, next=following))
 
     def json(self, request: Request, answer: Struct | tuple[Struct, ...]) -> Response:
@@ -48,5 +48,6 @@ class Answering:
         return Response(body, media_type=JSON, headers=headers)
 
 
-def _refused(parameter: str, message: str) -> RequestValidationError:
+def refused(parameter: str, message: str) -> RequestValidationError:
+    """What to raise for a *parameter* that a pattern cannot refuse."""
     return RequestValidationError([{"loc": ("query", parameter), "msg": message}])

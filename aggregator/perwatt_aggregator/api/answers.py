@@ -10,6 +10,7 @@ from perwatt_aggregator.answers.filters import NODE_FILTERS, filters_of
 from perwatt_aggregator.api.answering import Answering
 from perwatt_aggregator.api.endpoint import endpoint
 from perwatt_aggregator.api.examples import EFFICIENCY
+from perwatt_aggregator.api.history import past_efficiency
 from perwatt_aggregator.api.metrics import WINDOW
 from perwatt_aggregator.api.paging import Page
 from perwatt_aggregator.api.parameters import (
@@ -38,12 +39,22 @@ from perwatt_aggregator.schema.ledger import Ledger, LedgerItem
 from perwatt_aggregator.scraping.event_log import MAX_LIMIT
 
 MAX_KW = 1e6
+MAX_WINDOW_DAYS = 731
 _Window = Annotated[
     str,
     Query(
         pattern=window_pattern(int(HISTORY_SECONDS)),
         description=f"Length of the window: {MIN_WINDOW_SECONDS}s to {HISTORY_SECONDS:g}s.",
         examples=["60s", "5m"],
+    ),
+]
+_LongWindow = Annotated[
+    str,
+    Query(
+        pattern=window_pattern(MAX_WINDOW_DAYS * 86400),
+        description=f"Length of the window: {MIN_WINDOW_SECONDS}s to {HISTORY_SECONDS:g}s, with a history up "
+        f"to {MAX_WINDOW_DAYS}d.",
+        examples=["60s", "24h", "30d"],
     ),
 ]
 _Kw = Annotated[
@@ -74,12 +85,15 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         request: Request,
         kept: Annotated[Where, Depends(where)],
         page: Annotated[Page, Depends(paging(EfficiencyItem, dimensions))],
-        window: _Window = WINDOW,
+        window: _LongWindow = WINDOW,
         by: Annotated[str, by_model] = "",
         boundary: Boundaries = ALL_BOUNDARIES,
     ) -> Response:
         """Tokens per joule, by group and boundary."""
         seconds, groups, boundaries = seconds_of(window), dimensions_of(by), boundaries_of(boundary)
+        if seconds > HISTORY_SECONDS:
+            past = await past_efficiency(aggregator, window, groups, boundaries, kept)
+            return answering.page(request, page, lambda: past)
         return answering.page(request, page, lambda: aggregator.efficiency(seconds, groups, boundaries, kept))
 
     @endpoint(app, "/v1/ledger", Ledger, {"window", "by", *PAGE, *dimensions})

@@ -2,16 +2,16 @@
 
 import math
 import re
+from collections.abc import Awaitable
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from perwatt_aggregator.aggregator import Aggregator
+from perwatt_aggregator.aggregator import HISTORY_SECONDS, Aggregator
 from perwatt_aggregator.answers.history.series import MAX_POINTS, MAX_STEPS, TooManyPoints
-from perwatt_aggregator.api.answering import Answering
+from perwatt_aggregator.api.answering import Answering, refused
 from perwatt_aggregator.api.endpoint import endpoint
 from perwatt_aggregator.api.paging import Page
 from perwatt_aggregator.api.parameters import (
@@ -23,13 +23,17 @@ from perwatt_aggregator.api.parameters import (
     filters,
     grouping,
     paging,
+    seconds_of,
 )
 from perwatt_aggregator.fleet.groups import TooManyGroups, Where
 from perwatt_aggregator.history.config import RESOLUTIONS, HistoryConfig
 from perwatt_aggregator.history.history import NoHistory
 from perwatt_aggregator.history.reader import HistoryQuery
-from perwatt_aggregator.schema.common import DIMENSIONS
+from perwatt_aggregator.schema.common import DIMENSIONS, Boundary
+from perwatt_aggregator.schema.efficiency import Efficiency
 from perwatt_aggregator.schema.history import History, HistoryItem
+
+T = TypeVar("T")
 
 DEFAULT_SECONDS = 3600
 """The length of the answer without `from`."""
@@ -85,15 +89,31 @@ def add_history(app: FastAPI, aggregator: Aggregator, answering: Answering) -> N
     ) -> Response:
         """Tokens, joules and what follows from them, by step, group and boundary."""
         query = _query(aggregator, start, end, step, dimensions_of(by), kept)
-        try:
-            answer = await aggregator.history_answer(query, boundaries_of(boundary))
-        except TooManyGroups as error:
-            raise _refused("by", f"expected fewer groups: {error}") from None
-        except TooManyPoints as error:
-            raise _refused("step", f"expected a longer step or fewer groups: {error}") from None
-        except NoHistory as error:
-            raise HTTPException(503, str(error)) from None
+        answer = await from_history(aggregator.past.series(query, boundaries_of(boundary)))
         return answering.page(request, page, lambda: answer)
+
+
+async def from_history(answer: Awaitable[T]) -> T:
+    """An answer from the history. Raises RequestValidationError for one that is too large."""
+    try:
+        return await answer
+    except TooManyGroups as error:
+        raise refused("by", f"expected fewer groups: {error}") from None
+    except TooManyPoints as error:
+        raise refused("step", f"expected a longer step or fewer groups: {error}") from None
+    except NoHistory as error:
+        raise HTTPException(503, str(error)) from None
+
+
+async def past_efficiency(
+    aggregator: Aggregator, window: str, by: tuple[str, ...], boundaries: tuple[Boundary, ...], kept: Where
+) -> Efficiency:
+    """The answer of a window that is longer than what is in memory."""
+    if aggregator.past.history is None:
+        raise refused("window", f"expected at most {HISTORY_SECONDS:g}s; for longer ones, set `history.path`")
+    if "gpu" in by or "gpu" in kept:
+        raise refused("window", f"expected at most {HISTORY_SECONDS:g}s by `gpu`, which the history has not")
+    return await from_history(aggregator.past.efficiency(seconds_of(window), by, boundaries, kept))
 
 
 def _query(
@@ -112,14 +132,14 @@ def _query(
     assert found is not None, "the pattern of the parameter is this one"
     seconds = int(found[1]) * _UNIT_SECONDS[found[2]]
     if seconds > MAX_STEP_DAYS * _UNIT_SECONDS["d"]:
-        raise _refused("step", f"expected at most {MAX_STEP_DAYS}d")
-    config = aggregator.history.config if aggregator.history is not None else HistoryConfig()
+        raise refused("step", f"expected at most {MAX_STEP_DAYS}d")
+    config = aggregator.past.history.config if aggregator.past.history is not None else HistoryConfig()
     _check_step(seconds, now - start_unix, config)
     first, last = math.floor(start_unix / seconds) * seconds, math.floor(end_unix / seconds) * seconds
     if first >= last:
-        raise _refused("from", "expected at least one whole step between `from` and `to`, and not after now")
+        raise refused("from", "expected at least one whole step between `from` and `to`, and not after now")
     if (last - first) // seconds > MAX_STEPS:
-        raise _refused("step", f"expected at most {MAX_STEPS} steps, not {(last - first) // seconds}")
+        raise refused("step", f"expected at most {MAX_STEPS} steps, not {(last - first) // seconds}")
     return HistoryQuery(first, last, seconds, by, where)
 
 
@@ -130,7 +150,7 @@ def _check_step(seconds: int, age_seconds: float, config: HistoryConfig) -> None
     if not kept:
         finest = max(config.retention_seconds)
     if seconds % finest:
-        raise _refused("step", f"expected a multiple of {finest}s, the resolution that is kept of `from`")
+        raise refused("step", f"expected a multiple of {finest}s, the resolution that is kept of `from`")
 
 
 def _unix(name: str, text: str | None, default: float) -> float:
@@ -140,8 +160,4 @@ def _unix(name: str, text: str | None, default: float) -> float:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return max(0.0, moment.astimezone(timezone.utc).timestamp())
     except (ValueError, OverflowError):
-        raise _refused(name, "expected a day that exists, RFC 3339") from None
-
-
-def _refused(parameter: str, message: str) -> RequestValidationError:
-    return RequestValidationError([{"loc": ("query", parameter), "msg": message}])
+        raise refused(name, "expected a day that exists, RFC 3339") from None

@@ -53,7 +53,7 @@ def state_of(aggregator: Aggregator) -> State:
         compute.items,
         aggregator.shared_meters,
         aggregator.target_sources,
-        aggregator.history,
+        aggregator.past.history,
     )
 
 

@@ -16,7 +16,7 @@ MAX_FILTER_LENGTH = 4096
 PAGE = frozenset(("sort", "limit", "cursor"))
 
 MIN_WINDOW_SECONDS = 10
-_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 ALL_BOUNDARIES = ",".join(BOUNDARIES)

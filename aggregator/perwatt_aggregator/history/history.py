@@ -4,14 +4,15 @@ import asyncio
 import logging
 import sqlite3
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from perwatt_agent.clock import Clock
 from perwatt_agent.threads.worker import WorkerThread
 from perwatt_aggregator.history.config import HistoryConfig
-from perwatt_aggregator.history.reader import HistoryQuery, HistoryReader, HistorySums
-from perwatt_aggregator.history.store import RAW_SECONDS, HistoryStore
+from perwatt_aggregator.history.reader import HistoryReader
+from perwatt_aggregator.history.store import MAX_EVENTS, RAW_SECONDS, HistoryStore
 from perwatt_aggregator.history.values import Tick
 
 logger = logging.getLogger(__name__)
@@ -48,9 +49,11 @@ class History:
         self.last_tick_unix: float | None = None
         self.failures: Tally[str] = Tally()
         self.is_degraded = False
+        self.saved_events: tuple[bytes, ...] = ()
+        self._events: deque[bytes] = deque(maxlen=MAX_EVENTS)
 
     @property
-    def bytes(self) -> int:
+    def file_bytes(self) -> int:
         """The size of the file, as of the last tick."""
         return self._store.bytes
 
@@ -58,6 +61,7 @@ class History:
         """Open the file, if that is possible now. Raises HistoryRefused for the file of a newer perwatt."""
         try:
             self._store.open()
+            self.saved_events = tuple(self._store.events())
         except (OSError, sqlite3.Error) as error:
             self._report(_reason(error), error)
 
@@ -79,25 +83,29 @@ class History:
     async def add(self, tick: Tick) -> None:
         """Keep *tick*; one that cannot be kept is lost, and counted."""
         self._writer = self._writer or WorkerThread("write history", self._clock)
+        events = tuple(self._events)
         try:
-            await self._writer.submit(lambda: self._store.add(tick))
+            await self._writer.submit(lambda: self._store.add(tick, events))
         except (OSError, sqlite3.Error) as error:
             self._report(_reason(error), error)
         else:
+            for _ in events[: len(self._events)]:
+                self._events.popleft()
             self.last_tick_unix = float(tick.start + tick.seconds)
             if self.is_degraded:
                 logger.info("history.path: ticks are kept again in %s", self._store.path)
             self.is_degraded = False
 
-    async def sums(self, query: HistoryQuery) -> HistorySums:
-        """Sums by group and step. Raises NoHistory, and TooManyGroups."""
-        return await self._read(lambda reader: reader.sums(query))
+    def add_event(self, item: bytes) -> None:
+        """Keep an event with the next tick."""
+        self._events.append(item)
 
     async def span(self) -> tuple[int, int] | None:
         """From the oldest tick to the end of the newest one. Raises NoHistory."""
-        return await self._read(HistoryReader.span)
+        return await self.read(HistoryReader.span)
 
-    async def _read(self, call: Callable[[HistoryReader], T]) -> T:
+    async def read(self, call: Callable[[HistoryReader], T]) -> T:
+        """What *call* makes of the history, in the thread that reads it. Raises NoHistory."""
         async with self._reading:
             thread = self._read_thread
             if thread is None or thread.busy_since is not None:

@@ -17,7 +17,7 @@ from perwatt_aggregator.fleet.unmeasured import is_disputed, reasons_at_boards, 
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.history.increments import WorkKey
 from perwatt_aggregator.history.roll_up import owner_of
-from perwatt_aggregator.history.values import CARBON, CURRENCY, MEASURED, OUTPUT_COUNTED, UNIT
+from perwatt_aggregator.history.values import CARBON, CURRENCY, MEASURED, OUTPUT_COUNTED, PROMPT_COUNTED, UNIT
 from perwatt_aggregator.schema.common import BOUNDARIES, DIMENSIONS, Boundary
 from perwatt_aggregator.validity.all import is_valid
 
@@ -126,6 +126,7 @@ def _owner(view: NodeView, part: Part, groups: Groups, share: float) -> HistoryO
                 *(f"node:{SOURCE}{one}" for one in node_sources),
                 *((MEASURED,) if energy.is_measured else ()),
                 *((OUTPUT_COUNTED,) if counts is not None and counts.output is not None else ()),
+                *((PROMPT_COUNTED,) if counts is not None and counts.prompt_computed is not None else ()),
                 *((COUNTS_AT_END,) if _counts_at_end(part) else ()),
             )
         ),

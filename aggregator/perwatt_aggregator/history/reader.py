@@ -15,6 +15,8 @@ from perwatt_aggregator.history.values import CARBON, CURRENCY, NAMES, PLACE, UN
 from perwatt_aggregator.schema.common import Dimension
 
 _FINE, *_ = _SECONDS = tuple(RESOLUTIONS.values())
+_KEPT_AFTER_SECONDS = 5.0
+"""Until a tick is made and kept."""
 SEVERAL_CURRENCIES, SEVERAL_CARBON_KINDS = "several_currencies", "several_carbon_kinds"
 
 
@@ -30,6 +32,13 @@ class HistoryQuery(Struct, frozen=True):
     @property
     def starts(self) -> range:
         return range(self.start, self.end, self.step)
+
+
+def past_query(now_unix: float, seconds: float, by: Sequence[Dimension], where: Where) -> HistoryQuery:
+    """The last *seconds* as one step, up to a tick that must have been kept by now."""
+    end = int((now_unix - _KEPT_AFTER_SECONDS) // _FINE) * _FINE
+    length = round(seconds / _FINE) * _FINE
+    return HistoryQuery(end - length, end, length, tuple(by), where)
 
 
 class StepSums(Struct):

@@ -1,7 +1,7 @@
 """Store of the history: one SQLite file, to which ticks are added, each in a transaction of its own."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,9 +53,15 @@ class HistoryStore:
             self._connection.close()
             self._connection = None
 
-    def add(self, tick: Tick) -> None:
-        """Add *tick*, and what it completes at coarser resolutions; delete what is too old, or too much."""
+    def add(self, tick: Tick, events: Sequence[bytes] = ()) -> None:
+        """
+        Add *tick*, and what it completes at coarser resolutions; delete what is too old, or too much.
+
+        *events* are kept with it, and the oldest beyond MAX_EVENTS are deleted.
+        """
         with self._transaction() as connection:
+            if events:
+                self._add_events(connection, events)
             self._insert(connection, OWNERS, tick, tick.seconds)
             self._insert(connection, ROLL_UP, rolled_up(tick), tick.seconds)
             for finer, coarser in zip((RAW_SECONDS, *_COARSER), _COARSER, strict=False):
@@ -64,19 +70,17 @@ class HistoryStore:
             self._prune_by_age(connection, tick.start)
         self._prune_by_size()
 
-    def add_events(self, items: Iterable[bytes]) -> None:
-        """Add events, and delete the oldest beyond MAX_EVENTS."""
-        with self._transaction() as connection:
-            connection.executemany("INSERT INTO events (item) VALUES (?)", [(item,) for item in items])
-            connection.execute(
-                "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (MAX_EVENTS,)
-            )
-
     def events(self) -> list[bytes]:
         """The events, the oldest first."""
         self.open()
         assert self._connection is not None
         return [item for (item,) in self._connection.execute("SELECT item FROM events ORDER BY number")]
+
+    def _add_events(self, connection: sqlite3.Connection, items: Sequence[bytes]) -> None:
+        connection.executemany("INSERT INTO events (item) VALUES (?)", [(item,) for item in items])
+        connection.execute(
+            "DELETE FROM events WHERE number <= (SELECT max(number) FROM events) - ?", (MAX_EVENTS,)
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -23,8 +23,8 @@ PLACE: Final = {name: place for place, name in enumerate(NAMES)}
 CURRENCY, CARBON, UNIT = "_currency", "_carbon", "_unit"
 """Labels of an owner beside the dimensions: of its money, of its grams, and of its work in other units."""
 
-OUTPUT_COUNTED, WORK_COUNTED, MEASURED = "+output", "+work", "+joules"
-"""Flags of an owner whose output tokens or other work are counted, and whose joules are measured."""
+OUTPUT_COUNTED, PROMPT_COUNTED, WORK_COUNTED, MEASURED = "+output", "+prompt", "+work", "+joules"
+"""Flags of an owner: its output tokens, prompt tokens or other work are counted, its joules are measured."""
 
 
 class Kept(Struct):

@@ -7,7 +7,10 @@ from pathlib import Path
 from perwatt import options
 from perwatt_agent.configfile.value_kinds import URL, duration, number
 
-TOPICS = ("efficiency", "ledger", "compute", "capacity", "facility", "nodes", "gpus", "workloads")
+TOPICS = (
+    *("efficiency", "ledger", "compute", "capacity", "history"),
+    *("facility", "nodes", "gpus", "workloads"),
+)
 FILTERS = (
     *("model", "engine", "node", "gpu", "gpu_model", "workload", "group", "facility"),
     *("namespace", "pod", "slurm_job", "systemd_unit"),
@@ -28,6 +31,7 @@ def add_query_arguments(parser: argparse.ArgumentParser) -> None:
     _add_output(parser)
     _add_live(parser)
     _add_filters(parser)
+    _add_span(parser)
     _add_past(parser)
 
 
@@ -90,20 +94,28 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_past(parser: argparse.ArgumentParser) -> None:
+def _add_span(parser: argparse.ArgumentParser) -> None:
     times = "RFC 3339 or Unix seconds"
+    span = parser.add_argument_group("from the history, or from a recording")
+    span.add_argument(
+        "--from",
+        type=options.instant,
+        metavar="TIME",
+        help=f"start, {times} [an hour before the end; of a recording the first reading]",
+    )
+    span.add_argument(
+        "--to", type=options.instant, metavar="TIME", help=f"end, {times} [now; the last reading]"
+    )
+    span.add_argument("--step", metavar="DURATION", help="length of a step of the history, such as 15m [1m]")
+
+
+def _add_past(parser: argparse.ArgumentParser) -> None:
     past = parser.add_argument_group("from a recording")
     past.add_argument(
         "--recording",
         type=Path,
         metavar="FILE",
         help="a file written by perwatt record, or CSV with the header t_unix_s,watts",
-    )
-    past.add_argument(
-        "--from", type=options.instant, metavar="TIME", help=f"start of the window, {times} [first reading]"
-    )
-    past.add_argument(
-        "--to", type=options.instant, metavar="TIME", help=f"end of the window, {times} [last reading]"
     )
     past.add_argument(
         "--pue", type=options.argument(number(1.0, 10.0)), metavar="RATIO", help="PUE of the facility"

@@ -6,6 +6,8 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlencode
@@ -19,8 +21,10 @@ from perwatt.terminal import Terminal
 from perwatt_agent.configfile.printable import escaped_json
 from perwatt_agent.configfile.value_kinds import show_duration
 
-BY_GROUPS = ("efficiency", "ledger", "compute", "capacity")
+BY_GROUPS = ("efficiency", "ledger", "compute", "capacity", "history")
 """Topics whose items are groups."""
+_OF_ITEMS = frozenset(("provenance", "reasons"))
+"""Lists of a history's item that are not one value for each step."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 
@@ -46,18 +50,48 @@ def _shown(arguments: argparse.Namespace) -> str:
     columns = tuple(arguments.columns.split(",")) if arguments.columns else ()
     if arguments.json:
         return escaped_json(answer, indent=2)
+    if arguments.topic == "history":
+        answer = {**answer, "items": by_step(answer)}
     if arguments.csv:
         return csv_text(answer["items"], columns)
     terminal = Terminal.of(sys.stdout, os.environ)
     return answer_text(arguments.topic, answer["items"], columns, terminal)
 
 
+def by_step(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The items of a history, one for each step of each."""
+    return [
+        {
+            "time": time,
+            **{
+                name: value[index] if isinstance(value, list) and name not in _OF_ITEMS else value
+                for name, value in item.items()
+            },
+        }
+        for item in answer["items"]
+        for index, time in enumerate(answer["times"])
+    ]
+
+
+def _instant(unix_seconds: float | None) -> str | None:
+    if unix_seconds is None:
+        return None
+    return datetime.fromtimestamp(unix_seconds, timezone.utc).isoformat().replace("+00:00", "Z")
+
+
 def usage_error(arguments: argparse.Namespace) -> str:
     """Message for a wrong combination of arguments; empty when it is right."""
-    only_offline = [flag for flag in ("from", "to", "pue", "tokens_per_second") if _given(arguments, flag)]
-    online = ("url", "window", "by", "sort", "limit", "kw", "watch", "where", *FILTERS)
+    of_past = () if arguments.topic == "history" else ("from", "to")
+    only_offline = [flag for flag in (*of_past, "pue", "tokens_per_second") if _given(arguments, flag)]
+    online = ("url", "window", "by", "sort", "limit", "kw", "watch", "where", "step", *FILTERS)
     only_online = [flag for flag in online if _given(arguments, flag)]
     only_efficiency = [flag for flag in ("boundary", "recording") if _given(arguments, flag)]
+    if arguments.step is not None and arguments.topic != "history":
+        return "--step works only with `query history`"
+    if arguments.topic == "history" and arguments.window is not None:
+        return "--window does not work with `query history`; use --from and --to"
+    if arguments.topic == "history":
+        only_efficiency = [flag for flag in only_efficiency if flag != "boundary"]
     if arguments.topic != "efficiency" and only_efficiency:
         return f"{_flag(only_efficiency[0])} works only with `query efficiency`"
     if arguments.by is not None and arguments.topic not in BY_GROUPS:
@@ -86,6 +120,9 @@ def _from_aggregator(arguments: argparse.Namespace) -> dict[str, Any]:
     window = show_duration(arguments.window) if arguments.window else None
     asked = {"window": window, "by": arguments.by, "boundary": arguments.boundary}
     asked |= {name: getattr(arguments, name) for name in ("sort", "limit", "kw", *FILTERS)}
+    if arguments.topic == "history":
+        asked |= {name: _instant(getattr(arguments, name)) for name in ("from", "to")}
+        asked["step"] = arguments.step
     asked |= dict(arguments.where or ())
     # Empty is not absent: no grouping in place of the default one, and a filter for what has no value.
     given = {name: one for name, one in asked.items() if one is not None}

@@ -16,7 +16,7 @@ from perwatt_aggregator.schema.instants import instant
 class Recorded:
     """Two machines of 2 GPUs at 300 W each; 100 tokens a second of a workload; ten minutes are recorded."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_pages: int | None = None) -> None:
         self.followed = Followed([serving_machine(2, "A", 2), serving_machine(2, "B", 1)], FACILITY)
         self.aggregator = self.followed.aggregator
         self.clock = self.followed.clock
@@ -24,7 +24,7 @@ class Recorded:
         self.start = int(self.clock.unix())
         for machine in self.followed.machines:
             machine.unix = self.clock.unix()
-        self.history = self.aggregator.history = history_at(folder / "history.db", self.clock)
+        self.history = self.aggregator.past.history = history_at(folder / "history.db", self.clock, max_pages)
         self.app = create_app(self.aggregator)
         self.followed.look()
 
@@ -161,3 +161,58 @@ async def test_without_a_history() -> None:
 
     assert 503 == reply.status
     assert "history.path" in reply.json()["detail"]
+
+
+async def test_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The history says so once and counts lost ticks, what it has is read, and live answers go on."""
+    recorded = Recorded(tmp_path, max_pages=24)
+    await recorded.run(60)
+    page = (await ask(recorded.app, "/metrics")).body.decode()
+    live = (await ask(recorded.app, "/v1/efficiency?by=model&boundary=node")).json()["items"][0]
+    past = await recorded.ask("step=1m&by=model&boundary=node", recorded.start + 120, recorded.start + 900)
+
+    assert "perwatt_history_up 0" in page
+    assert float(page.partition('failures_total{reason="disk_full"} ')[2].split()[0]) > 0
+    assert 1 == caplog.text.count("history.path")
+    assert live["valid"]
+    assert past.json()["items"][0]["valid"][0]
+    assert not past.json()["items"][0]["valid"][-1]
+
+
+async def test_a_window_longer_than_memory(recorded: Recorded) -> None:
+    """Its figures are those of the history, and equal those of a window in memory."""
+    await recorded.run(4 * 60)
+    recorded.clock.advance(6.0)
+    target = "/v1/efficiency?by=model&model=llama&boundary=facility&window="
+    (past,) = (await ask(recorded.app, f"{target}1h")).json()["items"]
+    (live,) = (await ask(recorded.app, f"{target}10m")).json()["items"]
+
+    assert "history" == past["source"]
+    assert 3600.0 == past["window"]["seconds"]
+    assert past["valid"], past["reasons"]
+    assert live["valid"], live["reasons"]
+    for name in (
+        "tokens_per_joule",
+        "power_watts",
+        "output_tokens_per_second",
+        "effective_tokens_per_joule",
+        "tokens_per_joule_active",
+        "joules_per_request",
+    ):
+        assert live[name] == pytest.approx(past[name], rel=1e-3), name
+    for name in ("per_million_output_tokens", "per_request"):
+        assert live["cost"][name] == pytest.approx(past["cost"][name], rel=1e-3)
+        assert live["carbon"][name] == pytest.approx(past["carbon"][name], rel=1e-3)
+    assert live["headline"]["unit"] == past["headline"]["unit"]
+    assert live["provenance"] == past["provenance"]
+
+
+async def test_long_windows_that_cannot_be_answered() -> None:
+    """Without a history, the answer states what is in memory."""
+    app = create_app(Followed([serving_machine()]).aggregator)
+
+    reply = await ask(app, "/v1/efficiency?window=24h")
+
+    assert 422 == reply.status
+    assert "at most 900s" in reply.body.decode()
+    assert 422 == (await ask(app, "/v1/ledger?window=24h")).status

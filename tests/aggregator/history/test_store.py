@@ -169,7 +169,8 @@ def test_a_file_that_is_no_history_is_renamed(
 def test_events_are_kept(tmp_path: Path) -> None:
     """Events come back in their order."""
     store = store_at(tmp_path / "history.db")
-    store.add_events([b"one", b"two"])
+    store.add(tick_of(BEGIN), [b"one"])
+    store.add(tick_of(BEGIN + 15), [b"two"])
     store.close()
 
     assert [b"one", b"two"] == store_at(store.path).events()

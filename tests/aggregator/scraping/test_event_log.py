@@ -4,11 +4,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from support.exposition.pages import healthy_8_gpus
 from support.gpus.devices import eventually
+from support.history.recorded import history_at, tick_of
 from support.servers.asgi import ask
 from support.servers.web import serving
 
@@ -123,3 +125,22 @@ async def test_over_http() -> None:
         for query in ("limit=0", "limit=x", "since=yesterday", "colour=red"):
             reply = await ask(app, f"/v1/events?{query}")
             assert (422, "application/problem+json") == (reply.status, reply.headers["content-type"])
+
+
+async def test_events_survive_a_restart(tmp_path: Path) -> None:
+    """With a history, an aggregator that starts again has the events of before, once, and what came since."""
+    agent = Agent("aa")
+    agent.happen("before")
+    async with serving(agent.app) as port:
+        config = AggregatorConfig(agents_at(f"http://127.0.0.1:{port}/metrics"), scrape_interval=0.1)
+        for number, expected in enumerate((["before"], ["meanwhile", "before"])):
+            history = history_at(tmp_path / "history.db", SystemClock())
+            aggregator = Aggregator(config, SystemClock(), history=history)
+            assert expected[1:] == messages(aggregator)
+            await aggregator.start()
+            try:
+                await comes(lambda: messages(aggregator) == expected)  # noqa: B023 - awaited here
+                await history.add(tick_of(1_800_000_000 + 15 * number))
+            finally:
+                await aggregator.stop()
+            agent.happen("meanwhile")

@@ -39,5 +39,5 @@ async def items(
     boundaries: tuple[Boundary, ...] = BOUNDARIES,
 ) -> tuple[HistoryItem, ...]:
     """The items of a range in Unix seconds."""
-    answer = await aggregator.history_answer(HistoryQuery(int(start), int(end), step, by), boundaries)
+    answer = await aggregator.past.series(HistoryQuery(int(start), int(end), step, by), boundaries)
     return answer.items

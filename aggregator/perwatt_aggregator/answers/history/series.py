@@ -6,7 +6,7 @@ from perwatt_aggregator.answers.history.step import Step, has_places, reasons_of
 from perwatt_aggregator.history.reader import GroupSums, HistoryQuery, HistorySums
 from perwatt_aggregator.history.values import PLACE
 from perwatt_aggregator.optional import rounded
-from perwatt_aggregator.schema.common import PROVENANCES, Boundary, CarbonKind, Provenance
+from perwatt_aggregator.schema.common import CARBON_KINDS, PROVENANCES, Boundary, CarbonKind, Provenance
 from perwatt_aggregator.schema.history import History, HistoryItem
 from perwatt_aggregator.schema.instants import instant
 
@@ -32,7 +32,7 @@ def history_answer(
     items = (
         _item(group, boundary, query, found, places=places)
         for group in found.groups
-        if places or _is_someones(group)
+        if places or is_someones(group)
         for boundary in boundaries
     )
     return History(
@@ -43,7 +43,7 @@ def history_answer(
     )
 
 
-def _is_someones(group: GroupSums) -> bool:
+def is_someones(group: GroupSums) -> bool:
     """Whether a workload has anything of the group, or there are joules in it."""
     return any(label is not None for label in group.labels.values()) or any(
         one.values[place] for one in group.steps.values() for place in _JOULES
@@ -71,7 +71,7 @@ def _item(
         power_watts=tuple(one.power_watts if one else None for one in steps),
         currency=group.currency if is_paid else None,
         cost=tuple(one.value("cost") if one and is_paid and group.currency else None for one in steps),
-        carbon_kind=_carbon_kind(group.carbon) if is_paid else None,
+        carbon_kind=carbon_kind(group) if is_paid else None,
         grams_co2e=tuple(one.value("grams") if one and is_paid and group.carbon else None for one in steps),
         coverage_ratio=tuple(one.coverage_ratio if one else 0.0 for one in steps),
         valid=tuple(one.is_valid if one else False for one in steps),
@@ -85,5 +85,6 @@ def _provenance(steps: Iterable[Step]) -> tuple[Provenance, ...]:
     return tuple(source for source in PROVENANCES if source in found)
 
 
-def _carbon_kind(name: str | None) -> CarbonKind | None:
-    return name  # type: ignore[return-value]  # the history keeps what the configuration named
+def carbon_kind(group: GroupSums) -> CarbonKind | None:
+    """The kind of carbon intensity of a group, if it has one."""
+    return next((kind for kind in CARBON_KINDS if kind == group.carbon), None)

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from msgspec import Struct
 
 from perwatt_aggregator.history.owners import COUNTS_AT_END, SOURCE
 from perwatt_aggregator.history.reader import StepSums
 from perwatt_aggregator.history.roll_up import HAS_WORKLOAD
-from perwatt_aggregator.history.values import MEASURED, OUTPUT_COUNTED, PLACE, WORK_COUNTED
+from perwatt_aggregator.history.values import MEASURED, OUTPUT_COUNTED, PLACE, PROMPT_COUNTED, WORK_COUNTED
 from perwatt_aggregator.optional import quotient
 from perwatt_aggregator.schema.common import NODE_DIMENSIONS, PROVENANCES, Boundary, Dimension, Provenance
 from perwatt_aggregator.validity.all import NAMES, is_valid, ordered
@@ -22,8 +25,36 @@ from perwatt_aggregator.validity.uncertainty import SWEEP_SECONDS
 # These are true of the group, however short the time in which they are seen.
 _OF_GROUPS = frozenset(("shared_group", "tokens_span_gpus"))
 _KNOWN = frozenset(NAMES)
+_PREFIXES: dict[Boundary, tuple[str, ...]] = {
+    "gpu_board": ("gpu_board:",),
+    "node": ("node:",),
+    "facility": ("node:", "facility:"),
+}
+_BOUNDARY_PREFIXES = ("gpu_board:", "node:", "facility:")
 _MEAN_TO_MAXIMUM = 2.0
 """The history has the mean of the running requests; at most twice as many run at once."""
+
+
+class _Meaning(Struct, frozen=True):
+    """What flags say at a boundary: all reasons, those that hold although the step is covered, provenance."""
+
+    reasons: frozenset[str]
+    notes: frozenset[str]
+    provenance: tuple[Provenance, ...]
+
+
+@lru_cache(maxsize=10_000)
+def _meaning(flags: frozenset[str], boundary: Boundary) -> _Meaning:
+    """The same flags come again and again, in most steps of most groups."""
+    found = {one for one in flags if not one.startswith(_BOUNDARY_PREFIXES)}
+    for prefix in _PREFIXES[boundary]:
+        found |= {one.removeprefix(prefix) for one in flags if one.startswith(prefix)}
+    reasons = found & _KNOWN
+    return _Meaning(
+        frozenset(reasons),
+        frozenset(one for one in reasons if is_valid((one,)) or one in _OF_GROUPS),
+        tuple(one for one in PROVENANCES if f"{SOURCE}{one}" in found),
+    )
 
 
 class Step:
@@ -43,7 +74,8 @@ class Step:
         has_places: bool,
     ) -> None:
         self._sums = sums
-        self._boundary = boundary
+        self._meaning = _meaning(frozenset(sums.flags), boundary)
+        self.boundary = boundary
         self._seconds = seconds
         self.recorded_seconds = recorded_seconds
         self.is_unattributed = not has_places and HAS_WORKLOAD not in sums.flags
@@ -61,6 +93,15 @@ class Step:
         found = self._sums.values[PLACE[name]]
         return None if math.isnan(found) else found
 
+    def counted(self, name: str) -> float | None:
+        """One of the sums of engines; None if no engine counts tokens, or not every one counts this."""
+        return self.value(name) if {OUTPUT_COUNTED, PROMPT_COUNTED} & self._sums.flags else None
+
+    @property
+    def work(self) -> dict[str, float]:
+        """Work in other units."""
+        return self._sums.work
+
     @property
     def can_divide(self) -> bool:
         """Whether the group has the tokens and the joules of the same members of each engine."""
@@ -76,38 +117,25 @@ class Step:
 
     @property
     def explained_ratio(self) -> float | None:
-        unknown = self.value(f"{self._boundary}_unknown")
+        unknown = self.value(f"{self.boundary}_unknown")
         if not self.joules or unknown is None:
             return None
         return min(1.0, max(0.0, 1.0 - unknown / self.joules))
 
     @property
     def uncertainty_ratio(self) -> float | None:
-        return quotient(self.value(f"{self._boundary}_deviation"), self.joules)
+        return quotient(self.value(f"{self.boundary}_deviation"), self.joules)
 
     @property
     def provenance(self) -> tuple[Provenance, ...]:
-        found = self._flags_here()
-        return tuple(one for one in PROVENANCES if f"{SOURCE}{one}" in found)
-
-    def _flags_here(self) -> set[str]:
-        """The flags that apply at this boundary."""
-        places = {
-            "gpu_board": ("gpu_board:",),
-            "node": ("node:",),
-            "facility": ("node:", "facility:"),
-        }[self._boundary]
-        found = {one for one in self._sums.flags if not one.startswith(("gpu_board:", "node:", "facility:"))}
-        for place in places:
-            found |= {one.removeprefix(place) for one in self._sums.flags if one.startswith(place)}
-        return found
+        return self._meaning.provenance
 
     def _coverage_ratio(self) -> float:
         """
         The share of the step that good readings cover. What is late is in the wrong step: it takes away as
         much as what is missing.
         """
-        name = "covered" if self._boundary == "gpu_board" else "covered_at_node"
+        name = "covered" if self.boundary == "gpu_board" else "covered_at_node"
         expected, covered = (self._sums.values[PLACE[one]] for one in ("expected", name))
         if not expected:
             return 0.0
@@ -120,10 +148,8 @@ class Step:
         covered = self.coverage_ratio >= MIN_COVERAGE_RATIO
         if not covered:
             yield "coverage_low"
-        for one in self._flags_here() & _KNOWN:
-            # What makes a tick not valid takes its seconds from the coverage.
-            if is_valid((one,)) or not covered or one in _OF_GROUPS or self.joules is None:
-                yield one
+        # What makes a tick not valid takes its seconds from the coverage.
+        yield from self._meaning.notes if covered and self.joules is not None else self._meaning.reasons
         if self.joules is None and MEASURED not in self._sums.flags:
             yield "no_energy"
         if self.joules == 0.0:
@@ -141,7 +167,9 @@ class Step:
 
     def _reasons_of_work(self) -> Iterator[str]:
         if self.output is None:
-            if WORK_COUNTED in self._sums.flags:
+            if PROMPT_COUNTED in self._sums.flags:
+                yield "prompt_tokens_only"
+            elif WORK_COUNTED in self._sums.flags:
                 yield "other_units"
             else:
                 yield "no_token_source"

@@ -23,7 +23,7 @@ def history_families(history_of: Callable[[S], History | None]) -> tuple[Family[
 
     def size(state: S) -> Iterator[Sample]:
         if (history := history_of(state)) is not None:
-            yield (), history.bytes
+            yield (), history.file_bytes
 
     def failures(state: S) -> Iterator[Sample]:
         if (history := history_of(state)) is not None:
