@@ -98,7 +98,8 @@ def _value(item: Any, path: str) -> Any:
         return group[path]
     for name in path.split("."):
         item = getattr(item, name, None)
-    return item
+    # `group` is a dimension, and the field that has the labels, which have no order.
+    return None if isinstance(item, dict) else item
 
 
 def _start(items: Sequence[Struct], cursor: str) -> int:

@@ -142,18 +142,15 @@ def _chosen(connection: sqlite3.Connection, kind: int, query: HistoryQuery) -> d
         for seconds in _SECONDS
     }
     chosen: dict[int, set[int]] = {seconds: set() for seconds in _SECONDS}
-    for step in query.starts:
-        place = step
-        while place < step + query.step:
-            fitting = (
-                seconds
-                for seconds in reversed(_SECONDS)
-                if place + seconds <= step + query.step and place in kept[seconds]
-            )
-            seconds = next(fitting, 0)
-            if seconds:
-                chosen[seconds].add(place)
-            place += seconds or _FINE
+    covered = query.start
+    for place in sorted(set().union(*kept.values())):
+        if place < covered:
+            continue
+        end = query.start + ((place - query.start) // query.step + 1) * query.step
+        fitting = (one for one in reversed(_SECONDS) if place + one <= end and place in kept[one])
+        if seconds := next(fitting, 0):
+            chosen[seconds].add(place)
+            covered = place + seconds
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -62,6 +63,19 @@ def test_the_newest_ticks_are_in_a_long_step(tmp_path: Path) -> None:
     store.close()
 
     assert [15.0 * 83] == joules(store.path, BEGIN, BEGIN + HOUR, HOUR)
+
+
+def test_years_without_ticks_cost_nothing(tmp_path: Path) -> None:
+    """What a question costs follows the ticks that there are, not the time that it spans."""
+    store = store_at(tmp_path / "history.db")
+    store.add(tick_of(BEGIN))
+    store.close()
+    begun = time.process_time()
+
+    found = joules(store.path, BEGIN - 86400 * 700, BEGIN + 86400 * 30, 86400)
+
+    assert 15.0 == sum(found)
+    assert time.process_time() - begun < 0.5
 
 
 def test_it_goes_on_in_the_file_of_before(tmp_path: Path) -> None:
