@@ -17,6 +17,7 @@ PROGRAMS = {
     "gcc": "gcc",
     "prometheus": "prometheus",
     "promtool": "prometheus",
+    "victoria-metrics": "victoria-metrics",
     "chromium": "chromium",
     "systemd-analyze": "systemd",
     "setpriv": "util-linux",

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from copy import copy
 
 from msgspec.structs import replace
 
@@ -25,6 +26,7 @@ from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import EVERYTHING, Where
 from perwatt_aggregator.fleet.members import Members
 from perwatt_aggregator.fleet.node import Node
+from perwatt_aggregator.fleet.readings import Readings
 from perwatt_aggregator.fleet.shared_meter_allocation import allocate
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.history.history import History
@@ -34,8 +36,9 @@ from perwatt_aggregator.readings.duplicates import Duplicates
 from perwatt_aggregator.readings.node_memory import NodeMemory
 from perwatt_aggregator.readings.node_ring import NodeRing
 from perwatt_aggregator.readings.objectives import Objectives
+from perwatt_aggregator.readings_source import readings_source
 from perwatt_aggregator.schema.capacity import Capacity
-from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension
+from perwatt_aggregator.schema.common import BOUNDARIES, Boundary, Dimension, Source
 from perwatt_aggregator.schema.compute import Compute
 from perwatt_aggregator.schema.discovery import PrometheusTargets
 from perwatt_aggregator.schema.efficiency import Efficiency
@@ -76,6 +79,8 @@ class Aggregator:
         self._objectives = Objectives(config.slo)
         self._clock = clock
         self._members = Members(self._node, config.facility_of, HISTORY_SECONDS)
+        self._fleet: Members | Readings = self._members
+        self._source = readings_source(config, clock, self._objectives)
         self._discovery = Discovery(config.sources, clock, self._follow_targets)
         self.shared_meters = tuple(
             SharedMeter(one, build_meter(one, clock), clock, HISTORY_SECONDS) for one in config.meters
@@ -85,8 +90,8 @@ class Aggregator:
         self.events = EventLog(f"{int(clock.unix() * 1000):x}", *saved)
         self._scraper = Scraper((), config.scrape_interval, clock, self.events.follow)
         self._polling: list[asyncio.Task[None]] = []
-        self._duplicates: dict[str, str] = {}
-        self._duplicates_now = Duplicates()
+        self.source: Source = "agents"
+        self._duplicates = Duplicates()
         self._was_whole = False
         self._without_facility: frozenset[str] = frozenset()
         self.facilities: tuple[Facility, ...] = ()
@@ -98,7 +103,7 @@ class Aggregator:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """The nodes that are named now."""
-        return self._members.nodes
+        return self._fleet.nodes
 
     @property
     def target_sources(self) -> tuple[TargetSource, ...]:
@@ -108,12 +113,15 @@ class Aggregator:
     @property
     def is_whole(self) -> bool:
         """Whether every source of targets has been read, so that all nodes are known."""
-        return not self._discovery.unknown
+        return self._fleet.is_whole and not self._discovery.unknown
 
     async def reload(self, config: AggregatorConfig) -> None:
         """Take over the `sources` of *config*; nodes that stay keep their readings."""
         if replace(config, sources=self._config.sources) != self._config:
             logger.warning("of the configuration only `sources` was read again; restart perwatt for the rest")
+        if config.sources.prometheus != self._config.sources.prometheus:
+            logger.warning("`sources.prometheus` has changed; restart perwatt for it")
+            return
         self._discovery = await self._discovery.succeeded_by(config.sources)
         self._config = replace(self._config, sources=config.sources)
         self._follow_targets()
@@ -122,6 +130,15 @@ class Aggregator:
         config = self._config
         ring = NodeRing(HISTORY_SECONDS, config.scrape_interval)
         return Node(target, ring, facility, config.uncertainty, self._objectives, self._memory)
+
+    async def over(self, seconds: float, where: Where = EVERYTHING) -> "Aggregator":
+        """This one, or one over the readings of another source. Raises PrometheusFailed, TooManyReadings."""
+        if self._source is None:
+            return self
+        readings = await self._source.read(seconds, where, lambda node: node_matches(node, where))
+        other = copy(self)
+        other._fleet, other._clock, other.source = readings, readings.clock, readings.source
+        return other
 
     def _follow_targets(self) -> None:
         """Make the fleet what the targets are now."""
@@ -177,6 +194,8 @@ class Aggregator:
         self._polling = []
         await self._discovery.stop()
         await self._scraper.stop()
+        if self._source is not None:
+            await self._source.close()
 
     def efficiency(
         self,
@@ -235,9 +254,7 @@ class Aggregator:
         states = self.facility_states(seconds)
         views = self._views(seconds, states)
         items = (
-            facility_item(
-                facility, state, [view for view in views if view.facility is state], is_whole=self.is_whole
-            )
+            facility_item(facility, state, self.nodes, views, is_whole=self.is_whole)
             for facility, state in zip(self.facilities, states, strict=True)
         )
         return Facilities(items=tuple(item for item in items if matches(item, where)))
@@ -246,7 +263,7 @@ class Aggregator:
         now = self._clock.monotonic()
         by_name = {state.name: state for state in states}
         doubles = self.duplicates()
-        members = (*self._members.ended(now), *self.nodes)
+        members = (*self._fleet.ended(now), *self.nodes)
         found = (
             node.duplicate_view(now, by_name[node.facility.name])
             if node.target.node in doubles
@@ -259,8 +276,8 @@ class Aggregator:
         """The views, with the joules of shared meters divided among those that these cover."""
         now = self._clock.monotonic()
         views = {view.node: view for view in found}
-        doubles = self._duplicates
-        members = (*self._members.ended(now), *self.nodes)
+        doubles = self._duplicates.found
+        members = (*self._fleet.ended(now), *self.nodes)
         for meter in self.shared_meters:
             # A node may be covered by its other address.
             names = [node.target.node for node in members if meter.covers_node(node.target.node)]
@@ -279,17 +296,7 @@ class Aggregator:
 
     def duplicates(self) -> dict[str, str]:
         """The nodes that are left out of all sums, each with the node that shows the same; logged once."""
-        found = self._duplicates_now.of(self.nodes, self._clock.monotonic())
-        for node, original in found.items():
-            if self._duplicates.get(node) != original:
-                logger.warning(
-                    "%s shows an agent or a GPU of %s, and is left out of all sums; remove one of them from "
-                    "`sources`",
-                    node,
-                    original,
-                )
-        self._duplicates = found
-        return found
+        return self._duplicates.of(self.nodes, self._clock.monotonic())
 
     def node_answer(self, seconds: float = DEFAULT_WINDOW_SECONDS, where: Where = EVERYTHING) -> Nodes:
         """Every agent, and its scrape health."""

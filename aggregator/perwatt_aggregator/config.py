@@ -103,6 +103,11 @@ def check_aggregator(config: AggregatorConfig, is_valid: IsValid) -> Iterator[tu
     yield from check_objectives(config.slo, is_valid)
     yield from check_compute(config.compute, is_valid)
     yield from check_history(config.history)
+    if config.sources.prometheus is not None and config.history.path is not None:
+        yield (
+            "history.path",
+            "expected no value together with sources.prometheus",
+        )
 
 
 def _check_labels(labels: tuple[str, ...]) -> Iterator[tuple[str, str]]:

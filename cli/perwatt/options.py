@@ -25,6 +25,7 @@ FORMS = {
     "engine": "url=URL,workload=NAME,gpus=0+1",
     "agent": "URL",
     "label": "NAME",
+    "prometheus-header": "NAME=VALUE",
     "facility-node": "PATTERN",
     "gpu-exclude": "UUID",
     "work-trusted-job": "JOB",
@@ -36,7 +37,7 @@ FORMS = {
 }
 """Form of the value of each repeatable flag."""
 
-_NOT_IN_UP = {"sources.agents", "labels"}  # `up` scrapes its own agent and no other
+_NOT_IN_UP = ("sources.", "labels")  # `up` scrapes its own agent and no other
 
 
 def add_file_argument(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
@@ -152,7 +153,7 @@ def _add_flags(
 ) -> None:
     group = parser.add_argument_group(title)
     for path, setting in walk(config):
-        if in_up and path in _NOT_IN_UP:
+        if in_up and path.startswith(_NOT_IN_UP):
             continue
         outer = (renamed or {}).get(path, path)
         default = f", default: {value}" if (value := default_text(setting)) else ""

@@ -53,7 +53,8 @@ key with a single value can be set in all three ways: `web.listen_address` in th
   `PERWATT_AGGREGATOR_DATA_DIR`, and its file is `--aggregator.config`. It scrapes only its own agent.
 - No secret is ever in a file, a flag or a variable: `bearer_token_file` and `credentials_file` name files
   that hold it. The files of meters must not be readable by everybody.
-- The agents of a fleet are listed, or discovered from files, URLs and DNS ([targets](targets.md)).
+- The agents of a fleet are listed, or discovered from files, URLs and DNS ([targets](targets.md)); or
+  their readings come from a Prometheus that scrapes them ([prometheus](prometheus.md)).
 - Meters of the machine are discovered, unless `meters.discover` is `false`. [Meters](meters.md) explains
   how, and how to add others under `meters.list`.
 """

@@ -233,6 +233,23 @@ WRONG = [
     ),
     ("sources: {agents: http://a}", "1: sources.agents: expected a list"),
     (
+        "sources:\n  agents: [http://a]\n  prometheus: {url: http://p}",
+        "3: sources.prometheus: expected no value together with agents, file_sd, http_sd or dns_sd",
+    ),
+    (
+        "sources: {prometheus: {url: http://p, selector: up}}",
+        "1: sources.prometheus.selector: expected a selector by labels alone, such as "
+        "{job=\"perwatt-agent\"}, not 'up'",
+    ),
+    (
+        "sources: {prometheus: {url: http://p, headers: {'X Y': a}}}",
+        "1: sources.prometheus.headers.X Y: expected a header's name: letters, digits, - and _",
+    ),
+    (
+        "sources: {prometheus: {selector: '{}'}}",
+        "1: sources.prometheus.url: expected a URL such as http://127.0.0.1:8000/metrics, but it is missing",
+    ),
+    (
         "sources:\n  agents:\n  - http://a\n  - b",
         "4: sources.agents[1].url: expected a URL such as http://127.0.0.1:8000/metrics, not 'b'",
     ),

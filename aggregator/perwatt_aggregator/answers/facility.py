@@ -1,6 +1,6 @@
 """Facility answer: the PUE, the rates and the energy of one facility, as in /v1/facility."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from perwatt_aggregator.answers.ledger.ledger import ledger
 from perwatt_aggregator.facility.facility import SECONDS_PER_HOUR, Facility
@@ -8,6 +8,7 @@ from perwatt_aggregator.facility.history import MeasuredEnergies
 from perwatt_aggregator.facility.polling import InputPoller
 from perwatt_aggregator.facility.state import FacilityState
 from perwatt_aggregator.fleet.groups import Fleet
+from perwatt_aggregator.fleet.node import Node
 from perwatt_aggregator.fleet.sums import Sums, sums_of
 from perwatt_aggregator.fleet.view import NodeView
 from perwatt_aggregator.optional import difference
@@ -34,14 +35,20 @@ OF_WORK = frozenset(
 
 
 def facility_item(
-    facility: Facility, state: FacilityState, views: Sequence[NodeView], *, is_whole: bool = True
+    facility: Facility,
+    state: FacilityState,
+    nodes: Iterable[Node],
+    views: Iterable[NodeView],
+    *,
+    is_whole: bool = True,
 ) -> FacilityItem:
     """
-    The item of *facility*, with the *views* of its nodes and its *state* over the same window.
+    The item of *facility* with its *state*, from its own of all *nodes* and of their *views* over the window.
 
     Its joules are those of the ledger: all measured joules, including those that are not attributed yet.
     """
     config, measured = facility.config, facility.measured()
+    views = [view for view in views if view.facility is state]
     fleet = Fleet(views, (), is_whole=is_whole)
     sums = next((sums_of(group, fleet) for group in fleet.groups()), None)
     tree = next(iter(ledger(views, ())), None)
@@ -50,7 +57,7 @@ def facility_item(
     found = _reasons(sums, state, coverage_ratio)
     return FacilityItem(
         facility=config.name,
-        nodes=tuple(node.target.node for node in facility.nodes),
+        nodes=tuple(node.target.node for node in nodes if node.facility is config),
         pue=_pue(state),
         pue_asked=config.pue.kind if config.pue else None,
         pue_energies=_energies(measured) if measured else None,

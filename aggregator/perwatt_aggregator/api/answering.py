@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from perwatt_aggregator.api.paging import Page, TooManyItems, paged
 from perwatt_aggregator.fleet.groups import TooManyGroups
+from perwatt_aggregator.schema.common import Source
 
 JSON = "application/json"
 # What only says how old the readings are is no other answer.
@@ -26,8 +27,10 @@ class Answering:
     def __init__(self, interval_seconds: float) -> None:
         self._cache_control = f"max-age={max(1, math.floor(interval_seconds))}"
 
-    def page(self, request: Request, page: Page, answer: Callable[[], Any]) -> Response:
-        """One page of *answer*. Raises RequestValidationError for one that is too large."""
+    def page(
+        self, request: Request, page: Page, answer: Callable[[], Any], source: Source = "agents"
+    ) -> Response:
+        """One page of *answer* from *source*. Raises RequestValidationError for one that is too large."""
         try:
             whole = answer()
             items, following = paged(whole.items, page)
@@ -35,6 +38,8 @@ class Answering:
             raise refused("by", f"expected fewer groups: {error}") from None
         except TooManyItems as error:
             raise refused("limit", f"expected a limit: {error}") from None
+        if source != "agents":
+            items = tuple(replace(item, source=source) for item in items)
         return self.json(request, replace(whole, items=items, next=following))
 
     def json(self, request: Request, answer: Struct | tuple[Struct, ...]) -> Response:

@@ -94,7 +94,10 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         if seconds > HISTORY_SECONDS:
             past = await past_efficiency(aggregator, window, groups, boundaries, kept)
             return answering.page(request, page, lambda: past)
-        return answering.page(request, page, lambda: aggregator.efficiency(seconds, groups, boundaries, kept))
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(
+            request, page, lambda: fleet.efficiency(seconds, groups, boundaries, kept), fleet.source
+        )
 
     @endpoint(app, "/v1/ledger", Ledger, {"window", "by", *PAGE, *dimensions})
     async def ledger(
@@ -106,7 +109,8 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """The ledger of all joules: one tree for each group, whose leaves add up to its total."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        return answering.page(request, page, lambda: aggregator.ledger(seconds, groups, kept))
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.ledger(seconds, groups, kept), fleet.source)
 
     @endpoint(app, "/v1/compute", Compute, {"window", "by", *PAGE, *dimensions})
     async def compute(
@@ -118,7 +122,8 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """The chain from the peak of the GPUs to the models' own FLOPs, for each group."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        return answering.page(request, page, lambda: aggregator.compute(seconds, groups, kept))
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.compute(seconds, groups, kept), fleet.source)
 
     @endpoint(app, "/v1/capacity", Capacity, {"window", "by", "kw", *PAGE, *dimensions})
     async def capacity(
@@ -131,7 +136,8 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """Output tokens per second and day now, and at a power budget at each boundary; what binds."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        return answering.page(request, page, lambda: aggregator.capacity(seconds, groups, kw, kept))
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.capacity(seconds, groups, kw, kept), fleet.source)
 
 
 def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
@@ -147,7 +153,9 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         window: _Window = WINDOW,
     ) -> Response:
         """Every facility: its PUE, price and carbon intensity, their sources, and its energy."""
-        return answering.page(request, page, lambda: aggregator.facility_answer(seconds_of(window), kept))
+        seconds = seconds_of(window)
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.facility_answer(seconds, kept), fleet.source)
 
     @endpoint(app, "/v1/nodes", Nodes, {"window", *PAGE, *of_nodes})
     async def nodes(
@@ -157,7 +165,9 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         window: _Window = WINDOW,
     ) -> Response:
         """Every agent, whether it is up, and why not; and the sources that discover agents."""
-        return answering.page(request, page, lambda: aggregator.node_answer(seconds_of(window), kept))
+        seconds = seconds_of(window)
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.node_answer(seconds, kept), fleet.source)
 
     @endpoint(app, "/v1/gpus", Gpus, {"window", *PAGE, *of_gpus})
     async def gpus(
@@ -167,7 +177,9 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         window: _Window = WINDOW,
     ) -> Response:
         """Every GPU: its state and power now, and its energy in the window."""
-        return answering.page(request, page, lambda: aggregator.gpu_answer(seconds_of(window), kept))
+        seconds = seconds_of(window)
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.gpu_answer(seconds, kept), fleet.source)
 
     @endpoint(app, "/v1/workloads", Workloads, {"window", *PAGE, *of_workloads})
     async def workloads(
@@ -177,7 +189,9 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
         window: _Window = WINDOW,
     ) -> Response:
         """Every workload: its work, and its joules by state."""
-        return answering.page(request, page, lambda: aggregator.workload_answer(seconds_of(window), kept))
+        seconds = seconds_of(window)
+        fleet = await aggregator.over(seconds, kept)
+        return answering.page(request, page, lambda: fleet.workload_answer(seconds, kept), fleet.source)
 
     @endpoint(app, "/v1/events", Events, {"since", "limit"})
     async def events(request: Request, since: _Since = None, limit: _Limit = 100) -> Response:

@@ -8,6 +8,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from perwatt_aggregator.fleet.raw_nodes import TooManyReadings
+from perwatt_aggregator.prometheus.client import PrometheusFailed
 from perwatt_aggregator.schema.problem import FieldProblem, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -22,6 +24,8 @@ def install(app: FastAPI) -> None:
     """Make *app* answer all errors as problem details."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(TooManyReadings, _too_many_readings)
+    app.add_exception_handler(PrometheusFailed, _no_readings)
     app.add_exception_handler(Exception, _internal)
 
 
@@ -56,6 +60,16 @@ def _descriptions(request: Request, names: set[str]) -> Iterator[str]:
     for parameter in (one for each in dependants for one in each.query_params):
         if parameter.alias in names and parameter.field_info.description:
             yield parameter.field_info.description
+
+
+async def _too_many_readings(_: Request, error: Exception) -> Response:
+    return problem(
+        422, f"These parameters are not valid: window. {error}", (FieldProblem("window", str(error)),)
+    )
+
+
+async def _no_readings(_: Request, error: Exception) -> Response:
+    return problem(503, f"There are no readings now: {error}")
 
 
 async def _internal(_: Request, __: Exception) -> Response:

@@ -19,6 +19,8 @@ class Members:
     that is not named any more counts for the time until then, for at most *history_seconds*.
     """
 
+    is_whole = True
+
     def __init__(self, build: Build, facility_of: FacilityOf, history_seconds: float) -> None:
         self._build = build
         self._facility_of = facility_of

@@ -45,7 +45,7 @@ class Node(Agent):
     An agent as a node of the fleet.
 
     One that joins later counts from its first reading on. `left_seconds` is when it left; None while it
-    belongs to the fleet.
+    belongs to the fleet. `source_reasons` are those of where its readings come from.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Node(Agent):
         self._joined_seconds: float | None = None
         self._joined_unix: float | None = None
         self.left_seconds: float | None = None
+        self.source_reasons: tuple[str, ...] = ()
 
     def join(self, now: float, unix_seconds: float) -> None:
         """Begin now: before, there was no such node in the fleet."""
@@ -98,7 +99,9 @@ class Node(Agent):
         if self._is_beginning(now):
             return None
         age = self.age_seconds(now)
-        reasons = ("several_agents",) if self.ring.has_several_agents(now) else ()
+        reasons = self.source_reasons
+        if self.ring.has_several_agents(now):
+            reasons += ("several_agents",)
         if age is None or age >= seconds:
             return NodeView(
                 self.target.node,

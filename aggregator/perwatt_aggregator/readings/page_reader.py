@@ -133,6 +133,20 @@ def sample_of_snapshot(snapshot: Snapshot, objectives: Objectives = NO_OBJECTIVE
     return _assemble(series, snapshot.monotonic_seconds, {}, objectives)
 
 
+def sample_of_series(
+    series: Iterable[tuple[Series, float]],
+    monotonic_seconds: float,
+    known: dict[Series, Counter],
+    objectives: Objectives = NO_OBJECTIVES,
+) -> NodeSample:
+    """
+    The sample of a page's *series*, from wherever they come; *known* is a cache of their counters.
+
+    Raises NotAnAgent, BadValue or TooManySeries.
+    """
+    return _assemble(series, monotonic_seconds, known, objectives)
+
+
 def _series(name: str, labels: dict[str, str], value: float | Histogram) -> Iterator[tuple[Series, float]]:
     if not isinstance(value, Histogram):
         yield Series(name, tuple(sorted(labels.items()))), float(value)

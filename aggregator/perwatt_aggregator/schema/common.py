@@ -23,7 +23,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
 )
 NODE_DIMENSIONS: frozenset[Dimension] = frozenset(("node", "facility"))
 """Those of whole nodes, as target labels are."""
-Source = Literal["agents", "history", "recording"]
+Source = Literal["agents", "history", "prometheus:raw", "recording"]
 Provenance = Literal["counter", "estimated", "integrated", "module", "replay", "simulated"]
 PROVENANCES: tuple[Provenance, ...] = get_args(Provenance)
 

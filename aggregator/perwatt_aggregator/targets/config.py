@@ -102,6 +102,35 @@ class DnsSdConfig(GroupConfig, frozen=True):
     refresh_interval: Annotated[float, Key("how often to look it up", _REFRESH)] = 30.0
 
 
+SELECTOR = r"""\{\s*(?:(?!__name__)MATCHER(?:\s*,\s*(?!__name__)MATCHER)*\s*,?)?\s*\}""".replace(
+    "MATCHER", r"""[a-zA-Z_][a-zA-Z0-9_]*\s*(?:=~|!~|!=|=)\s*"(?:[^"\\\n]|\\.)*\""""
+)
+"""A series selector of PromQL without a metric name; strings in double quotes."""
+_HEADER = matching(r"[!-~]([ -~]*[!-~])?", "a text of printable ASCII characters")
+
+
+class PrometheusConfig(AccessConfig, frozen=True, kw_only=True):
+    """A server with the HTTP API of Prometheus, which scrapes the agents."""
+
+    url: Annotated[
+        str, Key("the server, with the prefix of its API if it has one: `http://mimir:8080/prometheus`", URL)
+    ]
+    selector: Annotated[
+        str,
+        Key(
+            "selects the series of the agents and nothing else, by labels of their targets",
+            matching(SELECTOR, 'a selector by labels alone, such as {job="perwatt-agent"}'),
+        ),
+    ] = '{job="perwatt-agent"}'
+    headers: Annotated[
+        dict[str, str],
+        Key("headers of each request, such as `X-Scope-OrgID: gpus`", _HEADER, "prometheus-header"),
+    ] = {}
+    timeout: Annotated[
+        float, Key("time for all queries of one answer; then it is refused", duration(1.0, 120.0))
+    ] = 10.0
+
+
 THIS_MACHINE = (AgentTargetConfig("http://127.0.0.1:9836/metrics"),)
 
 
@@ -129,14 +158,19 @@ class SourcesConfig(Struct, frozen=True):
         tuple[DnsSdConfig, ...],
         Key("host names of agents: a name, or a section with `name`, `port` and more", TEXT, "", "name"),
     ] = ()
+    prometheus: Annotated[
+        PrometheusConfig | None,
+        Key("in place of agents: a server that scrapes them, with the HTTP API of Prometheus"),
+    ] = None
 
     @property
     def discovers(self) -> bool:
-        return bool(self.file_sd or self.http_sd or self.dns_sd)
+        """Whether nodes are named elsewhere."""
+        return bool(self.file_sd or self.http_sd or self.dns_sd or self.prometheus)
 
     @property
     def named_agents(self) -> tuple[AgentTargetConfig, ...]:
-        """The agents in `agents`; the default, this machine's agent, is left out if others are discovered."""
+        """The agents in `agents`; the default, this machine's agent, is left out beside another source."""
         return () if self.agents is THIS_MACHINE and self.discovers else self.agents
 
     def groups(self) -> Iterator[tuple[str, GroupConfig]]:
@@ -170,6 +204,21 @@ def check_sources(sources: SourcesConfig, is_valid: IsValid) -> Iterator[tuple[s
                 yield f"{where}.labels.{label}", "expected a label name of letters, digits and _"
     for index, config in enumerate(sources.http_sd):
         yield from _check_access(config.server, f"sources.http_sd[{index}].server")
+    if sources.prometheus is not None:
+        yield from _check_prometheus(sources, sources.prometheus)
+
+
+def _check_prometheus(sources: SourcesConfig, config: PrometheusConfig) -> Iterator[tuple[str, str]]:
+    """Readings come from one kind of source, so that nothing counts twice."""
+    if any((sources.named_agents, sources.file_sd, sources.http_sd, sources.dns_sd)):
+        yield "sources.prometheus", "expected no value together with agents, file_sd, http_sd or dns_sd"
+    yield from _check_access(config, "sources.prometheus")
+    for name in config.headers:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+            yield (
+                f"sources.prometheus.headers.{name}",
+                "expected a header's name: letters, digits, - and _",
+            )
 
 
 def _check_pages(urls: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,13 @@ TABLE: tuple[Reason, ...] = (
         "Use a longer window, or lower `scrape_interval` or the agent's `engines.interval`.",
     ),
     Reason(
+        "source_warning",
+        True,
+        "The server that readings come from answered with a warning, so samples may be missing.",
+        "Read the warning in the log of the aggregator, and mend the server of `sources.prometheus`: often a "
+        "part of it does not answer.",
+    ),
+    Reason(
         "too_few_meter_refreshes",
         True,
         "The meter was refreshed fewer than 10 times in the window.",

@@ -21,7 +21,7 @@ from perwatt_aggregator.history.config import HistoryConfig
 from perwatt_aggregator.history.history import History
 from perwatt_aggregator.history.schema import HistoryRefused
 from perwatt_aggregator.history.store import HistoryStore
-from perwatt_aggregator.readings.node_memory import NodeFile
+from perwatt_aggregator.readings.node_memory import NodeFile, NodeMemory
 from perwatt_exporter.http.server import serve
 
 logger = logging.getLogger(__name__)
@@ -36,8 +36,11 @@ def run_aggregator(config: AggregatorConfig, reload: Reload | None = None) -> in
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
-        agents = len(config.sources.named_agents)
-        logger.info("aggregator serves http://%s/; configured agents: %d", address(sock), agents)
+        agents, prometheus = len(config.sources.named_agents), config.sources.prometheus
+        if prometheus is None:
+            logger.info("aggregator serves http://%s/; configured agents: %d", address(sock), agents)
+        else:
+            logger.info("aggregator serves http://%s/; readings from %s", address(sock), prometheus.url)
         await serve_aggregator(config, sock, stop, reload=reload)
         return 0
 
@@ -55,9 +58,10 @@ async def serve_aggregator(
     """Scrape and answer until *stop* is set."""
     try:
         clock = SystemClock()
-        aggregator = Aggregator(
-            config, clock, NodeFile(config.data_dir, clock), open_history(config.history, clock)
-        )
+        # Whoever asks a server for each answer keeps nothing.
+        is_stateless = config.sources.prometheus is not None
+        memory = NodeMemory() if is_stateless else NodeFile(config.data_dir, clock)
+        aggregator = Aggregator(config, clock, memory, open_history(config.history, clock))
     except HistoryRefused as error:
         raise CommandError(str(error)) from None
     except ValueError as error:

@@ -1,0 +1,1 @@
+"""Readings from a server with the HTTP API of Prometheus."""
