@@ -22,6 +22,7 @@ from perwatt_aggregator.history.history import History
 from perwatt_aggregator.history.schema import HistoryRefused
 from perwatt_aggregator.history.store import HistoryStore
 from perwatt_aggregator.readings.node_memory import NodeFile, NodeMemory
+from perwatt_aggregator.targets.config import SourcesConfig
 from perwatt_exporter.http.server import serve
 
 logger = logging.getLogger(__name__)
@@ -36,15 +37,19 @@ def run_aggregator(config: AggregatorConfig, reload: Reload | None = None) -> in
     sock = listen(config.web.listen_address)
 
     async def main(stop: asyncio.Event) -> int:
-        agents, prometheus = len(config.sources.named_agents), config.sources.prometheus
-        if prometheus is None:
-            logger.info("aggregator serves http://%s/; configured agents: %d", address(sock), agents)
-        else:
-            logger.info("aggregator serves http://%s/; readings from %s", address(sock), prometheus.url)
+        logger.info("aggregator serves http://%s/; %s", address(sock), _described(config.sources))
         await serve_aggregator(config, sock, stop, reload=reload)
         return 0
 
     return run_daemon(main, uvloop.run)
+
+
+def _described(sources: SourcesConfig) -> str:
+    """Where readings come from, for the first line of the log."""
+    if sources.prometheus is not None:
+        return f"readings from {sources.prometheus.url}"
+    discovered = ", and those that are discovered" if sources.discovers else ""
+    return f"configured agents: {len(sources.named_agents)}{discovered}"
 
 
 async def serve_aggregator(
