@@ -33,6 +33,12 @@ its own. A restart is one change, to a new start time and new counts, and does n
 start time, two busy processes that change places only every few minutes may look like one or two restarts,
 whose first counts are then added; from the third one within 15 minutes on, nothing is valid.
 
+**One page, one endpoint.** Two endpoints whose addresses lead to one page count its tokens twice. The agent
+finds them once their pages have shown one process, and counts that continue each other's, six times. It logs
+an error, and their figures are not valid (`gpus_missing`). It keeps this in `data_dir` over restarts. It ends
+when one of the two is removed from the configuration, when their counts differ, or when they show different
+processes six times in a row. A process that only one of them shows for a moment does not end it.
+
 **Roles.** A `prefill` worker generates one token for each request. That token is not output, and the request
 is counted by the `decode` worker. On a `decode` worker, prompt tokens whose KV cache came from another worker
 are neither computed nor cached; if the page does not separate them, all its prompt tokens are absent. On a

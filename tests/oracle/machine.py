@@ -88,6 +88,7 @@ class TrueNode:
                 8000 + place,
                 self.claims[name],
                 TruePage(engine, shares_kv=self.hides_roles),
+                url=f"http://{name}/metrics",
             )
             for place, (name, engine) in enumerate(self.pages.items())
         ]

@@ -8,7 +8,7 @@ from perwatt_agent.engine.deduplication import FrontendDeduplicator
 from perwatt_agent.engine.endpoint_poller import EndpointPoller
 from perwatt_agent.engine.followers import FollowerClaims
 from perwatt_agent.engine.gpu_claims import GpuClaims
-from perwatt_agent.engine.shared_pages import SharedPages
+from perwatt_agent.engine.shared_pages import PairMemory, SharedPages
 from perwatt_agent.facts.gpu import GpuInfo
 from perwatt_agent.facts.readings import EngineSample, GpuSample
 from perwatt_agent.facts.snapshot import CollectorHealth
@@ -18,7 +18,7 @@ class EngineCollector:
     """
     Polls a fixed set of endpoints, and reports the GPU claims of *claims*.
 
-    *gpu_claims* are the claims that both of them use.
+    *gpu_claims* are the claims that both of them use, *pair_memory* keeps which pages are one page.
     """
 
     def __init__(
@@ -26,24 +26,21 @@ class EngineCollector:
         pollers: Sequence[EndpointPoller],
         claims: FollowerClaims | None = None,
         gpu_claims: GpuClaims | None = None,
+        pair_memory: PairMemory | None = None,
     ) -> None:
         self._pollers = tuple(pollers)
         self._claims = claims
         self._gpu_claims = gpu_claims or GpuClaims()
         self._deduplicator = FrontendDeduplicator()
-        self._shared_pages = SharedPages()
+        self._shared_pages = SharedPages([poller.url for poller in pollers], pair_memory)
 
     async def run(self) -> None:
         await asyncio.gather(*(poller.run() for poller in self._pollers))
 
     def drain(self, known: Sequence[GpuInfo], samples: Sequence[GpuSample]) -> list[EngineSample]:
         self._gpu_claims.update(samples)
-        samples_of_pages = self._shared_pages.mark(
-            [sample for poller in self._pollers for sample in poller.drain(known)]
-        )
-        return self._deduplicator.deduplicate(samples_of_pages) + (
-            self._claims.drain(known) if self._claims else []
-        )
+        marked = self._shared_pages.mark([poller.drain(known) for poller in self._pollers])
+        return self._deduplicator.deduplicate(marked) + (self._claims.drain(known) if self._claims else [])
 
     def health(self) -> CollectorHealth:
         return merged([poller.health.snapshot() for poller in self._pollers])

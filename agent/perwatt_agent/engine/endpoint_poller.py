@@ -53,7 +53,8 @@ class CountsReader(Protocol):
 
 class Endpoint(Struct, frozen=True):
     """
-    One engine page: its workload, the GPUs that it holds, and its reader; `host` is the host of its URL.
+    One engine page: its workload, the GPUs that it holds, and its reader; `url` is its URL as configured,
+    and `host` the host of it.
 
     If `info` has no workload name, the name is made from the engine and `port` once the engine is recognised.
     """
@@ -63,6 +64,7 @@ class Endpoint(Struct, frozen=True):
     gpus: GpuSelector
     reader: CountsReader
     host: str = ""
+    url: str = ""
 
 
 class EndpointPoller:
@@ -93,6 +95,11 @@ class EndpointPoller:
         self._left_out: frozenset[str] = frozenset()
         self._name = endpoint.info.workload or f"the engine at port {endpoint.port}"
         self.health = Health("engine")
+
+    @property
+    def url(self) -> str:
+        """The URL of the endpoint as configured."""
+        return self._endpoint.url
 
     async def run(self) -> None:
         """Poll until cancelled."""

@@ -47,6 +47,7 @@ from perwatt_agent.sampling.workload_collector import WorkloadCollector
 from perwatt_agent.state.agent_id import load_agent_id
 from perwatt_agent.state.gpu_memory import GpuMemory
 from perwatt_agent.state.saver import Saver, is_in_memory
+from perwatt_agent.state.shared_page_memory import SharedPageMemory
 from perwatt_agent.state.state_file import StateFile
 from perwatt_agent.work.claim_proof import ClaimProof
 from perwatt_agent.work.collector import WorkCollector
@@ -92,7 +93,14 @@ def build_source(
         for endpoint in (*configured_endpoints(config), *endpoints)
     ]
     collectors += (
-        [EngineCollector(pollers, FollowerClaims(followers, clock, gpu_claims), gpu_claims)]
+        [
+            EngineCollector(
+                pollers,
+                FollowerClaims(followers, clock, gpu_claims),
+                gpu_claims,
+                SharedPageMemory(config.data_dir),
+            )
+        ]
         if pollers or followers
         else []
     )
@@ -252,4 +260,5 @@ def _endpoint(
         config.gpus,
         reader,
         host=parts.hostname or "",
+        url=url,
     )
