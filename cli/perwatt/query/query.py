@@ -6,7 +6,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from http.client import HTTPException
 from typing import Any
@@ -54,8 +54,8 @@ def _shown(arguments: argparse.Namespace) -> str:
         answer = {**answer, "items": by_step(answer)}
     if arguments.csv:
         return csv_text(answer["items"], columns)
-    terminal = Terminal.of(sys.stdout, os.environ)
-    return answer_text(arguments.topic, answer["items"], columns, terminal)
+    items = since_first(answer["items"]) if arguments.topic == "history" else answer["items"]
+    return answer_text(arguments.topic, items, columns, Terminal.of(sys.stdout, os.environ))
 
 
 def by_step(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,6 +71,19 @@ def by_step(answer: Mapping[str, Any]) -> list[dict[str, Any]]:
         for item in answer["items"]
         for index, time in enumerate(answer["times"])
     ]
+
+
+def since_first(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows of a table without those before the first reading of their item: it may be new."""
+    seen: set[tuple[str, str]] = set()
+    found = []
+    for row in rows:
+        item = (str(row["group"]), row["boundary"])
+        if row["coverage_ratio"]:
+            seen.add(item)
+        if item in seen:
+            found.append(row)
+    return found
 
 
 def _instant(unix_seconds: float | None) -> str | None:

@@ -1,6 +1,7 @@
 """`perwatt query history`: one row for each step of each item."""
 
 import json
+from typing import Any
 
 import pytest
 from support.servers.canned import Canned, canned_server
@@ -25,7 +26,7 @@ ITEM = {
     "reasons": ["coverage_low"],
     "source": "history",
 }
-ANSWER = {
+ANSWER: dict[str, Any] = {
     "schema_version": 1,
     "by": ["model"],
     "step_seconds": 60,
@@ -49,6 +50,23 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith(TABLE)
     assert "coverage_low: " in out
+
+
+def test_a_new_item_begins_with_its_first_reading(capsys: pytest.CaptureFixture[str]) -> None:
+    """A table has no lines from before an item was first read, and those of a later outage."""
+    covered = {"coverage_ratio": [0.0, 1.0, 0.0], "valid": [False, True, False]}
+    numbers = {name: [None, 2.0, None] for name, value in ITEM.items() if value in ([600, None], [2.0, None])}
+    others = {
+        name: [None] * 3
+        for name in ("energy_joules", "energy_idle_joules", "power_watts", "cost", "grams_co2e")
+    }
+    times = [*ANSWER["times"], "2026-11-21T10:02:00Z"]
+    answer = {**ANSWER, "times": times, "items": [{**ITEM, **covered, **numbers, **others}]}
+    with canned_server({"/v1/history": Canned(json.dumps(answer).encode())}) as server:
+        assert 0 == main(["query", "history", "--by", "model", "--url", server.url])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert times[1:] == [line.split()[1] for line in lines if line.startswith("chat ")]
 
 
 def test_csv(capsys: pytest.CaptureFixture[str]) -> None:
