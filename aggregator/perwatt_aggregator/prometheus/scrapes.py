@@ -85,14 +85,16 @@ def scrapes_of(
 
     Raises ValueError for a value that is none.
     """
+    named = [
+        (_series(row.metric, targets[key].labels), key, row)
+        for row in rows
+        if (key := key_of(row)) in targets
+    ]
+    # A server answers in any order, and a sum depends on its order in the last digit: two aggregators agree.
+    named.sort(key=lambda one: (one[0].name, one[0].labels))
     found: dict[TargetKey, dict[float, list[tuple[Series, float]]]] = {}
-    for row in rows:
-        key = key_of(row)
-        target = targets.get(key)
-        if target is None:
-            continue
+    for series, key, row in named:
         scrapes = found.setdefault(key, {})
-        series = _series(row.metric, target.labels)
         for unix_seconds, value in samples(row):
             scrapes.setdefault(unix_seconds, []).append((series, value))
     return {
