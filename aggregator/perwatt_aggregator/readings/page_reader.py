@@ -207,12 +207,7 @@ def _assemble(
         gpus=gpus,
         workloads=workloads,
         counters=counters | {counter: buckets[counter] for counter in kept(buckets, objectives)},
-        # A meter's name starts with its source.
-        meter_periods={
-            one.label("meter").partition("/")[0]: value
-            for one, value in facts.get(_METER_PERIOD, ())
-            if 0.0 < value <= MAX_PERIOD_SECONDS
-        },
+        meter_periods=_meter_periods(facts),
         events=sum(value for _, value in facts[_EVENTS]) if _EVENTS in facts else None,
         pages_in_turn=sum(
             value for one, value in facts.get(_FAILURES, ()) if one.label("reason") == _IN_TURN
@@ -238,6 +233,20 @@ def _uncalibrated(facts: Facts, counters: Iterable[Counter]) -> list[Counter]:
         if not MIN_CALIBRATION_RATIO <= value <= MAX_CALIBRATION_RATIO
     }
     return [one for one in counters if one.name == GPU_ENERGY and one.gpu in gpus] if gpus else []
+
+
+def _meter_periods(facts: Facts) -> dict[str, float]:
+    """
+    The period of each source, with which a meter's name starts.
+
+    Meters of one source can differ (a node's, and its processors'): the longest refuses too short windows.
+    """
+    periods: dict[str, float] = {}
+    for one, value in facts.get(_METER_PERIOD, ()):
+        if 0.0 < value <= MAX_PERIOD_SECONDS:
+            source = one.label("meter").partition("/")[0]
+            periods[source] = max(value, periods.get(source, 0.0))
+    return periods
 
 
 def _start(agent: Series | None, facts: Facts) -> float | None:

@@ -133,3 +133,18 @@ def test_no_page_at_all() -> None:
     """HTML is refused as such."""
     with pytest.raises(PageError):
         PageReader().read(b"<html>", 0.0)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_longest_period_of_a_source(order: int) -> None:
+    """The parts of a source may be read more often than its node meter, whatever stands first on the page."""
+    page = written(serving_machine().snapshot(), "text").decode()
+    periods = [
+        'perwatt_node_meter_period_seconds{meter="simulated/package/0"} 1.0',
+        'perwatt_node_meter_period_seconds{meter="simulated"} 10.0',
+    ]
+    head = [line for line in page.splitlines() if not line.startswith("perwatt_node_meter_period_seconds{")]
+
+    sample = PageReader().read("\n".join([*head, *periods[::order], ""]).encode(), 0.0)
+
+    assert {"simulated": 10.0} == sample.meter_periods
