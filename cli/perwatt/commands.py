@@ -51,6 +51,12 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_simulate(parser: argparse.ArgumentParser) -> None:
+    _add_fleet(parser)
+    _add_fleet_time(parser)
+    _add_serving(parser)
+
+
+def _add_fleet(parser: argparse.ArgumentParser) -> None:
     numbers = parser.add_argument_group("the fleet")
     numbers.add_argument(
         "--nodes", type=options.whole(1, 100_000), default=10, metavar="N", help="number of nodes [10]"
@@ -77,6 +83,9 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
     numbers.add_argument(
         "--detail", choices=("core", "full"), default="core", help="the agents' `gpu.detail` [core]"
     )
+
+
+def _add_fleet_time(parser: argparse.ArgumentParser) -> None:
     when = parser.add_argument_group("its time")
     when.add_argument(
         "--speed",
@@ -94,6 +103,9 @@ def _add_simulate(parser: argparse.ArgumentParser) -> None:
         default="real",
         help="manual: time stands still until POST /clock?advance=SECONDS [real]",
     )
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
     served = parser.add_argument_group("how it is served")
     served.add_argument(
         "--web.listen-address",

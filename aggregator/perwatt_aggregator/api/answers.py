@@ -1,6 +1,8 @@
 """The endpoints that answer with figures, and the parameters that they take."""
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.params import Depends
@@ -71,14 +73,38 @@ _Since = Annotated[
 _Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Maximum number of events.")]
 
 
-def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
-    """The answers by groups."""
+def add_answers(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """All answers, in the order of their document."""
+    _add_energy(app, aggregator, answering)
+    _add_compute(app, aggregator, answering)
+    _add_places(app, aggregator, answering)
+    _add_holdings(app, aggregator, answering)
+    _add_lists(app, aggregator, answering)
+
+
+async def _page_of(
+    aggregator: Aggregator,
+    answering: Answering,
+    request: Request,
+    page: Page,
+    seconds: float,
+    kept: Where,
+    answer: Callable[[Aggregator], Any],
+) -> Response:
+    """One page of *answer*, which is given what has the readings of the last *seconds*."""
+    fleet = await aggregator.over(seconds, kept)
+    return answering.page(request, page, lambda: answer(fleet), fleet.source)
+
+
+def _add_energy(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """Joules, and tokens over them, by groups."""
     dimensions = (*DIMENSIONS, *aggregator.labels)
     where = filters(dimensions)
-    by_model, by_facility, by_workload = (
+    by_model, by_facility = (
         grouping(dimensions, *examples)
-        for examples in (("model", "model,node"), ("facility", "node,workload"), ("workload", "node,model"))
+        for examples in (("model", "model,node"), ("facility", "node,workload"))
     )
+    answer = partial(_page_of, aggregator, answering)
 
     @endpoint(app, "/v1/efficiency", Efficiency, {"window", "by", "boundary", *PAGE, *dimensions}, EFFICIENCY)
     async def efficiency(
@@ -94,9 +120,8 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
         if seconds > HISTORY_SECONDS:
             past = await past_efficiency(aggregator, window, groups, boundaries, kept)
             return answering.page(request, page, lambda: past)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(
-            request, page, lambda: fleet.efficiency(seconds, groups, boundaries, kept), fleet.source
+        return await answer(
+            request, page, seconds, kept, lambda fleet: fleet.efficiency(seconds, groups, boundaries, kept)
         )
 
     @endpoint(app, "/v1/ledger", Ledger, {"window", "by", *PAGE, *dimensions})
@@ -109,8 +134,17 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """The ledger of all joules: one tree for each group, whose leaves add up to its total."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.ledger(seconds, groups, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.ledger(seconds, groups, kept))
+
+
+def _add_compute(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """What the GPUs compute, and what they could, by groups."""
+    dimensions = (*DIMENSIONS, *aggregator.labels)
+    where = filters(dimensions)
+    by_workload, by_model = (
+        grouping(dimensions, *examples) for examples in (("workload", "node,model"), ("model", "model,node"))
+    )
+    answer = partial(_page_of, aggregator, answering)
 
     @endpoint(app, "/v1/compute", Compute, {"window", "by", *PAGE, *dimensions})
     async def compute(
@@ -122,8 +156,7 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """The chain from the peak of the GPUs to the models' own FLOPs, for each group."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.compute(seconds, groups, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.compute(seconds, groups, kept))
 
     @endpoint(app, "/v1/capacity", Capacity, {"window", "by", "kw", *PAGE, *dimensions})
     async def capacity(
@@ -136,14 +169,15 @@ def add_groups(app: FastAPI, aggregator: Aggregator, answering: Answering) -> No
     ) -> Response:
         """Output tokens per second and day now, and at a power budget at each boundary; what binds."""
         seconds, groups = seconds_of(window), dimensions_of(by)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.capacity(seconds, groups, kw, kept), fleet.source)
+        return await answer(
+            request, page, seconds, kept, lambda fleet: fleet.capacity(seconds, groups, kw, kept)
+        )
 
 
-def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
-    """The answers that list what there is."""
+def _add_places(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """Where energy is used."""
     of_nodes = (*NODE_FILTERS, *aggregator.labels)
-    of_gpus, of_workloads = ((*of_nodes, *filters_of(item)) for item in (GpuItem, WorkloadItem))
+    answer = partial(_page_of, aggregator, answering)
 
     @endpoint(app, "/v1/facility", Facilities, {"window", *PAGE, *filters_of(FacilityItem)})
     async def facility(
@@ -154,8 +188,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
     ) -> Response:
         """Every facility: its PUE, price and carbon intensity, their sources, and its energy."""
         seconds = seconds_of(window)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.facility_answer(seconds, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.facility_answer(seconds, kept))
 
     @endpoint(app, "/v1/nodes", Nodes, {"window", *PAGE, *of_nodes})
     async def nodes(
@@ -166,8 +199,14 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
     ) -> Response:
         """Every agent, whether it is up, and why not; and the sources that discover agents."""
         seconds = seconds_of(window)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.node_answer(seconds, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.node_answer(seconds, kept))
+
+
+def _add_holdings(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """GPUs, and who holds them."""
+    of_nodes = (*NODE_FILTERS, *aggregator.labels)
+    of_gpus, of_workloads = ((*of_nodes, *filters_of(item)) for item in (GpuItem, WorkloadItem))
+    answer = partial(_page_of, aggregator, answering)
 
     @endpoint(app, "/v1/gpus", Gpus, {"window", *PAGE, *of_gpus})
     async def gpus(
@@ -178,8 +217,7 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
     ) -> Response:
         """Every GPU: its state and power now, and its energy in the window."""
         seconds = seconds_of(window)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.gpu_answer(seconds, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.gpu_answer(seconds, kept))
 
     @endpoint(app, "/v1/workloads", Workloads, {"window", *PAGE, *of_workloads})
     async def workloads(
@@ -190,8 +228,12 @@ def add_inventory(app: FastAPI, aggregator: Aggregator, answering: Answering) ->
     ) -> Response:
         """Every workload: its work, and its joules by state."""
         seconds = seconds_of(window)
-        fleet = await aggregator.over(seconds, kept)
-        return answering.page(request, page, lambda: fleet.workload_answer(seconds, kept), fleet.source)
+        return await answer(request, page, seconds, kept, lambda fleet: fleet.workload_answer(seconds, kept))
+
+
+def _add_lists(app: FastAPI, aggregator: Aggregator, answering: Answering) -> None:
+    """What happened, and whom Prometheus can scrape."""
+    of_nodes = (*NODE_FILTERS, *aggregator.labels)
 
     @endpoint(app, "/v1/events", Events, {"since", "limit"})
     async def events(request: Request, since: _Since = None, limit: _Limit = 100) -> Response:

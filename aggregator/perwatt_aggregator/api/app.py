@@ -8,7 +8,7 @@ from perwatt_agent import __version__
 from perwatt_aggregator.aggregator import Aggregator
 from perwatt_aggregator.api import openapi, problems
 from perwatt_aggregator.api.answering import Answering
-from perwatt_aggregator.api.answers import add_groups, add_inventory
+from perwatt_aggregator.api.answers import add_answers
 from perwatt_aggregator.api.endpoint import Handler, operation_name
 from perwatt_aggregator.api.head import HeadAsGet
 from perwatt_aggregator.api.history import add_history
@@ -41,8 +41,7 @@ def create_app(aggregator: Aggregator) -> FastAPI:
     problems.install(app)
     app.add_middleware(HeadAsGet)
     answering = Answering(aggregator.scrape_interval_seconds)
-    add_groups(app, aggregator, answering)
-    add_inventory(app, aggregator, answering)
+    add_answers(app, aggregator, answering)
     add_history(app, aggregator, answering)
     _add_service(app, aggregator)
     openapi.install(app)

@@ -1,6 +1,6 @@
 """Assembly of the agent: the one place that names concrete classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -82,28 +82,9 @@ def build_source(
     pods = PodResourcesClient(socket, clock) if socket else None
     identifier = build_identifier(config.identity, pods)
     collectors: list[WorkloadCollector] = [pods] if pods else []
-    followers = configured_followers(config)
     registry = registry or build_registry(config, clock, endpoints)
-    gpu_claims = GpuClaims(claims(config), lambda: gpus.unidentified)
-    port_owners = PortOwnerLookup(ProcessTable(), clock)
-    pollers = [
-        build_poller(
-            endpoint, config.engines.interval, port_owners, identifier, registry.names, clock, gpu_claims
-        )
-        for endpoint in (*configured_endpoints(config), *endpoints)
-    ]
-    collectors += (
-        [
-            EngineCollector(
-                pollers,
-                FollowerClaims(followers, clock, gpu_claims),
-                gpu_claims,
-                SharedPageMemory(config.data_dir),
-            )
-        ]
-        if pollers or followers
-        else []
-    )
+    engines = build_engines(config, clock, identifier, registry.names, endpoints, lambda: gpus.unidentified)
+    collectors += [engines] if engines else []
     if config.engines.discover:
         collectors.append(build_discovery(config, identifier, registry.names, clock))
     if config.engines.discover and config.identity.kubelet_url and pods:
@@ -112,6 +93,32 @@ def build_source(
     meters = MeterCollector(build_meters(config, clock), clock)
     source = LiveSource(driver, gpus, collectors, clock, config.sample_interval, meters, HostReader(clock))
     return source, config.sample_interval
+
+
+def build_engines(
+    config: AgentConfig,
+    clock: Clock,
+    identifier: Identifier,
+    names: WorkloadNames,
+    endpoints: Sequence[Endpoint],
+    unidentified: Callable[[], int],
+) -> EngineCollector | None:
+    """
+    Collector of the configured engines, and of *endpoints*; None if there are none.
+
+    `unidentified` is how many GPUs have no identity.
+    """
+    followers = configured_followers(config)
+    gpu_claims = GpuClaims(claims(config), unidentified)
+    port_owners = PortOwnerLookup(ProcessTable(), clock)
+    pollers = [
+        build_poller(endpoint, config.engines.interval, port_owners, identifier, names, clock, gpu_claims)
+        for endpoint in (*configured_endpoints(config), *endpoints)
+    ]
+    if not pollers and not followers:
+        return None
+    follower_claims = FollowerClaims(followers, clock, gpu_claims)
+    return EngineCollector(pollers, follower_claims, gpu_claims, SharedPageMemory(config.data_dir))
 
 
 def build_inventory(config: AgentConfig, backend: Backend) -> GpuInventory:
